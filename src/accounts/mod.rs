@@ -1,0 +1,1 @@
+//! Contracts and secrets of applications.

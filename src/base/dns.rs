@@ -1,0 +1,1 @@
+//! Names to addresses, mail exchangers and texts: every query with a deadline and under a cap.

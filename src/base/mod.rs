@@ -1,0 +1,12 @@
+//! What a test replaces, and what all modules share.
+
+pub mod clock;
+pub mod dns;
+pub mod id;
+pub mod metrics;
+pub mod secret;
+pub mod shutdown;
+
+pub use clock::Clock;
+pub use id::{PolicyVersion, Reference};
+pub use shutdown::Shutdown;

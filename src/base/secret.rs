@@ -1,0 +1,1 @@
+//! Secrets: named by file or environment variable, never printed.

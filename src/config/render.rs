@@ -1,0 +1,1 @@
+//! Diagnostics for people, for one line, as JSON.

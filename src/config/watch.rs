@@ -1,0 +1,1 @@
+//! Follows files; says when one has changed.

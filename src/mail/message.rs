@@ -1,0 +1,121 @@
+//! A message: octets as they came, shared, never copied to be looked at.
+//!
+//! The octets may lie in memory or in a mapped file (whoever receives a large message decides); the
+//! type is the same. `Debug` shows sizes alone: content cannot reach a log by way of `{:?}`.
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::header::Header;
+
+/// A whole message: header, empty line, body (RFC 5322 §2.1). Cheap to clone.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Message {
+    octets: Bytes,
+    /// Where the body starts: after the first empty line, or at the end if there is none.
+    body: usize,
+}
+
+impl Message {
+    /// Takes the octets of a message, without the SMTP transparency dots.
+    pub fn new(octets: impl Into<Bytes>) -> Self {
+        let octets = octets.into();
+        let body = body_offset(&octets);
+        Self { octets, body }
+    }
+
+    /// All of it.
+    pub fn octets(&self) -> &Bytes {
+        &self.octets
+    }
+
+    /// The number of octets.
+    pub fn len(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Whether there is nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.octets.is_empty()
+    }
+
+    /// The header section, up to and without the empty line.
+    pub fn header_octets(&self) -> &[u8] {
+        let header = &self.octets[..self.body];
+        match header {
+            b"\r\n" => b"",
+            _ if header.ends_with(b"\r\n\r\n") => &header[..header.len() - 2],
+            _ => header,
+        }
+    }
+
+    /// The fields of the header, in order, as views.
+    pub fn header(&self) -> Header<'_> {
+        Header::parse(self.header_octets())
+    }
+
+    /// The body.
+    pub fn body_octets(&self) -> &[u8] {
+        &self.octets[self.body..]
+    }
+
+    /// Where the body lies in the octets.
+    pub fn body_range(&self) -> Range<usize> {
+        self.body..self.octets.len()
+    }
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Message({} octets, body from {})",
+            self.octets.len(),
+            self.body
+        )
+    }
+}
+
+fn body_offset(octets: &[u8]) -> usize {
+    if octets.starts_with(b"\r\n") {
+        return 2;
+    }
+    memchr::memmem::find(octets, b"\r\n\r\n").map_or(octets.len(), |at| at + 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_and_body_part_at_the_first_empty_line() {
+        for (octets, header, body) in [
+            (
+                &b"A: b\r\nC: d\r\n\r\nhello\r\n\r\nmore"[..],
+                &b"A: b\r\nC: d\r\n"[..],
+                &b"hello\r\n\r\nmore"[..],
+            ),
+            (b"\r\nbody alone", b"", b"body alone"),
+            (b"A: b\r\n", b"A: b\r\n", b""),
+            (b"", b"", b""),
+            (b"A: b\r\n\r\n", b"A: b\r\n", b""),
+        ] {
+            let message = Message::new(octets);
+            assert_eq!(
+                (message.header_octets(), message.body_octets()),
+                (header, body)
+            );
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_content() {
+        let text = format!(
+            "{:?}",
+            Message::new(&b"Subject: Mrs Smith\r\n\r\nNHS 943 476 5919"[..])
+        );
+        assert_eq!(text, "Message(38 octets, body from 22)");
+    }
+}

@@ -1,0 +1,23 @@
+//! The words of the RFCs: addresses, paths, envelopes, messages, replies. No I/O, no settings.
+
+pub mod address;
+pub mod edit;
+pub mod envelope;
+pub mod header;
+pub mod message;
+pub mod mime;
+pub mod path;
+pub mod report;
+pub mod splice;
+pub mod status;
+pub mod trace;
+pub mod transaction;
+
+pub use address::{AddressError, AddressLiteral, Domain, Host, LocalPart, Mailbox};
+pub use edit::{Edit, EditKind};
+pub use envelope::{BodyType, EnvId, Envelope, Notify, Orcpt, Recipient, Ret};
+pub use header::{Header, HeaderField};
+pub use message::Message;
+pub use path::{ForwardPath, ReversePath};
+pub use status::{Class, EnhancedStatusCode, Reply, ReplyCode};
+pub use transaction::{Client, MailTransaction, Service, TlsSession};

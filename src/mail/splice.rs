@@ -1,0 +1,1 @@
+//! Putting a footer into a message without touching anything else.

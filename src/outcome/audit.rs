@@ -1,0 +1,123 @@
+//! Audit events: who, what, when, by which rule. Ids and addresses of the envelope, never content.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::base::{PolicyVersion, Reference};
+
+/// One line of the audit trail, before it gets its place in the chain.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct AuditEvent {
+    /// When.
+    #[serde(serialize_with = "as_text")]
+    pub at: Timestamp,
+    /// The reference of the message.
+    #[serde(serialize_with = "as_text")]
+    pub reference: Reference,
+    /// What happened.
+    pub kind: AuditKind,
+    /// The reverse path, without brackets; empty for the null path.
+    pub sender: String,
+    /// The recipient concerned, as resolved; `None` where all are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recipient: Option<String>,
+    /// The recipient as the client gave it, where that differs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub original_recipient: Option<String>,
+    /// The `Message-ID` of the message, cut to 200 characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// The policy in force.
+    #[serde(
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "as_text_maybe"
+    )]
+    pub policy: Option<PolicyVersion>,
+    /// The rule that decided: `policies/secure-domains.toml:31`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// Facts of this kind of event in the order of their names: `verdict`, `status`, `next-hop`, `tls`,
+    /// `client`, `account`, `octets`, `because`, `evidence` (redacted), …
+    pub facts: std::collections::BTreeMap<&'static str, String>,
+}
+
+impl AuditEvent {
+    /// An event without facts.
+    pub fn new(
+        at: Timestamp,
+        reference: Reference,
+        kind: AuditKind,
+        sender: impl Into<String>,
+    ) -> Self {
+        Self {
+            at,
+            reference,
+            kind,
+            sender: sender.into(),
+            recipient: None,
+            original_recipient: None,
+            message_id: None,
+            policy: None,
+            rule: None,
+            facts: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// Adds a fact.
+    #[must_use]
+    pub fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.facts.insert(name, value.into());
+        self
+    }
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditKind {
+    /// A message was accepted and is durable.
+    Received,
+    /// What the policy decided for one recipient.
+    Decided,
+    /// A message or a recipient was refused while the client waited.
+    Refused,
+    /// The next hop took it.
+    Delivered,
+    /// An attempt failed; another will follow.
+    Deferred,
+    /// It failed for good.
+    Failed,
+    /// Its time ran out.
+    Expired,
+    /// A delivery status notification was queued.
+    Notified,
+    /// An administrator let it go on.
+    Released,
+    /// An administrator held it.
+    Held,
+    /// An administrator removed it.
+    Deleted,
+    /// An administrator asked for an attempt at once.
+    Retried,
+    /// A policy came into force.
+    PolicyLoaded,
+    /// An application account was added or changed.
+    AccountChanged,
+}
+
+fn as_text<T: std::fmt::Display, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn as_text_maybe<T: std::fmt::Display, S: serde::Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,113 @@
+//! What came of an attempt, and who is told: values only. The queue writes them down.
+
+pub mod audit;
+pub mod notify;
+
+use std::fmt;
+
+use crate::mail::{Class, EnhancedStatusCode, Reply};
+
+/// What came of one attempt to deliver to one recipient.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// Done, try again, or give up.
+    pub result: DeliveryResult,
+    /// The next hop's own status, or ours where no next hop spoke.
+    pub status: EnhancedStatusCode,
+    /// The next hop's final reply, if there was one. Its text is the peer's: never trusted as markup.
+    pub reply: Option<Reply>,
+    /// In our words, when no next hop spoke: "connection timed out". Never content of a message.
+    pub because: Option<String>,
+    /// The name of the next hop that answered.
+    pub next_hop: Option<String>,
+    /// What protected the connection; `None` in clear or on a local delivery.
+    pub tls: Option<TlsEvidence>,
+}
+
+/// The three things that can follow an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DeliveryResult {
+    /// The next hop has taken responsibility.
+    Delivered {
+        /// Whether it was told what the sender asked to be notified of (RFC 3461 §5.2.1). If not, and
+        /// success was asked for, a "relayed" report is due from us (§5.2.2).
+        dsn_passed_on: bool,
+    },
+    /// Try again later.
+    Transient,
+    /// Do not try again.
+    Permanent,
+}
+
+impl Outcome {
+    /// What a reply of a next hop amounts to. `dsn_passed_on` matters for a positive one alone.
+    pub fn from_reply(reply: Reply, next_hop: impl Into<String>, dsn_passed_on: bool) -> Self {
+        let result = match reply.status().class() {
+            Class::Success => DeliveryResult::Delivered { dsn_passed_on },
+            Class::Transient => DeliveryResult::Transient,
+            Class::Permanent => DeliveryResult::Permanent,
+        };
+        let status = reply.status();
+        Self {
+            result,
+            status,
+            reply: Some(reply),
+            because: None,
+            next_hop: Some(next_hop.into()),
+            tls: None,
+        }
+    }
+
+    /// A failure in which no next hop spoke: the class of `status` says whether to try again.
+    pub fn without_reply(status: EnhancedStatusCode, because: impl Into<String>) -> Self {
+        let result = match status.class() {
+            Class::Permanent => DeliveryResult::Permanent,
+            Class::Success | Class::Transient => DeliveryResult::Transient,
+        };
+        Self {
+            result,
+            status,
+            reply: None,
+            because: Some(because.into()),
+            next_hop: None,
+            tls: None,
+        }
+    }
+
+    /// The next hop's words, or ours.
+    pub fn text(&self) -> String {
+        match (&self.reply, &self.because) {
+            (Some(reply), _) => reply.to_string(),
+            (None, Some(because)) => because.clone(),
+            (None, None) => self.status.to_string(),
+        }
+    }
+}
+
+/// What protected the connection to the next hop, for the audit trail.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TlsEvidence {
+    /// For example `TLSv1.3`.
+    pub version: String,
+    /// For example `TLS13_AES_256_GCM_SHA384`.
+    pub cipher: String,
+    /// SHA-256 of the server's certificate, in hexadecimal.
+    pub certificate_sha256: String,
+    /// Whether its chain and name were verified.
+    pub verified: bool,
+}
+
+impl fmt::Display for TlsEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verified = if self.verified {
+            "verified"
+        } else {
+            "unverified"
+        };
+        write!(
+            f,
+            "{} {} {verified} sha256:{}",
+            self.version, self.cipher, self.certificate_sha256
+        )
+    }
+}

@@ -1,0 +1,156 @@
+//! Findings: what the stages saw in a message. Evidence is redacted before it is put in here.
+
+/// What all stages found. Empty until a stage has run.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    /// Who the sender is known to be.
+    pub authentication: AuthenticationResults,
+    /// Whether there is patient data in it.
+    pub patient_data: PatientData,
+    /// Protective markings found, in their canonical spelling.
+    pub markings: Vec<String>,
+    /// Whether the subject asks for encryption.
+    pub secure_keyword: SecureKeyword,
+    /// What could not be looked into.
+    pub unreadable: Vec<Unreadable>,
+    /// How much it looks like spam.
+    pub spam: SpamScore,
+    /// Remarks of stages that did nothing, and why: `footer: not added, signed by S/MIME`.
+    pub notes: Vec<String>,
+}
+
+/// Who a message comes from, by the evidence of RFC 8601 methods.
+#[derive(Clone, Debug, Default)]
+pub struct AuthenticationResults {
+    /// Each method that was tried: `spf`, `dkim`, `dmarc`, `arc`, `iprev`, `auth`.
+    pub methods: Vec<MethodResult>,
+    /// What the DMARC policy of the author's domain wants, if the check failed.
+    pub dmarc_disposition: Option<DmarcDisposition>,
+}
+
+/// One line of `Authentication-Results`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MethodResult {
+    /// For example `spf`.
+    pub method: &'static str,
+    /// For example `pass`, `fail`, `softfail`, `none`, `temperror`.
+    pub result: String,
+    /// Properties such as `smtp.mailfrom=a.example`, ready for the header field.
+    pub properties: Vec<String>,
+}
+
+/// What a DMARC policy asks for when the check fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DmarcDisposition {
+    /// `p=none`.
+    None,
+    /// `p=quarantine`.
+    Quarantine,
+    /// `p=reject`.
+    Reject,
+}
+
+/// Whether a message holds patient data.
+#[derive(Clone, Debug, Default)]
+pub struct PatientData {
+    /// True from confidence medium up.
+    pub found: bool,
+    /// The highest confidence of the evidence.
+    pub confidence: Confidence,
+    /// Whether all evidence is of numbers that are never issued.
+    pub synthetic: bool,
+    /// Each piece of evidence.
+    pub evidence: Vec<Evidence>,
+}
+
+/// How sure a finding is.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Confidence {
+    /// Recorded, restricts nothing.
+    #[default]
+    Low,
+    /// Restricts.
+    Medium,
+    /// Restricts.
+    High,
+}
+
+impl Confidence {
+    /// The word for it in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+}
+
+/// One piece of evidence of patient data. The value itself is in no field.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Evidence {
+    /// `nhs-number`, `chi-number`, `hc-number`, `marking`, `declared-by-account`.
+    pub kind: &'static str,
+    /// How sure.
+    pub confidence: Confidence,
+    /// Where: `subject`, `body:1.2`, `attachment:2/1`, … (`design.md` §4.3).
+    pub place: String,
+    /// With the middle starred out: `450 *** **04`.
+    pub redacted: String,
+    /// The reasons, as words: `checksum`, `live-range`, `keyword`.
+    pub because: Vec<&'static str>,
+}
+
+/// Whether the subject asks for encryption.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum SecureKeyword {
+    /// It does not.
+    #[default]
+    Absent,
+    /// It does.
+    Present,
+    /// It seems to mean to.
+    NearMiss,
+}
+
+impl SecureKeyword {
+    /// The word for it in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Present => "present",
+            Self::NearMiss => "near-miss",
+        }
+    }
+}
+
+/// Something that could not be looked into.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unreadable {
+    /// Where, as in [`Evidence::place`].
+    pub place: String,
+    /// `encrypted-archive`, `encrypted-document`, `image-only`, `too-large`, `malformed`, `unknown-format`.
+    pub because: &'static str,
+}
+
+/// How much a message looks like spam.
+#[derive(Clone, Debug, Default)]
+pub struct SpamScore {
+    /// The sum of the symbols.
+    pub score: f64,
+    /// Each rule that spoke.
+    pub symbols: Vec<Symbol>,
+    /// Whether the score is over the tag threshold.
+    pub tagged: bool,
+}
+
+/// A rule that spoke.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Symbol {
+    /// Its name.
+    pub name: String,
+    /// What it adds.
+    pub score: f64,
+    /// Why it spoke, in one sentence without content.
+    pub because: String,
+}

@@ -1,0 +1,1 @@
+//! The stage classify-patient-data.

@@ -1,0 +1,8 @@
+//! What was promised.
+
+pub mod record;
+
+pub use record::{
+    Accepted, Binding, DeliveryId, Lease, LeasedDelivery, MessageId, NewDelivery, Next,
+    QueuedMessage, Settlement, Standing,
+};

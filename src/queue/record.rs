@@ -1,0 +1,170 @@
+//! What the queue keeps: messages, their deliveries, leases on them, and how an attempt settles.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::base::Reference;
+use crate::mail::{BodyType, EnvId, Message, Recipient, Ret, ReversePath};
+use crate::outcome::Outcome;
+use crate::outcome::audit::AuditEvent;
+
+/// A message for which a client is about to get its 250, or one that the gateway itself wrote.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// What people quote.
+    pub reference: Reference,
+    /// Who hears of failures.
+    pub reverse_path: ReversePath,
+    /// The sender's identifier of the envelope.
+    pub env_id: Option<EnvId>,
+    /// How much a failure report returns.
+    pub ret: Option<Ret>,
+    /// What octets it holds.
+    pub body: BodyType,
+    /// Whether it needs SMTPUTF8.
+    pub smtputf8: bool,
+    /// Whether it needs REQUIRETLS.
+    pub require_tls: bool,
+    /// The octets to deliver, edits made.
+    pub message: Message,
+    /// Its `Message-ID`, cut to 200 characters, for `trace`.
+    pub message_id: Option<String>,
+    /// Whether patient data was found: a report about it then quotes nothing of it.
+    pub patient_data: bool,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// One for each recipient; not empty.
+    pub deliveries: Vec<NewDelivery>,
+    /// What goes into the audit trail in the same transaction.
+    pub events: Vec<AuditEvent>,
+}
+
+/// A recipient of a message that is accepted.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    /// Whom to deliver to.
+    pub recipient: Recipient,
+    /// Ready to go, or kept.
+    pub standing: Standing,
+    /// Over which transport it may go.
+    pub binding: Binding,
+    /// The rule behind it, for people.
+    pub rule: String,
+    /// Why, for people.
+    pub because: String,
+}
+
+/// Whether a delivery is tried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Tried as soon as can be.
+    Due,
+    /// Waits until somebody decides.
+    Held,
+    /// Kept apart as unwanted.
+    Quarantined,
+}
+
+/// Over which transport a delivery may go: the policy's verdict, kept with it to the end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Binding {
+    /// By the route's own settings.
+    Any,
+    /// Over verified TLS alone.
+    VerifiedTls,
+    /// To the encryption next hop alone.
+    Encryption,
+}
+
+/// Names a message in the queue.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct MessageId(pub i64);
+
+/// Names a delivery in the queue.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct DeliveryId(pub i64);
+
+/// A message as the queue keeps it, shared by its leases.
+#[derive(Clone, Debug)]
+pub struct QueuedMessage {
+    /// Its name in the queue.
+    pub id: MessageId,
+    /// What people quote.
+    pub reference: Reference,
+    /// Who hears of failures.
+    pub reverse_path: ReversePath,
+    /// The sender's identifier of the envelope.
+    pub env_id: Option<EnvId>,
+    /// How much a failure report returns.
+    pub ret: Option<Ret>,
+    /// What octets it holds.
+    pub body: BodyType,
+    /// Whether it needs SMTPUTF8.
+    pub smtputf8: bool,
+    /// Whether it needs REQUIRETLS.
+    pub require_tls: bool,
+    /// The octets.
+    pub message: Message,
+    /// Its `Message-ID`.
+    pub message_id: Option<String>,
+    /// Whether patient data was found.
+    pub patient_data: bool,
+    /// When it was received.
+    pub received_at: Timestamp,
+}
+
+/// The right to try deliveries of one message until a moment.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The message.
+    pub message: std::sync::Arc<QueuedMessage>,
+    /// What may be tried, all of one destination.
+    pub deliveries: Vec<LeasedDelivery>,
+    /// After this another scheduler may take them.
+    pub until: Timestamp,
+}
+
+/// A delivery that is being tried.
+#[derive(Clone, Debug)]
+pub struct LeasedDelivery {
+    /// Its name.
+    pub id: DeliveryId,
+    /// Whom to deliver to.
+    pub recipient: Recipient,
+    /// Over which transport.
+    pub binding: Binding,
+    /// Attempts made before this one.
+    pub attempts: u32,
+    /// Whether the sender was told that it is late.
+    pub delay_notified: bool,
+}
+
+/// How one attempt settles: written in one transaction.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// Which delivery.
+    pub delivery: DeliveryId,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// What follows.
+    pub next: Next,
+    /// Whether a delay report goes out with this settlement.
+    pub delay_notified: bool,
+}
+
+/// What follows an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Next {
+    /// Nothing: it is delivered.
+    Delivered,
+    /// Another attempt, not before this.
+    RetryAt(Timestamp),
+    /// Nothing: it failed.
+    Failed,
+    /// Nothing: its time is over.
+    Expired,
+}
+
+/// How long a lease lasts unless it is settled: longer than the longest attempt.
+pub const LEASE: Duration = Duration::from_secs(30 * 60);
