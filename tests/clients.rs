@@ -28,10 +28,21 @@ fn what_python_sends_arrives_byte_for_byte() {
         return;
     }
     let gateway = Gateway::start();
-    let sent = Command::new("python3").args(["-c", PYTHON, &gateway.relay.to_string()]).output().expect("python runs");
-    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let sent = Command::new("python3")
+        .args(["-c", PYTHON, &gateway.relay.to_string()])
+        .output()
+        .expect("python runs");
+    assert!(
+        sent.status.success(),
+        "{}",
+        String::from_utf8_lossy(&sent.stderr)
+    );
     let arrived = gateway.wait_for_mail("pharmacy.fa001@nhs.net", 1).remove(0);
-    assert!(arrived.ends_with(&sent.stdout), "{}", String::from_utf8_lossy(&arrived));
+    assert!(
+        arrived.ends_with(&sent.stdout),
+        "{}",
+        String::from_utf8_lossy(&arrived)
+    );
 }
 
 #[test]
@@ -42,11 +53,22 @@ fn what_swaks_sends_arrives() {
     let gateway = Gateway::start();
     let server = format!("127.0.0.1:{}", gateway.relay);
     let sent = Command::new("swaks")
-        .args(["--server", &server, "--from", "a@elsewhere.example", "--to", "pharmacy.fa001@nhs.net"])
+        .args([
+            "--server",
+            &server,
+            "--from",
+            "a@elsewhere.example",
+            "--to",
+            "pharmacy.fa001@nhs.net",
+        ])
         .args(["--body", "from swaks", "--tls-optional"])
         .output()
         .expect("swaks runs");
-    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stdout));
+    assert!(
+        sent.status.success(),
+        "{}",
+        String::from_utf8_lossy(&sent.stdout)
+    );
     let arrived = gateway.wait_for_mail("pharmacy.fa001@nhs.net", 1).remove(0);
     assert!(String::from_utf8_lossy(&arrived).contains("from swaks"));
 }
@@ -54,17 +76,31 @@ fn what_swaks_sends_arrives() {
 #[test]
 fn an_account_submits_over_tls_and_a_wrong_password_does_not() {
     let gateway = Gateway::start();
-    let added = gateway.postern(&["account", "add", "reminders.fa001.donotreply@nhs.net", "--json"]);
-    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    let added = gateway.postern(&[
+        "account",
+        "add",
+        "reminders.fa001.donotreply@nhs.net",
+        "--json",
+    ]);
+    assert!(
+        added.status.success(),
+        "{}",
+        String::from_utf8_lossy(&added.stderr)
+    );
     let added: serde_json::Value = serde_json::from_slice(&added.stdout).expect("JSON");
     let secret = added["secret"].as_str().expect("a secret").to_owned();
-    let authority = std::fs::read(gateway.folder.path().join("certs/ca.pem")).expect("the development authority");
+    let authority = std::fs::read(gateway.folder.path().join("certs/ca.pem"))
+        .expect("the development authority");
     let tls = TlsParameters::builder("localhost".to_owned())
         .add_root_certificate(Certificate::from_pem(&authority).expect("a certificate"))
         .build()
         .expect("parameters");
     let message = Message::builder()
-        .from("reminders.fa001.donotreply@nhs.net".parse().expect("an address"))
+        .from(
+            "reminders.fa001.donotreply@nhs.net"
+                .parse()
+                .expect("an address"),
+        )
         .to("pharmacy.fa001@nhs.net".parse().expect("an address"))
         .subject("Collection")
         .body("Your order is ready.\r\n".to_owned())
@@ -73,16 +109,30 @@ fn an_account_submits_over_tls_and_a_wrong_password_does_not() {
         SmtpTransport::builder_dangerous("127.0.0.1")
             .port(port)
             .tls(tls)
-            .credentials(Credentials::new("reminders.fa001.donotreply@nhs.net".to_owned(), secret))
+            .credentials(Credentials::new(
+                "reminders.fa001.donotreply@nhs.net".to_owned(),
+                secret,
+            ))
             .build()
             .send(&message)
     };
 
     wait_for("the new account to be known", || {
-        send(gateway.submission, Tls::Required(tls.clone()), secret.clone()).ok()
+        send(
+            gateway.submission,
+            Tls::Required(tls.clone()),
+            secret.clone(),
+        )
+        .ok()
     });
-    send(gateway.submissions, Tls::Wrapper(tls.clone()), secret.clone()).expect("implicit TLS");
-    let refused = send(gateway.submission, Tls::Required(tls), "wrong".to_owned()).expect_err("a wrong password");
+    send(
+        gateway.submissions,
+        Tls::Wrapper(tls.clone()),
+        secret.clone(),
+    )
+    .expect("implicit TLS");
+    let refused = send(gateway.submission, Tls::Required(tls), "wrong".to_owned())
+        .expect_err("a wrong password");
     assert!(refused.to_string().contains("535"), "{refused}");
 
     let arrived = gateway.wait_for_mail("pharmacy.fa001@nhs.net", 2).remove(0);

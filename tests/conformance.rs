@@ -30,15 +30,37 @@ fn every_case_of_the_black_box_suite_passes() {
     let report = folder.path().join("report.json");
     let output = Command::new("python3")
         .arg(&suite)
-        .args(["--relay", &format!("127.0.0.1:{relay}"), "--sink-port", &sink.to_string()])
-        .args(["--good-rcpt", "user@good.example", "--foreign-rcpt", "user@foreign.example"])
-        .args(["--mail-from", "sender@sender.example", "--retry-wait", "15", "--quiet"])
-        .args(["--pid", &gateway.0.id().to_string(), "--json", &report.display().to_string()])
+        .args([
+            "--relay",
+            &format!("127.0.0.1:{relay}"),
+            "--sink-port",
+            &sink.to_string(),
+        ])
+        .args([
+            "--good-rcpt",
+            "user@good.example",
+            "--foreign-rcpt",
+            "user@foreign.example",
+        ])
+        .args([
+            "--mail-from",
+            "sender@sender.example",
+            "--retry-wait",
+            "15",
+            "--quiet",
+        ])
+        .args([
+            "--pid",
+            &gateway.0.id().to_string(),
+            "--json",
+            &report.display().to_string(),
+        ])
         .output()
         .expect("the suite runs");
     print!("{}", String::from_utf8_lossy(&output.stdout));
 
-    let report: serde_json::Value = serde_json::from_slice(&fs::read(&report).expect("a report")).expect("JSON");
+    let report: serde_json::Value =
+        serde_json::from_slice(&fs::read(&report).expect("a report")).expect("JSON");
     let failed: Vec<String> = report["results"]
         .as_array()
         .expect("results")
@@ -47,8 +69,15 @@ fn every_case_of_the_black_box_suite_passes() {
         .filter(|case| OURS.iter().all(|(name, _)| case["name"] != *name))
         .map(|case| format!("{}: {}", case["name"], case["evidence"]))
         .collect();
-    assert!(gateway.0.try_wait().expect("its state").is_none(), "the gateway ended");
-    assert!(report["totals"]["PASS"].as_u64() > Some(150), "too few cases ran: {}", report["totals"]);
+    assert!(
+        gateway.0.try_wait().expect("its state").is_none(),
+        "the gateway ended"
+    );
+    assert!(
+        report["totals"]["PASS"].as_u64() > Some(150),
+        "too few cases ran: {}",
+        report["totals"]
+    );
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
@@ -78,7 +107,10 @@ impl Gateway {
             .expect("the gateway starts");
         let end = Instant::now() + Duration::from_secs(30);
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "the gateway does not listen on {port}");
+            assert!(
+                Instant::now() < end,
+                "the gateway does not listen on {port}"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
         Self(child)
@@ -93,5 +125,8 @@ impl Drop for Gateway {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|l| l.local_addr())
+        .expect("a free port")
+        .port()
 }

@@ -33,7 +33,11 @@ fn run(archive: &str, step: usize) {
     }
     let unpacked = tempfile::tempdir().expect("a temporary folder");
     let script = "import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])";
-    let done = Command::new("python3").args(["-c", script]).arg(&archive).arg(unpacked.path()).status();
+    let done = Command::new("python3")
+        .args(["-c", script])
+        .arg(&archive)
+        .arg(unpacked.path())
+        .status();
     assert!(done.expect("python runs").success());
     let mut files = Vec::new();
     collect(unpacked.path(), &mut files);
@@ -41,7 +45,11 @@ fn run(archive: &str, step: usize) {
 
     let gateway = Gateway::start();
     let mut client = gateway.connect();
-    assert!(client.command("EHLO client.elsewhere.example").starts_with("250"));
+    assert!(
+        client
+            .command("EHLO client.elsewhere.example")
+            .starts_with("250")
+    );
     let (mut sent, mut refused) = (BTreeMap::new(), 0);
     for (number, file) in files.iter().step_by(step).enumerate() {
         let message = with_crlf(&fs::read(file).expect("a message"));
@@ -60,8 +68,13 @@ fn run(archive: &str, step: usize) {
     let mut waiting = sent;
     wait_for("all of them to arrive", || {
         waiting.retain(|recipient, message| {
-            let Some(arrived) = gateway.mail_for(recipient).pop() else { return true };
-            assert!(arrived.ends_with(message), "{recipient}: the message was changed");
+            let Some(arrived) = gateway.mail_for(recipient).pop() else {
+                return true;
+            };
+            assert!(
+                arrived.ends_with(message),
+                "{recipient}: the message was changed"
+            );
             false
         });
         waiting.is_empty().then_some(())
@@ -81,7 +94,10 @@ fn submit(gateway: &Gateway, client: &mut Client, recipient: &str, message: &[u8
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         if path.is_dir() {
             collect(&path, files);
         } else if !["MANIFEST.tsv", "README"].contains(&name) {

@@ -21,8 +21,11 @@ fn every_message_that_got_250_arrives_although_the_gateway_is_killed_under_load(
         let before = acknowledged.lock().expect("no panic").len();
         let senders: Vec<_> = (0..6)
             .map(|sender| {
-                let (port, stop, acknowledged) = (gateway.relay, Arc::clone(&stop), Arc::clone(&acknowledged));
-                thread::spawn(move || send_until_it_breaks(port, &format!("r{round}s{sender}"), &stop, &acknowledged))
+                let (port, stop, acknowledged) =
+                    (gateway.relay, Arc::clone(&stop), Arc::clone(&acknowledged));
+                thread::spawn(move || {
+                    send_until_it_breaks(port, &format!("r{round}s{sender}"), &stop, &acknowledged)
+                })
             })
             .collect();
         wait_for("some messages to be accepted", || {
@@ -43,11 +46,20 @@ fn every_message_that_got_250_arrives_although_the_gateway_is_killed_under_load(
         missing.is_empty().then_some(())
     });
     let verified = gateway.postern(&["audit", "verify"]);
-    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stdout));
+    assert!(
+        verified.status.success(),
+        "{}",
+        String::from_utf8_lossy(&verified.stdout)
+    );
 }
 
 /// Sends messages of mixed sizes, each to a recipient of its own, and notes those with a 250.
-fn send_until_it_breaks(port: u16, name: &str, stop: &AtomicBool, acknowledged: &Acknowledged) -> Option<()> {
+fn send_until_it_breaks(
+    port: u16,
+    name: &str,
+    stop: &AtomicBool,
+    acknowledged: &Acknowledged,
+) -> Option<()> {
     let mut client = Client::connect(port);
     client.send(b"EHLO load.elsewhere.example\r\n");
     client.try_reply()?;
@@ -59,7 +71,8 @@ fn send_until_it_breaks(port: u16, name: &str, stop: &AtomicBool, acknowledged: 
         let size = if number % 10 == 0 { 400_000 } else { 2_000 };
         let body = "a line of the load\r\n".repeat(size / 20);
         let message = format!("From: <a@elsewhere.example>\r\nSubject: {recipient}\r\n\r\n{body}");
-        let commands = format!("MAIL FROM:<a@elsewhere.example>\r\nRCPT TO:<{recipient}@nhs.net>\r\nDATA\r\n");
+        let commands =
+            format!("MAIL FROM:<a@elsewhere.example>\r\nRCPT TO:<{recipient}@nhs.net>\r\nDATA\r\n");
         client.try_send(commands.as_bytes())?;
         for _ in 0..3 {
             client.try_reply()?;

@@ -40,7 +40,14 @@ impl Gateway {
         fs::write(&main, text).expect("a copy of postern.toml");
         change(&policies);
         let child = spawn(&main);
-        let mut gateway = Self { child, folder, relay, submission, submissions, metrics };
+        let mut gateway = Self {
+            child,
+            folder,
+            relay,
+            submission,
+            submissions,
+            metrics,
+        };
         gateway.wait_until_up();
         gateway
     }
@@ -64,8 +71,17 @@ impl Gateway {
     /// Asks it to stop, as an administrator does, and returns whether it ended well.
     pub fn terminate(&mut self) -> bool {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
-        wait_for("the gateway to end", || self.child.try_wait().expect("its state")).success()
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .expect("kill")
+                .success()
+        );
+        wait_for("the gateway to end", || {
+            self.child.try_wait().expect("its state")
+        })
+        .success()
     }
 
     /// Starts it again on the same folder.
@@ -93,11 +109,24 @@ impl Gateway {
     /// The messages that lie in the Maildir of an address, oldest first.
     pub fn mail_for(&self, address: &str) -> Vec<Vec<u8>> {
         let (local, domain) = address.rsplit_once('@').expect("an address");
-        let folder = self.folder.path().join("data/maildir").join(domain).join(local).join("new");
-        let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-        let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        let folder = self
+            .folder
+            .path()
+            .join("data/maildir")
+            .join(domain)
+            .join(local)
+            .join("new");
+        let Ok(entries) = fs::read_dir(folder) else {
+            return Vec::new();
+        };
+        let mut paths: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
         paths.sort();
-        paths.iter().map(|path| fs::read(path).expect("a message")).collect()
+        paths
+            .iter()
+            .map(|path| fs::read(path).expect("a message"))
+            .collect()
     }
 
     /// Waits until `count` messages lie there.
@@ -111,7 +140,10 @@ impl Gateway {
     fn wait_until_up(&mut self) {
         let port = self.relay;
         wait_for("the gateway to listen", || {
-            assert!(self.child.try_wait().expect("its state").is_none(), "the gateway ended at once");
+            assert!(
+                self.child.try_wait().expect("its state").is_none(),
+                "the gateway ended at once"
+            );
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
     }
@@ -133,16 +165,23 @@ impl Client {
     /// Connects and reads the greeting.
     pub fn connect(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(30)))
+            .expect("a time-out");
         stream.set_nodelay(true).expect("no delay");
-        let mut client = Self { stream: BufReader::new(stream) };
+        let mut client = Self {
+            stream: BufReader::new(stream),
+        };
         assert!(client.reply().starts_with("220 "));
         client
     }
 
     /// Sends octets as they are.
     pub fn send(&mut self, octets: &[u8]) {
-        self.stream.get_mut().write_all(octets).expect("octets go out");
+        self.stream
+            .get_mut()
+            .write_all(octets)
+            .expect("octets go out");
     }
 
     /// Sends octets, or says that the connection is gone.
@@ -229,7 +268,12 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 
 /// Whether a program can be run; says that the test is skipped if not.
 pub fn installed(program: &str) -> bool {
-    let there = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let there = Command::new(program)
+        .arg("--version")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok();
     if !there {
         eprintln!("skipped: {program} is not installed");
     }
@@ -243,7 +287,10 @@ pub fn root() -> PathBuf {
 
 /// A port that nobody listens on.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 fn spawn(config: &Path) -> Child {
