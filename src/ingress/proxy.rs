@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ppp::{HeaderResult, PartialResult, v1, v2};
+use ppp::{HeaderResult, v1, v2};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Why a connection is closed before its greeting.
@@ -39,31 +39,50 @@ pub async fn read_header<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<
 }
 
 async fn read_octets<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<Ends>, ProxyError> {
-    let mut header = Vec::with_capacity(HEADER_START);
-    loop {
-        let octet = stream.read_u8().await.map_err(|_| ProxyError::Missing)?;
-        header.push(octet);
-        if header.len() > HEADER_MAX {
-            return Err(ProxyError::Malformed);
-        }
-        // A header is whole at a line end (version 1) or at its declared length (version 2).
-        let result = HeaderResult::parse(&header);
-        if result.is_incomplete() && !is_hopeless(&header) {
-            continue;
-        }
-        return ends_of(result);
+    let first = stream.read_u8().await.map_err(|_| ProxyError::Missing)?;
+    let mut header = vec![first];
+    if first == v2::PROTOCOL_PREFIX[0] {
+        read_version_2(stream, &mut header).await?;
+    } else {
+        read_line(stream, &mut header).await?;
     }
+    ends_of(HeaderResult::parse(&header))
 }
 
-/// Whether no further octet can make a header of this.
-fn is_hopeless(header: &[u8]) -> bool {
-    let fits = |prefix: &[u8]| {
-        header
-            .iter()
-            .zip(prefix)
-            .all(|(ours, theirs)| ours == theirs)
-    };
-    !fits(b"PROXY ") && !fits(v2::PROTOCOL_PREFIX)
+/// Version 1 is one line.
+async fn read_line<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    header: &mut Vec<u8>,
+) -> Result<(), ProxyError> {
+    while header.last() != Some(&b'\n') {
+        if header.len() == LINE_MAX || !b"PROXY ".starts_with(&header[..header.len().min(6)]) {
+            return Err(ProxyError::Malformed);
+        }
+        header.push(stream.read_u8().await.map_err(|_| ProxyError::Missing)?);
+    }
+    Ok(())
+}
+
+/// Version 2 says in its first sixteen octets how many follow.
+async fn read_version_2<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    header: &mut Vec<u8>,
+) -> Result<(), ProxyError> {
+    header.resize(16, 0);
+    stream
+        .read_exact(&mut header[1..])
+        .await
+        .map_err(|_| ProxyError::Missing)?;
+    let rest = usize::from(u16::from_be_bytes([header[14], header[15]]));
+    if !header.starts_with(v2::PROTOCOL_PREFIX) || rest > HEADER_MAX {
+        return Err(ProxyError::Malformed);
+    }
+    header.resize(16 + rest, 0);
+    stream
+        .read_exact(&mut header[16..])
+        .await
+        .map_err(|_| ProxyError::Missing)?;
+    Ok(())
 }
 
 fn ends_of(result: HeaderResult<'_>) -> Result<Option<Ends>, ProxyError> {
@@ -97,9 +116,10 @@ fn ends_of(result: HeaderResult<'_>) -> Result<Option<Ends>, ProxyError> {
 
 /// How long a proxy has for its header: it sends it with its first packet.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest header taken, in octets: far above version 1's 107 and what version 2 is used for.
+/// Longest line of version 1, in octets.
+const LINE_MAX: usize = 107;
+/// Most octets taken after the first sixteen of version 2: far above what it is used for.
 const HEADER_MAX: usize = 1_024;
-const HEADER_START: usize = 128;
 
 #[cfg(test)]
 mod tests {
