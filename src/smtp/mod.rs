@@ -3,4 +3,5 @@
 pub mod command;
 pub mod data;
 pub mod extension;
+pub mod sasl;
 pub mod server;
