@@ -6,7 +6,10 @@
 
 pub mod answer;
 pub mod certs;
+pub mod check;
+pub mod cli;
 pub mod metrics;
+pub mod resolve;
 pub mod settings;
 
 pub use answer::{Answer, CommandError};
