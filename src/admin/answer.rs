@@ -59,6 +59,19 @@ pub enum CommandError {
     /// The certificates could not be made.
     #[error(transparent)]
     Certs(#[from] super::certs::CertsError),
+    /// The test message could not be sent.
+    #[error(transparent)]
+    Send(#[from] super::send::SendError),
+}
+
+impl CommandError {
+    /// A file could not be read or written.
+    pub fn file(path: &std::path::Path, error: io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            error,
+        }
+    }
 }
 
 /// Rows under headings, each column as wide as its widest cell; the last one is not filled up.

@@ -10,6 +10,7 @@ pub mod check;
 pub mod cli;
 pub mod metrics;
 pub mod resolve;
+pub mod send;
 pub mod settings;
 
 pub use answer::{Answer, CommandError};
