@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use mail_parser::decoders::charsets::DecoderFnc;
 use mail_parser::decoders::charsets::map::charset_decoder;
-use mail_parser::parsers::MessageStream;
 
 /// A charset by its label.
 #[derive(Clone, Copy)]
@@ -89,19 +88,6 @@ fn is_iso_8859(label: &str) -> bool {
         || label == "l1"
 }
 
-/// Decodes the encoded words of a field body or file name (RFC 2047).
-pub fn decode_words(text: &str) -> Cow<'_, str> {
-    if !text.contains("=?") {
-        return Cow::Borrowed(text);
-    }
-    let line = format!("{}\n", text.replace(['\r', '\n'], " "));
-    let decoded = MessageStream::new(line.as_bytes()).parse_unstructured();
-    match decoded.as_text() {
-        Some(decoded) => Cow::Owned(decoded.to_owned()),
-        None => Cow::Borrowed(text),
-    }
-}
-
 /// Octets of a header that should be ASCII and may be anything.
 pub(super) fn utf8_or_latin1(octets: &[u8]) -> String {
     match std::str::from_utf8(octets) {
@@ -146,11 +132,5 @@ mod tests {
                 .as_deref(),
             Some("£")
         );
-    }
-
-    #[test]
-    fn encoded_words_are_decoded() {
-        assert_eq!(decode_words("=?utf-8?Q?caf=C3=A9?=.txt"), "café.txt");
-        assert_eq!(decode_words("plain.txt"), "plain.txt");
     }
 }
