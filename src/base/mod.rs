@@ -11,4 +11,5 @@ pub mod shutdown;
 pub use clock::Clock;
 pub use network::Network;
 pub use id::{PolicyVersion, Reference};
+pub use network::Network;
 pub use shutdown::Shutdown;

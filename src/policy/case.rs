@@ -6,7 +6,7 @@ use crate::accounts::{Account, Accounts};
 use crate::content::Content;
 use crate::directory::{Directory, Hop};
 use crate::mail::mime::{MimeError, Structure};
-use crate::mail::{Domain, ForwardPath, Header, Mailbox, MailTransaction, Recipient};
+use crate::mail::{Domain, ForwardPath, Header, MailTransaction, Mailbox, Recipient};
 
 use super::finding::Findings;
 use super::verdict::Direction;
