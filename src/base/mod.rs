@@ -9,7 +9,6 @@ pub mod secret;
 pub mod shutdown;
 
 pub use clock::Clock;
-pub use network::Network;
 pub use id::{PolicyVersion, Reference};
 pub use network::Network;
 pub use shutdown::Shutdown;

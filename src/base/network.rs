@@ -90,7 +90,15 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for bad in ["", "192.0.2.0/33", "192.0.2/24", "x", "::/129", "192.0.2.0/", "192.0.2.0/-1"] {
+        for bad in [
+            "",
+            "192.0.2.0/33",
+            "192.0.2/24",
+            "x",
+            "::/129",
+            "192.0.2.0/",
+            "192.0.2.0/-1",
+        ] {
             assert_eq!(bad.parse::<Network>(), Err(BadNetwork), "{bad}");
         }
     }
