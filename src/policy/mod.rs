@@ -3,6 +3,7 @@
 pub mod case;
 pub mod finding;
 pub mod opinion;
+pub mod patient_data;
 pub mod refusal;
 pub mod stage;
 pub mod verdict;
