@@ -13,11 +13,16 @@ use tracing::{debug, info};
 
 use crate::accounts::AuthError;
 use crate::base::metrics;
-use crate::mail::{Client, EnhancedStatusCode, Envelope, MailTransaction, Message, Recipient, Reply, Service, TlsSession};
+use crate::mail::{
+    Client, EnhancedStatusCode, Envelope, MailTransaction, Message, Recipient, Reply, Service,
+    TlsSession,
+};
 use crate::policy::Policy;
 use crate::smtp::data::{Decoder, Progress};
 use crate::smtp::sasl::Credentials;
-use crate::smtp::server::{Action, Chunk, DataError, LoginError, Received, ServerSettings, Session};
+use crate::smtp::server::{
+    Action, Chunk, DataError, LoginError, Received, ServerSettings, Session,
+};
 
 use super::body::{Body, Budget, Hold};
 use super::intake::Intake;
@@ -99,7 +104,11 @@ enum End {
 impl From<WireError> for End {
     fn from(error: WireError) -> Self {
         match error {
-            WireError::Silent => Self::Said(Reply::new(421, EnhancedStatusCode::transient(4, 2), "silent for too long")),
+            WireError::Silent => Self::Said(Reply::new(
+                421,
+                EnhancedStatusCode::transient(4, 2),
+                "silent for too long",
+            )),
             error => Self::Lost(error),
         }
     }
@@ -152,7 +161,11 @@ impl Connection {
                 metrics::CONNECTIONS_REFUSED.add(1);
                 info!(client = %self.session.client().address, "talked before the greeting");
                 let text = "you talk before the greeting";
-                return Err(End::Said(Reply::new(554, EnhancedStatusCode::permanent(5, 1), text)));
+                return Err(End::Said(Reply::new(
+                    554,
+                    EnhancedStatusCode::permanent(5, 1),
+                    text,
+                )));
             }
         }
         let greeting = self.session.greeting();
@@ -178,7 +191,9 @@ impl Connection {
             Action::Reply(reply) => self.say(&reply).await.map(|()| None),
             Action::Close(reply) => Err(End::Said(reply)),
             Action::StartTls(reply) => Box::pin(self.start_tls(reply)).await.map(|()| None),
-            Action::Authenticate(credentials) => Box::pin(self.authenticate(credentials)).await.map(Some),
+            Action::Authenticate(credentials) => {
+                Box::pin(self.authenticate(credentials)).await.map(Some)
+            }
             Action::CheckRecipient(recipient) => Ok(Some(Box::pin(self.check(recipient)).await)),
             Action::ReceiveData(reply) => {
                 self.say(&reply).await?;
@@ -201,7 +216,11 @@ impl Connection {
         // somebody else.
         if !self.wire()?.input().is_empty() {
             let text = "nothing may follow STARTTLS before the handshake";
-            return Err(End::Said(Reply::new(554, EnhancedStatusCode::permanent(5, 1), text)));
+            return Err(End::Said(Reply::new(
+                554,
+                EnhancedStatusCode::permanent(5, 1),
+                text,
+            )));
         }
         self.say(&reply).await?;
         self.wire()?.flush().await?;
@@ -277,7 +296,10 @@ impl Connection {
         let mut left = chunk.octets;
         loop {
             let wire = self.wire()?;
-            let octets = wire.input().len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let octets = wire
+                .input()
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
             intake.take_chunk(&wire.input()[..octets]).await;
             wire.consume(octets);
             left -= octets as u64;
@@ -296,7 +318,10 @@ impl Connection {
         let mut left = octets;
         loop {
             let wire = self.wire()?;
-            let dropped = wire.input().len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let dropped = wire
+                .input()
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
             wire.consume(dropped);
             left -= dropped as u64;
             if left == 0 {
@@ -328,7 +353,10 @@ impl Connection {
     /// The transaction under way. It begins with its first recipient, and so does its policy.
     fn transaction(&mut self) -> &mut Transaction {
         let policies = &self.door.parts.policies;
-        self.transaction.get_or_insert_with(|| Transaction { policy: Arc::clone(&policies.borrow()), intake: None })
+        self.transaction.get_or_insert_with(|| Transaction {
+            policy: Arc::clone(&policies.borrow()),
+            intake: None,
+        })
     }
 
     fn new_intake(&self) -> Intake {
@@ -363,14 +391,20 @@ async fn whole(intake: Option<Intake>) -> Result<(Message, Hold), DataError> {
 }
 
 /// Checks a password on a thread of its own: it takes tens of milliseconds, on purpose.
-async fn log_in(logins: &Arc<Semaphore>, policy: Arc<Policy>, credentials: Credentials) -> Result<String, LoginError> {
+async fn log_in(
+    logins: &Arc<Semaphore>,
+    policy: Arc<Policy>,
+    credentials: Credentials,
+) -> Result<String, LoginError> {
     let permit = tokio::time::timeout(LOGIN_WAIT, Arc::clone(logins).acquire_owned());
     let Ok(Ok(permit)) = permit.await else {
         return Err(LoginError::Unavailable);
     };
     let checked = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        policy.accounts().authenticate(&credentials.username, &credentials.password)
+        policy
+            .accounts()
+            .authenticate(&credentials.username, &credentials.password)
     });
     match checked.await {
         Ok(Ok(name)) => Ok(name.into_string()),

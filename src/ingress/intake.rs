@@ -166,10 +166,15 @@ mod tests {
         let mut intake = intake(1 << 20, 1_000);
         let mut decoder = Decoder::new();
         for _ in 0..100 {
-            let progress = intake.take_data(&mut decoder, b"a line of twenty o.\r\n").await;
+            let progress = intake
+                .take_data(&mut decoder, b"a line of twenty o.\r\n")
+                .await;
             assert_eq!(progress, Progress::More);
         }
-        assert_eq!(intake.take_data(&mut decoder, b".\r\nNOOP").await, Progress::End(3));
+        assert_eq!(
+            intake.take_data(&mut decoder, b".\r\nNOOP").await,
+            Progress::End(3)
+        );
         assert_eq!(intake.check(), Err(DataError::TooBig));
         assert!(!intake.is_absurd());
         assert_eq!(intake.finish().await.unwrap_err(), DataError::TooBig);

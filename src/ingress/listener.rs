@@ -37,7 +37,11 @@ pub(super) struct Listener {
 
 /// Opens a listening socket.
 pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -91,18 +95,35 @@ impl Listener {
     }
 
     /// The two ends, as the proxy says where there is one; `None` if it may not, or does not, say.
-    async fn ends(&self, stream: &mut TcpStream, peer: SocketAddr, local: SocketAddr) -> Option<Ends> {
-        let direct = Ends { client: peer, local, tls: None };
+    async fn ends(
+        &self,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+        local: SocketAddr,
+    ) -> Option<Ends> {
+        let direct = Ends {
+            client: peer,
+            local,
+            tls: None,
+        };
         if !self.proxy_protocol {
             return Some(direct);
         }
-        if !self.proxies.iter().any(|network| network.contains(peer.ip())) {
+        if !self
+            .proxies
+            .iter()
+            .any(|network| network.contains(peer.ip()))
+        {
             warn!(%peer, "connected to a listener for proxies and is none that is trusted");
             return None;
         }
         match proxy::read_header(stream).await {
             Ok(None) => Some(direct),
-            Ok(Some(ends)) => Some(Ends { client: ends.source, local: ends.destination, tls: None }),
+            Ok(Some(ends)) => Some(Ends {
+                client: ends.source,
+                local: ends.destination,
+                tls: None,
+            }),
             Err(error) => {
                 warn!(%peer, %error, "connection closed");
                 None
@@ -116,7 +137,13 @@ impl Listener {
             return Some((stream, ends));
         };
         match tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.secure(acceptor)).await {
-            Ok(Ok((stream, tls))) => Some((stream, Ends { tls: Some(tls), ..ends })),
+            Ok(Ok((stream, tls))) => Some((
+                stream,
+                Ends {
+                    tls: Some(tls),
+                    ..ends
+                },
+            )),
             Ok(Err(error)) => {
                 debug!(client = %ends.client, %error, "TLS handshake failed");
                 None
@@ -149,7 +176,12 @@ pub(super) struct Census {
 impl Census {
     /// One of nobody.
     pub(super) fn new(all_max: usize, per_client_max: usize) -> Arc<Self> {
-        Arc::new(Self { all: AtomicUsize::new(0), all_max, clients: Mutex::default(), per_client_max })
+        Arc::new(Self {
+            all: AtomicUsize::new(0),
+            all_max,
+            clients: Mutex::default(),
+            per_client_max,
+        })
     }
 
     /// Counts a connection; `None` if it is one too many.
@@ -190,7 +222,11 @@ struct Seat(Arc<Census>, IpAddr);
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut clients = self.0.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clients = self
+            .0
+            .clients
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = clients.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
@@ -225,10 +261,19 @@ mod tests {
     #[test]
     fn each_client_and_all_together_have_their_limit() {
         let census = Census::new(3, 2);
-        let first = (census.enter().unwrap(), census.seat(ip("192.0.2.1")).unwrap());
-        let _second = (census.enter().unwrap(), census.seat(ip("::ffff:192.0.2.1")).unwrap());
+        let first = (
+            census.enter().unwrap(),
+            census.seat(ip("192.0.2.1")).unwrap(),
+        );
+        let _second = (
+            census.enter().unwrap(),
+            census.seat(ip("::ffff:192.0.2.1")).unwrap(),
+        );
         assert!(census.seat(ip("192.0.2.1")).is_none());
-        let _third = (census.enter().unwrap(), census.seat(ip("192.0.2.2")).unwrap());
+        let _third = (
+            census.enter().unwrap(),
+            census.seat(ip("192.0.2.2")).unwrap(),
+        );
         assert!(census.enter().is_none());
 
         drop(first);

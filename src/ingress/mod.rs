@@ -98,7 +98,9 @@ pub enum IngressError {
 /// Opens every listener and starts to serve. All sockets are bound before the first client is.
 pub async fn start(settings: &Settings, parts: Parts) -> Result<Vec<Listening>, IngressError> {
     let folder = parts.data.join(SPOOL);
-    tokio::fs::create_dir_all(&folder).await.map_err(|source| IngressError::Spool { folder, source })?;
+    tokio::fs::create_dir_all(&folder)
+        .await
+        .map_err(|source| IngressError::Spool { folder, source })?;
     let certificates = Certificates::load(&settings.certificates)?;
     let tls = match &certificates {
         Some(certificates) => Some(TlsAcceptor::from(certificates.server_config()?)),
@@ -106,12 +108,16 @@ pub async fn start(settings: &Settings, parts: Parts) -> Result<Vec<Listening>, 
     };
     let sockets = bind_all(&settings.listeners)?;
     if let Some(certificates) = certificates {
-        parts.shutdown.spawn(certificates.follow(parts.shutdown.clone()));
+        parts
+            .shutdown
+            .spawn(certificates.follow(parts.shutdown.clone()));
     }
     Ok(serve_all(settings, &parts, tls.as_ref(), sockets))
 }
 
-fn bind_all(listeners: &[ListenerSettings]) -> Result<Vec<(TcpListener, SocketAddr)>, IngressError> {
+fn bind_all(
+    listeners: &[ListenerSettings],
+) -> Result<Vec<(TcpListener, SocketAddr)>, IngressError> {
     let bind = |listener: &ListenerSettings| {
         let socket = listener::bind(listener.address)?;
         let address = socket.local_addr()?;
@@ -122,7 +128,10 @@ fn bind_all(listeners: &[ListenerSettings]) -> Result<Vec<(TcpListener, SocketAd
         address: listener.address,
         source,
     };
-    listeners.iter().map(|listener| bind(listener).map_err(|source| failed(listener, source))).collect()
+    listeners
+        .iter()
+        .map(|listener| bind(listener).map_err(|source| failed(listener, source)))
+        .collect()
 }
 
 fn serve_all(
@@ -156,7 +165,11 @@ fn serve_all(
             census: Arc::clone(&census),
         });
         parts.shutdown.spawn(listener.run(socket));
-        listening.push(Listening { name: of.name.clone(), address, description: describe(of) });
+        listening.push(Listening {
+            name: of.name.clone(),
+            address,
+            description: describe(of),
+        });
     }
     listening
 }
@@ -182,7 +195,11 @@ fn describe(listener: &ListenerSettings) -> String {
         ListenerTls::StartTls => "STARTTLS",
         ListenerTls::Implicit => "implicit TLS",
     };
-    let proxied = if listener.proxy_protocol { ", behind a proxy" } else { "" };
+    let proxied = if listener.proxy_protocol {
+        ", behind a proxy"
+    } else {
+        ""
+    };
     format!("{service}, {tls}{proxied}")
 }
 

@@ -33,8 +33,12 @@ impl Stream {
 
 fn describe(stream: &TlsStream<TcpStream>) -> TlsSession {
     let (_, connection) = stream.get_ref();
-    let version = connection.protocol_version().and_then(|version| version.as_str());
-    let suite = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    let version = connection
+        .protocol_version()
+        .and_then(|version| version.as_str());
+    let suite = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str());
     TlsSession {
         // `TLSv1_3` to the form that everybody else writes.
         version: version.unwrap_or("TLS").replace('_', "."),
@@ -44,7 +48,11 @@ fn describe(stream: &TlsStream<TcpStream>) -> TlsSession {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_read(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -53,7 +61,11 @@ impl AsyncRead for Stream {
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_write(cx, buf),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),

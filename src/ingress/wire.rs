@@ -52,7 +52,13 @@ pub struct Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// A wire over `stream`; lines may have `line_octets` octets with their CRLF.
     pub fn new(stream: S, line_octets: usize) -> Self {
-        Self { stream, buffer: Vec::new(), read: 0, output: Vec::new(), line_octets }
+        Self {
+            stream,
+            buffer: Vec::new(),
+            read: 0,
+            output: Vec::new(),
+            line_octets,
+        }
     }
 
     /// The stream. What was received and not read is dropped.
@@ -94,14 +100,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 searched = 0;
             }
             self.flush().await?;
-            timeout_at(deadline, self.fill(COMMAND_BUFFER)).await.map_err(|_| WireError::Silent)??;
+            timeout_at(deadline, self.fill(COMMAND_BUFFER))
+                .await
+                .map_err(|_| WireError::Silent)??;
         }
     }
 
     /// Waits for more input, `limit` at most; `piece` is how much is read at once.
     pub async fn more(&mut self, piece: usize, limit: Duration) -> Result<(), WireError> {
         self.flush().await?;
-        timeout(limit, self.fill(piece)).await.map_err(|_| WireError::Silent)?
+        timeout(limit, self.fill(piece))
+            .await
+            .map_err(|_| WireError::Silent)?
     }
 
     /// Appends a reply; it goes out with the next flush, or at once if much has gathered.
@@ -212,7 +222,10 @@ mod tests {
     async fn a_line_beyond_the_limit_is_swallowed_once() {
         let read = lines(b"12345678901234\r\n123456789012345\r\nx\r\n0123456789012345678901234567890123456789\r\ny\r\n").await;
         let whole = |text: &str| Some(text.as_bytes().to_vec());
-        assert_eq!(read, [whole("12345678901234"), None, whole("x"), None, whole("y")]);
+        assert_eq!(
+            read,
+            [whole("12345678901234"), None, whole("x"), None, whole("y")]
+        );
     }
 
     #[tokio::test(start_paused = true)]
