@@ -59,6 +59,12 @@ pub enum CommandError {
     /// The certificates could not be made.
     #[error(transparent)]
     Certs(#[from] super::certs::CertsError),
+    /// The account was not added.
+    #[error(transparent)]
+    AccountAdd(#[from] crate::accounts::AddError),
+    /// There is no such account, or it could not be disabled.
+    #[error(transparent)]
+    Account(#[from] crate::accounts::DisableError),
     /// The test message could not be sent.
     #[error(transparent)]
     Send(#[from] super::send::SendError),

@@ -4,6 +4,7 @@
 //! [`Answer`], the exit status. None of them knows how the parts of the gateway are put together:
 //! that is `server`'s and `main`'s affair.
 
+pub mod account;
 pub mod answer;
 pub mod certs;
 pub mod check;
