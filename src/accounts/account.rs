@@ -1,0 +1,207 @@
+//! One account: its name, the hash of its secret, and what it may do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use argon2::password_hash::phc::PasswordHash;
+
+use crate::config::{Diagnostic, Located, Place, Section};
+use crate::mail::{AddressError, Domain, Mailbox};
+
+use super::{fold, verify};
+
+/// An application that may submit mail, and under which contract.
+pub struct Account {
+    /// Lower case: the user name of AUTH.
+    pub(super) name: String,
+    /// Whether log-in is refused for now.
+    pub disabled: bool,
+    /// Who answers for it: a person or a role.
+    pub owner: Option<String>,
+    /// Whose names it may send under.
+    pub may_send_from: Vec<Sender>,
+    /// Whether all its mail counts as patient data, whatever is found in it.
+    pub declares_patient_data: bool,
+    secret_hash: Option<PasswordHash>,
+    place: Option<Place>,
+}
+
+impl Account {
+    /// The name, in lower case.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it may use this mailbox as reverse path or author. Compared without ASCII case.
+    pub fn may_send_as(&self, mailbox: &Mailbox) -> bool {
+        let folded = mailbox.folded();
+        self.may_send_from.iter().any(|sender| match sender {
+            Sender::Mailbox(own) => *own == folded,
+            Sender::Domain(domain) => folded.domain() == Some(domain),
+        })
+    }
+
+    /// Where it is written; the rule that a refusal names.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    pub(super) fn secret_hash(&self) -> Option<&PasswordHash> {
+        self.secret_hash.as_ref()
+    }
+
+    /// Reads one `[[account]]`. What is wrong is reported; `None` if it has no usable name.
+    pub(super) fn read(section: Section<'_>) -> Option<Self> {
+        let name = section.required::<Name>("name");
+        let place = name.as_ref().and_then(|name| name.place().cloned());
+        let account = name.map(|name| Self {
+            secret_hash: read_hash(&section),
+            may_send_from: read_senders(&section, &name),
+            owner: section.string("owner").map(Located::into_inner),
+            declares_patient_data: flag(&section, "declares-patient-data"),
+            disabled: flag(&section, "disabled"),
+            place,
+            name: name.into_inner().0,
+        });
+        if let Some(account) = &account {
+            account.warn_without_secret(&section);
+            section.finish();
+        }
+        account
+    }
+
+    fn warn_without_secret(&self, section: &Section<'_>) {
+        if !self.disabled && !section.has("secret-hash") {
+            let message = "this account has no secret, so nobody can log in to it";
+            section.diagnostics().push(
+                Diagnostic::warning("no-secret", message)
+                    .at_maybe(self.place(), "")
+                    .help("take the block out and run `postern account add`, or say `disabled = true`"),
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Account {
+    /// Without the hash: it is what a thief would take away to guess at.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("name", &self.name)
+            .field("disabled", &self.disabled)
+            .field("may_send_from", &self.may_send_from)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A name that an account may send under.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Sender {
+    /// This mailbox alone; folded.
+    Mailbox(Mailbox),
+    /// Every mailbox of this domain, none below it: `"@bumbleton.example"`.
+    Domain(Domain),
+}
+
+impl FromStr for Sender {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text.strip_prefix('@') {
+            Some(domain) => Domain::parse(domain).map(Self::Domain),
+            None => Mailbox::parse(text).map(|mailbox| Self::Mailbox(mailbox.folded())),
+        }
+    }
+}
+
+/// The name of an account as the file writes it.
+pub(super) struct Name(pub(super) String);
+
+impl FromStr for Name {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let printable = |c: char| !c.is_whitespace() && !c.is_control();
+        let shaped = (1..=NAME_MAX).contains(&text.len()) && text.chars().all(printable);
+        shaped.then(|| Self(fold(text))).ok_or(BadName)
+    }
+}
+
+/// Not the name of an account.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a name has 1 to {NAME_MAX} characters and no spaces; best is the address it sends from")]
+pub struct BadName;
+
+fn flag(section: &Section<'_>, key: &str) -> bool {
+    section.flag(key).is_some_and(Located::into_inner)
+}
+
+fn read_hash(section: &Section<'_>) -> Option<PasswordHash> {
+    let text = section.string("secret-hash")?;
+    match verify::parse_hash(&text) {
+        Ok(hash) => Some(hash),
+        Err(why) => {
+            // The message must not repeat the value: it may be a password typed by mistake.
+            section.report(
+                "bad-hash",
+                "`secret-hash` is not an Argon2id hash",
+                &text,
+                why.into(),
+            );
+            None
+        }
+    }
+}
+
+/// Absent, an account may send as itself: NHSmail's own rule for application accounts.
+fn read_senders(section: &Section<'_>, name: &Located<Name>) -> Vec<Sender> {
+    if let Some(senders) = section.parse_list::<Sender>("may-send-from") {
+        return senders.into_iter().map(Located::into_inner).collect();
+    }
+    let itself = Mailbox::parse(&name.0).map(Sender::Mailbox);
+    if itself.is_err() && !section.has("may-send-from") {
+        section.report(
+            "no-sender",
+            "this account may send from no address",
+            name,
+            "its name is no address, so list some: may-send-from = [\"a@b.example\"]".into(),
+        );
+    }
+    itself.into_iter().collect()
+}
+
+/// Longest name, in octets: an address at its longest (RFC 5321 §4.5.3.1.3).
+const NAME_MAX: usize = 254;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(senders: &[&str]) -> Account {
+        Account {
+            name: "a@nhs.net".into(),
+            disabled: false,
+            owner: None,
+            may_send_from: senders.iter().map(|text| text.parse().unwrap()).collect(),
+            declares_patient_data: false,
+            secret_hash: None,
+            place: None,
+        }
+    }
+
+    #[test]
+    fn an_account_sends_under_the_names_it_has_and_no_other() {
+        let account = account(&["Pharmacy.FA001@nhs.net", "@bumbleton.example"]);
+        for (mailbox, may) in [
+            ("pharmacy.fa001@NHS.NET", true),
+            ("PHARMACY.fa001@nhs.net.", true),
+            ("pharmacy.fa002@nhs.net", false),
+            ("anyone@bumbleton.example", true),
+            ("anyone@shop.bumbleton.example", false),
+            ("anyone@evilbumbleton.example", false),
+            ("a@nhs.net", false),
+        ] {
+            let parsed = Mailbox::parse(mailbox).unwrap();
+            assert_eq!(account.may_send_as(&parsed), may, "{mailbox}");
+        }
+    }
+}

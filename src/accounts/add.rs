@@ -1,0 +1,362 @@
+//! Adding an account: a new block at the end of `accounts.toml`, and a secret that is shown once.
+//!
+//! The file is the administrator's, so nothing in it is rewritten. The new text is read back as a
+//! whole before it takes the place of the old one, in one rename: at any moment the file is either
+//! the old one or the new one, and the secret exists nowhere but in the caller's hands.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::secret::Secret;
+use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile};
+
+use super::account::{Name, Sender};
+use super::{Accounts, verify};
+
+/// What a new account is to be.
+#[derive(Clone, Debug, Default)]
+pub struct NewAccount {
+    /// The user name; best the address it sends from.
+    pub name: String,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Addresses, or domains as `@bumbleton.example`, that it may send from; empty for its own
+    /// name.
+    pub may_send_from: Vec<String>,
+    /// Whether all its mail counts as patient data.
+    pub declares_patient_data: bool,
+}
+
+/// Appends an account to the file at `path` and returns its secret, which is stored nowhere but
+/// hashed. Blocks: on the file, on Argon2id, and while another process adds an account.
+///
+/// # Errors
+/// The file is unchanged then.
+pub fn add(path: &Path, new: &NewAccount) -> Result<Secret, AddError> {
+    let path = fs::canonicalize(path).map_err(|error| AddError::io(path, error))?;
+    let lock = lock_current(&path).map_err(|error| AddError::io(&path, error))?;
+    let old = fs::read_to_string(&path).map_err(|error| AddError::io(&path, error))?;
+    let before = read_back(&path, &old)?;
+    if before.get(&new.name).is_some() {
+        return Err(AddError::Exists(new.name.clone()));
+    }
+    let secret = generate()?;
+    let hash = verify::hash(secret.expose()).map_err(|_| AddError::Random)?;
+    let text = format!(
+        "{}{}",
+        old,
+        block(new, &hash, old.ends_with('\n') || old.is_empty())?
+    );
+    if read_back(&path, &text)?.get(&new.name).is_none() {
+        return Err(AddError::Broken(Vec::new()));
+    }
+    replace(&path, &text).map_err(|error| AddError::io(&path, error))?;
+    drop(lock);
+    Ok(secret)
+}
+
+/// Why no account was added.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// There is one of this name already. Its secret is changed by other means.
+    #[error("there is an account {0} already")]
+    Exists(String),
+    /// The name or an address is not one.
+    #[error("{what} is not {wanted}")]
+    Bad {
+        /// What was given.
+        what: String,
+        /// What it should have been.
+        wanted: &'static str,
+    },
+    /// The file has errors, or would have with the new block; they come first.
+    #[error("the file has errors: put them right first (`postern check` shows them)")]
+    Broken(Vec<Diagnostic>),
+    /// The file cannot be read or replaced.
+    #[error("{}: {error}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+impl AddError {
+    fn io(path: &Path, error: io::Error) -> Self {
+        Self::Io {
+            path: path.to_owned(),
+            error,
+        }
+    }
+}
+
+/// Opens and locks the file that `path` names now. While we waited for the lock, another process
+/// may have put a new file in its place: then that one is the one to lock.
+fn lock_current(path: &Path) -> io::Result<File> {
+    loop {
+        let file = File::open(path)?;
+        file.lock()?;
+        let (ours, named) = (file.metadata()?, fs::metadata(path)?);
+        if (ours.dev(), ours.ino()) == (named.dev(), named.ino()) {
+            return Ok(file);
+        }
+    }
+}
+
+/// Reads a text as `accounts.toml`; errors in it are an error here, warnings are not.
+fn read_back(path: &Path, text: &str) -> Result<Accounts, AddError> {
+    let file = Arc::new(SourceFile {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    });
+    let diagnostics = Diagnostics::default();
+    let accounts = Accounts::read(&file, &diagnostics);
+    if diagnostics.has_errors() {
+        let mut errors = diagnostics.into_vec();
+        errors.retain(|diagnostic| diagnostic.severity == Severity::Error);
+        return Err(AddError::Broken(errors));
+    }
+    Ok(accounts)
+}
+
+/// Writes the block, each line with what it means: the file is its own reference.
+fn block(new: &NewAccount, hash: &str, at_line_start: bool) -> Result<String, AddError> {
+    let name = new.name.parse::<Name>().map_err(|_| AddError::Bad {
+        what: format!("{:?}", new.name),
+        wanted: "the name of an account: 1 to 254 characters without spaces",
+    })?;
+    for sender in &new.may_send_from {
+        sender.parse::<Sender>().map_err(|_| AddError::Bad {
+            what: format!("{sender:?}"),
+            wanted: "an address, or a domain as @bumbleton.example",
+        })?;
+    }
+    let mut senders = new.may_send_from.clone();
+    if senders.is_empty() {
+        senders.push(name.0.clone());
+    }
+    let start = if at_line_start { "\n" } else { "\n\n" };
+    let owner = new
+        .owner
+        .as_ref()
+        .map(|owner| format!("owner = {}\n", quoted(owner)));
+    let senders: Vec<String> = senders.iter().map(|sender| quoted(sender)).collect();
+    Ok(format!(
+        "{start}[[account]]\n\
+         name = {}\n\
+         {}\
+         secret-hash = {} # of a secret that was shown once\n\
+         may-send-from = [{}]\n\
+         declares-patient-data = {}\n\
+         disabled = false\n",
+        quoted(&name.0),
+        owner.unwrap_or_default(),
+        quoted(hash),
+        senders.join(", "),
+        new.declares_patient_data,
+    ))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+/// Puts `text` in the place of the file, whole or not at all, with the same owner and permissions.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let temporary = folder.join(format!(".accounts-{}.new", std::process::id()));
+    let result = write_like(path, &temporary, text)
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| File::open(folder)?.sync_all());
+    if result.is_err() {
+        // Whatever is left of it is of no use to anyone.
+        let _ = fs::remove_file(&temporary);
+    }
+    result
+}
+
+fn write_like(model: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let like = fs::metadata(model)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o777))?;
+    let made = file.metadata()?;
+    if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
+        // A file that the gateway could not read any more would shut everyone out.
+        chown(path, Some(like.uid()), Some(like.gid()))?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Makes a secret of the three kinds of characters that NHSmail asks for (`domain.md` §6.1).
+fn generate() -> Result<Secret, AddError> {
+    loop {
+        let text = random_text(SECRET_LENGTH)?;
+        let has = |kind: fn(&char) -> bool| text.chars().any(|c| kind(&c));
+        if has(char::is_ascii_uppercase)
+            && has(char::is_ascii_lowercase)
+            && has(char::is_ascii_digit)
+        {
+            return Ok(Secret::new(text));
+        }
+    }
+}
+
+/// Each character is equally likely: octets past the last whole run of the alphabet are dropped.
+fn random_text(length: usize) -> Result<String, AddError> {
+    let limit = 256 - 256 % ALPHABET.len();
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
+        let mut octets = [0; 64];
+        getrandom::fill(&mut octets).map_err(|_| AddError::Random)?;
+        let usable = octets
+            .iter()
+            .map(|octet| usize::from(*octet))
+            .filter(|octet| *octet < limit);
+        let room = length - text.len();
+        text.extend(
+            usable
+                .take(room)
+                .map(|octet| char::from(ALPHABET[octet % ALPHABET.len()])),
+        );
+    }
+    Ok(text)
+}
+
+/// Letters and digits that are not mistaken for one another when copied by hand.
+const ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
+/// Length of a secret: some 160 bits.
+const SECRET_LENGTH: usize = 28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::AuthError;
+    use proptest::prelude::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts.toml");
+        fs::write(&path, text).unwrap();
+        (folder, path)
+    }
+
+    fn new(name: &str) -> NewAccount {
+        NewAccount {
+            name: name.into(),
+            owner: Some("Superintendent \"pharmacist\" \\ Bumbleton".into()),
+            ..NewAccount::default()
+        }
+    }
+
+    fn load(path: &Path) -> Accounts {
+        let diagnostics = Diagnostics::default();
+        let accounts = Accounts::load(path, &diagnostics).unwrap();
+        assert_eq!(diagnostics.into_vec(), []);
+        accounts
+    }
+
+    #[test]
+    fn an_account_that_was_added_can_log_in_and_the_rest_of_the_file_is_as_it_was() {
+        let (_folder, path) = file("# ours, by hand");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+
+        let secret = add(&path, &new("Reminders.FA123.donotreply@nhs.net")).unwrap();
+
+        let accounts = load(&path);
+        let name = accounts.authenticate("reminders.fa123.donotreply@nhs.net", secret.expose());
+        let account = accounts.get(name.unwrap().as_str()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(account.owner.as_deref(), new("").owner.as_deref());
+        assert!(account.may_send_as(&"reminders.fa123.donotreply@nhs.net".parse().unwrap()));
+        assert!(
+            text.starts_with("# ours, by hand\n\n[[account]]\n"),
+            "{text}"
+        );
+        assert!(!text.contains(secret.expose()));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let (_folder, path) = file("");
+        add(&path, &new("a@nhs.net")).unwrap();
+        let before = fs::read_to_string(&path).unwrap();
+
+        let again = add(&path, &new("A@NHS.net"));
+
+        assert!(matches!(again, Err(AddError::Exists(_))), "{again:?}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    }
+
+    #[test]
+    fn nothing_is_added_to_a_file_with_errors_nor_under_a_bad_name() {
+        let (_folder, path) = file("[[acount]]\nname = \"x\"\n");
+        assert!(matches!(
+            add(&path, &new("a@nhs.net")),
+            Err(AddError::Broken(_))
+        ));
+        let (_folder, path) = file("account = []\n");
+        assert!(matches!(
+            add(&path, &new("a@nhs.net")),
+            Err(AddError::Broken(_))
+        ));
+        let (_folder, path) = file("");
+        assert!(matches!(add(&path, &new("a b")), Err(AddError::Bad { .. })));
+        let elsewhere = NewAccount {
+            may_send_from: vec!["nhs.net".into()],
+            ..new("a@nhs.net")
+        };
+        assert!(matches!(add(&path, &elsewhere), Err(AddError::Bad { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+    }
+
+    #[test]
+    fn accounts_added_at_the_same_time_are_all_there() {
+        let (_folder, path) = file("");
+        let names: Vec<String> = (0..4).map(|n| format!("app{n}@nhs.net")).collect();
+        std::thread::scope(|scope| {
+            for name in &names {
+                scope.spawn(|| add(&path, &new(name)).unwrap());
+            }
+        });
+        assert_eq!(load(&path).all().len(), 4);
+    }
+
+    #[test]
+    fn a_secret_has_three_kinds_of_characters_and_length_enough() {
+        let secret = generate().unwrap();
+        assert!(secret.expose().len() >= 24);
+        assert_ne!(secret.expose(), generate().unwrap().expose());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(8))]
+
+        #[test]
+        fn what_is_added_is_read_back_and_logs_in(name in "[!-~\u{e9}]{1,40}", owner in "\\PC{0,40}") {
+            let (_folder, path) = file("");
+            let account = NewAccount {
+                name: name.clone(),
+                owner: Some(owner.clone()),
+                may_send_from: vec!["@bumbleton.example".into()],
+                declares_patient_data: true,
+            };
+            let secret = add(&path, &account).unwrap();
+            let accounts = load(&path);
+            prop_assert!(accounts.authenticate(&name, secret.expose()).is_ok());
+            prop_assert_eq!(accounts.authenticate(&name, "no"), Err(AuthError::Refused));
+            let read = accounts.get(&name).unwrap();
+            prop_assert_eq!(read.owner.as_deref(), Some(owner.as_str()));
+            prop_assert!(read.declares_patient_data);
+        }
+    }
+}
