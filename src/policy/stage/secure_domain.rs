@@ -13,7 +13,6 @@ use crate::mail::Domain;
 use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::finding::{Findings, SecureKeyword};
 use crate::policy::opinion::{Ask, Opinion, Opinions};
-use crate::policy::patient_data::settings::Restrictions;
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{Restriction, SecureDomains, Standing};
 
@@ -21,16 +20,12 @@ use crate::policy::secure_domains::{Restriction, SecureDomains, Standing};
 #[derive(Debug)]
 pub struct SecureDomain {
     register: Arc<SecureDomains>,
-    restrictions: Restrictions,
 }
 
 impl SecureDomain {
-    /// The rule by a register, and by what findings restrict.
-    pub fn new(register: Arc<SecureDomains>, restrictions: Restrictions) -> Self {
-        Self {
-            register,
-            restrictions,
-        }
+    /// The rule by a register.
+    pub fn new(register: Arc<SecureDomains>) -> Self {
+        Self { register }
     }
 
     /// One opinion for each recipient, in the order of the case.
@@ -53,7 +48,7 @@ impl SecureDomain {
     }
 
     fn for_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> Opinion {
-        if !self.restrictions.restricts(&case.findings.patient_data) {
+        if !self.is_patient_data(case.findings) {
             return Opinion::pass();
         }
         if !accepts_patient_data(case, recipient) {
@@ -80,27 +75,32 @@ impl SecureDomain {
             return restrict(&verdicts.near_miss, recipient, because)
                 .would_pass_if("the subject has the exact tag [secure], or asks for nothing");
         }
-        if self.restrictions.restricts(&findings.patient_data) {
+        if self.is_patient_data(findings) {
             let because = self.why_not_secure(case, recipient);
             return restrict(&verdicts.not_secure, recipient, because).would_pass_if(REMEDY);
         }
         self.for_unreadable(findings, recipient)
     }
 
-    /// What could not be looked into may hold anything, for the reasons that restrict.
+    /// What could not be looked into counts as the register says for its reason; the worst speaks.
     fn for_unreadable(&self, findings: &Findings, recipient: &ResolvedRecipient) -> Opinion {
-        let restricted = findings
+        let verdict_of = |reason: &str| self.register.verdicts.unreadable.get(reason);
+        let restricted: Vec<_> = findings
             .unreadable
             .iter()
-            .find(|unreadable| self.restrictions.unreadable.iter().any(|reason| reason == unreadable.because));
-        let Some(unreadable) = restricted else {
+            .filter_map(|unreadable| Some((unreadable, verdict_of(unreadable.because)?)))
+            .collect();
+        let refused = restricted
+            .iter()
+            .find(|(_, verdict)| ***verdict == Restriction::Refuse);
+        let Some((unreadable, verdict)) = refused.or(restricted.first()) else {
             return Opinion::pass();
         };
         let because = format!(
             "{} could not be looked into ({}), and this domain is not secure",
             unreadable.place, unreadable.because
         );
-        restrict(&self.register.verdicts.unreadable, recipient, because).would_pass_if(REMEDY)
+        restrict(verdict, recipient, because).would_pass_if(REMEDY)
     }
 
     fn why_not_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> String {
@@ -115,6 +115,13 @@ impl SecureDomain {
             _ => "patient data was found, and this domain is not on the list of secure domains"
                 .to_owned(),
         }
+    }
+
+    /// Whether what was found restricts: evidence of numbers that are never issued alone does not,
+    /// unless the register says so.
+    fn is_patient_data(&self, findings: &Findings) -> bool {
+        let found = &findings.patient_data;
+        found.found && (!found.synthetic || *self.register.verdicts.synthetic_restricts)
     }
 }
 
