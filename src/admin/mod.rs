@@ -10,6 +10,7 @@ pub mod audit;
 pub mod certs;
 pub mod check;
 pub mod cli;
+pub mod explain;
 pub mod metrics;
 pub mod queue;
 pub mod resolve;
