@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::config::{Diagnostic, Diagnostics, Located, Place, Section, load_toml};
+use crate::config::{Diagnostic, Diagnostics, Located, Section, load_toml};
 use crate::mail::Domain;
 
 /// The register and the verdicts, checked.

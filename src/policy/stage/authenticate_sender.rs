@@ -20,14 +20,14 @@ use crate::accounts::{Account, Accounts};
 /// The stage `authenticate-sender`.
 #[derive(Debug)]
 pub struct AuthenticateSender {
-    evidence: Option<Evidence>,
+    evidence: Option<Box<Evidence>>,
 }
 
 impl AuthenticateSender {
     /// The rule; without DNS nothing is asked about strangers.
     pub fn new(dns: Option<Dns>) -> Self {
         Self {
-            evidence: dns.map(Evidence::new),
+            evidence: dns.map(|dns| Box::new(Evidence::new(dns))),
         }
     }
 
@@ -183,7 +183,7 @@ fn forged_fields(header: &Header<'_>, hostname: &str) -> Vec<Edit> {
 }
 
 /// The first word of a field, past white space and comments, out of its quotes if it has some.
-fn authserv_id<'f>(field: &'f HeaderField<'_>) -> Option<Vec<u8>> {
+fn authserv_id(field: &HeaderField<'_>) -> Option<Vec<u8>> {
     let rest = skip_comments(field.raw_value());
     if let Some(quoted) = rest.strip_prefix(b"\"") {
         let end = memchr::memchr(b'"', quoted)?;

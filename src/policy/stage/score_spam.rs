@@ -8,7 +8,6 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::config::Located;
 use crate::mail::{Edit, EditKind, Header};
 use crate::policy::case::Case;
 use crate::policy::condition::Facts;
