@@ -11,6 +11,7 @@ use indicatif::ProgressBar;
 use jiff::Timestamp;
 
 use crate::accounts::DisableError;
+use crate::base::Clock;
 use crate::mail::{
     BodyType, Client, Envelope, ForwardPath, MailTransaction, Message, Recipient, ReversePath,
 };
@@ -21,20 +22,14 @@ use crate::policy::{Policy, RecipientDecision};
 use super::answer::{Answer, CommandError, json_line, printable};
 use super::cli::Explain;
 
-/// Judges each file in turn as of `now`. `onward` says where a recipient's mail would go next, which
-/// the policy does not know. In JSON, one object per line and file.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what a command is handed, each by its name"
-)]
+/// Judges each file in turn, as of now or of the moment asked for. `onward` says where a recipient's
+/// mail would go next, which the policy does not know. In JSON, one object per line and file.
 pub async fn run(
-    asked: &Explain,
-    files: &[PathBuf],
     policy: &Arc<Policy>,
-    now: Timestamp,
+    asked: &Explain,
+    (from, to, files): (ReversePath, Vec<ForwardPath>, Vec<PathBuf>),
     onward: impl Fn(&RecipientDecision) -> Onward,
     json: bool,
-    input: &mut impl Read,
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
     if let Some(name) = &asked.account
@@ -42,10 +37,15 @@ pub async fn run(
     {
         return Err(DisableError::Unknown(name.clone()).into());
     }
-    let case = Supposed::of(asked, now);
+    let case = Supposed {
+        client: client(asked.client, asked.account.as_deref().map(str::to_ascii_lowercase)),
+        from,
+        to,
+        at: asked.at.unwrap_or_else(|| Clock::system().now()),
+    };
     let bar = progress(files.len());
-    for file in files {
-        let message = read_message(file, input)?;
+    for file in &files {
+        let message = read_message(file, &mut io::stdin())?;
         let decision = policy.decide(&case.transaction(message)).await;
         let name = file.display().to_string();
         if json {
@@ -82,20 +82,10 @@ struct Supposed {
     client: Client,
     from: ReversePath,
     to: Vec<ForwardPath>,
-    now: Timestamp,
+    at: Timestamp,
 }
 
 impl Supposed {
-    fn of(asked: &Explain, now: Timestamp) -> Self {
-        let account = asked.account.as_ref().map(|name| name.to_ascii_lowercase());
-        Self {
-            client: client(asked.client, account),
-            from: asked.from.clone().unwrap_or(ReversePath::Null),
-            to: asked.to.clone(),
-            now: asked.at.unwrap_or(now),
-        }
-    }
-
     fn transaction(&self, message: Message) -> MailTransaction {
         let mut envelope = Envelope::new(self.from.clone());
         envelope.recipients = self.to.iter().cloned().map(Recipient::new).collect();
@@ -109,7 +99,7 @@ impl Supposed {
             client: self.client.clone(),
             envelope,
             message,
-            received_at: self.now,
+            received_at: self.at,
         }
     }
 }
