@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::accounts::Account;
+use crate::accounts::{Account, Accounts};
 use crate::content::Content;
 use crate::directory::{Directory, Hop};
 use crate::mail::mime::{MimeError, Structure};
@@ -32,10 +32,14 @@ pub struct Case<'a> {
     pub now: Timestamp,
     /// The account that authenticated, if one did.
     pub account: Option<&'a Account>,
+    /// All accounts.
+    pub accounts: &'a Accounts,
     /// Who lives here.
     pub directory: &'a Directory,
     /// The name of this gateway, as in `Authentication-Results`.
     pub hostname: &'a str,
+    /// Whether a stage may ask the network. Policy tests must come out the same everywhere.
+    pub network_allowed: bool,
 }
 
 impl Case<'_> {
