@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 use mail_parser::decoders::charsets::DecoderFnc;
 use mail_parser::decoders::charsets::map::charset_decoder;
-use mail_parser::parsers::MessageStream;
 
 /// A charset by its label.
 #[derive(Clone, Copy)]
@@ -77,6 +76,26 @@ impl Charset {
         }
     }
 
+    /// Whether ASCII text may be added anywhere as it is.
+    pub fn is_ascii_compatible(self) -> bool {
+        match self {
+            Self::Ascii => true,
+            Self::Known(encoding, _) => encoding.is_ascii_compatible(),
+            Self::Unknown | Self::ReadOnly(_) => false,
+        }
+    }
+
+    /// How many of the octets are those of `start`, if they begin with it beyond doubt.
+    pub fn octets_of(self, start: &str, octets: &[u8]) -> Option<usize> {
+        let length = match self {
+            Self::Unknown | Self::ReadOnly(_) => return None,
+            Self::Ascii => start.len(),
+            Self::Known(encoding, _) => encoding.encode(start).0.len(),
+        };
+        let same = self.decode_strict(octets.get(..length)?)? == start;
+        same.then_some(length)
+    }
+
     /// Whether it is UTF-8.
     pub fn is_utf8(self) -> bool {
         matches!(self, Self::Known(encoding, _) if encoding == UTF_8)
@@ -87,19 +106,6 @@ fn is_iso_8859(label: &str) -> bool {
     label.starts_with("iso") && !label.starts_with("iso-2022")
         || label.starts_with("latin")
         || label == "l1"
-}
-
-/// Decodes the encoded words of a field body or file name (RFC 2047).
-pub fn decode_words(text: &str) -> Cow<'_, str> {
-    if !text.contains("=?") {
-        return Cow::Borrowed(text);
-    }
-    let line = format!("{}\n", text.replace(['\r', '\n'], " "));
-    let decoded = MessageStream::new(line.as_bytes()).parse_unstructured();
-    match decoded.as_text() {
-        Some(decoded) => Cow::Owned(decoded.to_owned()),
-        None => Cow::Borrowed(text),
-    }
 }
 
 /// Octets of a header that should be ASCII and may be anything.
@@ -146,11 +152,5 @@ mod tests {
                 .as_deref(),
             Some("£")
         );
-    }
-
-    #[test]
-    fn encoded_words_are_decoded() {
-        assert_eq!(decode_words("=?utf-8?Q?caf=C3=A9?=.txt"), "café.txt");
-        assert_eq!(decode_words("plain.txt"), "plain.txt");
     }
 }

@@ -9,10 +9,13 @@ mod decode;
 mod field;
 mod part;
 mod walk;
+mod words;
 
-pub use charset::{Charset, decode_words};
+pub use charset::Charset;
 pub use decode::{base64, quoted_printable, quoted_printable_offset};
+pub(in crate::mail) use field::{ParamPlace, place_of};
 pub use part::{ContentType, Disposition, Encoding, Oddity, Params, Part, Undecodable};
+pub use words::decode_words;
 
 /// How deep parts may lie in parts; the message itself is at depth 0.
 pub const DEPTH_MAX: usize = 64;

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::charset::{self, Charset};
+use super::charset::Charset;
 use super::decode;
+use super::words::decode_words;
 use crate::mail::header::Header;
 
 /// One part of a message; all ranges are octets of the message.
@@ -79,7 +80,7 @@ impl Part {
         disposition
             .and_then(|disposition| disposition.params.get("filename"))
             .or_else(|| self.content_type.params.get("name"))
-            .map(|name| charset::decode_words(name).into_owned())
+            .map(|name| decode_words(name).into_owned())
     }
 
     /// Its fields.

@@ -252,11 +252,11 @@ impl Walker<'_> {
         let Delimiter { level, line, close } = delimiter;
         self.close_deeper(level + 1);
         let index = self.open[level].part;
+        let mut end = self.before_line(line.start);
         while self.unfinished.last().is_some_and(|last| *last != index) {
-            self.end_last(self.before_line(line.start));
+            end = self.end_last(end);
         }
         if self.open[level].children == 0 {
-            let end = self.before_line(line.start);
             let part = &mut self.parts[index];
             part.preamble.end = end.max(part.preamble.start);
         }
@@ -294,10 +294,10 @@ impl Walker<'_> {
         }
     }
 
-    /// Ends the innermost part that is unfinished.
-    fn end_last(&mut self, end: usize) {
+    /// Ends the innermost part that is unfinished, at `end` or after an empty body. Returns where.
+    fn end_last(&mut self, end: usize) -> usize {
         let Some(index) = self.unfinished.pop() else {
-            return;
+            return end;
         };
         let part = &mut self.parts[index];
         part.body.end = end.max(part.body.start);
@@ -306,6 +306,7 @@ impl Walker<'_> {
             part.epilogue.start = part.epilogue.start.min(part.body.end);
             part.epilogue.end = part.body.end;
         }
+        part.body.end
     }
 
     /// Ends everything at the end of the octets.
