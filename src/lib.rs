@@ -44,5 +44,11 @@ pub mod outcome;
 /// Seen from outside: the commands.
 pub mod admin;
 
+/// The whole configuration: one section for each module.
+pub mod settings;
+
+/// The composition root: builds every part, starts, reloads, drains, stops.
+pub mod server;
+
 /// Design pages: queue states, crash points, decisions.
 pub mod manual;

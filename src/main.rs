@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(run(&cli)) {
         Ok(answer) => answer.into(),
-        Err(error) => fail(error.as_ref()),
+        Err(error) => fail(&error),
     }
 }
 
@@ -138,7 +138,7 @@ fn onward(router: &Router, recipient: &RecipientDecision) -> Onward {
     let Some(route) = router.route(&recipient.recipient.forward_path, encrypt) else { return Onward::default() };
     let tls = match recipient.verdict {
         Verdict::DeliverVerifiedTls if !route.is_local() => Some("verified".to_owned()),
-        _ => route.tls_level().map(|level| level.to_string()),
+        _ => route.tls_level().map(|level| level.word().to_owned()),
     };
     Onward { route: Some(route.name.clone()), tls }
 }

@@ -52,11 +52,12 @@ pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<
 
     let router = Router::new(settings.delivery.routes.clone());
     let (routes, router) = watch::channel(Arc::new(router));
-    let deliveries = Deliveries::new(&settings.delivery.connections, settings.dns.clone(), settings.hostname.as_str())
+    let hostname = settings.hostname.as_str();
+    let deliveries = Deliveries::new(&settings.delivery.connections, hostname, settings.dns.clone(), clock.clone())
         .map_err(|error| ServeError::Start(error.to_string()))?;
     let scheduler =
         Scheduler::start(queue.clone(), router, deliveries, clock.clone(), shutdown.clone(), settings.hostname.clone());
-    let metrics = admin::metrics::start(&settings.metrics, &shutdown)
+    let metrics = admin::metrics::start(&settings.admin, &shutdown)
         .await
         .map_err(|error| ServeError::Start(error.to_string()))?;
     let parts = ingress::Parts {
@@ -74,7 +75,7 @@ pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<
     let reload = Reload { config: config.to_owned(), queue: queue.clone(), clock, policy, routes };
     shutdown.spawn(follow(reload, files, shutdown.clone()));
     wait_for_the_end().await;
-    drain(&shutdown, &queue).await;
+    drain(&shutdown).await;
     Ok(())
 }
 
@@ -97,12 +98,11 @@ async fn wait_for_the_end() {
     }
 }
 
-async fn drain(shutdown: &Shutdown, queue: &Queue) {
+async fn drain(shutdown: &Shutdown) {
     shutdown.begin();
     if tokio::time::timeout(DRAIN_MAX, shutdown.finished()).await.is_err() {
         warn!(seconds = DRAIN_MAX.as_secs(), "not everything ended in time; what is left is in the queue");
     }
-    queue.close().await;
     info!("stopped");
 }
 
@@ -188,7 +188,7 @@ fn banner(config: &Path, settings: &Settings, listening: &[ingress::Listening], 
     let _ = writeln!(text, "  {:<12} {}", "policy", config.display());
     let _ = writeln!(text, "  {:<12} {}", "data", settings.data.display());
     for route in &settings.delivery.routes {
-        let _ = writeln!(text, "  {:<12} {} → {}", "route", route.name, route.transport);
+        let _ = writeln!(text, "  {:<12} {} → {}", "route", route.name, route.transport.description());
     }
     let port = listening.first().map_or(2525, |listener| listener.address.port());
     let _ = write!(text, "\nSend a first message:\n\n{}", FIRST_MESSAGE.replace("PORT", &port.to_string()));

@@ -34,6 +34,8 @@ pub struct Loaded {
     pub settings: Option<Settings>,
     /// Everything that is to be said of the files.
     pub diagnostics: Vec<Diagnostic>,
+    /// How many policy tests ran.
+    pub tests: usize,
     /// The files and folders that were read: those to follow.
     pub files: Vec<PathBuf>,
 }
@@ -59,14 +61,16 @@ pub async fn load(path: &Path, clock: &Clock, tests: PolicyTests) -> Loaded {
     let diagnostics = Diagnostics::default();
     let settings = load_toml(path, &diagnostics, |top| read(top, path, clock)).flatten();
     let mut files = vec![path.to_owned()];
-    let mut all = diagnostics.into_vec();
+    let (mut all, mut ran) = (diagnostics.into_vec(), 0);
     if let Some(settings) = &settings {
         files.extend(settings.policy.files());
         if tests == PolicyTests::Run {
-            all.extend(policy_test::run(&settings.policy).await);
+            let run = policy_test::run(&settings.policy).await;
+            ran = run.tests;
+            all.extend(run.diagnostics);
         }
     }
-    let mut loaded = Loaded { settings, diagnostics: all, files };
+    let mut loaded = Loaded { settings, diagnostics: all, tests: ran, files };
     if loaded.has_errors() {
         loaded.settings = None;
     }

@@ -74,6 +74,16 @@ impl Route {
         }
     }
 
+    /// What the route itself asks of TLS; `None` where there is no connection to protect.
+    pub fn tls_level(&self) -> Option<TlsLevel> {
+        match &self.transport {
+            Transport::SmartHost(smart_host) => Some(smart_host.tls),
+            Transport::Mx { tls, .. } => Some(*tls),
+            Transport::Lmtp(lmtp) => (!lmtp.endpoint.is_local()).then_some(lmtp.tls),
+            Transport::Maildir { .. } => None,
+        }
+    }
+
     /// Whether mail by this route never leaves the machine: no TLS is needed on it.
     pub fn is_local(&self) -> bool {
         match &self.transport {
@@ -112,6 +122,18 @@ pub enum Transport {
         /// Where they lie.
         folder: PathBuf,
     },
+}
+
+impl Transport {
+    /// Where mail goes, for people: `smart host send.nhs.net:587`.
+    pub fn description(&self) -> String {
+        match self {
+            Self::SmartHost(smart_host) => format!("smart host {}", smart_host.next_hop),
+            Self::Mx { .. } => "mail exchangers of each domain".to_owned(),
+            Self::Lmtp(lmtp) => format!("LMTP {}", lmtp.endpoint),
+            Self::Maildir { folder } => format!("Maildir {}", folder.display()),
+        }
+    }
 }
 
 /// A server that takes all mail of a route.

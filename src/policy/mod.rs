@@ -27,7 +27,7 @@ mod testing;
 pub mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
@@ -74,6 +74,11 @@ impl Policy {
     /// Which policy this is.
     pub fn version(&self) -> &PolicyVersion {
         &self.version
+    }
+
+    /// The file of the accounts, for the command that adds one.
+    pub fn accounts_file(&self) -> &Path {
+        &self.files.accounts
     }
 
     /// Who may submit.

@@ -17,9 +17,9 @@ use super::decide::Network;
 use super::verdict::{Decision, RecipientDecision};
 use super::{Policy, Verdict};
 
-/// Runs every test in every `.toml` of the policy's tests folder. Returns what is wrong; nothing if all
-/// is well, or if there is no such folder. The network is not asked.
-pub async fn run(policy: &Policy) -> Vec<Diagnostic> {
+/// Runs every test in every `.toml` of the policy's tests folder. None ran if
+/// there is no such folder. The network is not asked.
+pub async fn run(policy: &Policy) -> TestRun {
     let diagnostics = Diagnostics::default();
     let mut tests = Vec::new();
     for file in test_files(&policy.files.tests) {
@@ -29,7 +29,19 @@ pub async fn run(policy: &Policy) -> Vec<Diagnostic> {
     for test in &tests {
         all.extend(test.run(policy).await);
     }
-    all
+    TestRun {
+        tests: tests.len(),
+        diagnostics: all,
+    }
+}
+
+/// What running the tests gave.
+#[derive(Clone, Debug)]
+pub struct TestRun {
+    /// How many ran.
+    pub tests: usize,
+    /// What is wrong.
+    pub diagnostics: Vec<Diagnostic>,
 }
 
 /// One test, checked.
