@@ -18,8 +18,7 @@ use crate::mail::{Header, MailTransaction};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
-use super::finding::Unreadable;
-use super::opinion::{Finding, Opinions};
+use super::opinion::Opinions;
 use super::settings::OnFailure;
 use super::stage::StageName;
 use super::verdict::{Decision, Direction};
@@ -58,7 +57,6 @@ impl Policy {
         let mut tally = Tally::new(unresolved(transaction));
         match catch_unwind(AssertUnwindSafe(|| self.read(transaction))) {
             Ok(reading) => {
-                tally.take(reading.unreadable());
                 let look = Look {
                     transaction,
                     direction,
@@ -106,7 +104,7 @@ impl Policy {
         let structure = mime::parse(message.octets());
         let content = match &structure {
             Ok(structure) => content::read(message, structure, &self.limits),
-            Err(_) => Content::default(),
+            Err(_) => content::unparsed(message, &self.limits),
         };
         Reading {
             header: message.header(),
@@ -146,19 +144,6 @@ struct Reading<'m> {
     header: Header<'m>,
     structure: Result<Structure, MimeError>,
     content: Content,
-}
-
-impl Reading<'_> {
-    /// A message that is not taken apart may hold anything.
-    fn unreadable(&self) -> Opinions {
-        if self.structure.is_ok() {
-            return Opinions::none();
-        }
-        Opinions::finding(Finding::Unreadable(vec![Unreadable {
-            place: "body:1".to_owned(),
-            because: "malformed",
-        }]))
-    }
 }
 
 impl PlacedStage {
