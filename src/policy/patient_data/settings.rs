@@ -122,7 +122,9 @@ impl Restrictions {
 
     /// Whether a message with this in it is held for recipients that are not secure.
     pub fn holds(&self, unreadable: &Unreadable) -> bool {
-        self.unreadable.iter().any(|reason| reason == unreadable.because)
+        self.unreadable
+            .iter()
+            .any(|reason| reason == unreadable.because)
     }
 }
 
@@ -154,7 +156,11 @@ impl Settings {
         let words = read_words(top);
         Self {
             identifiers: IdentifierSettings::read(top.section("identifiers"), default.identifiers),
-            words: if words.is_empty() { default.words } else { words },
+            words: if words.is_empty() {
+                default.words
+            } else {
+                words
+            },
             markings: read_markings(top.section("markings"), default.markings),
             secure_tags: read_secure_tags(top.section("secure-keyword"), default.secure_tags),
             restrict: read_restrictions(top.section("restrict"), default.restrict),
@@ -225,7 +231,10 @@ fn read_group(section: Section<'_>, sense: Sense, has_window: bool) -> Option<Wo
     let words = section.strings("words").unwrap_or_default();
     for word in &words {
         if word.trim().is_empty() || word.matches(' ').count() > WORD_SPACES_MAX {
-            let help = format!("one word, or up to {} with single spaces", WORD_SPACES_MAX + 1);
+            let help = format!(
+                "one word, or up to {} with single spaces",
+                WORD_SPACES_MAX + 1
+            );
             section.report("bad-keyword", "this cannot be searched for", word, help);
         }
     }
@@ -288,11 +297,18 @@ fn read_restrictions(section: Section<'_>, default: Restrictions) -> Restriction
     for reason in unreadable.iter().flatten() {
         if !REASONS.contains(&reason.as_str()) {
             let help = format!("one of {}", REASONS.join(", "));
-            section.report("bad-word", "this is no reason for being unreadable", reason, help);
+            section.report(
+                "bad-word",
+                "this is no reason for being unreadable",
+                reason,
+                help,
+            );
         }
     }
     let read = Restrictions {
-        synthetic: section.flag("synthetic").map_or(default.synthetic, |flag| *flag),
+        synthetic: section
+            .flag("synthetic")
+            .map_or(default.synthetic, |flag| *flag),
         unreadable: unreadable.map_or(default.unreadable, |reasons| {
             reasons
                 .into_iter()
@@ -305,7 +321,9 @@ fn read_restrictions(section: Section<'_>, default: Restrictions) -> Restriction
 }
 
 fn read_limits(section: Section<'_>, default: Limits) -> Limits {
-    let text = section.octets("text").and_then(|octets| usize::try_from(*octets).ok());
+    let text = section
+        .octets("text")
+        .and_then(|octets| usize::try_from(*octets).ok());
     let read = Limits {
         text: text.unwrap_or(default.text),
         depth: count(&section, "depth", 0, default.depth),
@@ -321,7 +339,12 @@ fn read_mark(section: Section<'_>, default: MarkSettings) -> MarkSettings {
             let printable = text.bytes().all(|octet| (b' '..=b'~').contains(&octet));
             if !printable {
                 let help = "printable ASCII alone: it stands in a header field".to_owned();
-                section.report("not-ascii", format!("`{key}` cannot be written"), &text, help);
+                section.report(
+                    "not-ascii",
+                    format!("`{key}` cannot be written"),
+                    &text,
+                    help,
+                );
             }
             (printable && !text.trim().is_empty()).then(|| text.trim().to_owned())
         }
@@ -418,7 +441,10 @@ mod tests {
         assert_eq!(read(""), (Settings::default(), vec![]));
         let (settings, _) = read("[identifiers]\nmedium = 0.7\n[mark]\nsubject = \"\"\n");
         assert_eq!(settings.identifiers.medium, 0.7);
-        assert_eq!(settings.identifiers.valid, Settings::default().identifiers.valid);
+        assert_eq!(
+            settings.identifiers.valid,
+            Settings::default().identifiers.valid
+        );
         assert_eq!(settings.mark.subject, None);
     }
 
