@@ -24,28 +24,8 @@ pub struct Settings {
     pub policy: Arc<Policy>,
     /// Names to addresses.
     pub dns: Dns,
-    /// Where the metrics are seen.
-    pub metrics: admin::metrics::Settings,
-    /// How the log is written.
-    pub log: LogSettings,
-}
-
-/// The `[log]` section.
-#[derive(Clone, Debug)]
-pub struct LogSettings {
-    /// For people or for machines.
-    pub format: LogFormat,
-    /// A filter of `tracing`: `info`, or `postern=debug,warn`.
-    pub level: String,
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
+    /// Where the gateway is seen from outside, and how its log is written.
+    pub admin: admin::Settings,
 }
 
 /// What reading the configuration gave.
@@ -99,23 +79,11 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock) -> Option<Settings> {
     let data = top.path("data").map_or_else(|| folder.join("../data"), Located::into_inner);
     let ingress = ingress::Settings::read(top);
     let delivery = delivery::Settings::read(top);
-    let metrics = admin::metrics::Settings::read(top);
-    let log = read_log(top);
+    let admin = admin::Settings::read(top);
     let dns = Dns::new(&crate::policy::settings::read_dns(top)).map_err(|error| {
         top.diagnostics().push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
     });
     let name = hostname.as_ref().map_or("invalid", Domain::as_str);
     let policy = Policy::load(top, name, dns.as_ref().ok().cloned(), clock.clone());
-    Some(Settings { hostname: hostname?, data, ingress, delivery, policy: Arc::new(policy?), dns: dns.ok()?, metrics, log })
-}
-
-fn read_log(top: &Section<'_>) -> LogSettings {
-    let section = top.section("log");
-    let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-    let settings = LogSettings {
-        format: section.word("format", &words).map_or(LogFormat::Text, Located::into_inner),
-        level: section.string("level").map_or_else(|| "info".to_owned(), Located::into_inner),
-    };
-    section.finish();
-    settings
+    Some(Settings { hostname: hostname?, data, ingress, delivery, policy: Arc::new(policy?), dns: dns.ok()?, admin })
 }

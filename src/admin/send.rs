@@ -19,6 +19,7 @@ use crate::mail::{Host, Mailbox};
 
 use super::answer::{Answer, CommandError, json_line, printable};
 use super::cli::{Send, Tls};
+use super::explain::read_message;
 
 /// Why there was no conversation to show.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ pub fn run(
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
     let octets = match &asked.file {
-        Some(path) => read_message(path, input)?,
+        Some(path) => read_message(path, input)?.octets().to_vec(),
         None => compose(asked)?,
     };
     let mut conversation = Conversation::open(asked)?;
@@ -258,27 +259,6 @@ fn tls_parameters(host: &str, asked: &Send) -> Result<TlsParameters, CommandErro
         parameters = parameters.add_root_certificate(Certificate::from_pem(&pem).map_err(failed)?);
     }
     Ok(parameters.build().map_err(failed)?)
-}
-
-/// Reads a whole message; lines of a text file get the line ends of mail.
-fn read_message(path: &Path, input: &mut impl Read) -> Result<Vec<u8>, CommandError> {
-    let mut octets = Vec::new();
-    if path == Path::new("-") {
-        input.read_to_end(&mut octets)?;
-    } else {
-        octets = std::fs::read(path).map_err(|error| CommandError::file(path, error))?;
-    }
-    if octets.windows(2).any(|pair| pair == b"\r\n") {
-        return Ok(octets);
-    }
-    let mut mail = Vec::with_capacity(octets.len() + octets.len() / 40);
-    for octet in octets {
-        if octet == b'\n' {
-            mail.push(b'\r');
-        }
-        mail.push(octet);
-    }
-    Ok(mail)
 }
 
 fn compose(asked: &Send) -> Result<Vec<u8>, SendError> {

@@ -16,8 +16,8 @@ pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Takes a text as a secret, exactly as it is.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
     }
 
     /// Reads a secret from where it is kept. Line ends after it are taken off: every editor adds
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_printed() {
-        let secret = Secret::new("s3cret".into());
+        let secret = Secret::new("s3cret");
         assert_eq!(
             format!("{secret:?} {:#?}", Some(&secret)),
             "*** Some(\n    ***,\n)"
