@@ -54,7 +54,11 @@ async fn judge(policy: &Policy, message: &str, client: &str, to: &[&str]) -> Dec
 
 #[tokio::test]
 async fn the_shipped_policy_passes_its_own_tests() {
-    let failures: Vec<_> = policy_test::run(&shipped()).await.iter().map(render::short).collect();
+    let failures: Vec<_> = policy_test::run(&shipped())
+        .await
+        .iter()
+        .map(render::short)
+        .collect();
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
@@ -85,7 +89,10 @@ async fn a_failing_policy_test_is_an_error_at_its_line() {
     let said = policy_test::run(&policy.unwrap()).await;
 
     assert_eq!(said.len(), 2);
-    assert_eq!(said[0].message, "policy test fails: all may have it: a@example.com gets `hold`, not `deliver`");
+    assert_eq!(
+        said[0].message,
+        "policy test fails: all may have it: a@example.com gets `hold`, not `deliver`"
+    );
     assert_eq!(said[0].labels[0].place.line(), 5);
     assert_eq!(said[1].id, "unreadable-file");
 }
@@ -113,7 +120,13 @@ fn the_version_of_a_policy_follows_the_content_of_its_files() {
 #[tokio::test]
 async fn an_explanation_has_the_shape_of_the_contract_and_gives_no_number_away() {
     let policy = shipped();
-    let decision = judge(&policy, "attached-csv.eml", "127.0.0.1", &["gp@nhs.net", "patient@example.com"]).await;
+    let decision = judge(
+        &policy,
+        "attached-csv.eml",
+        "127.0.0.1",
+        &["gp@nhs.net", "patient@example.com"],
+    )
+    .await;
     let onward = |_: &_| Onward {
         route: Some("everything".into()),
         tls: None,
@@ -130,12 +143,29 @@ async fn an_explanation_has_the_shape_of_the_contract_and_gives_no_number_away()
     }
     let [secure, other] = [&json["recipients"][0], &json["recipients"][1]];
     assert_eq!(secure["verdict"], "deliver-verified-tls");
-    assert_eq!((&secure["secure"], &secure["route"]), (&true.into(), &"everything".into()));
-    assert!(secure["rule"].as_str().unwrap().starts_with("policies/secure-domains.toml:"), "{secure}");
+    assert_eq!(
+        (&secure["secure"], &secure["route"]),
+        (&true.into(), &"everything".into())
+    );
+    assert!(
+        secure["rule"]
+            .as_str()
+            .unwrap()
+            .starts_with("policies/secure-domains.toml:"),
+        "{secure}"
+    );
     assert_eq!(other["verdict"], "hold");
     let reply = other["reply"].as_str().unwrap();
-    assert!(reply.starts_with("250 2.6.0 ") && reply.contains("PX-"), "{reply}");
-    assert!(other["would_pass_if"].as_str().unwrap().contains("[secure]"));
+    assert!(
+        reply.starts_with("250 2.6.0 ") && reply.contains("PX-"),
+        "{reply}"
+    );
+    assert!(
+        other["would_pass_if"]
+            .as_str()
+            .unwrap()
+            .contains("[secure]")
+    );
     assert!(other["tls"].is_null() && json["edits"].is_array());
 
     let shown = json.to_string() + &to_text(&decision, |_| Onward::default());
@@ -148,13 +178,22 @@ async fn an_explanation_has_the_shape_of_the_contract_and_gives_no_number_away()
 #[tokio::test]
 async fn mail_from_outside_is_scored_and_shows_who_vouches_for_it() {
     let policy = shipped();
-    let decision = judge(&policy, "spam.eml", "192.0.2.55", &["pharmacy.fa001@nhs.net"]).await;
+    let decision = judge(
+        &policy,
+        "spam.eml",
+        "192.0.2.55",
+        &["pharmacy.fa001@nhs.net"],
+    )
+    .await;
     assert!(decision.findings.spam.tagged);
     let added: String = decision
         .edits
         .iter()
         .map(|edit| String::from_utf8_lossy(&edit.with).into_owned())
         .collect();
-    assert!(added.contains("Authentication-Results: gateway.bumbleton.example; none\r\n"), "{added}");
+    assert!(
+        added.contains("Authentication-Results: gateway.bumbleton.example; none\r\n"),
+        "{added}"
+    );
     assert!(added.contains("X-Spam-Flag: YES\r\n"), "{added}");
 }
