@@ -197,3 +197,40 @@ async fn mail_from_outside_is_scored_and_shows_who_vouches_for_it() {
     );
     assert!(added.contains("X-Spam-Flag: YES\r\n"), "{added}");
 }
+
+#[test]
+fn a_recipient_is_refused_before_there_is_a_message_with_a_reference() {
+    let policy = shipped();
+    let asked = |client: &str, to: &str| {
+        let client = policy_test::client(client.parse().unwrap(), None);
+        let recipient = Recipient::new(ForwardPath::parse(to).unwrap());
+        let rejection = policy.at_recipient(&client, &ReversePath::Null, &recipient);
+        rejection.map_err(|rejection| rejection.reply.to_string())
+    };
+    assert_eq!(asked("192.0.2.55", "pharmacy.fa001@nhs.net"), Ok(()));
+    assert_eq!(asked("127.0.0.1", "someone@example.com"), Ok(()));
+    let denied = asked("192.0.2.55", "someone@example.com").unwrap_err();
+    assert!(
+        denied.starts_with("550 5.7.1 relaying denied: see PX-"),
+        "{denied}"
+    );
+    let closed = asked("192.0.2.55", "pharmacy.fkw41@nhs.net").unwrap_err();
+    assert!(closed.starts_with("550 5.2.1 "), "{closed}");
+}
+
+#[tokio::test]
+async fn a_large_message_is_judged_like_a_small_one() {
+    let policy = shipped();
+    let mut envelope = Envelope::new(ReversePath::parse("pharmacy.fa001@nhs.net").unwrap());
+    envelope.recipients = vec![Recipient::new(ForwardPath::parse("a@example.com").unwrap())];
+    let filler = "Nothing of note on this line of the letter.\r\n".repeat(10_000);
+    let message = format!("Subject: x\r\n\r\n{filler}NHS number: 450 557 7104\r\n");
+    let transaction = MailTransaction {
+        client: policy_test::client("127.0.0.1".parse().unwrap(), None),
+        envelope,
+        message: Message::new(message.into_bytes()),
+        received_at: "2026-11-20T09:31:00Z".parse().unwrap(),
+    };
+    let decision = policy.decide(&transaction).await;
+    assert_eq!(decision.recipients[0].verdict.word(), "hold");
+}

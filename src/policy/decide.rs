@@ -191,3 +191,71 @@ async fn without_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked
 
 /// Messages over this are judged on a thread of their own, so that no session waits for them.
 const INLINE_OCTETS_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Stage;
+    use crate::policy::stage::authenticate_sender::AuthenticateSender;
+    use crate::policy::testing::World;
+
+    fn placed(name: StageName, on_failure: OnFailure) -> PlacedStage {
+        PlacedStage {
+            stage: Stage::AuthenticateSender(AuthenticateSender::new(None)),
+            name,
+            on_failure,
+            source: "policies/postern.toml:71".into(),
+        }
+    }
+
+    fn verdict_after(stage: &PlacedStage, said: Result<Opinions, Panicked>) -> (String, String) {
+        let world = World::new("", "a@b.example", &["c@d.example"]);
+        let mut tally = Tally::new(world.recipients);
+        stage.settle(said, &mut tally);
+        let notes = tally.findings.notes.join("|");
+        let decided = tally.decide().remove(0);
+        (
+            format!("{} {}", decided.verdict.word(), decided.rule),
+            notes,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_stage_that_panics_takes_nobody_down() {
+        let said = without_panic(async { Vec::<Opinions>::new().remove(0) }).await;
+        assert!(said.is_err());
+        assert!(
+            without_panic(async { 7 })
+                .await
+                .is_ok_and(|seven| seven == 7)
+        );
+    }
+
+    #[test]
+    fn a_failure_defers_or_passes_as_the_policy_file_says() {
+        let scan = placed(StageName::Scan, OnFailure::Defer);
+        assert_eq!(
+            verdict_after(&scan, Err(Panicked)),
+            (
+                "defer policies/postern.toml:71".into(),
+                "scan: failed, it broke off".into()
+            )
+        );
+        let spam = placed(StageName::ScoreSpam, OnFailure::Pass);
+        assert_eq!(
+            verdict_after(&spam, Ok(Opinions::failed("no rules"))),
+            (
+                "deliver built-in".into(),
+                "score-spam: failed, no rules".into()
+            )
+        );
+    }
+
+    #[test]
+    fn a_safety_stage_that_fails_never_passes() {
+        for name in StageName::ALL.into_iter().filter(|name| name.is_safety()) {
+            let stage = placed(name, OnFailure::Pass);
+            assert!(verdict_after(&stage, Err(Panicked)).0.starts_with("defer "));
+        }
+    }
+}
