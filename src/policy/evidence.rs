@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::dmarc::Policy;
+use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
     AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, MessageAuthenticator,
@@ -51,10 +51,8 @@ impl Evidence {
 
     async fn ask(&self, transaction: &MailTransaction, hostname: &str) -> AuthenticationResults {
         let message = parsed(transaction);
-        let (spf, dkim) = tokio::join!(
-            self.spf(transaction, hostname),
-            self.dkim(message.as_ref()),
-        );
+        let (spf, dkim) =
+            tokio::join!(self.spf(transaction, hostname), self.dkim(message.as_ref()),);
         let mut methods = vec![spf_result(transaction, &spf)];
         methods.extend(dkim_results(&dkim));
         let mut results = AuthenticationResults {
@@ -105,7 +103,8 @@ impl Evidence {
             message,
             dkim_output: dkim,
             dkim2_output: None,
-            rfc5321_mail_from_domain: domain.map_or_else(|| helo(transaction), |domain| domain.as_str()),
+            rfc5321_mail_from_domain: domain
+                .map_or_else(|| helo(transaction), |domain| domain.as_str()),
             spf_output: spf,
         };
         self.authenticator.verify_dmarc(parameters).await
@@ -114,7 +113,9 @@ impl Evidence {
 
 impl std::fmt::Debug for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Evidence").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Evidence")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 
@@ -216,3 +217,101 @@ fn method(method: &'static str, result: &str, properties: Vec<String>) -> Method
 
 /// How many DKIM signatures of one message are looked at; each costs a question and a signature check.
 const SIGNATURES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::dns::DnsSettings;
+    use crate::policy::testing::World;
+    use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::TXT;
+    use hickory_resolver::proto::rr::{RData, Record, RecordType};
+    use std::net::SocketAddr;
+    use tokio::net::UdpSocket;
+
+    /// A name server that knows some texts, and that nothing else exists.
+    async fn name_server(texts: &'static [(&'static str, &'static str)]) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut octets = [0; 1500];
+            while let Ok((length, from)) = socket.recv_from(&mut octets).await {
+                let query = Message::from_vec(&octets[..length]).unwrap();
+                let answer = answer(&query, texts).to_vec().unwrap();
+                socket.send_to(&answer, from).await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn answer(query: &Message, texts: &[(&str, &str)]) -> Message {
+        let mut answer = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+        answer.metadata.recursion_available = true;
+        let question = query.queries[0].clone();
+        let asked = question.name().to_utf8();
+        let known = texts.iter().find(|(name, _)| asked == format!("{name}."));
+        match known {
+            Some((_, text)) if question.query_type() == RecordType::TXT => {
+                let data = RData::TXT(TXT::new(vec![(*text).to_owned()]));
+                answer.add_answer(Record::from_rdata(question.name().clone(), 300, data));
+            }
+            Some(_) => {}
+            None => answer.metadata.response_code = ResponseCode::NXDomain,
+        }
+        answer.add_query(question);
+        answer
+    }
+
+    fn evidence(server: SocketAddr, timeout: Duration) -> Evidence {
+        let settings = DnsSettings {
+            servers: vec![server],
+            timeout,
+            concurrent: 10,
+        };
+        Evidence::new(Dns::new(&settings).unwrap())
+    }
+
+    async fn results(evidence: &Evidence, from: &str) -> (Vec<String>, Option<DmarcDisposition>) {
+        let world = World::new(
+            &format!("From: {from}\nSubject: x\n\nhello\n"),
+            from,
+            &["a@nhs.net"],
+        );
+        let results = evidence.of(&world.transaction, "gw.example").await;
+        let words = results
+            .methods
+            .iter()
+            .map(|m| format!("{}={}", m.method, m.result));
+        (words.collect(), results.dmarc_disposition)
+    }
+
+    #[tokio::test]
+    async fn spf_and_dmarc_are_asked_of_the_domains_themselves() {
+        let server = name_server(&[
+            ("good.example", "v=spf1 ip4:192.0.2.1 -all"),
+            ("_dmarc.good.example", "v=DMARC1; p=reject"),
+            ("bad.example", "v=spf1 ip4:198.51.100.1 -all"),
+            ("_dmarc.bad.example", "v=DMARC1; p=reject"),
+        ])
+        .await;
+        let evidence = evidence(server, Duration::from_secs(30));
+        let (words, disposition) = results(&evidence, "a@good.example").await;
+        assert_eq!(words, ["spf=pass", "dkim=none", "dmarc=pass"]);
+        assert_eq!(disposition, None);
+        let (words, disposition) = results(&evidence, "a@bad.example").await;
+        assert_eq!(words, ["spf=fail", "dkim=none", "dmarc=fail"]);
+        assert_eq!(disposition, Some(DmarcDisposition::Reject));
+        let (words, disposition) = results(&evidence, "a@none.example").await;
+        assert_eq!(words, ["spf=none", "dkim=none", "dmarc=none"]);
+        assert_eq!(disposition, None);
+    }
+
+    #[tokio::test]
+    async fn a_name_server_that_is_silent_holds_nobody_up() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let evidence = evidence(silent.local_addr().unwrap(), Duration::from_millis(200));
+        let (words, disposition) = results(&evidence, "a@b.example").await;
+        assert_eq!(words[0], "spf=temperror");
+        assert_eq!(disposition, None);
+    }
+}

@@ -135,7 +135,11 @@ fn write_recipient(
     if let Some(change) = &recipient.would_pass_if {
         line(text, "  would pass if", change);
     }
-    line(text, "  reply", &recipient.reply(&decision.reference).to_string());
+    line(
+        text,
+        "  reply",
+        &recipient.reply(&decision.reference).to_string(),
+    );
     if let Some(route) = &onward.route {
         let tls = onward.tls.as_deref().unwrap_or("none");
         line(text, "  route", &format!("{route}, TLS {tls}"));
@@ -153,7 +157,10 @@ fn write_findings(text: &mut String, findings: &Findings) {
     for evidence in &found.evidence {
         let because = evidence.because.join(", ");
         let (kind, confidence) = (evidence.kind, evidence.confidence.word());
-        let words = format!("{kind} {} in {} ({confidence}: {because})", evidence.redacted, evidence.place);
+        let words = format!(
+            "{kind} {} in {} ({confidence}: {because})",
+            evidence.redacted, evidence.place
+        );
         line(text, "  evidence", &words);
     }
     for marking in &findings.markings {
@@ -161,14 +168,22 @@ fn write_findings(text: &mut String, findings: &Findings) {
     }
     line(text, "secure keyword", findings.secure_keyword.word());
     for unreadable in &findings.unreadable {
-        line(text, "unreadable", &format!("{} ({})", unreadable.place, unreadable.because));
+        line(
+            text,
+            "unreadable",
+            &format!("{} ({})", unreadable.place, unreadable.because),
+        );
     }
     for method in methods(findings) {
         line(text, "sender", &method);
     }
     line(text, "spam score", &findings.spam.score.to_string());
     for symbol in &findings.spam.symbols {
-        line(text, "  symbol", &format!("{} {:+}: {}", symbol.name, symbol.score, symbol.because));
+        line(
+            text,
+            "  symbol",
+            &format!("{} {:+}: {}", symbol.name, symbol.score, symbol.because),
+        );
     }
     for note in &findings.notes {
         line(text, "note", note);
@@ -191,4 +206,91 @@ fn line(text: &mut String, name: &str, said: &str) {
     let said = said.replace(|c: char| c.is_control(), " ");
     // Writing to a String never fails.
     let _ = writeln!(text, "{name:<18} {said}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::PolicyVersion;
+    use crate::mail::{ForwardPath, Recipient};
+    use crate::policy::finding::{Confidence, PatientData, SpamScore};
+    use crate::policy::{Direction, Verdict};
+
+    fn decision() -> Decision {
+        let path = ForwardPath::parse("a@b.example").unwrap();
+        Decision {
+            reference: "PX-7F3K2Q".parse().unwrap(),
+            direction: Direction::Outbound,
+            recipients: vec![RecipientDecision {
+                given: path.clone(),
+                recipient: Recipient::new(path),
+                path: Vec::new(),
+                duplicate: false,
+                secure: false,
+                verdict: Verdict::Hold,
+                rule: "policies/secure-domains.toml:31".into(),
+                because: "patient data was found".into(),
+                would_pass_if: Some("the subject has the tag [secure]".into()),
+            }],
+            edits: Vec::new(),
+            findings: Findings {
+                patient_data: PatientData {
+                    found: true,
+                    confidence: Confidence::High,
+                    synthetic: false,
+                    evidence: vec![Evidence {
+                        kind: "nhs-number",
+                        confidence: Confidence::High,
+                        place: "body:1.2".into(),
+                        redacted: "450 *** **04".into(),
+                        because: vec!["checksum", "live-range", "keyword"],
+                    }],
+                },
+                markings: vec!["OFFICIAL-SENSITIVE".into()],
+                spam: SpamScore::default(),
+                ..Findings::default()
+            },
+            policy: PolicyVersion("0123456789ab".into()),
+        }
+    }
+
+    #[test]
+    fn the_text_says_what_happens_and_why() {
+        assert_eq!(
+            to_text(&decision(), |_| Onward::default()),
+            "a@b.example        hold\n\
+             \x20 secure domain    no\n\
+             \x20 because          patient data was found\n\
+             \x20 rule             policies/secure-domains.toml:31\n\
+             \x20 would pass if    the subject has the tag [secure]\n\
+             \x20 reply            250 2.6.0 accepted and held: see PX-7F3K2Q\n\
+             patient data       found, confidence high\n\
+             \x20 evidence         nhs-number 450 *** **04 in body:1.2 (high: checksum, live-range, keyword)\n\
+             marking            OFFICIAL-SENSITIVE\n\
+             secure keyword     absent\n\
+             spam score         0\n"
+        );
+    }
+
+    #[test]
+    fn the_json_is_that_of_the_contract() {
+        let json = to_json(&decision(), |_| Onward::default());
+        assert_eq!(
+            json["message"]["patient_data"],
+            json!({"found": true, "confidence": "high", "synthetic": false,
+                "evidence": [{"kind": "nhs-number", "confidence": "high", "where": "body:1.2",
+                    "redacted": "450 *** **04", "because": ["checksum", "live-range", "keyword"]}]})
+        );
+        assert_eq!(
+            json["recipients"][0],
+            json!({"address": "a@b.example", "resolved": "a@b.example", "secure": false,
+                "verdict": "hold", "reply": "250 2.6.0 accepted and held: see PX-7F3K2Q",
+                "rule": "policies/secure-domains.toml:31", "because": "patient data was found",
+                "would_pass_if": "the subject has the tag [secure]", "route": null, "tls": null})
+        );
+        assert_eq!(
+            json["message"]["spam"],
+            json!({"score": 0.0, "symbols": []})
+        );
+    }
 }

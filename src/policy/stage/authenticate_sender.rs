@@ -6,6 +6,7 @@
 //! here. A field in our own name that came with the message is forged and taken out (§5), whoever
 //! sent it.
 
+use crate::accounts::{Account, Accounts};
 use crate::base::dns::Dns;
 use crate::config::Place;
 use crate::mail::{Client, Edit, EditKind, Header, HeaderField, Mailbox, ReversePath};
@@ -15,7 +16,6 @@ use crate::policy::evidence::Evidence;
 use crate::policy::finding::{AuthenticationResults, MethodResult};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
-use crate::accounts::{Account, Accounts};
 
 /// The stage `authenticate-sender`.
 #[derive(Debug)]
@@ -45,7 +45,9 @@ impl AuthenticateSender {
         } else {
             let results = self.ask(case).await;
             let field = results_field(case.hostname, &results);
-            opinions.edits.push(Edit::prepend_fields(EditKind::Trace, field));
+            opinions
+                .edits
+                .push(Edit::prepend_fields(EditKind::Trace, field));
             results
         };
         opinions.findings.push(Finding::Authentication(results));
@@ -74,7 +76,10 @@ pub fn may_use(
     };
     let account = accounts.get(name).filter(|account| !account.disabled);
     let Some(account) = account else {
-        return Err(not_allowed(None, "the account does not exist any more, or is disabled"));
+        return Err(not_allowed(
+            None,
+            "the account does not exist any more, or is disabled",
+        ));
     };
     match reverse_path.notifiable() {
         Some(mailbox) if !account.may_send_as(mailbox) => {
@@ -88,14 +93,23 @@ pub fn may_use(
 /// What speaks against the names that the message of an account bears.
 fn foreign_name(case: &Case<'_>) -> Option<Opinion> {
     let transaction = case.transaction;
-    if let Err(opinion) = may_use(case.accounts, &transaction.client, &transaction.envelope.reverse_path) {
+    if let Err(opinion) = may_use(
+        case.accounts,
+        &transaction.client,
+        &transaction.envelope.reverse_path,
+    ) {
         return Some(opinion);
     }
     let account = case.account?;
     let foreign = authors(case.header, "From")
         .into_iter()
         .any(|author| !is_own(account, author.mailbox.as_ref()));
-    foreign.then(|| not_allowed(account.place(), "the account may not use the address in From"))
+    foreign.then(|| {
+        not_allowed(
+            account.place(),
+            "the account may not use the address in From",
+        )
+    })
 }
 
 /// Something in `From` that is no address is nobody's own name.
@@ -113,7 +127,10 @@ fn not_allowed(place: Option<&Place>, because: &str) -> Opinion {
 fn own_client(client: &Client) -> AuthenticationResults {
     let property = match &client.account {
         Some(name) => format!("smtp.auth={}", value(name)),
-        None => format!("policy.relay-network={}", value(&client.address.ip().to_string())),
+        None => format!(
+            "policy.relay-network={}",
+            value(&client.address.ip().to_string())
+        ),
     };
     AuthenticationResults {
         methods: vec![MethodResult {
@@ -187,7 +204,13 @@ fn authserv_id(field: &HeaderField<'_>) -> Option<Vec<u8>> {
     let rest = skip_comments(field.raw_value());
     if let Some(quoted) = rest.strip_prefix(b"\"") {
         let end = memchr::memchr(b'"', quoted)?;
-        return Some(quoted[..end].iter().copied().filter(|b| *b != b'\\').collect());
+        return Some(
+            quoted[..end]
+                .iter()
+                .copied()
+                .filter(|b| *b != b'\\')
+                .collect(),
+        );
     }
     let end = rest
         .iter()
@@ -251,9 +274,14 @@ mod tests {
 
     fn asks(account: &str, reverse_path: &str, from: &str) -> Vec<Ask> {
         let message = format!("From: {from}\n\nhello\n");
-        let world = World::new(&message, reverse_path, &["a@b.example", "c@d.example"]).outbound(Some(account));
+        let world = World::new(&message, reverse_path, &["a@b.example", "c@d.example"])
+            .outbound(Some(account));
         let opinions = examined(&world);
-        opinions.per_recipient.into_iter().map(|opinion| opinion.ask).collect()
+        opinions
+            .per_recipient
+            .into_iter()
+            .map(|opinion| opinion.ask)
+            .collect()
     }
 
     #[test]
@@ -261,8 +289,18 @@ mod tests {
         let own = "reminders@bumbleton.example";
         assert!(asks(own, own, own).is_empty());
         assert!(asks(own, "", "Shop <any@shop.bumbleton.example>").is_empty());
-        assert!(asks("REMINDERS@bumbleton.example", "Reminders@Bumbleton.example", own).is_empty());
-        let refused = [Ask::Refuse(Refusal::SenderNotAllowed), Ask::Refuse(Refusal::SenderNotAllowed)];
+        assert!(
+            asks(
+                "REMINDERS@bumbleton.example",
+                "Reminders@Bumbleton.example",
+                own
+            )
+            .is_empty()
+        );
+        let refused = [
+            Ask::Refuse(Refusal::SenderNotAllowed),
+            Ask::Refuse(Refusal::SenderNotAllowed),
+        ];
         for (reverse_path, from) in [
             ("boss@bumbleton.example", own),
             (own, "boss@bumbleton.example"),
@@ -270,14 +308,23 @@ mod tests {
             (own, "any@sub.shop.bumbleton.example"),
             (own, "no address at all"),
         ] {
-            assert_eq!(asks(own, reverse_path, from), refused, "{reverse_path} {from}");
+            assert_eq!(
+                asks(own, reverse_path, from),
+                refused,
+                "{reverse_path} {from}"
+            );
         }
         assert_eq!(asks("gone@bumbleton.example", own, own), refused);
     }
 
     #[test]
     fn a_relay_network_sends_under_any_name() {
-        let world = World::new("From: any@one.example\n\n", "any@one.example", &["a@b.example"]).outbound(None);
+        let world = World::new(
+            "From: any@one.example\n\n",
+            "any@one.example",
+            &["a@b.example"],
+        )
+        .outbound(None);
         let opinions = examined(&world);
         assert!(opinions.per_recipient.is_empty() && opinions.edits.is_empty());
     }
@@ -285,12 +332,11 @@ mod tests {
     #[test]
     fn a_field_in_our_name_is_forged_and_others_are_left_alone() {
         let message = "Authentication-Results: other.example; spf=pass\n\
-            authentication-results: (\"x;) c) GATEWAY.bumbleton.example/1 1;\n\tdkim=pass\n\
+            authentication-results: (x (y;) \\) c) GATEWAY.bumbleton.example 1;\n\tdkim=pass\n\
             Authentication-Results: \"gateway.bumbleton.example\"; spf=pass\n\
             Authentication-Results: gateway.bumbleton.example; none\n\
             Subject: x\n\nAuthentication-Results: gateway.bumbleton.example; none\n";
-        let message = message.replace("/1 1", " 1");
-        let world = World::new(&message, "a@b.example", &["a@nhs.net"]);
+        let world = World::new(message, "a@b.example", &["a@nhs.net"]);
         let opinions = examined(&world);
         let edited = edit::apply(&world.transaction.message, &opinions.edits).unwrap();
         assert_eq!(
