@@ -8,7 +8,9 @@ use crate::config::{Diagnostics, SourceFile};
 use crate::content::{self, Limits};
 use crate::directory::{Completeness, Directory, Served};
 use crate::mail::mime;
-use crate::mail::{Domain, Envelope, ForwardPath, MailTransaction, Message, Recipient, ReversePath};
+use crate::mail::{
+    Domain, Envelope, ForwardPath, MailTransaction, Message, Recipient, ReversePath,
+};
 
 use super::case::{Case, ResolvedRecipient};
 use super::finding::Findings;
@@ -36,7 +38,9 @@ impl World {
             .collect();
         let unresolved = envelope.recipients.iter().enumerate();
         Self {
-            recipients: unresolved.map(|(of, r)| ResolvedRecipient::unresolved(of, r)).collect(),
+            recipients: unresolved
+                .map(|(of, r)| ResolvedRecipient::unresolved(of, r))
+                .collect(),
             transaction: MailTransaction {
                 client: client("192.0.2.1".parse::<IpAddr>().unwrap(), None),
                 envelope,
@@ -84,7 +88,12 @@ impl World {
             recipients: &self.recipients,
             findings: &self.findings,
             now: self.transaction.received_at,
-            account: self.transaction.client.account.as_ref().and_then(|name| self.accounts.get(name)),
+            account: self
+                .transaction
+                .client
+                .account
+                .as_ref()
+                .and_then(|name| self.accounts.get(name)),
             accounts: &self.accounts,
             directory: &self.directory,
             hostname: "gateway.bumbleton.example",

@@ -285,9 +285,12 @@ const EVIDENCE_MAX: usize = 100;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::LazyLock;
 
-    fn detector() -> Detector {
-        Detector::new(&Settings::default()).unwrap()
+    fn detector() -> &'static Detector {
+        static DETECTOR: LazyLock<Detector> =
+            LazyLock::new(|| Detector::new(&Settings::default()).unwrap());
+        &DETECTOR
     }
 
     fn piece<'t>(place: &'t str, text: &'t str) -> Piece<'t> {

@@ -237,7 +237,7 @@ mod tests {
             "[OS] update",
             "[o-saki] x",
             "\"OFFICIAL-SENSITIVE\" explained",
-            "[OFFICIAL-SENSITIVE never closed",
+            "x [OFFICIAL-SENSITIVE never closed",
         ] {
             assert_eq!(in_subject(subject), None, "{subject}");
         }

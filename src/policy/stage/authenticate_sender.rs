@@ -274,9 +274,14 @@ mod tests {
 
     fn asks(account: &str, reverse_path: &str, from: &str) -> Vec<Ask> {
         let message = format!("From: {from}\n\nhello\n");
-        let world = World::new(&message, reverse_path, &["a@b.example", "c@d.example"]).outbound(Some(account));
+        let world = World::new(&message, reverse_path, &["a@b.example", "c@d.example"])
+            .outbound(Some(account));
         let opinions = examined(&world);
-        opinions.per_recipient.into_iter().map(|opinion| opinion.ask).collect()
+        opinions
+            .per_recipient
+            .into_iter()
+            .map(|opinion| opinion.ask)
+            .collect()
     }
 
     #[test]
@@ -284,8 +289,18 @@ mod tests {
         let own = "reminders@bumbleton.example";
         assert!(asks(own, own, own).is_empty());
         assert!(asks(own, "", "Shop <any@shop.bumbleton.example>").is_empty());
-        assert!(asks("REMINDERS@bumbleton.example", "Reminders@Bumbleton.example", own).is_empty());
-        let refused = [Ask::Refuse(Refusal::SenderNotAllowed), Ask::Refuse(Refusal::SenderNotAllowed)];
+        assert!(
+            asks(
+                "REMINDERS@bumbleton.example",
+                "Reminders@Bumbleton.example",
+                own
+            )
+            .is_empty()
+        );
+        let refused = [
+            Ask::Refuse(Refusal::SenderNotAllowed),
+            Ask::Refuse(Refusal::SenderNotAllowed),
+        ];
         for (reverse_path, from) in [
             ("boss@bumbleton.example", own),
             (own, "boss@bumbleton.example"),
@@ -293,14 +308,23 @@ mod tests {
             (own, "any@sub.shop.bumbleton.example"),
             (own, "no address at all"),
         ] {
-            assert_eq!(asks(own, reverse_path, from), refused, "{reverse_path} {from}");
+            assert_eq!(
+                asks(own, reverse_path, from),
+                refused,
+                "{reverse_path} {from}"
+            );
         }
         assert_eq!(asks("gone@bumbleton.example", own, own), refused);
     }
 
     #[test]
     fn a_relay_network_sends_under_any_name() {
-        let world = World::new("From: any@one.example\n\n", "any@one.example", &["a@b.example"]).outbound(None);
+        let world = World::new(
+            "From: any@one.example\n\n",
+            "any@one.example",
+            &["a@b.example"],
+        )
+        .outbound(None);
         let opinions = examined(&world);
         assert!(opinions.per_recipient.is_empty() && opinions.edits.is_empty());
     }

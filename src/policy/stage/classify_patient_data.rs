@@ -212,6 +212,10 @@ mod tests {
     use super::*;
     use crate::content::{Limits, read};
     use crate::mail::{Message, mime};
+    use std::sync::LazyLock;
+
+    static STAGE: LazyLock<ClassifyPatientData> =
+        LazyLock::new(|| ClassifyPatientData::new(Settings::default()));
 
     fn classify(octets: &str) -> Classification {
         let message = Message::new(octets.replace('\n', "\r\n").into_bytes());
@@ -221,8 +225,7 @@ mod tests {
             depth: 3,
         };
         let content = read(&message, &structure, &limits);
-        let stage = ClassifyPatientData::new(Settings::default());
-        stage.classify(&content, None).unwrap()
+        STAGE.classify(&content, None).unwrap()
     }
 
     fn places(octets: &str) -> Vec<String> {
@@ -319,8 +322,7 @@ mod tests {
 
     #[test]
     fn a_declaration_of_the_account_is_evidence() {
-        let stage = ClassifyPatientData::new(Settings::default());
-        let found = stage
+        let found = STAGE
             .classify(&Content::default(), Some("reminders"))
             .unwrap();
         assert!(found.patient_data.found);
@@ -342,5 +344,79 @@ mod tests {
     fn test_numbers_beside_a_marking_are_no_longer_all_there_is() {
         assert!(classify("\nNHS 943 476 5919").patient_data.synthetic);
         assert!(!classify("\n[O-S] NHS 943 476 5919").patient_data.synthetic);
+    }
+}
+#[cfg(test)]
+mod corpus_scratch {
+    use super::*;
+    use crate::content::{Limits, read};
+    use crate::mail::{Message, mime};
+    #[test]
+    #[ignore]
+    fn corpus() {
+        let stage = ClassifyPatientData::new(Settings::default());
+        let mut stack = vec![std::path::PathBuf::from(std::env::var("CORPUS").unwrap())];
+        let (mut n, mut found, mut low, mut marked) = (0, 0, 0, 0);
+        let mut unread = BTreeMap::new();
+        let mut read_time = std::time::Duration::ZERO;
+        let mut class_time = std::time::Duration::ZERO;
+        while let Some(path) = stack.pop() {
+            if path.is_dir() {
+                stack.extend(std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()));
+                continue;
+            }
+            let octets = std::fs::read(&path).unwrap();
+            let octets = String::from_utf8_lossy(&octets)
+                .replace("\r\n", "\n")
+                .replace('\n', "\r\n")
+                .into_bytes();
+            let message = Message::new(octets);
+            let Ok(structure) = mime::parse(message.octets()) else {
+                println!("MIME {path:?}");
+                continue;
+            };
+            let t = std::time::Instant::now();
+            let content = read(&message, &structure, &Limits::default());
+            let r = t.elapsed();
+            let c = stage.classify(&content, None).unwrap();
+            let k = t.elapsed() - r;
+            if r + k > std::time::Duration::from_millis(300) {
+                println!("SLOW {path:?} {r:?} {k:?} {}", message.len());
+            }
+            read_time += r;
+            class_time += k;
+            n += 1;
+            found += usize::from(c.patient_data.found);
+            low += usize::from(!c.patient_data.found && !c.patient_data.evidence.is_empty());
+            marked += usize::from(!c.markings.is_empty());
+            for u in &c.unreadable {
+                *unread.entry(u.because).or_insert(0) += 1;
+            }
+            if c.patient_data.found || c.secure_keyword != SecureKeyword::Absent {
+                println!(
+                    "{} {:?} {:?} {:?}",
+                    path.display(),
+                    c.secure_keyword,
+                    c.markings,
+                    c.patient_data
+                        .evidence
+                        .iter()
+                        .filter(|e| e.confidence >= Confidence::Medium)
+                        .map(|e| format!(
+                            "{} {} {} {:?} {}",
+                            e.kind,
+                            e.place,
+                            e.redacted,
+                            e.because,
+                            e.confidence.word()
+                        ))
+                        .take(3)
+                        .collect::<Vec<_>>()
+                );
+            }
+        }
+        println!(
+            "n {n} found {found} low {low} marked {marked} unread {unread:?} read {read_time:?} class {class_time:?}"
+        );
     }
 }
