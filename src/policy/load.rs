@@ -43,7 +43,7 @@ impl Policy {
             version,
             hostname: hostname.to_owned(),
             clock,
-            limits: parts.limits.clone(),
+            limits: parts.limits,
             accounts: Arc::clone(&parts.accounts),
             directory: Arc::clone(&parts.directory),
             stages: parts.stages(&settings.stages, &recipients, dns),

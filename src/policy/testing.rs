@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::accounts::Accounts;
 use crate::config::{Diagnostics, SourceFile};
-use crate::content::{self, Limits};
+use crate::content;
 use crate::directory::{Completeness, Directory, Served};
 use crate::mail::mime;
 use crate::mail::{
@@ -14,6 +14,7 @@ use crate::mail::{
 
 use super::case::{Case, ResolvedRecipient};
 use super::finding::Findings;
+use super::patient_data;
 use super::policy_test::client;
 use super::secure_domains::SecureDomains;
 use super::verdict::Direction;
@@ -75,9 +76,10 @@ impl World {
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(&Case<'_>) -> T) -> T {
         let message = &self.transaction.message;
         let structure = mime::parse(message.octets());
+        let limits = patient_data::Settings::default().limits;
         let content = match &structure {
-            Ok(structure) => content::read(message, structure, &Limits::default()),
-            Err(_) => content::Content::default(),
+            Ok(structure) => content::read(message, structure, &limits),
+            Err(_) => content::unparsed(message, &limits),
         };
         ask(&Case {
             transaction: &self.transaction,

@@ -332,12 +332,11 @@ mod tests {
     #[test]
     fn a_field_in_our_name_is_forged_and_others_are_left_alone() {
         let message = "Authentication-Results: other.example; spf=pass\n\
-            authentication-results: (\"x;) c) GATEWAY.bumbleton.example/1 1;\n\tdkim=pass\n\
+            authentication-results: (x (y;) \\) c) GATEWAY.bumbleton.example 1;\n\tdkim=pass\n\
             Authentication-Results: \"gateway.bumbleton.example\"; spf=pass\n\
             Authentication-Results: gateway.bumbleton.example; none\n\
             Subject: x\n\nAuthentication-Results: gateway.bumbleton.example; none\n";
-        let message = message.replace("/1 1", " 1");
-        let world = World::new(&message, "a@b.example", &["a@nhs.net"]);
+        let world = World::new(message, "a@b.example", &["a@nhs.net"]);
         let opinions = examined(&world);
         let edited = edit::apply(&world.transaction.message, &opinions.edits).unwrap();
         assert_eq!(
