@@ -253,7 +253,14 @@ fn push_decoded(lines: &mut Lines, text: &str) {
 
 /// Adds the text of a comment: some programs read HTML in it.
 fn push_without_tags(lines: &mut Lines, text: &str) {
-    let mut rest = text;
+    // `<!--[if mso]>…<![endif]-->`
+    let conditional = text
+        .strip_prefix("[if")
+        .and_then(|text| text.split_once("]>"));
+    let mut rest = match conditional {
+        Some((_, inner)) => inner.strip_suffix("<![endif]").unwrap_or(inner),
+        None => text,
+    };
     while let Some(open) = memchr::memchr(b'<', rest.as_bytes()) {
         push_decoded(lines, &rest[..open]);
         let Some(close) = memchr::memchr(b'>', &rest.as_bytes()[open..]) else {

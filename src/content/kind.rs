@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use infer::MatcherType;
 use memchr::memmem;
 
+use super::text::unmarked_utf16;
 use super::zip::Directory;
 
 /// What a file is, as far as it matters to the policy.
@@ -134,6 +135,9 @@ fn kind_of(head: &[u8]) -> Kind {
     }
     if looks_like_text(head) {
         return kind_of_text(head);
+    }
+    if unmarked_utf16(head).is_some() {
+        return Kind::Text;
     }
     let Some(found) = infer::get(head) else {
         return Kind::Unknown;

@@ -137,3 +137,12 @@ pub struct Limits {
     /// Messages within messages that come as files.
     pub depth: usize,
 }
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            text_octets: 16 << 20,
+            depth: 8,
+        }
+    }
+}

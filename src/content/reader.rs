@@ -121,43 +121,47 @@ impl Reader {
 
     fn leaf(&mut self, octets: &[u8], part: &Part, path: &str, is_file: bool) {
         let filename = part.filename();
-        let attached =
-            is_file || part.within_message.is_some() || part.is_attachment() || filename.is_some();
-        let declared_text = part.content_type.kind == "text" || part.content_type.kind == "message";
         let head = self.head(octets, part);
         let detected = declared_kind(part, octets)
             .unwrap_or_else(|| kind::detect(&head, || part.decoded(octets)));
-        let is_text = is_text(detected.kind, declared_text && kind::looks_like_text(&head));
+        let is_text = is_text(part, &detected, &head);
+        let attached =
+            is_file || part.within_message.is_some() || part.is_attachment() || filename.is_some();
         let place = if attached || !is_text {
-            format!("attachment:{path}")
+            self.attachment(format!("attachment:{path}"), part, &detected)
         } else {
             format!("body:{path}")
         };
-        if attached || !is_text {
-            self.content.attachments.push(Attachment {
-                place: place.clone(),
-                declared: format!("{}/{}", part.content_type.kind, part.content_type.subtype),
-                kind: detected.kind,
-                names: detected.names.clone(),
-                encoded_octets: part.body.len(),
-                filename: filename.clone(),
-            });
-        }
         if let Encoding::Other(_) = part.encoding {
             self.unread(&place, "unknown-format");
         }
-        if is_message_file(&detected, part, filename.as_deref())
-            && self.open_message(octets, part, path)
-        {
+        let is_message = is_message_file(&detected, part, filename.as_deref());
+        if is_message && self.open_message(octets, part, path) {
             return;
         }
         if is_text {
             let form = form_of(part, detected.kind, filename.as_deref());
             self.part_text(place.clone(), octets, part, form);
         }
-        if let Some(because) = detected.unreadable {
-            self.unread(&place, because);
+        match detected.unreadable {
+            // It says that it is text, and nothing says otherwise.
+            Some(_) if is_text && detected.kind == Kind::Unknown => {}
+            Some(because) => self.unread(&place, because),
+            None => {}
         }
+    }
+
+    /// Lists a part as an attachment, and returns its place.
+    fn attachment(&mut self, place: String, part: &Part, detected: &Detected) -> String {
+        self.content.attachments.push(Attachment {
+            place: place.clone(),
+            filename: part.filename(),
+            declared: format!("{}/{}", part.content_type.kind, part.content_type.subtype),
+            kind: detected.kind,
+            names: detected.names.clone(),
+            encoded_octets: part.body.len(),
+        });
+        place
     }
 
     /// The first octets of a part, decoded: enough to tell what it is.
@@ -281,12 +285,13 @@ fn declared_kind(part: &Part, octets: &[u8]) -> Option<Detected> {
 
 /// Whether a part is to be read as text: what is text, and what says so and could be, even if it begins
 /// as something else does. Rich text keeps its words in one piece mostly.
-fn is_text(kind: Kind, declared: bool) -> bool {
-    declared
-        || matches!(
-            kind,
-            Kind::Text | Kind::Html | Kind::Script | Kind::Message | Kind::RichText
-        )
+fn is_text(part: &Part, detected: &Detected, head: &[u8]) -> bool {
+    let declared = matches!(part.content_type.kind.as_str(), "text" | "message");
+    match detected.kind {
+        Kind::Text | Kind::Html | Kind::Script | Kind::Message | Kind::RichText => true,
+        Kind::Unknown => declared,
+        _ => declared && kind::looks_like_text(head),
+    }
 }
 
 fn is_message_file(detected: &Detected, part: &Part, filename: Option<&str>) -> bool {
@@ -342,3 +347,190 @@ const READ_FIELDS: &[&str] = &[
 const PGP_MESSAGE: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 /// The longest part that says no more than the version of PGP, in octets (RFC 3156 §4).
 const PGP_VERSION_OCTETS: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::super::zip::tests::archive;
+    use super::*;
+    use ::base64::Engine as _;
+    use ::base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits {
+        text_octets: 1000,
+        depth: 2,
+    };
+
+    fn content(octets: impl AsRef<[u8]>) -> Content {
+        let message = Message::new(octets.as_ref().to_vec());
+        let structure = mime::parse(message.octets()).unwrap();
+        read(&message, &structure, &LIMITS)
+    }
+
+    /// A message with a text and one attachment.
+    fn with_file(kind: &str, name: &str, file: &[u8]) -> Content {
+        let file = STANDARD.encode(file);
+        content(format!(
+            "Subject: x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nhello\r\n\
+             --b\r\nContent-Type: {kind}\r\nContent-Disposition: attachment; filename=\"{name}\"\r\n\
+             Content-Transfer-Encoding: base64\r\n\r\n{file}\r\n--b--\r\n"
+        ))
+    }
+
+    fn texts(content: &Content) -> Vec<(&str, &str)> {
+        let texts = content.texts.iter();
+        texts
+            .map(|piece| (piece.place.as_str(), piece.text.as_str()))
+            .collect()
+    }
+
+    fn unread(content: &Content) -> Vec<(&str, &str)> {
+        let unread = content.unreadable.iter();
+        unread
+            .map(|unread| (unread.place.as_str(), unread.because))
+            .collect()
+    }
+
+    #[test]
+    fn a_file_is_read_by_what_it_is_and_not_by_what_it_says() {
+        for (kind, name, file, expected) in [
+            (
+                "application/octet-stream",
+                "a.bin",
+                &b"caf\xc3\xa9"[..],
+                "caf\u{e9}",
+            ),
+            ("image/png", "a.png", b"plain text", "plain text"),
+            ("text/plain", "a.txt", b"<html>a<br>b", "a\nb"),
+            (
+                "application/vnd.ms-excel",
+                "a.csv",
+                b"\xFF\xFEa\0,\0b\0",
+                "a,b",
+            ),
+            ("text/plain", "a.txt", b"see %PDF-1.4", "see %PDF-1.4"),
+        ] {
+            let content = with_file(kind, name, file);
+            assert_eq!(
+                texts(&content),
+                [("body:1", "hello"), ("attachment:2", expected)]
+            );
+        }
+        let table = with_file("text/csv", "a.dat", b"a,b");
+        assert_eq!(table.texts[1].form, Form::Table);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_said() {
+        for (file, because) in [
+            (archive(&["a.txt"], 0), "unknown-format"),
+            (archive(&["a.txt"], 1), "encrypted-archive"),
+            (b"%PDF-1.4 /Encrypt 1 0 R".to_vec(), "encrypted-document"),
+            (
+                b"-----BEGIN PGP MESSAGE-----\n".to_vec(),
+                "encrypted-document",
+            ),
+            (b"PK\x03\x04".to_vec(), "malformed"),
+            (vec![b'x'; 4000], "too-large"),
+        ] {
+            let content = with_file("application/octet-stream", "a", &file);
+            assert_eq!(unread(&content), [("attachment:2", because)]);
+        }
+        assert_eq!(
+            unread(&with_file("image/png", "a", b"\x89PNG\r\n\x1a\n")),
+            []
+        );
+        let enveloped = with_file(
+            "application/pkcs7-mime; smime-type=enveloped-data",
+            "smime.p7m",
+            b"\x30\x80",
+        );
+        assert_eq!(unread(&enveloped), [("attachment:2", "encrypted-document")]);
+    }
+
+    #[test]
+    fn archives_show_the_names_in_them() {
+        let content = with_file(
+            "application/zip",
+            "a.zip",
+            &archive(&["b/c.txt", "d.exe"], 0),
+        );
+        assert_eq!(content.attachments[0].names, ["b/c.txt", "d.exe"]);
+        assert_eq!(content.attachments[0].filename_place(), "filename:2");
+    }
+
+    #[test]
+    fn a_message_that_comes_as_a_file_is_opened_within_limits() {
+        let eml = |inner: &str| {
+            format!(
+                "From: a@b.example\r\nSubject: inner\r\nContent-Type: application/octet-stream\r\n\
+                 Content-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+                STANDARD.encode(inner)
+            )
+        };
+        let innermost = "From: a@b.example\r\nSubject: innermost\r\n\r\nNHS";
+        let content = with_file("application/octet-stream", "a", eml(innermost).as_bytes());
+        assert_eq!(
+            texts(&content),
+            [("body:1", "hello"), ("attachment:2/1/1", "NHS")]
+        );
+        let subjects = content
+            .headers
+            .iter()
+            .filter(|piece| piece.text.starts_with("inner"));
+        let places: Vec<_> = subjects.map(|piece| piece.place.as_str()).collect();
+        assert_eq!(places, ["attachment:2", "attachment:2/1"]);
+
+        let deeper = eml(&eml(innermost));
+        let content = with_file("application/octet-stream", "a", deeper.as_bytes());
+        assert_eq!(unread(&content), [("attachment:2/1/1", "too-large")]);
+    }
+
+    #[test]
+    fn text_beyond_the_limit_is_not_kept() {
+        let content = content(format!("Subject: x\r\n\r\n{}", "x".repeat(5000)));
+        assert_eq!(content.texts[0].text.len(), 1000);
+        assert_eq!(unread(&content), [("body:1", "too-large")]);
+    }
+
+    #[test]
+    fn the_second_subject_and_a_message_without_parts_are_read_too() {
+        let content = content("Subject: a\r\nSubject: =?utf-8?Q?b?=\r\n\r\nx");
+        assert_eq!(content.subject, "a");
+        assert_eq!(
+            (
+                content.headers[0].place.as_str(),
+                content.headers[0].text.as_str()
+            ),
+            ("subject", "b")
+        );
+
+        let content = unparsed(&Message::new(&b"Subject: a\r\n\r\nNHS"[..]), &LIMITS);
+        assert_eq!(
+            (texts(&content), unread(&content)),
+            (vec![("body:1", "NHS")], vec![("body:1", "malformed")])
+        );
+    }
+
+    #[test]
+    fn nothing_that_was_read_is_printed() {
+        let content = with_file("text/plain", "mrs-smith.txt", b"450 557 7104");
+        let shown = format!("{content:?}");
+        assert!(
+            !shown.contains("smith") && !shown.contains("557"),
+            "{shown}"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_read(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
+            content(&octets);
+        }
+
+        #[test]
+        fn any_file_is_read(kind in "(text/plain|text/html|message/rfc822|application/zip|multipart/mixed)", file in proptest::collection::vec(any::<u8>(), 0..300)) {
+            with_file(&kind, "a", &file);
+        }
+    }
+}

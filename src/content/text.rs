@@ -18,7 +18,7 @@ pub(super) fn decode(octets: &[u8], label: Option<&str>) -> String {
 }
 
 /// ASCII in UTF-16 has a zero in every second place.
-fn unmarked_utf16(octets: &[u8]) -> Option<&'static str> {
+pub(super) fn unmarked_utf16(octets: &[u8]) -> Option<&'static str> {
     let sample = &octets[..octets.len().min(64)];
     let zeros = |from: usize| {
         sample
@@ -29,7 +29,7 @@ fn unmarked_utf16(octets: &[u8]) -> Option<&'static str> {
             .count()
     };
     let most = sample.len() / 2 * 3 / 4;
-    if most == 0 {
+    if sample.len() < SAMPLE_MIN {
         None
     } else if zeros(1) >= most && zeros(0) == 0 {
         Some("utf-16le")
@@ -39,6 +39,9 @@ fn unmarked_utf16(octets: &[u8]) -> Option<&'static str> {
         None
     }
 }
+
+/// Octets from which on a sample shows anything.
+const SAMPLE_MIN: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -110,7 +110,10 @@ fn odd_candidate(text: &str, chain: &[Group]) -> Option<Candidate> {
     let identifier = Identifier::read(chain[..to].iter().fold(0, Group::append))?;
     let is_chi = identifier.register() == Register::Chi;
     let shape = match chain[..to] {
-        [date, rest] if is_chi && (date.len, rest.len) == (6, 4) => Shape::Grouped,
+        // Not `100670.3527`: so accounts of other sorts are written.
+        [date, rest] if is_chi && (date.len, rest.len) == (6, 4) && !date.is_before_dot() => {
+            Shape::Grouped
+        }
         _ => Shape::Odd,
     };
     Some(candidate(text, chain, 0..to, identifier, shape))
@@ -197,6 +200,10 @@ impl Group {
             value,
             gap: None,
         }
+    }
+
+    fn is_before_dot(&self) -> bool {
+        self.gap.is_some_and(|gap| gap.mark == Separator::Dot)
     }
 
     fn append(value: u64, group: &Self) -> u64 {
@@ -369,6 +376,7 @@ mod tests {
             ("943-476 5919", Loose),
             ("943 4765919", Loose),
             ("060723 0002", Grouped),
+            ("060723.0002", Odd),
             ("9434 765 919", Odd),
             ("9 4 3 4 7 6 5 9 1 9", Odd),
             ("Smith_943_476_5919.pdf", Grouped),

@@ -179,12 +179,12 @@ fn is_in_url(text: &str, candidate: &Candidate) -> bool {
     let from = candidate.start.saturating_sub(URL_OCTETS);
     let start = octets[from..candidate.start]
         .iter()
-        .rposition(|octet| is_edge(octet))
+        .rposition(is_edge)
         .map_or(from, |at| from + at + 1);
     let until = octets.len().min(candidate.end + URL_OCTETS);
     let end = octets[candidate.end..until]
         .iter()
-        .position(|octet| is_edge(octet))
+        .position(is_edge)
         .map_or(until, |at| candidate.end + at);
     let before = &octets[start..candidate.start];
     let has = |part: &[u8]| memchr::memmem::find(before, part).is_some();
@@ -285,9 +285,12 @@ const EVIDENCE_MAX: usize = 100;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::sync::LazyLock;
 
-    fn detector() -> Detector {
-        Detector::new(&Settings::default()).unwrap()
+    fn detector() -> &'static Detector {
+        static DETECTOR: LazyLock<Detector> =
+            LazyLock::new(|| Detector::new(&Settings::default()).unwrap());
+        &DETECTOR
     }
 
     fn piece<'t>(place: &'t str, text: &'t str) -> Piece<'t> {

@@ -183,7 +183,7 @@ mod tests {
     proptest! {
         #[test]
         fn one_changed_digit_or_two_swapped_never_pass(value in 4_000_000_000u64..5_000_000_000, at in 0u32..10, other in 1u64..10) {
-            prop_assume!(Identifier::read(value).is_some());
+            let value = (value..).find(|value| Identifier::read(*value).is_some()).unwrap();
             let place = 10u64.pow(at);
             let digit = value / place % 10;
             let changed = value - digit * place + (digit + other) % 10 * place;

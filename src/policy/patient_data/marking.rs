@@ -75,12 +75,11 @@ fn at_start(text: &str) -> Option<&'static str> {
 /// A marking right behind an opening bracket. Takes time in proportion to the text.
 fn in_brackets(text: &str) -> Option<&'static str> {
     let mut rest = text;
-    while let Some(open) = rest.find(['[', '(', '{', '<']) {
+    while let Some(open) = memchr::memchr3(b'[', b'(', b'{', rest.as_bytes()) {
         let close = match rest.as_bytes()[open] {
             b'[' => ']',
             b'(' => ')',
-            b'{' => '}',
-            _ => '>',
+            _ => '}',
         };
         rest = &rest[open + 1..];
         let inner = rest.trim_start();
@@ -237,7 +236,7 @@ mod tests {
             "[OS] update",
             "[o-saki] x",
             "\"OFFICIAL-SENSITIVE\" explained",
-            "[OFFICIAL-SENSITIVE never closed",
+            "x [OFFICIAL-SENSITIVE never closed",
         ] {
             assert_eq!(in_subject(subject), None, "{subject}");
         }

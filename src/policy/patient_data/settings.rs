@@ -154,10 +154,7 @@ impl Settings {
                 labels: Vec::new(),
             },
             secure_tags: Vec::new(),
-            limits: Limits {
-                text_octets: 0,
-                depth: 0,
-            },
+            limits: Limits::default(),
             mark: MarkSettings {
                 sensitivity: None,
                 subject: None,
@@ -357,7 +354,7 @@ mod tests {
         let (settings, said) = read(shipped);
         assert_eq!((said, &settings), (vec![], &Settings::default()));
         let empty = Settings::empty();
-        assert!(settings.identifiers.several == 5 && settings.limits.text_octets > 0);
+        assert!(settings.identifiers.several == 5 && settings.limits == Limits::default());
         assert!(settings.words.len() > 3 && settings.markings != empty.markings);
         assert_eq!(settings.secure_tags, ["[secure]", "[encrypt]"]);
     }

@@ -212,6 +212,10 @@ mod tests {
     use super::*;
     use crate::content::{Limits, read};
     use crate::mail::{Message, mime};
+    use std::sync::LazyLock;
+
+    static STAGE: LazyLock<ClassifyPatientData> =
+        LazyLock::new(|| ClassifyPatientData::new(Settings::default()));
 
     fn classify(octets: &str) -> Classification {
         let message = Message::new(octets.replace('\n', "\r\n").into_bytes());
@@ -221,8 +225,7 @@ mod tests {
             depth: 3,
         };
         let content = read(&message, &structure, &limits);
-        let stage = ClassifyPatientData::new(Settings::default());
-        stage.classify(&content, None).unwrap()
+        STAGE.classify(&content, None).unwrap()
     }
 
     fn places(octets: &str) -> Vec<String> {
@@ -319,8 +322,7 @@ mod tests {
 
     #[test]
     fn a_declaration_of_the_account_is_evidence() {
-        let stage = ClassifyPatientData::new(Settings::default());
-        let found = stage
+        let found = STAGE
             .classify(&Content::default(), Some("reminders"))
             .unwrap();
         assert!(found.patient_data.found);
