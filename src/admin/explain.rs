@@ -3,8 +3,8 @@
 //! The message is judged as if it had just come in. Nothing is sent, stored or recorded. (What was
 //! decided about a message that did come in is in the audit trail: [`super::trace::explain`].)
 
-use std::io::{self, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use indicatif::ProgressBar;
@@ -21,6 +21,7 @@ use crate::policy::{Policy, RecipientDecision};
 
 use super::answer::{Answer, CommandError, json_line, printable};
 use super::cli::Explain;
+use super::input::read_message;
 
 /// Judges each file in turn, as of now or of the moment asked for. `onward` says where a recipient's
 /// mail would go next, which the policy does not know. In JSON, one object per line and file.
@@ -38,7 +39,10 @@ pub async fn run(
         return Err(DisableError::Unknown(name.clone()).into());
     }
     let case = Supposed {
-        client: client(asked.client, asked.account.as_deref().map(str::to_ascii_lowercase)),
+        client: client(
+            asked.client,
+            asked.account.as_deref().map(str::to_ascii_lowercase),
+        ),
         from,
         to,
         at: asked.at.unwrap_or_else(|| Clock::system().now()),
@@ -64,17 +68,6 @@ pub async fn run(
     }
     bar.finish_and_clear();
     Ok(Answer::Done)
-}
-
-/// Reads a whole message from a file, or from the standard input for `-`.
-pub(super) fn read_message(path: &Path, input: &mut impl Read) -> Result<Message, CommandError> {
-    if path != Path::new("-") {
-        let octets = std::fs::read(path).map_err(|error| CommandError::file(path, error))?;
-        return Ok(Message::of_file(octets));
-    }
-    let mut octets = Vec::new();
-    input.read_to_end(&mut octets)?;
-    Ok(Message::of_file(octets))
 }
 
 /// What is supposed about a message: who brings it, for whom, and when.

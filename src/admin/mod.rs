@@ -11,6 +11,7 @@ pub mod certs;
 pub mod check;
 pub mod cli;
 pub mod explain;
+pub mod input;
 pub mod metrics;
 pub mod queue;
 pub mod resolve;

@@ -19,7 +19,7 @@ use crate::mail::{Host, Mailbox};
 
 use super::answer::{Answer, CommandError, json_line, printable};
 use super::cli::{Send, Tls};
-use super::explain::read_message;
+use super::input::read_message;
 
 /// Why there was no conversation to show.
 #[derive(Debug, thiserror::Error)]
@@ -328,7 +328,7 @@ mod tests {
                     }
                     "QUIT\r\n" => break,
                     _ if line.contains("nobody") => {
-                        say("550-5.1.1 no such\r\n550 5.1.1 mailbox\r\n")
+                        say("550-5.1.1 no such\r\n550 5.1.1 mailbox\r\n");
                     }
                     _ if line.starts_with("EHLO") => say("250-x\r\n250 8BITMIME\r\n"),
                     _ => say("250 2.0.0 ok\r\n"),

@@ -20,7 +20,8 @@ pub struct Case<'a> {
     pub direction: Direction,
     /// The header of the message, parsed.
     pub header: &'a Header<'a>,
-    /// Its MIME parts, or why they were not read. Then the content is empty but for an `unreadable`.
+    /// Its MIME parts, or why they were not told apart. Then the content is its octets as text, and
+    /// `malformed`.
     pub structure: Result<&'a Structure, MimeError>,
     /// What a reader of it sees.
     pub content: &'a Content,

@@ -194,7 +194,11 @@ mod tests {
     use crate::policy::testing::World;
 
     fn holds(header: &str, condition: &Condition) -> bool {
-        let world = World::new(&format!("{header}\n\nhello\n"), "x@y.example", &["a@nhs.net"]);
+        let world = World::new(
+            &format!("{header}\n\nhello\n"),
+            "x@y.example",
+            &["a@nhs.net"],
+        );
         world.ask(|case| Facts::new(case).holds(condition))
     }
 
@@ -204,17 +208,53 @@ mod tests {
         for (speaks, header, condition) in [
             (true, "Subject: x", &Condition::Missing("Date")),
             (false, "date: x", &Condition::Missing("Date")),
-            (true, "From: a@b.example, c@d.example", &Condition::SeveralFrom),
-            (false, "From: \"a, b\" <a@b.example>", &Condition::SeveralFrom),
-            (true, "From: a@b.example\nReply-To: c@d.example", &Condition::ReplyToDiffers),
-            (false, "From: a@b.example\nReply-To: c@mail.b.example", &Condition::ReplyToDiffers),
+            (
+                true,
+                "From: a@b.example, c@d.example",
+                &Condition::SeveralFrom,
+            ),
+            (
+                false,
+                "From: \"a, b\" <a@b.example>",
+                &Condition::SeveralFrom,
+            ),
+            (
+                true,
+                "From: a@b.example\nReply-To: c@d.example",
+                &Condition::ReplyToDiffers,
+            ),
+            (
+                false,
+                "From: a@b.example\nReply-To: c@mail.b.example",
+                &Condition::ReplyToDiffers,
+            ),
             (true, "Precedence: Bulk", &Condition::BulkPrecedence),
             (false, "Precedence: list", &Condition::BulkPrecedence),
-            (true, "From: \"boss@c.example\" <a@b.example>", &Condition::NameShowsOtherAddress),
-            (false, "From: \"a@b.example\" <a@b.example>", &Condition::NameShowsOtherAddress),
-            (true, "From: \"NHS (gp@nhs.net)\" <a@b.example>", &Condition::NameShowsServedDomain),
-            (true, "From: helpdesk nhs.net <a@b.example>", &Condition::NameShowsServedDomain),
-            (false, "From: \"gp@nhs.net\" <gp@nhs.net>", &Condition::NameShowsServedDomain),
+            (
+                true,
+                "From: \"boss@c.example\" <a@b.example>",
+                &Condition::NameShowsOtherAddress,
+            ),
+            (
+                false,
+                "From: \"a@b.example\" <a@b.example>",
+                &Condition::NameShowsOtherAddress,
+            ),
+            (
+                true,
+                "From: \"NHS (gp@nhs.net)\" <a@b.example>",
+                &Condition::NameShowsServedDomain,
+            ),
+            (
+                true,
+                "From: helpdesk nhs.net <a@b.example>",
+                &Condition::NameShowsServedDomain,
+            ),
+            (
+                false,
+                "From: \"gp@nhs.net\" <gp@nhs.net>",
+                &Condition::NameShowsServedDomain,
+            ),
             (true, "From: gp@nhs.net", &Condition::FromServedDomain),
             (false, "From: gp@sub.nhs.net", &Condition::FromServedDomain),
             (true, "Date: Mon, 2 Nov 2026 10:00:00 +0000", &date),

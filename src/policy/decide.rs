@@ -18,8 +18,7 @@ use crate::mail::{Header, MailTransaction};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
-use super::finding::Unreadable;
-use super::opinion::{Finding, Opinions};
+use super::opinion::Opinions;
 use super::settings::OnFailure;
 use super::stage::StageName;
 use super::verdict::{Decision, Direction};
@@ -58,7 +57,6 @@ impl Policy {
         let mut tally = Tally::new(unresolved(transaction));
         match catch_unwind(AssertUnwindSafe(|| self.read(transaction))) {
             Ok(reading) => {
-                tally.take(reading.unreadable());
                 let look = Look {
                     transaction,
                     direction,
@@ -106,7 +104,7 @@ impl Policy {
         let structure = mime::parse(message.octets());
         let content = match &structure {
             Ok(structure) => content::read(message, structure, &self.limits),
-            Err(_) => Content::default(),
+            Err(_) => content::unparsed(message, &self.limits),
         };
         Reading {
             header: message.header(),
@@ -146,19 +144,6 @@ struct Reading<'m> {
     header: Header<'m>,
     structure: Result<Structure, MimeError>,
     content: Content,
-}
-
-impl Reading<'_> {
-    /// A message that is not taken apart may hold anything.
-    fn unreadable(&self) -> Opinions {
-        if self.structure.is_ok() {
-            return Opinions::none();
-        }
-        Opinions::finding(Finding::Unreadable(vec![Unreadable {
-            place: "body:1".to_owned(),
-            because: "malformed",
-        }]))
-    }
 }
 
 impl PlacedStage {
@@ -206,3 +191,71 @@ async fn without_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked
 
 /// Messages over this are judged on a thread of their own, so that no session waits for them.
 const INLINE_OCTETS_MAX: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Stage;
+    use crate::policy::stage::authenticate_sender::AuthenticateSender;
+    use crate::policy::testing::World;
+
+    fn placed(name: StageName, on_failure: OnFailure) -> PlacedStage {
+        PlacedStage {
+            stage: Stage::AuthenticateSender(AuthenticateSender::new(None)),
+            name,
+            on_failure,
+            source: "policies/postern.toml:71".into(),
+        }
+    }
+
+    fn verdict_after(stage: &PlacedStage, said: Result<Opinions, Panicked>) -> (String, String) {
+        let world = World::new("", "a@b.example", &["c@d.example"]);
+        let mut tally = Tally::new(world.recipients);
+        stage.settle(said, &mut tally);
+        let notes = tally.findings.notes.join("|");
+        let decided = tally.decide().remove(0);
+        (
+            format!("{} {}", decided.verdict.word(), decided.rule),
+            notes,
+        )
+    }
+
+    #[tokio::test]
+    async fn a_stage_that_panics_takes_nobody_down() {
+        let said = without_panic(async { Vec::<Opinions>::new().remove(0) }).await;
+        assert!(said.is_err());
+        assert!(
+            without_panic(async { 7 })
+                .await
+                .is_ok_and(|seven| seven == 7)
+        );
+    }
+
+    #[test]
+    fn a_failure_defers_or_passes_as_the_policy_file_says() {
+        let scan = placed(StageName::Scan, OnFailure::Defer);
+        assert_eq!(
+            verdict_after(&scan, Err(Panicked)),
+            (
+                "defer policies/postern.toml:71".into(),
+                "scan: failed, it broke off".into()
+            )
+        );
+        let spam = placed(StageName::ScoreSpam, OnFailure::Pass);
+        assert_eq!(
+            verdict_after(&spam, Ok(Opinions::failed("no rules"))),
+            (
+                "deliver built-in".into(),
+                "score-spam: failed, no rules".into()
+            )
+        );
+    }
+
+    #[test]
+    fn a_safety_stage_that_fails_never_passes() {
+        for name in StageName::ALL.into_iter().filter(|name| name.is_safety()) {
+            let stage = placed(name, OnFailure::Pass);
+            assert!(verdict_after(&stage, Err(Panicked)).0.starts_with("defer "));
+        }
+    }
+}

@@ -217,3 +217,101 @@ fn method(method: &'static str, result: &str, properties: Vec<String>) -> Method
 
 /// How many DKIM signatures of one message are looked at; each costs a question and a signature check.
 const SIGNATURES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::dns::DnsSettings;
+    use crate::policy::testing::World;
+    use hickory_resolver::proto::op::{Message, MessageType, OpCode, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::TXT;
+    use hickory_resolver::proto::rr::{RData, Record, RecordType};
+    use std::net::SocketAddr;
+    use tokio::net::UdpSocket;
+
+    /// A name server that knows some texts, and that nothing else exists.
+    async fn name_server(texts: &'static [(&'static str, &'static str)]) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut octets = [0; 1500];
+            while let Ok((length, from)) = socket.recv_from(&mut octets).await {
+                let query = Message::from_vec(&octets[..length]).unwrap();
+                let answer = answer(&query, texts).to_vec().unwrap();
+                socket.send_to(&answer, from).await.unwrap();
+            }
+        });
+        address
+    }
+
+    fn answer(query: &Message, texts: &[(&str, &str)]) -> Message {
+        let mut answer = Message::new(query.metadata.id, MessageType::Response, OpCode::Query);
+        answer.metadata.recursion_available = true;
+        let question = query.queries[0].clone();
+        let asked = question.name().to_utf8();
+        let known = texts.iter().find(|(name, _)| asked == format!("{name}."));
+        match known {
+            Some((_, text)) if question.query_type() == RecordType::TXT => {
+                let data = RData::TXT(TXT::new(vec![(*text).to_owned()]));
+                answer.add_answer(Record::from_rdata(question.name().clone(), 300, data));
+            }
+            Some(_) => {}
+            None => answer.metadata.response_code = ResponseCode::NXDomain,
+        }
+        answer.add_query(question);
+        answer
+    }
+
+    fn evidence(server: SocketAddr, timeout: Duration) -> Evidence {
+        let settings = DnsSettings {
+            servers: vec![server],
+            timeout,
+            concurrent: 10,
+        };
+        Evidence::new(Dns::new(&settings).unwrap())
+    }
+
+    async fn results(evidence: &Evidence, from: &str) -> (Vec<String>, Option<DmarcDisposition>) {
+        let world = World::new(
+            &format!("From: {from}\nSubject: x\n\nhello\n"),
+            from,
+            &["a@nhs.net"],
+        );
+        let results = evidence.of(&world.transaction, "gw.example").await;
+        let words = results
+            .methods
+            .iter()
+            .map(|m| format!("{}={}", m.method, m.result));
+        (words.collect(), results.dmarc_disposition)
+    }
+
+    #[tokio::test]
+    async fn spf_and_dmarc_are_asked_of_the_domains_themselves() {
+        let server = name_server(&[
+            ("good.example", "v=spf1 ip4:192.0.2.1 -all"),
+            ("_dmarc.good.example", "v=DMARC1; p=reject"),
+            ("bad.example", "v=spf1 ip4:198.51.100.1 -all"),
+            ("_dmarc.bad.example", "v=DMARC1; p=reject"),
+        ])
+        .await;
+        let evidence = evidence(server, Duration::from_secs(30));
+        let (words, disposition) = results(&evidence, "a@good.example").await;
+        assert_eq!(words, ["spf=pass", "dkim=none", "dmarc=pass"]);
+        assert_eq!(disposition, None);
+        let (words, disposition) = results(&evidence, "a@bad.example").await;
+        assert_eq!(words, ["spf=fail", "dkim=none", "dmarc=fail"]);
+        assert_eq!(disposition, Some(DmarcDisposition::Reject));
+        let (words, disposition) = results(&evidence, "a@none.example").await;
+        assert_eq!(words, ["spf=none", "dkim=none", "dmarc=none"]);
+        assert_eq!(disposition, None);
+    }
+
+    #[tokio::test]
+    async fn a_name_server_that_is_silent_holds_nobody_up() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let evidence = evidence(silent.local_addr().unwrap(), Duration::from_millis(200));
+        let (words, disposition) = results(&evidence, "a@b.example").await;
+        assert_eq!(words[0], "spf=temperror");
+        assert_eq!(disposition, None);
+    }
+}

@@ -207,3 +207,90 @@ fn line(text: &mut String, name: &str, said: &str) {
     // Writing to a String never fails.
     let _ = writeln!(text, "{name:<18} {said}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::PolicyVersion;
+    use crate::mail::{ForwardPath, Recipient};
+    use crate::policy::finding::{Confidence, PatientData, SpamScore};
+    use crate::policy::{Direction, Verdict};
+
+    fn decision() -> Decision {
+        let path = ForwardPath::parse("a@b.example").unwrap();
+        Decision {
+            reference: "PX-7F3K2Q".parse().unwrap(),
+            direction: Direction::Outbound,
+            recipients: vec![RecipientDecision {
+                given: path.clone(),
+                recipient: Recipient::new(path),
+                path: Vec::new(),
+                duplicate: false,
+                secure: false,
+                verdict: Verdict::Hold,
+                rule: "policies/secure-domains.toml:31".into(),
+                because: "patient data was found".into(),
+                would_pass_if: Some("the subject has the tag [secure]".into()),
+            }],
+            edits: Vec::new(),
+            findings: Findings {
+                patient_data: PatientData {
+                    found: true,
+                    confidence: Confidence::High,
+                    synthetic: false,
+                    evidence: vec![Evidence {
+                        kind: "nhs-number",
+                        confidence: Confidence::High,
+                        place: "body:1.2".into(),
+                        redacted: "450 *** **04".into(),
+                        because: vec!["checksum", "live-range", "keyword"],
+                    }],
+                },
+                markings: vec!["OFFICIAL-SENSITIVE".into()],
+                spam: SpamScore::default(),
+                ..Findings::default()
+            },
+            policy: PolicyVersion("0123456789ab".into()),
+        }
+    }
+
+    #[test]
+    fn the_text_says_what_happens_and_why() {
+        assert_eq!(
+            to_text(&decision(), |_| Onward::default()),
+            "a@b.example        hold\n\
+             \x20 secure domain    no\n\
+             \x20 because          patient data was found\n\
+             \x20 rule             policies/secure-domains.toml:31\n\
+             \x20 would pass if    the subject has the tag [secure]\n\
+             \x20 reply            250 2.6.0 accepted and held: see PX-7F3K2Q\n\
+             patient data       found, confidence high\n\
+             \x20 evidence         nhs-number 450 *** **04 in body:1.2 (high: checksum, live-range, keyword)\n\
+             marking            OFFICIAL-SENSITIVE\n\
+             secure keyword     absent\n\
+             spam score         0\n"
+        );
+    }
+
+    #[test]
+    fn the_json_is_that_of_the_contract() {
+        let json = to_json(&decision(), |_| Onward::default());
+        assert_eq!(
+            json["message"]["patient_data"],
+            json!({"found": true, "confidence": "high", "synthetic": false,
+                "evidence": [{"kind": "nhs-number", "confidence": "high", "where": "body:1.2",
+                    "redacted": "450 *** **04", "because": ["checksum", "live-range", "keyword"]}]})
+        );
+        assert_eq!(
+            json["recipients"][0],
+            json!({"address": "a@b.example", "resolved": "a@b.example", "secure": false,
+                "verdict": "hold", "reply": "250 2.6.0 accepted and held: see PX-7F3K2Q",
+                "rule": "policies/secure-domains.toml:31", "because": "patient data was found",
+                "would_pass_if": "the subject has the tag [secure]", "route": null, "tls": null})
+        );
+        assert_eq!(
+            json["message"]["spam"],
+            json!({"score": 0.0, "symbols": []})
+        );
+    }
+}

@@ -332,7 +332,11 @@ mod tests {
     }
 
     fn ids(text: &str) -> Vec<&'static str> {
-        read(text).1.iter().map(|diagnostic| diagnostic.id).collect()
+        read(text)
+            .1
+            .iter()
+            .map(|diagnostic| diagnostic.id)
+            .collect()
     }
 
     fn stages(lines: &[&str]) -> String {
@@ -346,7 +350,11 @@ mod tests {
     #[test]
     fn an_empty_file_means_the_stages_as_they_ship() {
         let (settings, said) = read("");
-        let words: Vec<_> = settings.stages.iter().map(|entry| entry.name.word()).collect();
+        let words: Vec<_> = settings
+            .stages
+            .iter()
+            .map(|entry| entry.name.word())
+            .collect();
         assert_eq!(words, StageName::ALL.map(StageName::word));
         assert_eq!(settings.stages[4].on_failure, OnFailure::Defer);
         assert_eq!(settings.stages[5].on_failure, OnFailure::Pass);
@@ -358,24 +366,51 @@ mod tests {
         assert!(ids(&stages(&[RESOLVE, CLASSIFY, SECURE])).is_empty());
         let (_, said) = read(&stages(&[RESOLVE, SECURE, CLASSIFY]));
         assert_eq!(said.len(), 1);
-        assert_eq!(said[0].message, "`secure-domain` runs before `classify-patient-data`");
-        let labels: Vec<_> = said[0].labels.iter().map(|label| (label.place.line(), label.text.as_str())).collect();
-        assert_eq!(labels, [(4, "and is needed here"), (5, "its finding is made here")]);
-        assert_eq!(said[0].help.as_deref(), Some("move this stage below `classify-patient-data`"));
+        assert_eq!(
+            said[0].message,
+            "`secure-domain` runs before `classify-patient-data`"
+        );
+        let labels: Vec<_> = said[0]
+            .labels
+            .iter()
+            .map(|label| (label.place.line(), label.text.as_str()))
+            .collect();
+        assert_eq!(
+            labels,
+            [(4, "and is needed here"), (5, "its finding is made here")]
+        );
+        assert_eq!(
+            said[0].help.as_deref(),
+            Some("move this stage below `classify-patient-data`")
+        );
         let _ = render::short(&said[0]);
     }
 
     #[test]
     fn each_stage_runs_once_and_no_safety_stage_is_left_out() {
-        assert_eq!(ids(&stages(&[RESOLVE, RESOLVE, CLASSIFY, SECURE])), ["stage-twice"]);
+        assert_eq!(
+            ids(&stages(&[RESOLVE, RESOLVE, CLASSIFY, SECURE])),
+            ["stage-twice"]
+        );
         assert_eq!(ids(&stages(&[RESOLVE, CLASSIFY])), ["stage-missing"]);
-        assert_eq!(ids(&stages(&[RESOLVE, CLASSIFY, SECURE, "{ use = \"secure-domian\" }"])), ["bad-word"]);
+        assert_eq!(
+            ids(&stages(&[
+                RESOLVE,
+                CLASSIFY,
+                SECURE,
+                "{ use = \"secure-domian\" }"
+            ])),
+            ["bad-word"]
+        );
     }
 
     #[test]
     fn a_safety_stage_never_passes_mail_when_it_fails() {
         let pass = CLASSIFY.replace(" }", ", on-failure = \"pass\" }");
-        assert_eq!(ids(&stages(&[RESOLVE, &pass, SECURE])), ["unsafe-on-failure"]);
+        assert_eq!(
+            ids(&stages(&[RESOLVE, &pass, SECURE])),
+            ["unsafe-on-failure"]
+        );
     }
 
     #[test]
@@ -383,6 +418,9 @@ mod tests {
         let text = "[policy]\nrelay-networks = [\"10.0.0.0/33\"]\nserved = [{ domain = \"nhs.net\" }, { domain = \"NHS.net.\" }]\n";
         assert_eq!(ids(text), ["twice", "bad-value"]);
         let (settings, _) = read(text);
-        assert_eq!(settings.postmaster.unwrap().to_string(), "postmaster@nhs.net");
+        assert_eq!(
+            settings.postmaster.unwrap().to_string(),
+            "postmaster@nhs.net"
+        );
     }
 }

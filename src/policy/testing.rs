@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use crate::accounts::Accounts;
 use crate::config::{Diagnostics, SourceFile};
-use crate::content::{self, Limits};
+use crate::content;
 use crate::directory::{Completeness, Directory, Served};
 use crate::mail::mime;
-use crate::mail::{Domain, Envelope, ForwardPath, MailTransaction, Message, Recipient, ReversePath};
+use crate::mail::{
+    Domain, Envelope, ForwardPath, MailTransaction, Message, Recipient, ReversePath,
+};
 
 use super::case::{Case, ResolvedRecipient};
 use super::finding::Findings;
+use super::patient_data;
 use super::policy_test::client;
 use super::secure_domains::SecureDomains;
 use super::verdict::Direction;
@@ -36,7 +39,9 @@ impl World {
             .collect();
         let unresolved = envelope.recipients.iter().enumerate();
         Self {
-            recipients: unresolved.map(|(of, r)| ResolvedRecipient::unresolved(of, r)).collect(),
+            recipients: unresolved
+                .map(|(of, r)| ResolvedRecipient::unresolved(of, r))
+                .collect(),
             transaction: MailTransaction {
                 client: client("192.0.2.1".parse::<IpAddr>().unwrap(), None),
                 envelope,
@@ -71,9 +76,10 @@ impl World {
     pub(crate) fn ask<T>(&self, ask: impl FnOnce(&Case<'_>) -> T) -> T {
         let message = &self.transaction.message;
         let structure = mime::parse(message.octets());
+        let limits = patient_data::Settings::default().limits;
         let content = match &structure {
-            Ok(structure) => content::read(message, structure, &Limits::default()),
-            Err(_) => content::Content::default(),
+            Ok(structure) => content::read(message, structure, &limits),
+            Err(_) => content::unparsed(message, &limits),
         };
         ask(&Case {
             transaction: &self.transaction,
@@ -84,7 +90,12 @@ impl World {
             recipients: &self.recipients,
             findings: &self.findings,
             now: self.transaction.received_at,
-            account: self.transaction.client.account.as_ref().and_then(|name| self.accounts.get(name)),
+            account: self
+                .transaction
+                .client
+                .account
+                .as_ref()
+                .and_then(|name| self.accounts.get(name)),
             accounts: &self.accounts,
             directory: &self.directory,
             hostname: "gateway.bumbleton.example",

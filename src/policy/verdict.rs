@@ -244,3 +244,108 @@ impl Verdict {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decision(direction: Direction, verdicts: &[Verdict]) -> Decision {
+        let recipient = |verdict: &Verdict| RecipientDecision {
+            given: ForwardPath::Postmaster,
+            recipient: Recipient::new(ForwardPath::Postmaster),
+            path: Vec::new(),
+            duplicate: false,
+            secure: false,
+            verdict: verdict.clone(),
+            rule: "built-in".into(),
+            because: "because".into(),
+            would_pass_if: None,
+        };
+        Decision {
+            reference: "PX-7F3K2Q".parse().unwrap(),
+            direction,
+            recipients: verdicts.iter().map(recipient).collect(),
+            edits: Vec::new(),
+            findings: Findings::default(),
+            policy: PolicyVersion("0123456789ab".into()),
+        }
+    }
+
+    fn unavailable() -> Verdict {
+        Verdict::Defer(Refusal::StageUnavailable { stage: "scan" })
+    }
+
+    fn patient_data() -> Verdict {
+        let domain = "example.com".to_owned();
+        Verdict::Refuse(Refusal::PatientData { domain })
+    }
+
+    #[test]
+    fn one_reply_stands_for_all_recipients() {
+        let spam = Verdict::Refuse(Refusal::Spam);
+        for (verdicts, reply) in [
+            (
+                vec![Verdict::Deliver, Verdict::Encrypt],
+                "250 2.0.0 accepted: PX-7F3K2Q",
+            ),
+            (
+                vec![Verdict::Deliver, Verdict::Hold, Verdict::Quarantine],
+                "250 2.6.0 accepted, kept back for 2 of 3: see PX-7F3K2Q",
+            ),
+            (
+                vec![patient_data(), spam.clone()],
+                "550 5.7.1 patient data may not go to example.com: see PX-7F3K2Q",
+            ),
+            (
+                vec![spam.clone(), unavailable()],
+                "451 4.3.0 a check could not be made, try again later: see PX-7F3K2Q",
+            ),
+            (
+                vec![Verdict::Deliver, spam],
+                "250 2.6.0 accepted, kept back for 1 of 2: see PX-7F3K2Q",
+            ),
+        ] {
+            let said = decision(Direction::Outbound, &verdicts).reply();
+            assert_eq!(said.reply().to_string(), reply);
+            let refused = matches!(said, FinalReply::Refused(_));
+            assert_eq!(refused, !said.reply().code().is_positive());
+        }
+    }
+
+    #[test]
+    fn in_mixed_company_a_refused_recipient_fails_for_our_own_and_is_quarantined_for_strangers() {
+        let verdicts = [Verdict::DeliverVerifiedTls, patient_data(), unavailable()];
+        let fates = |direction| {
+            let decision = decision(direction, &verdicts);
+            decision.fates().map(|(_, fate)| fate).collect::<Vec<_>>()
+        };
+        let domain = "example.com".to_owned();
+        let failed = Fate::Fail(Refusal::PatientData { domain });
+        let own = [Fate::DeliverVerifiedTls, failed, Fate::Hold];
+        assert_eq!(fates(Direction::Outbound), own);
+        let strangers = [Fate::DeliverVerifiedTls, Fate::Quarantine, Fate::Hold];
+        assert_eq!(fates(Direction::Inbound), strangers);
+    }
+
+    #[test]
+    fn whoever_is_named_twice_gets_one_copy() {
+        let mut decision = decision(Direction::Outbound, &[Verdict::Deliver, Verdict::Deliver]);
+        decision.recipients[1].duplicate = true;
+        assert_eq!(decision.fates().count(), 1);
+    }
+
+    #[test]
+    fn every_refusal_and_hold_bears_the_reference() {
+        let verdicts = [
+            Verdict::Hold,
+            Verdict::Quarantine,
+            unavailable(),
+            patient_data(),
+        ];
+        let decision = decision(Direction::Inbound, &verdicts);
+        for recipient in &decision.recipients {
+            let reply = recipient.reply(&decision.reference).to_string();
+            assert!(reply.ends_with("see PX-7F3K2Q"), "{reply}");
+        }
+    }
+}

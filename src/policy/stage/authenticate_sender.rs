@@ -274,9 +274,14 @@ mod tests {
 
     fn asks(account: &str, reverse_path: &str, from: &str) -> Vec<Ask> {
         let message = format!("From: {from}\n\nhello\n");
-        let world = World::new(&message, reverse_path, &["a@b.example", "c@d.example"]).outbound(Some(account));
+        let world = World::new(&message, reverse_path, &["a@b.example", "c@d.example"])
+            .outbound(Some(account));
         let opinions = examined(&world);
-        opinions.per_recipient.into_iter().map(|opinion| opinion.ask).collect()
+        opinions
+            .per_recipient
+            .into_iter()
+            .map(|opinion| opinion.ask)
+            .collect()
     }
 
     #[test]
@@ -284,8 +289,18 @@ mod tests {
         let own = "reminders@bumbleton.example";
         assert!(asks(own, own, own).is_empty());
         assert!(asks(own, "", "Shop <any@shop.bumbleton.example>").is_empty());
-        assert!(asks("REMINDERS@bumbleton.example", "Reminders@Bumbleton.example", own).is_empty());
-        let refused = [Ask::Refuse(Refusal::SenderNotAllowed), Ask::Refuse(Refusal::SenderNotAllowed)];
+        assert!(
+            asks(
+                "REMINDERS@bumbleton.example",
+                "Reminders@Bumbleton.example",
+                own
+            )
+            .is_empty()
+        );
+        let refused = [
+            Ask::Refuse(Refusal::SenderNotAllowed),
+            Ask::Refuse(Refusal::SenderNotAllowed),
+        ];
         for (reverse_path, from) in [
             ("boss@bumbleton.example", own),
             (own, "boss@bumbleton.example"),
@@ -293,14 +308,23 @@ mod tests {
             (own, "any@sub.shop.bumbleton.example"),
             (own, "no address at all"),
         ] {
-            assert_eq!(asks(own, reverse_path, from), refused, "{reverse_path} {from}");
+            assert_eq!(
+                asks(own, reverse_path, from),
+                refused,
+                "{reverse_path} {from}"
+            );
         }
         assert_eq!(asks("gone@bumbleton.example", own, own), refused);
     }
 
     #[test]
     fn a_relay_network_sends_under_any_name() {
-        let world = World::new("From: any@one.example\n\n", "any@one.example", &["a@b.example"]).outbound(None);
+        let world = World::new(
+            "From: any@one.example\n\n",
+            "any@one.example",
+            &["a@b.example"],
+        )
+        .outbound(None);
         let opinions = examined(&world);
         assert!(opinions.per_recipient.is_empty() && opinions.edits.is_empty());
     }
@@ -308,12 +332,11 @@ mod tests {
     #[test]
     fn a_field_in_our_name_is_forged_and_others_are_left_alone() {
         let message = "Authentication-Results: other.example; spf=pass\n\
-            authentication-results: (\"x;) c) GATEWAY.bumbleton.example/1 1;\n\tdkim=pass\n\
+            authentication-results: (x (y;) \\) c) GATEWAY.bumbleton.example 1;\n\tdkim=pass\n\
             Authentication-Results: \"gateway.bumbleton.example\"; spf=pass\n\
             Authentication-Results: gateway.bumbleton.example; none\n\
             Subject: x\n\nAuthentication-Results: gateway.bumbleton.example; none\n";
-        let message = message.replace("/1 1", " 1");
-        let world = World::new(&message, "a@b.example", &["a@nhs.net"]);
+        let world = World::new(message, "a@b.example", &["a@nhs.net"]);
         let opinions = examined(&world);
         let edited = edit::apply(&world.transaction.message, &opinions.edits).unwrap();
         assert_eq!(

@@ -209,15 +209,21 @@ reason = \"NHSmail\"
         let diagnostics = Diagnostics::default();
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let scoring = read_toml(&file("scoring.toml", SCORING), &diagnostics, Scoring::read);
-        let register = read_toml(&file("secure-domains.toml", REGISTER), &diagnostics, |top| {
-            SecureDomains::read(top, now)
-        });
+        let register = read_toml(
+            &file("secure-domains.toml", REGISTER),
+            &diagnostics,
+            |top| SecureDomains::read(top, now),
+        );
         assert!(diagnostics.into_vec().is_empty());
         ScoreSpam::new(scoring, Arc::new(register))
     }
 
     fn inbound(subject: &str, from: &str) -> World {
-        World::new(&format!("From: {from}\nSubject: {subject}\n\nhello\n"), from, &["a@nhs.net"])
+        World::new(
+            &format!("From: {from}\nSubject: {subject}\n\nhello\n"),
+            from,
+            &["a@nhs.net"],
+        )
     }
 
     fn ask(world: &World) -> Ask {
@@ -238,14 +244,23 @@ reason = \"NHSmail\"
     fn a_score_passes_quarantines_or_refuses() {
         assert_eq!(ask(&inbound("hello", "x@y.example")), Ask::Pass);
         assert_eq!(ask(&inbound("tag", "x@y.example")), Ask::Pass);
-        assert_eq!(ask(&inbound("awful", "x@y.example")), Ask::Refuse(Refusal::Spam));
+        assert_eq!(
+            ask(&inbound("awful", "x@y.example")),
+            Ask::Refuse(Refusal::Spam)
+        );
     }
 
     #[test]
     fn clinical_mail_is_never_refused_on_its_score_but_whoever_pretends_to_send_it_is() {
         assert_eq!(ask(&proven(inbound("awful", "gp@nhs.net"))), Ask::Pass);
-        assert_eq!(ask(&inbound("awful", "gp@nhs.net")), Ask::Refuse(Refusal::Spam));
-        assert_eq!(ask(&proven(inbound("awful", "x@y.example"))), Ask::Refuse(Refusal::Spam));
+        assert_eq!(
+            ask(&inbound("awful", "gp@nhs.net")),
+            Ask::Refuse(Refusal::Spam)
+        );
+        assert_eq!(
+            ask(&proven(inbound("awful", "x@y.example"))),
+            Ask::Refuse(Refusal::Spam)
+        );
     }
 
     #[test]
@@ -276,7 +291,9 @@ reason = \"NHSmail\"
 
     #[test]
     fn our_own_mail_is_not_scored() {
-        let said = inbound("awful", "x@y.example").outbound(None).ask(|case| stage().examine(case));
+        let said = inbound("awful", "x@y.example")
+            .outbound(None)
+            .ask(|case| stage().examine(case));
         assert!(said.per_recipient.is_empty() && said.edits.is_empty() && said.findings.is_empty());
     }
 }

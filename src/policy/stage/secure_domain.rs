@@ -184,9 +184,11 @@ valid-until = 2026-11-20
     fn register() -> Arc<SecureDomains> {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let diagnostics = Diagnostics::default();
-        Arc::new(read_toml(&file("secure-domains.toml", REGISTER), &diagnostics, |top| {
-            SecureDomains::read(top, now)
-        }))
+        Arc::new(read_toml(
+            &file("secure-domains.toml", REGISTER),
+            &diagnostics,
+            |top| SecureDomains::read(top, now),
+        ))
     }
 
     fn found(synthetic: bool) -> PatientData {
@@ -202,11 +204,16 @@ valid-until = 2026-11-20
         let register = register();
         let mut world = World::new("", "a@b.example", to).with_register(&register);
         world.findings = findings;
-        world.ask(|case| SecureDomain::new(register).examine(case)).per_recipient
+        world
+            .ask(|case| SecureDomain::new(register).examine(case))
+            .per_recipient
     }
 
     fn asks(to: &[&str], findings: Findings) -> Vec<Ask> {
-        opinions(to, findings).into_iter().map(|opinion| opinion.ask).collect()
+        opinions(to, findings)
+            .into_iter()
+            .map(|opinion| opinion.ask)
+            .collect()
     }
 
     fn finding(patient_data: PatientData, secure_keyword: SecureKeyword) -> Findings {
@@ -219,7 +226,10 @@ valid-until = 2026-11-20
 
     #[test]
     fn without_patient_data_everybody_gets_the_message() {
-        assert_eq!(asks(&TO, Findings::default()), [Ask::Pass, Ask::Pass, Ask::Pass]);
+        assert_eq!(
+            asks(&TO, Findings::default()),
+            [Ask::Pass, Ask::Pass, Ask::Pass]
+        );
     }
 
     #[test]
@@ -228,7 +238,13 @@ valid-until = 2026-11-20
         let asks: Vec<_> = said.iter().map(|opinion| &opinion.ask).collect();
         assert_eq!(asks, [&Ask::RequireVerifiedTls, &Ask::Hold, &Ask::Hold]);
         assert!(said[1].would_pass_if.as_ref().unwrap().contains("[secure]"));
-        assert!(said[2].because.contains("out of its dates (secure-domains.toml:15)"), "{}", said[2].because);
+        assert!(
+            said[2]
+                .because
+                .contains("out of its dates (secure-domains.toml:15)"),
+            "{}",
+            said[2].because
+        );
     }
 
     #[test]
@@ -243,7 +259,10 @@ valid-until = 2026-11-20
 
     #[test]
     fn a_near_miss_of_the_keyword_is_held_for_others_alone() {
-        let asks = asks(&TO[..2], finding(PatientData::default(), SecureKeyword::NearMiss));
+        let asks = asks(
+            &TO[..2],
+            finding(PatientData::default(), SecureKeyword::NearMiss),
+        );
         assert_eq!(asks, [Ask::Pass, Ask::Hold]);
     }
 
@@ -275,8 +294,14 @@ valid-until = 2026-11-20
                 .collect(),
             ..Findings::default()
         };
-        assert_eq!(asks(&TO[..2], unreadable(&["unknown-format"])), [Ask::Pass, Ask::Pass]);
-        assert_eq!(asks(&TO[..2], unreadable(&["image-only"])), [Ask::Pass, Ask::Hold]);
+        assert_eq!(
+            asks(&TO[..2], unreadable(&["unknown-format"])),
+            [Ask::Pass, Ask::Pass]
+        );
+        assert_eq!(
+            asks(&TO[..2], unreadable(&["image-only"])),
+            [Ask::Pass, Ask::Hold]
+        );
         let worst = asks(&TO[1..2], unreadable(&["image-only", "too-large"]));
         assert!(matches!(worst[0], Ask::Refuse(_)), "{worst:?}");
     }
