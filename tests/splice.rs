@@ -1,6 +1,8 @@
 //! Footers in generated messages: any structure, encoding and charset, judged by readers that nobody
 //! here wrote: mail-parser and Python's email package.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

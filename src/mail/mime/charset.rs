@@ -130,6 +130,7 @@ mod tests {
         assert_eq!(pound(None, "£".as_bytes()), "£");
         assert_eq!(pound(Some("x-nobody"), b"\xa3"), "£");
         assert_eq!(pound(Some("utf-7"), b"+AKM-"), "£");
+        assert_eq!(pound(Some("utf-16be"), b"\0\xa3"), "£");
         assert_eq!(pound(Some("ibm850"), b"\x9c"), "£");
     }
 
