@@ -8,10 +8,25 @@ import json
 import sys
 
 
+# What the names of these charsets mean to mail programs and browsers (WHATWG Encoding Standard).
+SUPERSETS = {
+    "big5": "big5hkscs",
+    "euc-kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "iso-8859-1": "cp1252",
+    "iso-8859-9": "cp1254",
+    "ks_c_5601-1987": "cp949",
+    "shift_jis": "cp932",
+    "windows-874": "cp874",
+}
+
+
 def leaf_text(part):
     """The text as a reader shows it, without white space."""
     octets = part.get_payload(decode=True)
-    text = octets.decode(part.get_content_charset("us-ascii"))
+    charset = part.get_content_charset("us-ascii")
+    text = octets.decode(SUPERSETS.get(charset, charset), errors="replace")
     return "".join(html.unescape(text).split())
 
 

@@ -13,7 +13,7 @@ pub enum Charset {
     Unknown,
     /// `us-ascii`, said or implied; over 127 it is read as [`Charset::Unknown`] is.
     Ascii,
-    /// One of the WHATWG Encoding Standard. The flag is set for `iso-8859-*` labels, whose
+    /// One of the WHATWG Encoding Standard. The flag is set for labels such as `iso-8859-1`, whose
     /// octets 80 to 9F are no printable characters, whatever the standard makes of them.
     Known(&'static Encoding, bool),
     /// One that can be read but not written: UTF-7, IBM 850.
@@ -27,7 +27,7 @@ impl Charset {
         match label.as_deref() {
             None | Some("" | "us-ascii" | "ascii" | "ansi_x3.4-1968" | "iso646-us") => Self::Ascii,
             Some(label) => match Encoding::for_label_no_replacement(label.as_bytes()) {
-                Some(encoding) => Self::Known(encoding, is_iso_8859(label)),
+                Some(encoding) => Self::Known(encoding, is_without_c1(label)),
                 None => charset_decoder(label.as_bytes()).map_or(Self::Unknown, Self::ReadOnly),
             },
         }
@@ -65,14 +65,16 @@ impl Charset {
         match self {
             Self::Unknown | Self::ReadOnly(_) => None,
             Self::Ascii => text.is_ascii().then_some(Cow::Borrowed(text.as_bytes())),
-            Self::Known(encoding, iso) => {
-                if !encoding.is_ascii_compatible() {
-                    return None;
-                }
+            Self::Known(encoding, _) if encoding == UTF_8 || text.is_ascii() => encoding
+                .is_ascii_compatible()
+                .then_some(Cow::Borrowed(text.as_bytes())),
+            // What goes under the names of the others (GB 2312, EUC-KR …) differs from reader to reader.
+            Self::Known(encoding, without_c1) if encoding.is_single_byte() => {
                 let (octets, _, unmappable) = encoding.encode(text);
-                let control = |octet: &u8| iso && (0x80..0xA0).contains(octet);
+                let control = |octet: &u8| without_c1 && (0x80..0xA0).contains(octet);
                 (!unmappable && !octets.iter().any(control)).then_some(octets)
             }
+            Self::Known(..) => None,
         }
     }
 
@@ -102,10 +104,10 @@ impl Charset {
     }
 }
 
-fn is_iso_8859(label: &str) -> bool {
-    label.starts_with("iso") && !label.starts_with("iso-2022")
-        || label.starts_with("latin")
-        || label == "l1"
+/// Whether 80 to 9F are control characters under this label, as in ISO 8859.
+fn is_without_c1(label: &str) -> bool {
+    const WITH_LETTERS: [&str; 6] = ["windows", "cp", "x-cp", "koi", "mac", "x-mac"];
+    !WITH_LETTERS.iter().any(|start| label.starts_with(start)) && label != "ibm866"
 }
 
 /// Octets of a header that should be ASCII and may be anything.
@@ -128,6 +130,7 @@ mod tests {
         assert_eq!(pound(None, "£".as_bytes()), "£");
         assert_eq!(pound(Some("x-nobody"), b"\xa3"), "£");
         assert_eq!(pound(Some("utf-7"), b"+AKM-"), "£");
+        assert_eq!(pound(Some("utf-16be"), b"\0\xa3"), "£");
         assert_eq!(pound(Some("ibm850"), b"\x9c"), "£");
     }
 
@@ -139,6 +142,8 @@ mod tests {
         assert_eq!(encode("windows-1252", "–"), Some(b"\x96".to_vec()));
         assert_eq!(encode("us-ascii", "£"), None);
         assert_eq!(encode("utf-16", "a"), None);
+        assert_eq!(encode("gb2312", "a"), Some(b"a".to_vec()));
+        assert_eq!(encode("gb2312", "£"), None);
         assert_eq!(encode("utf-7", "a"), None);
     }
 

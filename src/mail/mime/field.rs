@@ -87,6 +87,8 @@ struct RawParam {
     extended: bool,
     value: Vec<u8>,
     place: Range<usize>,
+    /// Whether a line ends within it.
+    folded: bool,
 }
 
 enum Next {
@@ -149,13 +151,20 @@ impl<'f> Scanner<'f> {
             return Next::Odd(None);
         }
         self.at += 1;
+        let equals = self.at;
         self.skip_space();
         let start = self.at;
         let (value, closed) = match self.peek() {
             Some(b'"') => self.quoted(),
             _ => (self.token(b";").to_vec(), true),
         };
-        let param = raw_param(&name, value, start..self.at);
+        let place = if self.at == start {
+            equals..equals
+        } else {
+            start..self.at
+        };
+        let mut param = raw_param(&name, value, place);
+        param.folded = memchr::memchr(b'\n', &self.octets[param.place.clone()]).is_some();
         if separated && closed && !name.is_empty() {
             Next::Param(param)
         } else {
@@ -201,6 +210,7 @@ fn raw_param(name: &[u8], value: Vec<u8>, place: Range<usize>) -> RawParam {
         extended,
         value,
         place,
+        folded: false,
     }
 }
 
@@ -267,6 +277,9 @@ fn combine(raw: Vec<RawParam>, oddities: &mut Vec<Oddity>) -> (Params, Option<Ve
     let mut pieces: BTreeMap<String, Pieces> = BTreeMap::new();
     for param in raw {
         let name = param.name.clone();
+        if param.folded && name == "boundary" {
+            oddities.push(Oddity::BadBoundary);
+        }
         let entry = pieces.entry(name.clone()).or_insert_with(|| {
             order.push(name);
             Pieces::default()
@@ -401,6 +414,7 @@ mod tests {
             ParamPlace::Value(16..19)
         );
         assert_eq!(place(" a/b; y=z"), ParamPlace::Absent(4));
+        assert_eq!(place(" a/b; charset=\r\n"), ParamPlace::Value(14..14));
         assert_eq!(place(" a/b; charset*=utf-8''x"), ParamPlace::InPieces);
     }
 
@@ -412,6 +426,7 @@ mod tests {
             ("a/b x=1", Oddity::MalformedParameter),
             ("a/b; x=1 2", Oddity::MalformedParameter),
             ("a/b; boundary*0=ab; boundary*1=c", Oddity::BadBoundary),
+            ("a/b; boundary=\"fol\r\n ded\"", Oddity::BadBoundary),
         ] {
             assert_eq!(read(body).2, [oddity], "{body}");
         }

@@ -252,7 +252,8 @@ pub enum Oddity {
     MalformedHeader,
     /// The header ends without an empty line.
     UnfinishedHeader,
-    /// A multipart without a boundary, or with one that RFC 2046 §5.1.1 does not allow.
+    /// A multipart without a boundary, with one that RFC 2046 §5.1.1 does not allow, or with one in
+    /// several pieces or on several lines.
     BadBoundary,
     /// Its boundary stands nowhere in it.
     BoundaryNotFound,

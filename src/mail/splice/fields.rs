@@ -41,16 +41,12 @@ pub(super) fn transfer_encoding(message: &Message, part: &Part, word: &str, eol:
         let added = format!("Content-Transfer-Encoding: {word}{eol}");
         return (part.header.end..part.header.end, added.into());
     };
+    // Blanks at the end go with the old word: not every reader ignores them.
     let raw = field.raw_value();
-    let leading = raw.len() - raw.trim_ascii_start().len();
-    let start = value_start(part, field) + leading.min(raw.trim_ascii_end().len());
-    let value = raw.trim_ascii();
-    let word = if value.is_empty() {
-        format!(" {word}")
-    } else {
-        word.to_owned()
-    };
-    (start..start + value.len(), word.into())
+    let length = raw.strip_suffix(b"\n").unwrap_or(raw);
+    let length = length.strip_suffix(b"\r").unwrap_or(length).len();
+    let at = value_start(part, field);
+    (at..at + length, format!(" {word}").into())
 }
 
 /// Where the body of a field begins in the message.

@@ -63,7 +63,7 @@ fn each_form_says_what_the_law_wants() {
         ),
         (
             format!("form = \"cic\"\nname = \"A C.I.C.\"\n{COMPANY}"),
-            "A C.I.C, a limited company. Registered in England and Wales no. 01234567. Registered office: 1 High St.",
+            "A C.I.C., a limited company. Registered in England and Wales no. 01234567. Registered office: 1 High St.",
         ),
         (
             "form = \"llp\"\nname = \"A LLP\"\nregistered-in = \"Scotland\"\nnumber = \"SO123456\"\nregistered-office = \"1 High St\"".into(),

@@ -99,3 +99,103 @@ fn with_footer(case: &Case<'_>, entity: &Entity) -> Opinions {
 fn not_added(because: &str) -> Opinions {
     Opinions::note(format!("footer: not added, {because}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::read_toml;
+    use crate::policy::opinion::Finding;
+    use crate::policy::testing::{World, file};
+
+    const ENTITIES: &str = "
+unknown-sender = \"hold\"
+[[entity]]
+id = \"bumbleton\"
+form = \"company\"
+name = \"Bumbleton Ltd\"
+registered-in = \"England and Wales\"
+number = \"01234567\"
+registered-office = \"1 High St\"
+domains = [\"bumbleton.example\"]
+[[entity]]
+id = \"trust\"
+form = \"nhs-body\"
+name = \"A Trust\"
+domains = [\"trust.example\"]
+";
+
+    fn world(message: &str, from: &str) -> World {
+        World::new(message, from, &["a@b.example", "c@d.example"]).outbound(None)
+    }
+
+    fn opinions(world: &World) -> Opinions {
+        let diagnostics = Diagnostics::default();
+        let source = file("organisations.toml", ENTITIES);
+        let organisations = read_toml(&source, &diagnostics, Organisations::read);
+        assert_eq!(diagnostics.into_vec(), []);
+        world.ask(|case| Footer::new(organisations).examine(case))
+    }
+
+    fn note(opinions: &Opinions) -> &str {
+        match &opinions.findings[..] {
+            [Finding::Note(note)] => note,
+            other => panic!("not one note: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn outbound_mail_of_an_entity_gets_its_footer() {
+        let message = "From: \"A\" <a@bumbleton.example>\n\nhello\n";
+        let said = opinions(&world(message, "bounces@elsewhere.example"));
+        assert_eq!(said.edits.len(), 1);
+        assert_eq!(said.edits[0].entity.as_deref(), Some("bumbleton"));
+        assert_eq!(said.edits[0].part.as_deref(), Some("1"));
+        let text = String::from_utf8_lossy(&said.edits[0].with);
+        assert_eq!(
+            text,
+            "\r\nBumbleton Ltd. Registered in England and Wales. Company no. 01234567. Registered office: 1 High St.\r\n"
+        );
+    }
+
+    #[test]
+    fn inbound_mail_and_reports_get_none() {
+        let message = "From: a@bumbleton.example\n\nhello\n";
+        let inbound = World::new(message, "a@bumbleton.example", &["a@b.example"]);
+        let said = opinions(&inbound);
+        assert!(said.edits.is_empty() && said.findings.is_empty());
+        let report = opinions(&world(message, ""));
+        assert_eq!(note(&report), "footer: not added, it has no sender");
+    }
+
+    #[test]
+    fn what_is_left_alone_says_why() {
+        let signed =
+            "From: a@bumbleton.example\nContent-Type: multipart/signed; boundary=x\n\n--x--\n";
+        let said = opinions(&world(signed, "a@bumbleton.example"));
+        assert_eq!(
+            note(&said),
+            "footer: not added, it is signed by S/MIME or PGP"
+        );
+        let trust = opinions(&world("X: y\n\nhello\n", "a@trust.example"));
+        assert_eq!(
+            note(&trust),
+            "footer: not added, the law wants none of this entity"
+        );
+        assert!(said.edits.is_empty() && trust.edits.is_empty());
+    }
+
+    #[test]
+    fn a_sender_without_an_entity_is_noted_and_held_if_the_file_says_so() {
+        let said = opinions(&world(
+            "From: x@nobody.example\n\nhello\n",
+            "x@nobody.example",
+        ));
+        assert_eq!(
+            note(&said),
+            "footer: not added, the sender belongs to no entity of organisations.toml"
+        );
+        assert_eq!(said.per_recipient.len(), 2);
+        assert_eq!(said.per_recipient[0].ask, Ask::Hold);
+        assert_eq!(said.per_recipient[0].rule, "organisations.toml:2");
+    }
+}
