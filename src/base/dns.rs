@@ -1,1 +1,274 @@
 //! Names to addresses, mail exchangers and texts: every query with a deadline and under a cap.
+//!
+//! The resolver caches; what is added here is that no query waits for longer than its deadline, no
+//! more than so many are under way at once, and an answer is one of few things that a caller does
+//! differently. Texts of sender authentication are asked for through [`Dns::resolver`] by the crate
+//! that reads them; it holds a [`Dns::permit`] meanwhile.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::proto::rr::{RData, RecordType};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// How to ask.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DnsSettings {
+    /// The servers to ask; empty for those of `/etc/resolv.conf`.
+    pub servers: Vec<SocketAddr>,
+    /// How long one question may take, waiting for its turn included.
+    pub timeout: Duration,
+    /// How many questions may be open at once.
+    pub concurrent: usize,
+}
+
+impl Default for DnsSettings {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            timeout: Duration::from_secs(5),
+            concurrent: 200,
+        }
+    }
+}
+
+/// A resolver with a cache, a deadline and a cap. Cheap to clone; clones share all three.
+#[derive(Clone)]
+pub struct Dns {
+    resolver: TokioResolver,
+    turns: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+impl Dns {
+    /// Makes a resolver. Errs with [`DnsError::NoServers`] if none are named and
+    /// `/etc/resolv.conf` names none that can be read.
+    pub fn new(settings: &DnsSettings) -> Result<Self, DnsError> {
+        let mut builder = if settings.servers.is_empty() {
+            TokioResolver::builder_tokio().map_err(|_| DnsError::NoServers)?
+        } else {
+            let servers = settings.servers.iter().map(name_server).collect();
+            TokioResolver::builder_with_config(
+                ResolverConfig::from_name_servers(servers),
+                TokioRuntimeProvider::default(),
+            )
+        };
+        tune(builder.options_mut(), settings.timeout);
+        Ok(Self {
+            resolver: builder.build().map_err(|_| DnsError::NoServers)?,
+            turns: Arc::new(Semaphore::new(settings.concurrent.max(1))),
+            timeout: settings.timeout,
+        })
+    }
+
+    /// The resolver itself, for crates that ask their own questions. Hold a [`Dns::permit`] and keep
+    /// to [`Dns::timeout`] while using it.
+    pub fn resolver(&self) -> &TokioResolver {
+        &self.resolver
+    }
+
+    /// How long one question may take.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Waits for one's turn. `None` is never returned in practice: the semaphore is never closed.
+    pub async fn permit(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
+    }
+
+    /// The mail exchangers of a domain, most preferred first, those of equal preference in random
+    /// order (RFC 5321 §5.1). A domain that exists without MX records is its own exchanger.
+    ///
+    /// Errs with [`DnsError::NullMx`] if the domain says that it takes no mail (RFC 7505).
+    pub async fn mx(&self, domain: &str) -> Result<Vec<Mx>, DnsError> {
+        let answer = self.ask(absolute(domain), RecordType::MX).await;
+        let mut exchangers = match answer {
+            Ok(lookup) => exchangers_of(&lookup),
+            Err(DnsError::NoRecords) => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if exchangers.is_empty() {
+            return Ok(vec![Mx {
+                preference: 0,
+                exchange: domain.to_owned(),
+            }]);
+        }
+        // RFC 7505 §3: a null MX stands alone; beside others it names no host and is left out.
+        exchangers.retain(|mx| !mx.exchange.is_empty());
+        if exchangers.is_empty() {
+            return Err(DnsError::NullMx);
+        }
+        shuffle(&mut exchangers);
+        exchangers.sort_by_key(|mx| mx.preference);
+        Ok(exchangers)
+    }
+
+    /// The addresses of a host, IPv4 first: not every network that has IPv6 addresses has a route.
+    /// An address in text is its own answer.
+    pub async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, DnsError> {
+        if let Ok(address) = host.parse() {
+            return Ok(vec![address]);
+        }
+        let name = if host.contains('.') {
+            absolute(host)
+        } else {
+            host.to_owned()
+        };
+        let (v4, v6) = tokio::join!(
+            self.ask(name.clone(), RecordType::A),
+            self.ask(name, RecordType::AAAA)
+        );
+        let found: Vec<IpAddr> = [&v4, &v6]
+            .into_iter()
+            .flatten()
+            .flat_map(addresses_of)
+            .collect();
+        match (found.is_empty(), v4, v6) {
+            (false, ..) => Ok(found),
+            // One family failed for a reason that may pass: then "no address" is not known.
+            (_, Err(error), _) if error.may_pass() => Err(error),
+            (_, _, Err(error)) if error.may_pass() => Err(error),
+            (_, Err(DnsError::NoSuchName), _) => Err(DnsError::NoSuchName),
+            _ => Err(DnsError::NoRecords),
+        }
+    }
+
+    async fn ask(&self, name: String, kind: RecordType) -> Result<Lookup, DnsError> {
+        let question = async {
+            let _turn = self.permit().await;
+            self.resolver.lookup(name, kind).await
+        };
+        match tokio::time::timeout(self.timeout, question).await {
+            Ok(answer) => answer.map_err(DnsError::from),
+            Err(_) => Err(DnsError::Timeout),
+        }
+    }
+}
+
+impl std::fmt::Debug for Dns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dns(timeout {:?})", self.timeout)
+    }
+}
+
+/// A mail exchanger of a domain (RFC 5321 §5.1).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mx {
+    /// Lower ones are tried first.
+    pub preference: u16,
+    /// The host, without its trailing dot.
+    pub exchange: String,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DnsError {
+    /// The name does not exist: for good.
+    #[error("no such name")]
+    NoSuchName,
+    /// The name exists and has no such records: for good.
+    #[error("no such records")]
+    NoRecords,
+    /// The domain says that it takes no mail (RFC 7505): for good.
+    #[error("the domain takes no mail")]
+    NullMx,
+    /// The servers failed, or refused: ask again later.
+    #[error("the name servers failed")]
+    Temporary,
+    /// No answer in time: ask again later.
+    #[error("the name servers did not answer in time")]
+    Timeout,
+    /// No server to ask is configured.
+    #[error("no name servers are configured")]
+    NoServers,
+}
+
+impl DnsError {
+    /// Whether the same question may be answered later.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::Temporary | Self::Timeout | Self::NoServers)
+    }
+}
+
+impl From<NetError> for DnsError {
+    fn from(error: NetError) -> Self {
+        match error {
+            error if error.is_nx_domain() => Self::NoSuchName,
+            error if error.is_no_records_found() => Self::NoRecords,
+            // A name that cannot be put into a question does not exist.
+            NetError::Proto(_) => Self::NoSuchName,
+            NetError::Timeout => Self::Timeout,
+            _ => Self::Temporary,
+        }
+    }
+}
+
+fn name_server(address: &SocketAddr) -> NameServerConfig {
+    let mut server = NameServerConfig::udp_and_tcp(address.ip());
+    for connection in &mut server.connections {
+        connection.port = address.port();
+    }
+    server
+}
+
+/// Spreads the retries over our own deadline, and lets the cap alone bound the questions.
+fn tune(options: &mut ResolverOpts, timeout: Duration) {
+    options.attempts = 2;
+    options.timeout = timeout / 2;
+    options.cache_size = CACHED_ANSWERS;
+}
+
+/// With a trailing dot, so that no search list is tried.
+fn absolute(name: &str) -> String {
+    if name.ends_with('.') {
+        name.to_owned()
+    } else {
+        format!("{name}.")
+    }
+}
+
+fn exchangers_of(lookup: &Lookup) -> Vec<Mx> {
+    let records = lookup.answers().iter();
+    records
+        .filter_map(|record| match &record.data {
+            RData::MX(mx) => Some(Mx {
+                preference: mx.preference,
+                exchange: mx
+                    .exchange
+                    .to_ascii()
+                    .trim_end_matches('.')
+                    .to_ascii_lowercase(),
+            }),
+            _ => None,
+        })
+        .collect()
+}
+
+fn addresses_of(lookup: &Lookup) -> Vec<IpAddr> {
+    let records = lookup.answers().iter();
+    records.filter_map(|record| record.data.ip_addr()).collect()
+}
+
+/// Fisher and Yates'. A failing random generator leaves the order as the server gave it, which it
+/// turns round as well.
+fn shuffle<T>(items: &mut [T]) {
+    for last in (1..items.len()).rev() {
+        let mut random = [0; 8];
+        if getrandom::fill(&mut random).is_err() {
+            return;
+        }
+        let choices = u64::try_from(last + 1).unwrap_or(u64::MAX);
+        let chosen = usize::try_from(u64::from_le_bytes(random) % choices).unwrap_or(last);
+        items.swap(last, chosen);
+    }
+}
+
+/// Answers kept: about 300 octets each.
+const CACHED_ANSWERS: u64 = 10_000;

@@ -4,9 +4,11 @@ pub mod clock;
 pub mod dns;
 pub mod id;
 pub mod metrics;
+pub mod network;
 pub mod secret;
 pub mod shutdown;
 
 pub use clock::Clock;
 pub use id::{PolicyVersion, Reference};
+pub use network::Network;
 pub use shutdown::Shutdown;

@@ -1,1 +1,187 @@
-//! How mail goes onward.
+//! How mail goes onward: the route of a recipient, and one attempt along it.
+//!
+//! [`Router`] says which [`Route`] takes a recipient; [`Deliveries`] makes an attempt and returns one
+//! [`Outcome`] for each recipient. Nothing here knows of the queue or of when an attempt is due. An
+//! attempt always ends: every wait has a time-out, the whole has a deadline, and what was undecided at
+//! the end is to be tried again.
+
+mod connection;
+mod maildir;
+mod outcomes;
+mod pattern;
+mod pool;
+mod route;
+pub mod settings;
+mod smtp;
+mod tls;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::base::Clock;
+use crate::base::dns::Dns;
+use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message};
+use crate::outcome::Outcome;
+
+pub use pattern::Pattern;
+pub use route::{
+    BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Router, SmartHost,
+    Takes, TlsLevel, TlsNeed, Transport,
+};
+pub use settings::{ConnectionSettings, Settings};
+pub use tls::TlsSetupError;
+
+use pool::Pool;
+use smtp::Job;
+use tls::Tls;
+
+/// Makes attempts: owns the connections that are kept, the resolver and what TLS needs.
+pub struct Deliveries {
+    settings: ConnectionSettings,
+    hostname: String,
+    dns: Dns,
+    tls: Tls,
+    clock: Clock,
+    pool: Arc<Pool>,
+}
+
+impl Deliveries {
+    /// Sets delivery up. `hostname` is what we call ourselves to next hops: a domain or an address
+    /// literal. Connects to nobody.
+    pub fn new(
+        settings: &ConnectionSettings,
+        hostname: &str,
+        dns: Dns,
+        clock: Clock,
+    ) -> Result<Self, TlsSetupError> {
+        Ok(Self {
+            hostname: hostname.to_owned(),
+            dns,
+            tls: Tls::new(&settings.extra_roots)?,
+            clock,
+            pool: Pool::new(settings.connections, settings.idle),
+            settings: settings.clone(),
+        })
+    }
+
+    /// Returns what deliveries along a route are grouped and counted by.
+    pub fn destination(&self, route: &Route, path: &ForwardPath) -> String {
+        route.destination(path)
+    }
+
+    /// Makes one attempt for all recipients of an envelope: one outcome for each, in its order.
+    ///
+    /// The recipients are meant to be of one destination; others are served one destination after
+    /// the other. `need` wins over the level of the route, and mail that asks for REQUIRETLS needs
+    /// verified TLS as well (RFC 8689 §4.2.1); a route that never leaves the machine satisfies both.
+    pub async fn attempt(
+        &self,
+        route: &Arc<Route>,
+        envelope: &Envelope,
+        message: &Message,
+        need: TlsNeed,
+    ) -> Vec<Outcome> {
+        let destinations = envelope.recipients.iter();
+        let destinations: Vec<String> = destinations
+            .map(|recipient| route.destination(&recipient.forward_path))
+            .collect();
+        let Some(first) = destinations.first() else {
+            return Vec::new();
+        };
+        if destinations.iter().all(|other| other == first) {
+            return self
+                .attempt_one(route, first.clone(), envelope, message, need)
+                .await;
+        }
+        self.attempt_each(route, &destinations, envelope, message, need)
+            .await
+    }
+
+    /// One destination after the other; the outcomes are put back into the order of the envelope.
+    async fn attempt_each(
+        &self,
+        route: &Arc<Route>,
+        destinations: &[String],
+        envelope: &Envelope,
+        message: &Message,
+        need: TlsNeed,
+    ) -> Vec<Outcome> {
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; destinations.len()];
+        for (at, destination) in destinations.iter().enumerate() {
+            if outcomes[at].is_some() {
+                continue;
+            }
+            let members: Vec<usize> = (at..destinations.len())
+                .filter(|other| destinations[*other] == *destination)
+                .collect();
+            let recipients = members.iter().map(|i| envelope.recipients[*i].clone());
+            let part = Envelope {
+                recipients: recipients.collect(),
+                ..envelope.clone()
+            };
+            let ended = self
+                .attempt_one(route, destination.clone(), &part, message, need)
+                .await;
+            for (member, outcome) in members.into_iter().zip(ended) {
+                outcomes[member] = Some(outcome);
+            }
+        }
+        let outcomes = outcomes.into_iter();
+        outcomes.map(|o| o.unwrap_or_else(undecided)).collect()
+    }
+
+    async fn attempt_one(
+        &self,
+        route: &Arc<Route>,
+        destination: String,
+        envelope: &Envelope,
+        message: &Message,
+        need: TlsNeed,
+    ) -> Vec<Outcome> {
+        let level = match &route.transport {
+            Transport::Maildir { folder } => {
+                return self.store(folder.clone(), envelope, message).await;
+            }
+            Transport::SmartHost(smart_host) => smart_host.tls,
+            Transport::Mx { tls, .. } => *tls,
+            Transport::Lmtp(lmtp) => lmtp.tls,
+        };
+        let must_be_verified = need == TlsNeed::Verified || envelope.require_tls;
+        let job = Job {
+            route,
+            destination,
+            envelope,
+            message,
+            level: match must_be_verified && !route.is_local() {
+                true => TlsLevel::Verified,
+                false => level,
+            },
+        };
+        self.send(&job).await
+    }
+
+    async fn store(
+        &self,
+        folder: std::path::PathBuf,
+        envelope: &Envelope,
+        message: &Message,
+    ) -> Vec<Outcome> {
+        let count = envelope.recipients.len();
+        let (envelope, message) = (envelope.clone(), message.clone());
+        let (hostname, now) = (self.hostname.clone(), self.clock.now());
+        let stored = tokio::task::spawn_blocking(move || {
+            maildir::deliver(&folder, &envelope, &message, &hostname, now)
+        });
+        stored.await.unwrap_or_else(|_| vec![undecided(); count])
+    }
+}
+
+fn undecided() -> Outcome {
+    Outcome::without_reply(
+        EnhancedStatusCode::transient(3, 0),
+        "the attempt was not finished",
+    )
+}

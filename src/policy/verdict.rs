@@ -2,7 +2,7 @@
 
 use crate::base::{PolicyVersion, Reference};
 use crate::directory::Hop;
-use crate::mail::{Edit, ForwardPath, Recipient};
+use crate::mail::{Class, Edit, EnhancedStatusCode, ForwardPath, Recipient, Reply};
 
 use super::finding::Findings;
 use super::refusal::Refusal;
@@ -24,6 +24,113 @@ pub struct Decision {
     pub policy: PolicyVersion,
 }
 
+impl Decision {
+    /// The one reply after the data (`design.md` §1). All refused gives that refusal, transient if any
+    /// is transient; otherwise 250. Nothing else knows this table.
+    pub fn reply(&self) -> FinalReply {
+        let everybody_refused = self
+            .recipients
+            .iter()
+            .all(|recipient| recipient.verdict.refusal().is_some());
+        match self.first_refusal() {
+            Some(refusal) if everybody_refused => {
+                FinalReply::Refused(refusal.reply(&self.reference))
+            }
+            _ => FinalReply::Accepted(self.acceptance()),
+        }
+    }
+
+    /// What becomes of the message for each recipient, after [`FinalReply::Accepted`]. A refused one in
+    /// mixed company fails with a report if the sender is one of ours, and is quarantined otherwise (no
+    /// backscatter). A deferred one is held: the client, told 250, will not try again. Duplicates of
+    /// an earlier recipient are left out.
+    pub fn fates(&self) -> impl Iterator<Item = (&RecipientDecision, Fate)> {
+        self.recipients
+            .iter()
+            .filter(|recipient| !recipient.duplicate)
+            .map(|recipient| (recipient, self.fate(recipient)))
+    }
+
+    /// Whether patient data was found that restricts where the message may go.
+    pub fn holds_patient_data(&self) -> bool {
+        self.findings.patient_data.found
+    }
+
+    fn fate(&self, recipient: &RecipientDecision) -> Fate {
+        match &recipient.verdict {
+            Verdict::Deliver => Fate::Deliver,
+            Verdict::DeliverVerifiedTls => Fate::DeliverVerifiedTls,
+            Verdict::Encrypt => Fate::Encrypt,
+            Verdict::Hold | Verdict::Defer(_) => Fate::Hold,
+            Verdict::Quarantine => Fate::Quarantine,
+            Verdict::Refuse(refusal) => match self.direction {
+                Direction::Outbound => Fate::Fail(refusal.clone()),
+                Direction::Inbound => Fate::Quarantine,
+            },
+        }
+    }
+
+    /// The refusal that speaks for all: a transient one if there is one, else the first.
+    fn first_refusal(&self) -> Option<&Refusal> {
+        let refusals = || self.recipients.iter().filter_map(|r| r.verdict.refusal());
+        let transient = refusals()
+            .find(|refusal| refusal.reply(&self.reference).code().class() == Class::Transient);
+        transient.or_else(|| refusals().next())
+    }
+
+    fn acceptance(&self) -> Reply {
+        let kept_back = self
+            .recipients
+            .iter()
+            .filter(|recipient| recipient.verdict.severity() >= Verdict::Hold.severity())
+            .count();
+        if kept_back == 0 {
+            return accepted(&self.reference);
+        }
+        let text = format!(
+            "accepted, kept back for {kept_back} of {}: see {}",
+            self.recipients.len(),
+            self.reference
+        );
+        Reply::new(250, EnhancedStatusCode::success(6, 0), text)
+    }
+}
+
+/// What the client hears after the data.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FinalReply {
+    /// Nobody gets it; nothing is kept.
+    Refused(Reply),
+    /// To be said once everything in [`Decision::fates`] is durable.
+    Accepted(Reply),
+}
+
+impl FinalReply {
+    /// The reply itself.
+    pub fn reply(&self) -> &Reply {
+        match self {
+            Self::Refused(reply) | Self::Accepted(reply) => reply,
+        }
+    }
+}
+
+/// What becomes of an accepted message for one recipient.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Fate {
+    /// Due, by the route's own settings.
+    Deliver,
+    /// Due, over verified TLS alone.
+    DeliverVerifiedTls,
+    /// Due, to the encryption next hop alone.
+    Encrypt,
+    /// Waits until somebody decides.
+    Hold,
+    /// Kept apart as unwanted.
+    Quarantine,
+    /// Failed at once: the sender gets a report with this refusal.
+    Fail(Refusal),
+}
+
 /// What was decided for one resolved recipient.
 #[derive(Clone, Debug)]
 pub struct RecipientDecision {
@@ -33,6 +140,8 @@ pub struct RecipientDecision {
     pub recipient: Recipient,
     /// How the one became the other.
     pub path: Vec<Hop>,
+    /// Whether an earlier recipient of this message is the same mailbox: it gets one copy.
+    pub duplicate: bool,
     /// Whether its domain may have patient data.
     pub secure: bool,
     /// What happens.
@@ -43,6 +152,28 @@ pub struct RecipientDecision {
     pub because: String,
     /// The smallest change that would have let it pass.
     pub would_pass_if: Option<String>,
+}
+
+impl RecipientDecision {
+    /// What a client that sent the message for this recipient alone would hear.
+    pub fn reply(&self, reference: &Reference) -> Reply {
+        match &self.verdict {
+            Verdict::Deliver | Verdict::DeliverVerifiedTls | Verdict::Encrypt => accepted(reference),
+            Verdict::Hold => kept("accepted and held", reference),
+            Verdict::Quarantine => kept("accepted and quarantined", reference),
+            Verdict::Defer(refusal) | Verdict::Refuse(refusal) => refusal.reply(reference),
+        }
+    }
+}
+
+fn accepted(reference: &Reference) -> Reply {
+    let text = format!("accepted: {reference}");
+    Reply::new(250, EnhancedStatusCode::success(0, 0), text)
+}
+
+fn kept(what: &str, reference: &Reference) -> Reply {
+    let text = format!("{what}: see {reference}");
+    Reply::new(250, EnhancedStatusCode::success(6, 0), text)
 }
 
 /// Which way a message goes (`design.md` §1).
@@ -74,16 +205,27 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All the words for verdicts, from the mildest to the most severe.
+    pub const WORDS: [&'static str; 7] = [
+        "deliver",
+        "deliver-verified-tls",
+        "encrypt",
+        "hold",
+        "quarantine",
+        "defer",
+        "refuse",
+    ];
+
     /// The word for it in JSON.
     pub fn word(&self) -> &'static str {
+        Self::WORDS[usize::from(self.severity())]
+    }
+
+    /// The refusal, if the client is to keep the message.
+    pub fn refusal(&self) -> Option<&Refusal> {
         match self {
-            Self::Deliver => "deliver",
-            Self::DeliverVerifiedTls => "deliver-verified-tls",
-            Self::Encrypt => "encrypt",
-            Self::Hold => "hold",
-            Self::Quarantine => "quarantine",
-            Self::Defer(_) => "defer",
-            Self::Refuse(_) => "refuse",
+            Self::Defer(refusal) | Self::Refuse(refusal) => Some(refusal),
+            _ => None,
         }
     }
 

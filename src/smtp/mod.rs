@@ -1,1 +1,9 @@
-//! The protocol without sockets, both sides.
+//! The protocol without sockets, both sides (RFC 5321; LMTP: RFC 2033).
+
+pub mod client;
+pub mod command;
+pub mod data;
+pub mod extension;
+pub mod reply;
+pub mod sasl;
+pub mod server;

@@ -1,1 +1,325 @@
-//! The stage resolve-recipients.
+//! The recipient rule: a stranger reaches the domains that are served here and no others, and every
+//! name is followed to the mailbox that it means today.
+//!
+//! Asked twice by the same code: for each `RCPT TO`, so that the client hears of a refusal at once,
+//! and for the whole message, whose list members are then judged one by one. Routing inside a local
+//! part (`user%elsewhere@served`, RFC 5321 §3.6.1, RFC 2505 §2.1) is never followed nor passed on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::base::Network;
+use crate::directory::{Directory, End, Hop};
+use crate::mail::{Client, ForwardPath, Host, Mailbox, Orcpt, Recipient};
+use crate::policy::case::{Case, ResolvedRecipient};
+use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
+use crate::policy::refusal::Refusal;
+use crate::policy::secure_domains::{SecureDomains, Standing};
+use crate::policy::verdict::Direction;
+
+/// The stage `resolve-recipients`.
+#[derive(Debug)]
+pub struct ResolveRecipients {
+    directory: Arc<Directory>,
+    register: Arc<SecureDomains>,
+    relay_networks: Vec<Network>,
+    postmaster: Option<Mailbox>,
+}
+
+impl ResolveRecipients {
+    /// The rule: who lives here, which domains are secure, whose mail is our own, and who gets mail
+    /// for the bare postmaster.
+    pub fn new(
+        directory: Arc<Directory>,
+        register: Arc<SecureDomains>,
+        relay_networks: Vec<Network>,
+        postmaster: Option<Mailbox>,
+    ) -> Self {
+        Self {
+            directory,
+            register,
+            relay_networks,
+            postmaster,
+        }
+    }
+
+    /// Which way mail of this client goes.
+    pub fn direction(&self, client: &Client) -> Direction {
+        if client.account.is_some() || self.is_relay_network(client.address.ip()) {
+            Direction::Outbound
+        } else {
+            Direction::Inbound
+        }
+    }
+
+    /// The recipients of the envelope, resolved, and an opinion about each.
+    pub fn examine(&self, case: &Case<'_>) -> Opinions {
+        let mut recipients = Vec::new();
+        let mut per_recipient = Vec::new();
+        for (of, recipient) in case.transaction.envelope.recipients.iter().enumerate() {
+            match self.resolve(case.direction, of, recipient, case.now) {
+                Ok(resolved) => {
+                    per_recipient.extend(resolved.iter().map(|_| Opinion::pass()));
+                    recipients.extend(resolved);
+                }
+                Err(opinion) => {
+                    per_recipient.push(opinion);
+                    recipients.push(self.as_given(of, recipient, case.now));
+                }
+            }
+        }
+        Opinions {
+            per_recipient,
+            ..Opinions::finding(Finding::Recipients(recipients))
+        }
+    }
+
+    /// Where one recipient leads, or what speaks against it. A list gives one for each member.
+    pub fn resolve(
+        &self,
+        direction: Direction,
+        of: usize,
+        recipient: &Recipient,
+        now: Timestamp,
+    ) -> Result<Vec<ResolvedRecipient>, Opinion> {
+        let mailbox = match (&recipient.forward_path, &self.postmaster) {
+            (ForwardPath::Mailbox(mailbox), _) => mailbox,
+            (ForwardPath::Postmaster, Some(postmaster)) => postmaster,
+            (ForwardPath::Postmaster, None) => return Ok(vec![self.as_given(of, recipient, now)]),
+        };
+        self.check_relaying(direction, mailbox)?;
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let resolution = self.directory.resolve_on(mailbox, today);
+        let ends = self.ends(mailbox, resolution.end)?;
+        let resolved = ends
+            .into_iter()
+            .map(|end| self.led_to(of, recipient, end, resolution.path.clone(), now));
+        Ok(resolved.collect())
+    }
+
+    fn is_relay_network(&self, address: IpAddr) -> bool {
+        self.relay_networks
+            .iter()
+            .any(|network| network.contains(address))
+    }
+
+    /// What a stranger may not ask for.
+    fn check_relaying(&self, direction: Direction, mailbox: &Mailbox) -> Result<(), Opinion> {
+        if direction == Direction::Outbound {
+            return Ok(());
+        }
+        let served = match mailbox.host() {
+            Host::Domain(domain) => self.directory.serves(domain),
+            Host::Literal(_) => false,
+        };
+        if !served {
+            return Err(denied("a stranger asks for a domain that is not served here")
+                .would_pass_if("the client logs in, or its network is in relay-networks"));
+        }
+        if mailbox.local_part().as_str().contains(['%', '@', '!']) {
+            return Err(denied("the local part holds a route to somewhere else")
+                .would_pass_if("the address is given without a route in its local part"));
+        }
+        Ok(())
+    }
+
+    /// The mailboxes that a resolution ends in, or what speaks against it.
+    fn ends(&self, mailbox: &Mailbox, end: End) -> Result<Vec<Mailbox>, Opinion> {
+        let (refusal, because) = match end {
+            End::Mailbox(end) | End::Unlisted(end) | End::External(end) => return Ok(vec![end]),
+            End::List(members) if !members.is_empty() => return Ok(members),
+            // RFC 5321 §4.5.1: every domain that is served has a postmaster.
+            End::Unknown(_) | End::Closed if is_postmaster(mailbox) => {
+                let postmaster = self.postmaster.as_ref().unwrap_or(mailbox);
+                return Ok(vec![postmaster.clone()]);
+            }
+            End::List(_) => (Refusal::EmptyList, "the list has no members"),
+            End::Moved(successor) => {
+                let successor = successor.to_string();
+                (Refusal::MovedMailbox { successor }, "the mailbox has moved, and mail is not forwarded")
+            }
+            End::Closed => (Refusal::ClosedMailbox, "the mailbox is closed and has no confirmed successor"),
+            End::Ambiguous(_) => (Refusal::AmbiguousMailbox, "the name may mean more than one mailbox, or disagrees with its code"),
+            End::Unknown(suggestion) => {
+                let suggestion = suggestion.map(|mailbox| mailbox.to_string());
+                (Refusal::UnknownMailbox { suggestion }, "the directory of this domain is complete and does not have the name")
+            }
+            End::Loop => (Refusal::AliasLoop, "the aliases of the name form a loop"),
+        };
+        Err(Opinion::new(Ask::Refuse(refusal), "built-in", because))
+    }
+
+    /// The recipient at the end of the path. A name that is its own mailbox keeps the case it was
+    /// written in (RFC 5321 §2.4); another one remembers what was asked for (RFC 3461 §5.2.7).
+    fn led_to(
+        &self,
+        of: usize,
+        given: &Recipient,
+        end: Mailbox,
+        path: Vec<Hop>,
+        now: Timestamp,
+    ) -> ResolvedRecipient {
+        let same = |mailbox: &Mailbox| mailbox.folded() == end.folded();
+        if given.forward_path.mailbox().is_some_and(same) {
+            return ResolvedRecipient {
+                path,
+                ..self.as_given(of, given, now)
+            };
+        }
+        let recipient = Recipient {
+            forward_path: ForwardPath::Mailbox(end),
+            notify: given.notify,
+            orcpt: given
+                .orcpt
+                .clone()
+                .or_else(|| Some(Orcpt::for_path(&given.forward_path))),
+        };
+        ResolvedRecipient {
+            given: given.forward_path.clone(),
+            path,
+            ..self.as_given(of, &recipient, now)
+        }
+    }
+
+    /// A recipient as it is, with what is known of its domain.
+    fn as_given(&self, of: usize, recipient: &Recipient, now: Timestamp) -> ResolvedRecipient {
+        let mut resolved = ResolvedRecipient::unresolved(of, recipient);
+        if let Some(domain) = recipient.forward_path.domain() {
+            resolved.served = self.directory.serves(domain);
+            let standing = self.register.standing(domain, now);
+            resolved.secure = matches!(standing, Standing::Secure(_));
+            resolved.secure_rule = match standing {
+                Standing::Secure(entry) | Standing::Lapsed(entry) => Some(entry.pattern.source()),
+                Standing::Unlisted => None,
+            };
+        }
+        resolved
+    }
+}
+
+fn is_postmaster(mailbox: &Mailbox) -> bool {
+    mailbox
+        .local_part()
+        .as_str()
+        .eq_ignore_ascii_case("postmaster")
+}
+
+fn denied(because: &str) -> Opinion {
+    Opinion::new(Ask::Refuse(Refusal::RelayingDenied), "built-in", because)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::combine::Tally;
+    use crate::policy::policy_test::client;
+    use crate::policy::testing::World;
+    use crate::policy::verdict::RecipientDecision;
+
+    fn rule(world: &World) -> ResolveRecipients {
+        ResolveRecipients::new(
+            Arc::clone(&world.directory),
+            Arc::default(),
+            vec!["127.0.0.0/8".parse().unwrap()],
+            Mailbox::parse("reception@bumbleton.example").ok(),
+        )
+    }
+
+    fn decided(world: &World) -> Vec<RecipientDecision> {
+        let mut tally = Tally::new(world.recipients.clone());
+        tally.take(world.ask(|case| rule(world).examine(case)));
+        tally.decide()
+    }
+
+    /// What happens to each recipient: the word of the verdict, or the refusal.
+    fn fates(world: &World) -> Vec<String> {
+        let fate = |decision: &RecipientDecision| match decision.verdict.refusal() {
+            Some(refusal) => format!("{refusal:?}"),
+            None => decision.recipient.forward_path.to_string(),
+        };
+        decided(world).iter().map(fate).collect()
+    }
+
+    #[test]
+    fn a_stranger_reaches_served_domains_alone() {
+        let to = ["a.b@nhs.net", "a@other.example", "a@sub.nhs.net", "a@evilnhs.net", "a@[127.0.0.1]"];
+        let strangers = World::new("", "x@y.example", &to);
+        let denied = "RelayingDenied";
+        assert_eq!(fates(&strangers), ["a.b@nhs.net", denied, denied, denied, denied]);
+
+        let own = World::new("", "x@y.example", &to).outbound(None);
+        assert_eq!(fates(&own), to);
+    }
+
+    #[test]
+    fn a_route_inside_a_local_part_is_never_followed() {
+        let to = ["a%other.example@nhs.net", "\"a@other.example\"@nhs.net", "other.example!a@nhs.net"];
+        assert_eq!(fates(&World::new("", "x@y.example", &to)), ["RelayingDenied"; 3]);
+    }
+
+    #[test]
+    fn quoted_names_and_odd_letters_are_names_like_others() {
+        let to = ["\"a b\"@nhs.net", "\"()<>[]:;,\"@nhs.net", "#$&'*+-/=?^_`{|}~@nhs.net"];
+        assert_eq!(fates(&World::new("", "x@y.example", &to)), to);
+    }
+
+    #[test]
+    fn a_name_that_is_its_own_mailbox_keeps_its_case() {
+        let world = World::new("", "", &["Reception@BUMBLETON.example", "Nobody.Knows@nhs.net"]);
+        assert_eq!(fates(&world), ["Reception@bumbleton.example", "Nobody.Knows@nhs.net"]);
+        assert_eq!(decided(&world)[0].recipient.orcpt, None);
+    }
+
+    #[test]
+    fn a_name_that_leads_elsewhere_remembers_what_was_asked_for() {
+        let decided = decided(&World::new("", "", &["Front@bumbleton.example"]));
+        let recipient = &decided[0].recipient;
+        assert_eq!(recipient.forward_path.to_string(), "reception@bumbleton.example");
+        assert_eq!(recipient.orcpt.as_ref().unwrap().to_string(), "rfc822;Front@bumbleton.example");
+        assert_eq!(decided[0].given.to_string(), "Front@bumbleton.example");
+        assert_eq!(decided[0].path.len(), 1);
+    }
+
+    #[test]
+    fn each_member_of_a_list_gets_one_copy_even_if_it_is_named_as_well() {
+        let to = ["all@bumbleton.example", "dispensary@bumbleton.example"];
+        let decided = decided(&World::new("", "", &to));
+        let copies: Vec<_> = decided
+            .iter()
+            .map(|d| (d.recipient.forward_path.to_string(), d.duplicate))
+            .collect();
+        let copy = |address: &str, duplicate| (address.to_owned(), duplicate);
+        assert_eq!(
+            copies,
+            [
+                copy("reception@bumbleton.example", false),
+                copy("dispensary@bumbleton.example", false),
+                copy("someone@outside.example", false),
+                copy("dispensary@bumbleton.example", true),
+            ]
+        );
+    }
+
+    #[test]
+    fn who_is_not_there_is_refused_but_there_is_always_a_postmaster() {
+        let to = ["nobody@bumbleton.example", "who@bumbleton.example", "postmaster", "Postmaster@bumbleton.example"];
+        let fates = fates(&World::new("", "", &to));
+        assert_eq!(fates[0], "EmptyList");
+        assert!(fates[1].starts_with("UnknownMailbox"), "{fates:?}");
+        assert_eq!(fates[2..], ["reception@bumbleton.example"; 2]);
+    }
+
+    #[test]
+    fn mail_is_our_own_from_accounts_and_relay_networks() {
+        let rule = rule(&World::new("", "", &[]));
+        let way = |address: &str, account: Option<&str>| {
+            rule.direction(&client(address.parse().unwrap(), account.map(str::to_owned)))
+        };
+        assert_eq!(way("127.0.0.9", None), Direction::Outbound);
+        assert_eq!(way("192.0.2.1", Some("x")), Direction::Outbound);
+        assert_eq!(way("192.0.2.1", None), Direction::Inbound);
+    }
+}

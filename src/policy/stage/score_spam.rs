@@ -1,1 +1,274 @@
-//! The stage score-spam.
+//! The spam rule: mail from outside gets a score with its reasons, and past a threshold it is marked,
+//! quarantined or refused.
+//!
+//! Reads what `authenticate-sender` found. Mail of a sender at a secure domain, proven to be from
+//! there, is never quarantined nor refused on its score alone: clinical mail must not be lost to a
+//! number. Fields that claim an earlier verdict are taken out, whoever wrote them.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use crate::mail::{Edit, EditKind, Header};
+use crate::policy::case::Case;
+use crate::policy::condition::Facts;
+use crate::policy::finding::{DmarcDisposition, SpamScore, Symbol};
+use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
+use crate::policy::refusal::Refusal;
+use crate::policy::scoring::{DmarcVerdict, Scoring};
+use crate::policy::secure_domains::SecureDomains;
+
+/// The stage `score-spam`.
+#[derive(Debug)]
+pub struct ScoreSpam {
+    scoring: Scoring,
+    register: Arc<SecureDomains>,
+}
+
+impl ScoreSpam {
+    /// The rule by a scoring file and the register of secure domains.
+    pub fn new(scoring: Scoring, register: Arc<SecureDomains>) -> Self {
+        Self { scoring, register }
+    }
+
+    /// The score of mail from outside; nothing about our own.
+    pub fn examine(&self, case: &Case<'_>) -> Opinions {
+        if case.is_outbound() {
+            return Opinions::none();
+        }
+        let facts = Facts::new(case);
+        let spam = self.score(&facts);
+        let protected = self.is_proven_secure(case, &facts);
+        let opinions = [self.by_dmarc(case), self.by_score(&spam, protected)];
+        let mut edits = forged_fields(case.header);
+        edits.push(Edit::prepend_fields(EditKind::Trace, self.fields(&spam)));
+        Opinions {
+            per_recipient: vec![worse(opinions); case.recipients.len()],
+            edits,
+            ..Opinions::finding(Finding::Spam(spam))
+        }
+    }
+
+    fn score(&self, facts: &Facts<'_>) -> SpamScore {
+        let spoke = self.scoring.rules.iter().filter(|rule| facts.holds(&rule.condition));
+        let symbols: Vec<Symbol> = spoke
+            .map(|rule| Symbol {
+                name: rule.name.as_str().to_owned(),
+                score: rule.weight,
+                because: rule.description.clone(),
+            })
+            .collect();
+        // Adding up leaves dust such as 0.30000000000000004.
+        let sum: f64 = symbols.iter().map(|symbol| symbol.score).sum();
+        let score = (sum * 100.0).round() / 100.0 + 0.0;
+        SpamScore {
+            tagged: score >= *self.scoring.tag,
+            score,
+            symbols,
+        }
+    }
+
+    /// Whether the author is at a secure domain and DMARC vouches for it.
+    fn is_proven_secure(&self, case: &Case<'_>, facts: &Facts<'_>) -> bool {
+        let secure = |domain| self.register.is_secure(domain, case.now);
+        facts.method_is("dmarc", &["pass"]) && facts.author_domain().is_some_and(secure)
+    }
+
+    fn by_score(&self, spam: &SpamScore, protected: bool) -> Opinion {
+        let (ask, threshold) = if spam.score >= *self.scoring.refuse {
+            (Ask::Refuse(Refusal::Spam), &self.scoring.refuse)
+        } else if spam.score >= *self.scoring.quarantine {
+            (Ask::Quarantine, &self.scoring.quarantine)
+        } else {
+            return Opinion::pass();
+        };
+        if protected {
+            return Opinion::pass();
+        }
+        let because = format!("the spam score is {}", spam.score);
+        Opinion::new(ask, threshold.source(), because)
+            .would_pass_if(format!("the score is below {}", *self.scoring.quarantine))
+    }
+
+    fn by_dmarc(&self, case: &Case<'_>) -> Opinion {
+        let verdict = match case.findings.authentication.dmarc_disposition {
+            Some(DmarcDisposition::Reject) => &self.scoring.dmarc_reject,
+            Some(DmarcDisposition::Quarantine) => &self.scoring.dmarc_quarantine,
+            Some(DmarcDisposition::None) | None => return Opinion::pass(),
+        };
+        let ask = match **verdict {
+            DmarcVerdict::Refuse => Ask::Refuse(Refusal::DmarcReject),
+            DmarcVerdict::Quarantine => Ask::Quarantine,
+            DmarcVerdict::Score => return Opinion::pass(),
+        };
+        let because = "the domain of the author asks for this when nobody vouches for its mail";
+        Opinion::new(ask, verdict.source(), because)
+            .would_pass_if("SPF or DKIM passes in the name of the author's domain")
+    }
+
+    /// `X-Spam-Score`, `X-Spam-Status` with the symbols one a line, and `X-Spam-Flag` on mail that is
+    /// marked.
+    fn fields(&self, spam: &SpamScore) -> String {
+        let mut fields = String::with_capacity(256);
+        if spam.tagged {
+            fields.push_str("X-Spam-Flag: YES\r\n");
+        }
+        // Writing to a String never fails.
+        let _ = write!(fields, "X-Spam-Score: {}\r\n", spam.score);
+        let yes = if spam.tagged { "Yes" } else { "No" };
+        let required = *self.scoring.tag;
+        let _ = write!(fields, "X-Spam-Status: {yes}, score={} required={required}\r\n\ttests=", spam.score);
+        if spam.symbols.is_empty() {
+            fields.push_str("none");
+        }
+        for (at, symbol) in spam.symbols.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ",\r\n\t" };
+            let _ = write!(fields, "{separator}{}({})", symbol.name, symbol.score);
+        }
+        fields.push_str("\r\n");
+        fields
+    }
+}
+
+/// A refusal before a quarantine; the first of equal ones.
+fn worse([first, second]: [Opinion; 2]) -> Opinion {
+    match (&first.ask, &second.ask) {
+        (Ask::Refuse(_), _) => first,
+        (_, Ask::Refuse(_)) | (Ask::Pass, _) => second,
+        _ => first,
+    }
+}
+
+fn forged_fields(header: &Header<'_>) -> Vec<Edit> {
+    let forged = header.fields().iter().filter(|field| {
+        let prefix = field.name().get(..PREFIX.len());
+        prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
+    });
+    forged
+        .map(|field| Edit {
+            kind: EditKind::Removal,
+            part: None,
+            entity: None,
+            at: field.range(),
+            with: Vec::new(),
+        })
+        .collect()
+}
+
+/// What the names of such fields begin with.
+const PREFIX: &str = "X-Spam-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, read_toml};
+    use crate::mail::edit;
+    use crate::policy::finding::MethodResult;
+    use crate::policy::testing::{World, file};
+
+    const SCORING: &str = "
+[thresholds]
+tag = 5
+quarantine = 10
+refuse = 20
+[[rule]]
+name = \"TAGGED\"
+weight = 6
+when = \"header-matches\"
+header = \"Subject\"
+pattern = \"tag\"
+description = \"a\"
+[[rule]]
+name = \"AWFUL\"
+weight = 30
+when = \"header-matches\"
+header = \"Subject\"
+pattern = \"awful\"
+description = \"b\"
+[[rule]]
+name = \"GOOD\"
+weight = -0.1
+when = \"dmarc-pass\"
+description = \"c\"
+";
+    const REGISTER: &str = "
+[[domain]]
+pattern = \"nhs.net\"
+owner = \"NHS England\"
+reason = \"NHSmail\"
+";
+
+    fn stage() -> ScoreSpam {
+        let diagnostics = Diagnostics::default();
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let scoring = read_toml(&file("scoring.toml", SCORING), &diagnostics, Scoring::read);
+        let register = read_toml(&file("secure-domains.toml", REGISTER), &diagnostics, |top| {
+            SecureDomains::read(top, now)
+        });
+        assert!(diagnostics.into_vec().is_empty());
+        ScoreSpam::new(scoring, Arc::new(register))
+    }
+
+    fn inbound(subject: &str, from: &str) -> World {
+        World::new(&format!("From: {from}\nSubject: {subject}\n\nhello\n"), from, &["a@nhs.net"])
+    }
+
+    fn ask(world: &World) -> Ask {
+        let said = world.ask(|case| stage().examine(case));
+        said.per_recipient[0].ask.clone()
+    }
+
+    fn proven(mut world: World) -> World {
+        world.findings.authentication.methods.push(MethodResult {
+            method: "dmarc",
+            result: "pass".into(),
+            properties: Vec::new(),
+        });
+        world
+    }
+
+    #[test]
+    fn a_score_passes_quarantines_or_refuses() {
+        assert_eq!(ask(&inbound("hello", "x@y.example")), Ask::Pass);
+        assert_eq!(ask(&inbound("tag", "x@y.example")), Ask::Pass);
+        assert_eq!(ask(&inbound("awful", "x@y.example")), Ask::Refuse(Refusal::Spam));
+    }
+
+    #[test]
+    fn clinical_mail_is_never_refused_on_its_score_but_whoever_pretends_to_send_it_is() {
+        assert_eq!(ask(&proven(inbound("awful", "gp@nhs.net"))), Ask::Pass);
+        assert_eq!(ask(&inbound("awful", "gp@nhs.net")), Ask::Refuse(Refusal::Spam));
+        assert_eq!(ask(&proven(inbound("awful", "x@y.example"))), Ask::Refuse(Refusal::Spam));
+    }
+
+    #[test]
+    fn the_dmarc_policy_of_the_author_is_obeyed() {
+        for (disposition, expected) in [
+            (DmarcDisposition::Reject, Ask::Refuse(Refusal::DmarcReject)),
+            (DmarcDisposition::Quarantine, Ask::Quarantine),
+            (DmarcDisposition::None, Ask::Pass),
+        ] {
+            let mut world = inbound("hello", "x@y.example");
+            world.findings.authentication.dmarc_disposition = Some(disposition);
+            assert_eq!(ask(&world), expected);
+        }
+    }
+
+    #[test]
+    fn the_score_and_its_reasons_are_written_on_the_mail_in_place_of_forged_ones() {
+        let message = "X-Spam-Status: No\nSubject: tag\nx-spam-flag: NO\n\n";
+        let world = proven(World::new(message, "x@y.example", &["a@nhs.net"]));
+        let said = world.ask(|case| stage().examine(case));
+        let edited = edit::apply(&world.transaction.message, &said.edits).unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(edited.octets()),
+            "X-Spam-Flag: YES\r\nX-Spam-Score: 5.9\r\nX-Spam-Status: Yes, score=5.9 required=5\r\n\
+             \ttests=TAGGED(6),\r\n\tGOOD(-0.1)\r\nSubject: tag\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn our_own_mail_is_not_scored() {
+        let said = inbound("awful", "x@y.example").outbound(None).ask(|case| stage().examine(case));
+        assert!(said.per_recipient.is_empty() && said.edits.is_empty() && said.findings.is_empty());
+    }
+}

@@ -1,1 +1,283 @@
-//! The stage secure-domain.
+//! The secure-domain rule: patient data goes to domains that the register lists as secure, over
+//! verified TLS, and to nobody else unless the sender asked for encryption.
+//!
+//! Reads what `classify-patient-data` found and where `resolve-recipients` says each recipient is.
+//! The decision table is `domain.md` §4; where it leaves a choice, `secure-domains.toml` makes it.
+//! Every recipient is judged alone: one that may not have the message takes nothing from those
+//! who may.
+
+use std::sync::Arc;
+
+use crate::config::Located;
+use crate::mail::Domain;
+use crate::policy::case::{Case, ResolvedRecipient};
+use crate::policy::finding::{Findings, SecureKeyword};
+use crate::policy::opinion::{Ask, Opinion, Opinions};
+use crate::policy::refusal::Refusal;
+use crate::policy::secure_domains::{Restriction, SecureDomains, Standing};
+
+/// The stage `secure-domain`.
+#[derive(Debug)]
+pub struct SecureDomain {
+    register: Arc<SecureDomains>,
+}
+
+impl SecureDomain {
+    /// The rule by a register.
+    pub fn new(register: Arc<SecureDomains>) -> Self {
+        Self { register }
+    }
+
+    /// One opinion for each recipient, in the order of the case.
+    pub fn examine(&self, case: &Case<'_>) -> Opinions {
+        let per_recipient = case
+            .recipients
+            .iter()
+            .map(|recipient| {
+                if recipient.secure {
+                    self.for_secure(case, recipient)
+                } else {
+                    self.for_others(case, recipient)
+                }
+            })
+            .collect();
+        Opinions {
+            per_recipient,
+            ..Opinions::none()
+        }
+    }
+
+    fn for_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> Opinion {
+        if !self.is_patient_data(case.findings) {
+            return Opinion::pass();
+        }
+        if !accepts_patient_data(case, recipient) {
+            let verdict = &self.register.verdicts.mailbox_declines;
+            let because = "patient data was found, and this mailbox does not take patient data";
+            return restrict(verdict, recipient, because)
+                .would_pass_if("it goes to a mailbox that takes patient data");
+        }
+        let rule = recipient.secure_rule.clone().unwrap_or_default();
+        let because = "patient data was found, and this domain is secure";
+        Opinion::new(Ask::RequireVerifiedTls, rule, because)
+    }
+
+    fn for_others(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> Opinion {
+        let findings = case.findings;
+        let verdicts = &self.register.verdicts;
+        let keyword = findings.secure_keyword;
+        if keyword == SecureKeyword::Present {
+            let because = "the subject asks for encryption, and this domain is not secure";
+            return Opinion::new(Ask::Encrypt, "built-in", because);
+        }
+        if keyword == SecureKeyword::NearMiss {
+            let because = "the subject nearly asks for encryption, and this domain is not secure";
+            return restrict(&verdicts.near_miss, recipient, because)
+                .would_pass_if("the subject has the exact tag [secure], or asks for nothing");
+        }
+        if self.is_patient_data(findings) {
+            let because = self.why_not_secure(case, recipient);
+            return restrict(&verdicts.not_secure, recipient, because).would_pass_if(REMEDY);
+        }
+        self.for_unreadable(findings, recipient)
+    }
+
+    /// What could not be looked into counts as the register says for its reason; the worst speaks.
+    fn for_unreadable(&self, findings: &Findings, recipient: &ResolvedRecipient) -> Opinion {
+        let verdict_of = |reason: &str| self.register.verdicts.unreadable.get(reason);
+        let restricted: Vec<_> = findings
+            .unreadable
+            .iter()
+            .filter_map(|unreadable| Some((unreadable, verdict_of(unreadable.because)?)))
+            .collect();
+        let refused = restricted
+            .iter()
+            .find(|(_, verdict)| ***verdict == Restriction::Refuse);
+        let Some((unreadable, verdict)) = refused.or(restricted.first()) else {
+            return Opinion::pass();
+        };
+        let because = format!(
+            "{} could not be looked into ({}), and this domain is not secure",
+            unreadable.place, unreadable.because
+        );
+        restrict(verdict, recipient, because).would_pass_if(REMEDY)
+    }
+
+    fn why_not_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> String {
+        let standing = recipient
+            .domain()
+            .map(|domain| self.register.standing(domain, case.now));
+        match standing {
+            Some(Standing::Lapsed(entry)) => format!(
+                "patient data was found, and the entry of this domain is out of its dates ({})",
+                entry.pattern.source()
+            ),
+            _ => "patient data was found, and this domain is not on the list of secure domains"
+                .to_owned(),
+        }
+    }
+
+    /// Whether what was found restricts: evidence of numbers that are never issued alone does not,
+    /// unless the register says so.
+    fn is_patient_data(&self, findings: &Findings) -> bool {
+        let found = &findings.patient_data;
+        found.found && (!found.synthetic || *self.register.verdicts.synthetic_restricts)
+    }
+}
+
+/// A mailbox that the directory does not know takes what its domain may have.
+fn accepts_patient_data(case: &Case<'_>, recipient: &ResolvedRecipient) -> bool {
+    let entry = recipient
+        .mailbox()
+        .and_then(|mailbox| case.directory.entry(mailbox));
+    entry.is_none_or(|entry| entry.accepts_patient_data)
+}
+
+fn restrict(
+    verdict: &Located<Restriction>,
+    recipient: &ResolvedRecipient,
+    because: impl Into<String>,
+) -> Opinion {
+    let ask = match **verdict {
+        Restriction::Hold => Ask::Hold,
+        Restriction::Refuse => Ask::Refuse(Refusal::PatientData {
+            domain: recipient
+                .domain()
+                .map_or_else(|| "this recipient".to_owned(), Domain::to_string),
+        }),
+    };
+    Opinion::new(ask, verdict.source(), because)
+}
+
+/// The smallest change for a recipient elsewhere.
+const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a secure domain";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, read_toml};
+    use crate::policy::finding::{Confidence, PatientData, Unreadable};
+    use crate::policy::testing::{World, file};
+
+    const REGISTER: &str = "
+[verdicts]
+mailbox-declines = \"refuse\"
+[verdicts.unreadable]
+too-large = \"refuse\"
+[[domain]]
+pattern = \"nhs.net\"
+owner = \"NHS England\"
+reason = \"NHSmail\"
+[[domain]]
+pattern = \"bumbleton.example\"
+owner = \"us\"
+reason = \"ours\"
+[[domain]]
+pattern = \"lapsed.example\"
+owner = \"us\"
+reason = \"over\"
+valid-until = 2026-11-20
+";
+
+    const TO: [&str; 3] = ["gp@nhs.net", "patient@example.com", "x@lapsed.example"];
+
+    fn register() -> Arc<SecureDomains> {
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let diagnostics = Diagnostics::default();
+        Arc::new(read_toml(&file("secure-domains.toml", REGISTER), &diagnostics, |top| {
+            SecureDomains::read(top, now)
+        }))
+    }
+
+    fn found(synthetic: bool) -> PatientData {
+        PatientData {
+            found: true,
+            confidence: Confidence::High,
+            synthetic,
+            evidence: Vec::new(),
+        }
+    }
+
+    fn opinions(to: &[&str], findings: Findings) -> Vec<Opinion> {
+        let register = register();
+        let mut world = World::new("", "a@b.example", to).with_register(&register);
+        world.findings = findings;
+        world.ask(|case| SecureDomain::new(register).examine(case)).per_recipient
+    }
+
+    fn asks(to: &[&str], findings: Findings) -> Vec<Ask> {
+        opinions(to, findings).into_iter().map(|opinion| opinion.ask).collect()
+    }
+
+    fn finding(patient_data: PatientData, secure_keyword: SecureKeyword) -> Findings {
+        Findings {
+            patient_data,
+            secure_keyword,
+            ..Findings::default()
+        }
+    }
+
+    #[test]
+    fn without_patient_data_everybody_gets_the_message() {
+        assert_eq!(asks(&TO, Findings::default()), [Ask::Pass, Ask::Pass, Ask::Pass]);
+    }
+
+    #[test]
+    fn patient_data_goes_to_secure_domains_over_verified_tls_and_is_held_for_others() {
+        let said = opinions(&TO, finding(found(false), SecureKeyword::Absent));
+        let asks: Vec<_> = said.iter().map(|opinion| &opinion.ask).collect();
+        assert_eq!(asks, [&Ask::RequireVerifiedTls, &Ask::Hold, &Ask::Hold]);
+        assert!(said[1].would_pass_if.as_ref().unwrap().contains("[secure]"));
+        assert!(said[2].because.contains("out of its dates (secure-domains.toml:15)"), "{}", said[2].because);
+    }
+
+    #[test]
+    fn the_keyword_sends_others_to_the_encryption_next_hop_with_or_without_patient_data() {
+        for patient_data in [found(false), PatientData::default()] {
+            let asks = asks(&TO[1..], finding(patient_data, SecureKeyword::Present));
+            assert_eq!(asks, [Ask::Encrypt, Ask::Encrypt]);
+        }
+        let secure = asks(&TO[..1], finding(found(false), SecureKeyword::Present));
+        assert_eq!(secure, [Ask::RequireVerifiedTls]);
+    }
+
+    #[test]
+    fn a_near_miss_of_the_keyword_is_held_for_others_alone() {
+        let asks = asks(&TO[..2], finding(PatientData::default(), SecureKeyword::NearMiss));
+        assert_eq!(asks, [Ask::Pass, Ask::Hold]);
+    }
+
+    #[test]
+    fn numbers_that_are_never_issued_restrict_nothing() {
+        let asks = asks(&TO[..2], finding(found(true), SecureKeyword::Absent));
+        assert_eq!(asks, [Ask::Pass, Ask::Pass]);
+    }
+
+    #[test]
+    fn a_mailbox_that_takes_no_patient_data_does_not_get_any() {
+        let to = ["reception@bumbleton.example", "marketing@bumbleton.example"];
+        let said = opinions(&to, finding(found(false), SecureKeyword::Absent));
+        assert_eq!(said[0].ask, Ask::RequireVerifiedTls);
+        let domain = "bumbleton.example".to_owned();
+        assert_eq!(said[1].ask, Ask::Refuse(Refusal::PatientData { domain }));
+        assert_eq!(said[1].rule, "secure-domains.toml:3");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_into_counts_by_its_reason_for_others_alone() {
+        let unreadable = |reasons: &[&'static str]| Findings {
+            unreadable: reasons
+                .iter()
+                .map(|because| Unreadable {
+                    place: "attachment:2".into(),
+                    because,
+                })
+                .collect(),
+            ..Findings::default()
+        };
+        assert_eq!(asks(&TO[..2], unreadable(&["unknown-format"])), [Ask::Pass, Ask::Pass]);
+        assert_eq!(asks(&TO[..2], unreadable(&["image-only"])), [Ask::Pass, Ask::Hold]);
+        let worst = asks(&TO[1..2], unreadable(&["image-only", "too-large"]));
+        assert!(matches!(worst[0], Ask::Refuse(_)), "{worst:?}");
+    }
+}

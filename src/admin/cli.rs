@@ -1,0 +1,478 @@
+//! The command line: every command, its arguments and their help (`design.md` §4.1).
+//!
+//! Only what was typed stands here; what it means is checked by the command it is for. Wrong usage
+//! ends with status 2 before any file is opened.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use jiff::Timestamp;
+
+use crate::base::Reference;
+use crate::mail::{ForwardPath, Mailbox, ReversePath};
+
+/// A mail gateway and policy filter for organisations that send patient data by email.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "postern", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// The gateway's own file; it names all others
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub config: PathBuf,
+    /// Answer in JSON, one object per line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the gateway's own file is, unless somebody says otherwise.
+pub const DEFAULT_CONFIG: &str = "policies/postern.toml";
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway: drains on SIGTERM, reloads on SIGHUP and when a policy file changes
+    Serve,
+    /// Report every error and warning of a policy folder at once, and run its policy tests
+    Check(Check),
+    /// Show the mailbox that an address leads to, hop by hop
+    Resolve(Resolve),
+    /// Show what would happen to a message and why, or the decision behind a reference
+    Explain(Explain),
+    /// Show and steer what waits for delivery
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Show and judge what was kept back as unwanted
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Show where a message went
+    Trace(Trace),
+    /// Check the audit trail, or take it out
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Manage the accounts of applications
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Submit a test message and show what the server replies
+    Send(Send),
+    /// Make development certificates
+    #[command(subcommand)]
+    Certs(CertsCommand),
+}
+
+/// `postern check`.
+#[derive(Args, Clone, Debug)]
+pub struct Check {
+    /// A policy folder (with a postern.toml in it) instead of the one in use
+    pub dir: Option<PathBuf>,
+    /// How diagnostics are written
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub format: Format,
+}
+
+impl Check {
+    /// The gateway's own file of the folder asked for, or else `config`.
+    pub fn file(&self, config: &Path) -> PathBuf {
+        match &self.dir {
+            Some(dir) if dir.is_dir() => dir.join("postern.toml"),
+            Some(file) => file.clone(),
+            None => config.to_owned(),
+        }
+    }
+}
+
+/// How diagnostics are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// With the lines of the file, a caret and help
+    Human,
+    /// `file:line:column: error[id]: message`
+    Short,
+    /// One object per line
+    Json,
+}
+
+/// `postern resolve`.
+#[derive(Args, Clone, Debug)]
+pub struct Resolve {
+    /// Addresses; `-` reads them from the standard input, one a line
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub addresses: Vec<String>,
+}
+
+/// `postern explain`, both forms.
+#[derive(Args, Clone, Debug)]
+pub struct Explain {
+    /// The sender (the reverse path); `""` is the null path
+    #[arg(long, value_parser = reverse_path, requires = "to")]
+    pub from: Option<ReversePath>,
+    /// A recipient; may be given several times
+    #[arg(long, value_parser = forward_path, requires = "from")]
+    pub to: Vec<ForwardPath>,
+    /// As if this account had logged in
+    #[arg(long, value_name = "NAME", requires = "from")]
+    pub account: Option<String>,
+    /// As if it came from this address
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    pub client: IpAddr,
+    /// Judge as of this moment (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<Timestamp>,
+    /// Files with messages, `-` for the standard input; or a reference such as PX-7F3K2Q9A
+    #[arg(value_name = "FILE|REF")]
+    pub what: Vec<String>,
+}
+
+/// What `postern explain` is asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Question {
+    /// The decision behind a reference.
+    Reference(Reference),
+    /// What would happen to these messages; `-` is the standard input.
+    Messages {
+        /// The reverse path.
+        from: ReversePath,
+        /// The forward paths; not empty.
+        to: Vec<ForwardPath>,
+        /// Where the messages are; not empty.
+        files: Vec<PathBuf>,
+    },
+}
+
+impl Explain {
+    /// Which of the two forms it is.
+    ///
+    /// # Errors
+    /// A sentence for the user, if it is neither.
+    pub fn question(&self) -> Result<Question, String> {
+        match (&self.from, self.what.as_slice()) {
+            (Some(from), files) => Ok(Question::Messages {
+                from: from.clone(),
+                to: self.to.clone(),
+                files: files_or_input(files),
+            }),
+            (None, [one]) => match one.parse() {
+                Ok(reference) => Ok(Question::Reference(reference)),
+                Err(_) => Err(format!(
+                    "`{one}` is no reference (such as PX-7F3K2Q9A); for a message, say --from and --to"
+                )),
+            },
+            (None, _) => Err("say --from and --to for a message, or give one reference".to_owned()),
+        }
+    }
+}
+
+fn files_or_input(files: &[String]) -> Vec<PathBuf> {
+    if files.is_empty() {
+        return vec![PathBuf::from("-")];
+    }
+    files.iter().map(PathBuf::from).collect()
+}
+
+/// `postern queue`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum QueueCommand {
+    /// List what waits, and when it is tried next
+    List(List),
+    /// Show all that is known of a message
+    Show(Show),
+    /// Try again at once
+    Retry(Chosen),
+    /// Keep back until it is released
+    Hold(Ordered),
+    /// Let go on what is held
+    Release(Ordered),
+    /// Give up; the sender gets a report
+    Fail(Ordered),
+}
+
+/// `postern quarantine`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum QuarantineCommand {
+    /// List what was kept back
+    List(List),
+    /// Show all that is known of a message
+    Show(Show),
+    /// Deliver it after all
+    Release(Ordered),
+    /// Remove it; nobody is told
+    Delete(Ordered),
+}
+
+/// Which deliveries to list.
+#[derive(Args, Clone, Debug)]
+pub struct List {
+    /// In this state alone; may be given several times
+    #[arg(long, value_name = "STATE", value_parser = ["due", "leased", "held", "quarantined"])]
+    pub state: Vec<String>,
+    /// To this domain alone
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// At most so many; 0 for all
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+}
+
+/// One message.
+#[derive(Args, Clone, Debug)]
+pub struct Show {
+    /// The reference of the message
+    #[arg(value_name = "REF")]
+    pub reference: Reference,
+}
+
+/// Which deliveries an order is for.
+#[derive(Args, Clone, Debug)]
+#[group(id = "chosen", required = true, multiple = false)]
+pub struct Chosen {
+    /// Messages, by reference
+    #[arg(value_name = "REF", group = "chosen")]
+    pub references: Vec<Reference>,
+    /// One recipient of a message, by the number that `list` shows
+    #[arg(long, value_name = "NUMBER", group = "chosen")]
+    pub delivery: Option<i64>,
+    /// All recipients in this domain
+    #[arg(long, group = "chosen")]
+    pub domain: Option<String>,
+    /// All of them
+    #[arg(long, group = "chosen")]
+    pub all: bool,
+}
+
+/// An order and its reason.
+#[derive(Args, Clone, Debug)]
+pub struct Ordered {
+    /// What it is for.
+    #[command(flatten)]
+    pub chosen: Chosen,
+    /// Why, for the audit trail; of `fail`, the sender reads it
+    #[arg(long, default_value = "an administrator decided so")]
+    pub reason: String,
+}
+
+/// `postern trace`.
+#[derive(Args, Clone, Debug)]
+pub struct Trace {
+    /// An address, a Message-ID, a reference, or a time FROM..TO (RFC 3339)
+    pub query: String,
+    /// At most so many events
+    #[arg(long, default_value_t = 1_000)]
+    pub limit: usize,
+}
+
+/// `postern audit`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Go over the chain: a changed or missing row shows
+    Verify,
+    /// Write the trail out, one event per line
+    Export {
+        /// From this number on
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        from: i64,
+        /// Into this file, which must not exist yet, instead of the standard output
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// `postern account`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Add an account; its secret is shown once
+    Add(AccountAdd),
+    /// List the accounts
+    List,
+    /// Show an account
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Let nobody log in to an account any more
+    Disable {
+        /// Its name
+        name: String,
+    },
+}
+
+/// `postern account add`.
+#[derive(Args, Clone, Debug)]
+pub struct AccountAdd {
+    /// Its name; best the address that it sends from
+    pub name: String,
+    /// Who answers for it
+    #[arg(long)]
+    pub owner: Option<String>,
+    /// An address, or a domain as @bumbleton.example, that it may send from; its name if left out
+    #[arg(long, value_name = "ADDRESS")]
+    pub may_send_from: Vec<String>,
+    /// All its mail counts as patient data
+    #[arg(long)]
+    pub declares_patient_data: bool,
+}
+
+/// `postern send`.
+#[derive(Args, Clone, Debug)]
+pub struct Send {
+    /// The server
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:2525")]
+    pub server: String,
+    /// The sender
+    #[arg(long)]
+    pub from: Mailbox,
+    /// A recipient; may be given several times
+    #[arg(long, required = true)]
+    pub to: Vec<Mailbox>,
+    /// The subject of the message that is composed
+    #[arg(long, default_value = "A test message", conflicts_with = "file")]
+    pub subject: String,
+    /// The text of the message that is composed
+    #[arg(
+        long,
+        default_value = "This message was sent by `postern send`.",
+        conflicts_with = "file"
+    )]
+    pub body: String,
+    /// A whole message to send as it is, instead of composing one; `-` for the standard input
+    #[arg(long)]
+    pub file: Option<PathBuf>,
+    /// How the connection is protected
+    #[arg(long, value_enum, default_value_t = Tls::Opportunistic)]
+    pub tls: Tls,
+    /// An authority to trust besides the public ones; certs/ca.pem if that is there
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Log in as this account
+    #[arg(long)]
+    pub username: Option<String>,
+    /// The environment variable that holds the password
+    #[arg(long, value_name = "VARIABLE", default_value = "POSTERN_PASSWORD")]
+    pub password_env: String,
+}
+
+/// How the connection of `postern send` is protected.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Tls {
+    /// In clear
+    None,
+    /// By STARTTLS if the server offers it
+    Opportunistic,
+    /// By STARTTLS or not at all
+    Starttls,
+    /// From the first octet (port 465, here 2465)
+    Implicit,
+}
+
+/// `postern certs`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum CertsCommand {
+    /// Make an authority and a certificate for this gateway; what is there is kept
+    Init {
+        /// Where
+        #[arg(long, value_name = "DIR", default_value = "certs")]
+        folder: PathBuf,
+    },
+}
+
+/// Reads a reverse path with or without its angle brackets.
+fn reverse_path(text: &str) -> Result<ReversePath, String> {
+    ReversePath::parse(without_brackets(text)).map_err(|error| error.to_string())
+}
+
+/// Reads a forward path with or without its angle brackets.
+fn forward_path(text: &str) -> Result<ForwardPath, String> {
+    ForwardPath::parse(without_brackets(text)).map_err(|error| error.to_string())
+}
+
+fn without_brackets(text: &str) -> &str {
+    let inside = text
+        .strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'));
+    inside.unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        let words = line
+            .split(' ')
+            .map(|word| if word == "''" { "" } else { word });
+        Cli::try_parse_from(std::iter::once("postern").chain(words)).map(|cli| cli.command)
+    }
+
+    fn question(line: &str) -> Result<Question, String> {
+        match parse(line) {
+            Ok(Command::Explain(explain)) => explain.question(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definitions_hold_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_config_file_and_json_may_stand_anywhere() {
+        let cli =
+            Cli::try_parse_from(["postern", "check", "--json", "--config", "x.toml"]).unwrap();
+        assert!(cli.json && cli.config == Path::new("x.toml"));
+        let cli = Cli::try_parse_from(["postern", "--json", "resolve", "a@b"]).unwrap();
+        assert!(cli.json && cli.config == Path::new(DEFAULT_CONFIG));
+    }
+
+    #[test]
+    fn explain_takes_a_message_or_a_reference() {
+        assert!(matches!(
+            question("explain PX-7F3K2Q"),
+            Ok(Question::Reference(_))
+        ));
+        let asked =
+            question("explain --from a@b.example --to c@d.example --to <e@f.example> x.eml");
+        let Ok(Question::Messages { to, files, .. }) = asked else {
+            panic!("{asked:?}");
+        };
+        assert_eq!((to.len(), files), (2, vec![PathBuf::from("x.eml")]));
+        let input = question("explain --from '' --to postmaster");
+        assert!(
+            matches!(&input, Ok(Question::Messages { from: ReversePath::Null, files, .. }) if files[0] == Path::new("-")),
+            "{input:?}"
+        );
+        assert!(question("explain x.eml").is_err());
+        assert!(question("explain").is_err());
+        assert!(parse("explain --from a@b.example x.eml").is_err());
+        assert!(parse("explain --from a@b.example --to nobody x.eml").is_err());
+    }
+
+    #[test]
+    fn an_order_says_what_it_is_for_and_says_it_once() {
+        assert!(parse("queue retry PX-7F3K2Q PX-7F3K2R").is_ok());
+        assert!(parse("queue fail --domain b.example --reason gone").is_ok());
+        assert!(parse("queue retry").is_err());
+        assert!(parse("queue retry --all PX-7F3K2Q").is_err());
+        assert!(parse("quarantine delete --delivery 5").is_ok());
+    }
+
+    #[test]
+    fn wrong_usage_is_told_from_a_wrong_answer() {
+        let usage = parse("resolve").unwrap_err();
+        assert_eq!(usage.exit_code(), 2);
+    }
+
+    #[test]
+    fn check_takes_a_folder_or_a_file() {
+        let Ok(Command::Check(check)) = parse("check .") else {
+            panic!();
+        };
+        assert_eq!(check.file(Path::new("p.toml")), Path::new("./postern.toml"));
+        let Ok(Command::Check(check)) = parse("check") else {
+            panic!();
+        };
+        assert_eq!(check.file(Path::new("p.toml")), Path::new("p.toml"));
+    }
+}

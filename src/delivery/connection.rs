@@ -1,0 +1,341 @@
+//! A connection on which mail can be sent: connected, greeted, secured, logged in.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use crate::mail::{AddressLiteral, Envelope, Message};
+use crate::outcome::TlsEvidence;
+use crate::smtp::client::{
+    Dialect, Ending, Form, Link, Login, Opening, OpeningError, OpeningStep, Patience, StartTls,
+    Step, Transaction,
+};
+use crate::smtp::data::Encoder;
+use crate::smtp::extension::Extensions;
+
+use super::outcomes::lost;
+use super::route::{Credentials, TlsLevel};
+use super::settings::ConnectionSettings;
+use super::tls::{Certificate, HandshakeError, Tls};
+use super::wire::{Lost, Stream, Wire};
+
+/// Where to connect to and how.
+pub(super) struct Target<'a> {
+    /// The name of the host, or its address in text: what the certificate must be for.
+    pub(super) host: &'a str,
+    pub(super) address: Address,
+    pub(super) dialect: Dialect,
+    pub(super) level: TlsLevel,
+    pub(super) credentials: Option<&'a Credentials>,
+    /// Whether what goes there stays on this machine.
+    pub(super) local: bool,
+}
+
+/// An address of a next hop.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// A connection that takes mail.
+pub(super) struct Connection {
+    wire: Wire,
+    /// What is put out, and the message with its dots, block by block. Kept for the next time.
+    out: Vec<u8>,
+    extensions: Extensions,
+    dialect: Dialect,
+    local: bool,
+    /// What to call the next hop in reports.
+    pub(super) next_hop: String,
+    pub(super) tls: Option<TlsEvidence>,
+    served: u32,
+    reusable: bool,
+    /// One of all connections that may be open.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Connects to a next hop and leads it to the point where it takes mail.
+    pub(super) async fn open(
+        target: &Target<'_>,
+        us: &Us<'_>,
+        permit: OwnedSemaphorePermit,
+        deadline: Instant,
+    ) -> Result<Self, OpenError> {
+        let stream = connect(&target.address, us.settings.connect_timeout, deadline).await?;
+        let mut wire = Wire::new(stream, deadline);
+        let login = target.credentials.map(|credentials| Login {
+            username: &credentials.username,
+            password: credentials.password.expose(),
+        });
+        let start_tls = match target.level {
+            TlsLevel::None => StartTls::Never,
+            TlsLevel::Opportunistic => StartTls::IfOffered,
+            TlsLevel::Required | TlsLevel::Verified => StartTls::Must,
+        };
+        let mut opening = Opening::new(target.dialect, us.hostname, start_tls, login);
+        let mut tls = None;
+        let mut limit = us.settings.greeting_timeout;
+        loop {
+            let reply = wire.reply(limit).await?;
+            limit = us.settings.command_timeout;
+            let mut step = opening.reply(reply)?;
+            if step == OpeningStep::Handshake {
+                let secured = handshake(wire, target, us, deadline).await?;
+                wire = secured.0;
+                tls = Some(secured.1);
+                step = opening.secured();
+            }
+            match step {
+                OpeningStep::Send(line) => wire.write(&line, limit).await?,
+                OpeningStep::Handshake | OpeningStep::Ready => break,
+            }
+        }
+        Ok(Self {
+            wire,
+            out: Vec::new(),
+            extensions: opening.into_extensions(),
+            dialect: target.dialect,
+            local: target.local,
+            next_hop: name_in_reports(target),
+            tls,
+            served: 0,
+            reusable: true,
+            _permit: permit,
+        })
+    }
+
+    /// Sends one message. Every recipient has its ending when this returns.
+    pub(super) async fn send(
+        &mut self,
+        envelope: &Envelope,
+        message: &Message,
+        settings: &ConnectionSettings,
+    ) -> Sent {
+        // Lent to the transaction, which wants it while the wire is written to.
+        let extensions = std::mem::take(&mut self.extensions);
+        let link = Link {
+            dialect: self.dialect,
+            extensions: &extensions,
+            local: self.local,
+        };
+        let mut transaction = Transaction::new(link, envelope, message);
+        self.converse(&mut transaction, message, settings).await;
+        self.served += 1;
+        self.reusable = transaction.is_reusable() && self.wire.has_said_all();
+        let untouched = transaction.is_untouched() && !self.reusable;
+        let endings = transaction.into_endings();
+        let dsn = extensions.dsn;
+        self.extensions = extensions;
+        Sent {
+            endings,
+            dsn,
+            untouched,
+        }
+    }
+
+    async fn converse(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        message: &Message,
+        settings: &ConnectionSettings,
+    ) {
+        let mut out = std::mem::take(&mut self.out);
+        let mut broken = None;
+        loop {
+            out.clear();
+            let step = transaction.next(&mut out);
+            let written = match step {
+                Step::Write(form) if broken.is_none() => {
+                    self.write_message(&mut out, form, message, settings).await
+                }
+                _ if out.is_empty() || broken.is_some() => Ok(()),
+                _ => self.wire.write(&out, settings.command_timeout).await,
+            };
+            if let Err(lost) = written {
+                // The server may have said why before it hung up.
+                broken = Some(lost);
+                transaction.content_was_cut();
+            }
+            let limit = match (step, broken) {
+                (Step::Done, _) => break,
+                (Step::Write(_), _) => continue,
+                (Step::Read(_), Some(_)) => LAST_WORDS,
+                (Step::Read(Patience::Command), None) => settings.command_timeout,
+                (Step::Read(Patience::Final), None) => settings.data_timeout,
+                (Step::Read(Patience::Reset), None) => settings.command_timeout.min(RESET),
+            };
+            match self.wire.reply(limit).await {
+                Ok(reply) => transaction.reply(reply),
+                Err(error) => transaction.fail(lost(broken.unwrap_or(error))),
+            }
+        }
+        out.clear();
+        out.shrink_to(KEPT_OCTETS);
+        self.out = out;
+    }
+
+    /// Writes what was put out and the message after it: together where it is small, in blocks where
+    /// it is not, and never as a second copy of the whole.
+    async fn write_message(
+        &mut self,
+        out: &mut Vec<u8>,
+        form: Form,
+        message: &Message,
+        settings: &ConnectionSettings,
+    ) -> Result<(), Lost> {
+        let limit = settings.command_timeout;
+        let octets = message.octets();
+        match form {
+            Form::Chunk if octets.len() <= BLOCK_OCTETS => out.extend_from_slice(octets),
+            Form::Chunk => {
+                self.wire.write(out, limit).await?;
+                return self.wire.write(octets, limit).await;
+            }
+            Form::Dotted => {
+                let mut encoder = Encoder::new();
+                for block in octets.chunks(BLOCK_OCTETS) {
+                    if out.len() + block.len() > 2 * BLOCK_OCTETS {
+                        self.wire.write(out, limit).await?;
+                        out.clear();
+                    }
+                    encoder.encode(block, out);
+                }
+                encoder.finish(out);
+            }
+        }
+        self.wire.write(out, limit).await
+    }
+
+    /// Whether it can take another message, as far as can be seen without asking.
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.reusable && self.wire.is_quiet()
+    }
+
+    /// Whether it is worth keeping.
+    pub(super) fn may_serve_again(&self) -> bool {
+        let limit = self.extensions.transactions_max;
+        self.reusable && self.served < limit.map_or(SERVED_MAX, |max| max.min(SERVED_MAX))
+    }
+
+    pub(super) fn set_deadline(&mut self, deadline: Instant) {
+        self.wire.set_deadline(deadline);
+    }
+
+    /// Says goodbye, and does not insist on an answer.
+    pub(super) async fn quit(mut self) {
+        self.wire.set_deadline(Instant::now() + QUIT);
+        if self.reusable && self.wire.write(b"QUIT\r\n", QUIT).await.is_ok() {
+            let _ = self.wire.reply(QUIT).await;
+        }
+    }
+}
+
+/// What came of one message on one connection.
+pub(super) struct Sent {
+    pub(super) endings: Vec<Ending>,
+    /// Whether the next hop was told what the sender wants to hear.
+    pub(super) dsn: bool,
+    /// Whether the connection died before the server answered at all.
+    pub(super) untouched: bool,
+}
+
+/// Our side of every connection.
+pub(super) struct Us<'a> {
+    pub(super) hostname: &'a str,
+    pub(super) settings: &'a ConnectionSettings,
+    pub(super) tls: &'a Tls,
+}
+
+/// Why a connection could not be led to the point where it takes mail.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(super) enum OpenError {
+    /// Nobody answers at this address.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error(transparent)]
+    Lost(#[from] Lost),
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    #[error(transparent)]
+    Opening(#[from] OpeningError),
+}
+
+async fn connect(
+    address: &Address,
+    limit: Duration,
+    deadline: Instant,
+) -> Result<Box<dyn Stream>, OpenError> {
+    let until = (Instant::now() + limit).min(deadline);
+    let stream = timeout_at(until, async {
+        Ok::<Box<dyn Stream>, std::io::Error>(match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        })
+    });
+    match stream.await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(OpenError::Unreachable(format!(
+            "no connection to the next hop: {}",
+            error.kind()
+        ))),
+        Err(_) => Err(OpenError::Unreachable(
+            "no connection to the next hop in time".to_owned(),
+        )),
+    }
+}
+
+async fn handshake(
+    wire: Wire,
+    target: &Target<'_>,
+    us: &Us<'_>,
+    deadline: Instant,
+) -> Result<(Wire, TlsEvidence), OpenError> {
+    // What came in clear after the go-ahead would be taken for something said under TLS.
+    if !wire.has_said_all() {
+        return Err(HandshakeError::Failed.into());
+    }
+    let certificate = match target.level {
+        TlsLevel::Verified => Certificate::MustBeRight,
+        _ => Certificate::MayBeAny,
+    };
+    let until = (Instant::now() + us.settings.command_timeout.min(HANDSHAKE)).min(deadline);
+    let secured = us.tls.secure(wire.into_stream(), target.host, certificate);
+    match timeout_at(until, secured).await {
+        Ok(Ok((stream, evidence))) => Ok((Wire::new(Box::new(stream), deadline), evidence)),
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(HandshakeError::Failed.into()),
+    }
+}
+
+/// A name stands for itself, an address is written as a literal (RFC 3464 §2.1.2).
+fn name_in_reports(target: &Target<'_>) -> String {
+    match (&target.address, target.host.parse::<IpAddr>()) {
+        (Address::Tcp(_), Ok(address)) => AddressLiteral::from(address).to_string(),
+        _ => target.host.to_owned(),
+    }
+}
+
+/// Messages sent on one connection at most.
+const SERVED_MAX: u32 = 100;
+/// What is written at once, in octets; also the largest message that shares a write with its envelope.
+const BLOCK_OCTETS: usize = 64 * 1_024;
+/// What the buffer of an idle connection keeps, in octets.
+const KEPT_OCTETS: usize = 32 * 1_024;
+/// For replies that were on their way when the connection broke.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// For the reply to RSET.
+const RESET: Duration = Duration::from_secs(20);
+/// For the reply to QUIT.
+const QUIT: Duration = Duration::from_secs(2);
+/// For a TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(60);

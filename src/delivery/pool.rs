@@ -1,0 +1,161 @@
+//! Connections that wait for the next message.
+//!
+//! The one used last is taken first, so that the others grow old and are closed. All connections
+//! together have a cap; when it is reached, one that waits makes room for one that works.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::Connection;
+use super::route::TlsLevel;
+
+/// What a connection can be used for.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Key {
+    pub(super) route: String,
+    pub(super) destination: String,
+    pub(super) level: TlsLevel,
+}
+
+/// All connections: those that wait, and the right to open more.
+pub(super) struct Pool {
+    waiting: Mutex<Waiting>,
+    permits: Arc<Semaphore>,
+    /// Attempts that wait for a permit.
+    wanted: AtomicUsize,
+    idle: Duration,
+}
+
+#[derive(Default)]
+struct Waiting {
+    by_key: HashMap<Key, Vec<Parked>>,
+    /// Whether somebody looks after connections that grow old.
+    swept: bool,
+}
+
+struct Parked {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Pool {
+    pub(super) fn new(connections: usize, idle: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            waiting: Mutex::default(),
+            permits: Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS))),
+            wanted: AtomicUsize::new(0),
+            idle,
+        })
+    }
+
+    /// Takes a connection that is alive as far as can be seen.
+    pub(super) fn take(&self, key: &Key) -> Option<Connection> {
+        let mut waiting = self.lock();
+        let parked = waiting.by_key.get_mut(key)?;
+        while let Some(mut last) = parked.pop() {
+            if last.since.elapsed() < self.idle && last.connection.is_alive() {
+                return Some(last.connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next message, unless it is used up or another is waited for.
+    pub(super) fn park(self: &Arc<Self>, key: Key, connection: Connection) {
+        let wanted = self.wanted.load(Ordering::Acquire) > 0;
+        if wanted || self.idle.is_zero() || !connection.may_serve_again() {
+            tokio::spawn(connection.quit());
+            return;
+        }
+        let mut waiting = self.lock();
+        waiting.by_key.entry(key).or_default().push(Parked {
+            connection,
+            since: Instant::now(),
+        });
+        if !waiting.swept {
+            waiting.swept = true;
+            tokio::spawn(sweep(Arc::downgrade(self), self.idle));
+        }
+    }
+
+    /// Returns the right to open a connection, or `None` if all are busy until `until`.
+    pub(super) async fn permit(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        let _wanted = Wanted::new(&self.wanted);
+        drop(self.take_oldest());
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        timeout_at(until, permit).await.ok()?.ok()
+    }
+
+    fn take_oldest(&self) -> Option<Connection> {
+        let mut waiting = self.lock();
+        let parked = waiting
+            .by_key
+            .values_mut()
+            .filter(|parked| !parked.is_empty());
+        let oldest = parked.min_by_key(|parked| parked[0].since)?;
+        Some(oldest.remove(0).connection)
+    }
+
+    /// Takes the connections that have waited for too long, and says whether others are left. If not,
+    /// the next one that is parked calls a new sweeper.
+    fn take_old(&self) -> (Vec<Connection>, bool) {
+        let mut waiting = self.lock();
+        let mut old = Vec::new();
+        for parked in waiting.by_key.values_mut() {
+            let fresh = parked.partition_point(|parked| parked.since.elapsed() >= self.idle);
+            old.extend(parked.drain(..fresh).map(|parked| parked.connection));
+        }
+        waiting.by_key.retain(|_, parked| !parked.is_empty());
+        waiting.swept = !waiting.by_key.is_empty();
+        (old, waiting.swept)
+    }
+
+    /// A panic elsewhere leaves the map whole: nothing is done in steps under the lock.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts one who waits, for as long as it lives.
+struct Wanted<'a>(&'a AtomicUsize);
+
+impl<'a> Wanted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Closes connections that have waited for too long, until none is left or the pool is gone.
+async fn sweep(pool: Weak<Pool>, idle: Duration) {
+    loop {
+        tokio::time::sleep((idle / 2).max(SWEEP_MIN)).await;
+        let Some(pool) = pool.upgrade() else {
+            return;
+        };
+        let (old, others_left) = pool.take_old();
+        for connection in old {
+            tokio::spawn(connection.quit());
+        }
+        if !others_left {
+            return;
+        }
+    }
+}
+
+/// The shortest pause between two looks.
+const SWEEP_MIN: Duration = Duration::from_millis(50);

@@ -1,0 +1,384 @@
+//! Routes: which recipients go where, how well protected, and how often it is tried.
+//!
+//! The first route whose patterns match takes a recipient. The one route for encryption takes what
+//! the policy wants encrypted, and nothing else.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::secret::Secret;
+use crate::mail::{ForwardPath, Host};
+
+use super::pattern::Pattern;
+
+/// All routes, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Router {
+    routes: Vec<Arc<Route>>,
+}
+
+impl Router {
+    /// A router over these routes, tried in this order.
+    pub fn new(routes: Vec<Arc<Route>>) -> Self {
+        Self { routes }
+    }
+
+    /// Returns the route of a recipient; `None` if none takes it. `binding_is_encryption` asks for
+    /// the route of the verdict `encrypt`.
+    pub fn route(&self, path: &ForwardPath, binding_is_encryption: bool) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| match &route.takes {
+            Takes::Encryption => binding_is_encryption,
+            Takes::Recipients(patterns) => {
+                !binding_is_encryption && patterns.iter().any(|pattern| pattern.takes(path))
+            }
+        })
+    }
+
+    /// All routes, in their order.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+}
+
+/// One way onward.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The administrator's name for it.
+    pub name: String,
+    /// What it takes.
+    pub takes: Takes,
+    /// How mail goes.
+    pub transport: Transport,
+    /// Connections at once to one destination.
+    pub connections: usize,
+    /// Messages a minute to one destination; 0 is no limit.
+    pub rate_per_minute: u32,
+    /// When it is tried again.
+    pub schedule: RetrySchedule,
+}
+
+impl Route {
+    /// Returns what deliveries are grouped and counted by: those of one key may share a connection.
+    pub fn destination(&self, path: &ForwardPath) -> String {
+        match &self.transport {
+            Transport::SmartHost(smart_host) => format!("smarthost {}", smart_host.next_hop),
+            Transport::Lmtp(lmtp) => format!("lmtp {}", lmtp.endpoint),
+            Transport::Maildir { .. } => "maildir".to_owned(),
+            Transport::Mx { .. } => match path.mailbox().map(|mailbox| mailbox.host()) {
+                Some(Host::Domain(domain)) => format!("mx {domain}"),
+                Some(Host::Literal(literal)) => format!("mx {literal}"),
+                None => "mx postmaster".to_owned(),
+            },
+        }
+    }
+
+    /// Whether mail by this route never leaves the machine: no TLS is needed on it.
+    pub fn is_local(&self) -> bool {
+        match &self.transport {
+            Transport::Maildir { .. } => true,
+            Transport::Lmtp(lmtp) => lmtp.endpoint.is_local(),
+            Transport::SmartHost(_) | Transport::Mx { .. } => false,
+        }
+    }
+}
+
+/// What a route takes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Takes {
+    /// What the policy wants encrypted.
+    Encryption,
+    /// Recipients that one of these matches.
+    Recipients(Vec<Pattern>),
+}
+
+/// How mail goes onward.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transport {
+    /// To one named server, for it to pass on.
+    SmartHost(SmartHost),
+    /// To the mail exchangers of the recipient's domain (RFC 5321 §5).
+    Mx {
+        /// How well protected.
+        tls: TlsLevel,
+        /// 25, but in tests.
+        port: u16,
+    },
+    /// To a local delivery agent, which answers for each recipient (RFC 2033).
+    Lmtp(Lmtp),
+    /// Into files: `{folder}/DOMAIN/LOCAL-PART`.
+    Maildir {
+        /// Where they lie.
+        folder: PathBuf,
+    },
+}
+
+/// A server that takes all mail of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SmartHost {
+    /// Its name and port.
+    pub next_hop: HostPort,
+    /// How well protected.
+    pub tls: TlsLevel,
+    /// How to log in there; given under TLS alone.
+    pub credentials: Option<Credentials>,
+}
+
+/// A local delivery agent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lmtp {
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// How well protected; a socket in the file system needs nothing.
+    pub tls: TlsLevel,
+}
+
+/// Where a local delivery agent listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Endpoint {
+    /// At a host.
+    Tcp(HostPort),
+    /// At a socket in the file system.
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    /// Whether what goes there stays on the machine: a socket, or a loopback address in figures.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Unix(_) => true,
+            Self::Tcp(next_hop) => next_hop
+                .host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|address| address.is_loopback()),
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(next_hop) => next_hop.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+/// A host, by name or address, and a port: `send.nhs.net:587`, `[2001:db8::1]:25`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HostPort {
+    /// The name, or the address without brackets.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl std::str::FromStr for HostPort {
+    type Err = BadHostPort;
+
+    fn from_str(text: &str) -> Result<Self, BadHostPort> {
+        let (host, port) = text.rsplit_once(':').ok_or(BadHostPort)?;
+        let port = port.parse().ok().filter(|port| *port != 0);
+        let host = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+            Some(v6) => v6
+                .parse::<std::net::Ipv6Addr>()
+                .ok()
+                .map(|ip| ip.to_string()),
+            None if host.parse::<std::net::Ipv4Addr>().is_ok() => Some(host.to_owned()),
+            None => crate::mail::Domain::parse(host).ok().map(|d| d.to_string()),
+        };
+        match (host, port) {
+            (Some(host), Some(port)) => Ok(Self { host, port }),
+            _ => Err(BadHostPort),
+        }
+    }
+}
+
+/// Not a host and a port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("write a host and a port: \"send.nhs.net:587\", \"192.0.2.1:25\" or \"[2001:db8::1]:25\"")]
+pub struct BadHostPort;
+
+/// How to log in at a smart host. `Debug` shows no password.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Credentials {
+    /// The user name.
+    pub username: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// How well a connection must be protected. Later ones want more.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum TlsLevel {
+    /// In clear.
+    None,
+    /// Under TLS if the next hop can, whoever it is.
+    Opportunistic,
+    /// Under TLS, whoever it is.
+    Required,
+    /// Under TLS, with a certificate of that name from an authority that we trust.
+    Verified,
+}
+
+/// What one message wants of the connection, whatever its route says.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum TlsNeed {
+    /// What the route says.
+    AsRoute,
+    /// Verified TLS, or a route that never leaves the machine.
+    Verified,
+}
+
+/// When a delivery is tried again, when its sender hears that it is late, when it is given up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RetrySchedule {
+    /// How long to wait after the first failure, the second, and so on; the last repeats. Not empty.
+    pub delays: Vec<Duration>,
+    /// Age at which the sender hears of the delay.
+    pub warn_after: Duration,
+    /// Age at which it has failed.
+    pub give_up_after: Duration,
+}
+
+impl RetrySchedule {
+    /// Returns how long to wait before the next attempt, or `None` when it is time to give up.
+    ///
+    /// `failures` counts the attempts made so far; `age` runs from acceptance of the message.
+    /// Past the end of the list its last delay repeats (RFC 5321 §4.5.4.1).
+    pub fn next_delay(&self, failures: u32, age: Duration) -> Option<Duration> {
+        if age >= self.give_up_after {
+            return None;
+        }
+        let index = usize::try_from(failures.saturating_sub(1)).unwrap_or(usize::MAX);
+        let delay = self.delays.get(index).or(self.delays.last()).copied();
+        Some(delay.unwrap_or(DEFAULT_DELAY))
+    }
+}
+
+impl Default for RetrySchedule {
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        Self {
+            delays: [15, 30, 60, 120, 240].map(minutes).to_vec(),
+            warn_after: minutes(4 * 60),
+            give_up_after: minutes(5 * 24 * 60),
+        }
+    }
+}
+
+/// For a schedule without delays, which settings never make (RFC 5321 §4.5.4.1).
+const DEFAULT_DELAY: Duration = Duration::from_secs(30 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(name: &str, takes: Takes, transport: Transport) -> Arc<Route> {
+        Arc::new(Route {
+            name: name.to_owned(),
+            takes,
+            transport,
+            connections: 20,
+            rate_per_minute: 0,
+            schedule: RetrySchedule::default(),
+        })
+    }
+
+    fn to(pattern: &str) -> Takes {
+        Takes::Recipients(vec![pattern.parse().unwrap()])
+    }
+
+    fn mx() -> Transport {
+        Transport::Mx {
+            tls: TlsLevel::Opportunistic,
+            port: 25,
+        }
+    }
+
+    #[test]
+    fn the_first_route_that_matches_takes_the_recipient() {
+        let router = Router::new(vec![
+            route("encryption", Takes::Encryption, mx()),
+            route("nhs", to("*.nhs.uk"), mx()),
+            route("rest", to("*"), mx()),
+        ]);
+        let name = |recipient: &str, encryption| {
+            let path = ForwardPath::parse(recipient).unwrap();
+            router.route(&path, encryption).map(|r| r.name.clone())
+        };
+
+        assert_eq!(name("a@x.nhs.uk", false).unwrap(), "nhs");
+        assert_eq!(name("a@example.com", false).unwrap(), "rest");
+        assert_eq!(name("a@x.nhs.uk", true).unwrap(), "encryption");
+    }
+
+    #[test]
+    fn without_an_encryption_route_nothing_is_sent_in_its_stead() {
+        let router = Router::new(vec![route("rest", to("*"), mx())]);
+        let path = ForwardPath::parse("a@example.com").unwrap();
+        assert!(router.route(&path, true).is_none());
+    }
+
+    #[test]
+    fn mail_exchangers_are_a_destination_for_each_domain() {
+        let path = ForwardPath::parse("a@Example.com").unwrap();
+        assert_eq!(
+            route("r", to("*"), mx()).destination(&path),
+            "mx example.com"
+        );
+    }
+
+    #[test]
+    fn hosts_and_ports_parse_back() {
+        for text in [
+            "send.nhs.net:587",
+            "192.0.2.1:25",
+            "[2001:db8::1]:25",
+            "localhost:2525",
+        ] {
+            assert_eq!(text.parse::<HostPort>().unwrap().to_string(), text);
+        }
+        for bad in [
+            "",
+            "nhs.net",
+            ":25",
+            "a b:25",
+            "x:0",
+            "x:99999",
+            "2001:db8::1:25x",
+            "[x]:25",
+        ] {
+            assert!(bad.parse::<HostPort>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_last_delay_repeats_until_the_age_is_too_great() {
+        let schedule = RetrySchedule::default();
+        let minutes = |n: u64| Duration::from_secs(n * 60);
+        assert_eq!(schedule.next_delay(1, minutes(0)), Some(minutes(15)));
+        assert_eq!(schedule.next_delay(99, minutes(600)), Some(minutes(240)));
+        assert_eq!(schedule.next_delay(2, minutes(5 * 24 * 60)), None);
+    }
+
+    #[test]
+    fn a_password_is_not_printed() {
+        let credentials = Credentials {
+            username: "u".to_owned(),
+            password: Secret::new("hunter2".to_owned()),
+        };
+        assert!(!format!("{credentials:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,498 @@
+//! The settings of delivery: `[[route]]` and `[delivery]`, checked.
+//!
+//! A route has exactly one transport. What a transport does not use is refused and not ignored: a
+//! `tls` on a Maildir would look like protection that is not there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+use crate::base::secret::{Secret, SecretSource};
+use crate::config::{Diagnostic, Located, Section};
+
+use super::pattern::Pattern;
+use super::route::{
+    Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, SmartHost, Takes, TlsLevel,
+    Transport,
+};
+
+/// Everything that delivery is told.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The routes, in their order.
+    pub routes: Vec<Arc<Route>>,
+    /// How connections are made and kept.
+    pub connections: ConnectionSettings,
+}
+
+/// How connections to next hops are made and kept.
+#[derive(Clone, Debug)]
+pub struct ConnectionSettings {
+    /// For the connection itself, at each address.
+    pub connect_timeout: Duration,
+    /// For the greeting (RFC 5321 §4.5.3.2.1).
+    pub greeting_timeout: Duration,
+    /// For the reply to a command, and for each block of data to be taken (RFC 5321 §4.5.3.2).
+    pub command_timeout: Duration,
+    /// For the reply after the last octet of a message (RFC 5321 §4.5.3.2.6).
+    pub data_timeout: Duration,
+    /// How long a connection is kept for the next message.
+    pub idle: Duration,
+    /// Open at once, to all destinations together.
+    pub connections: usize,
+    /// Authorities trusted besides the public ones.
+    pub extra_roots: Vec<CertificateDer<'static>>,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(30),
+            greeting_timeout: Duration::from_secs(300),
+            command_timeout: Duration::from_secs(300),
+            data_timeout: Duration::from_secs(600),
+            idle: Duration::from_secs(10),
+            connections: 200,
+            extra_roots: Vec::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Takes `[[route]]` and `[delivery]` out of the outermost section of the gateway's own file.
+    pub fn read(top: &Section<'_>) -> Self {
+        let mut routes = Vec::new();
+        for section in top.sections("route") {
+            let route = read_route(&section);
+            section.finish();
+            routes.extend(route.map(Arc::new));
+        }
+        if routes.is_empty() && !top.has("route") {
+            top.diagnostics().push(
+                Diagnostic::error("missing-key", "there is no route: mail would go nowhere")
+                    .at(top.place(), "")
+                    .help("write [[route]] with recipients = [\"*\"] and a transport"),
+            );
+        }
+        Self {
+            routes,
+            connections: read_connections(top),
+        }
+    }
+}
+
+fn read_connections(top: &Section<'_>) -> ConnectionSettings {
+    let section = top.section("delivery");
+    let default = ConnectionSettings::default();
+    let duration = |key, default| section.duration(key).map_or(default, Located::into_inner);
+    let settings = ConnectionSettings {
+        connect_timeout: duration("connect-timeout", default.connect_timeout),
+        greeting_timeout: duration("greeting-timeout", default.greeting_timeout),
+        command_timeout: duration("command-timeout", default.command_timeout),
+        data_timeout: duration("data-timeout", default.data_timeout),
+        idle: duration("idle", default.idle),
+        connections: count(&section, "connections", default.connections),
+        extra_roots: read_roots(&section),
+    };
+    section.finish();
+    settings
+}
+
+/// Reads the certificates of `ca = "file.pem"`.
+fn read_roots(section: &Section<'_>) -> Vec<CertificateDer<'static>> {
+    let Some(path) = section.path("ca") else {
+        return Vec::new();
+    };
+    let read = CertificateDer::pem_file_iter(&*path)
+        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>());
+    match read {
+        Ok(roots) if !roots.is_empty() => roots,
+        Ok(_) => {
+            let help = "a PEM file with the certificates of authorities is wanted".to_owned();
+            section.report("bad-value", "`ca` holds no certificate", &path, help);
+            Vec::new()
+        }
+        Err(error) => {
+            let message = "`ca` cannot be read";
+            section.report("unreadable-file", message, &path, error.to_string());
+            Vec::new()
+        }
+    }
+}
+
+fn read_route(section: &Section<'_>) -> Option<Route> {
+    let name = section.required_string("name");
+    let takes = read_takes(section);
+    let transport = read_transport(section);
+    let connections = count(section, "connections", DEFAULT_CONNECTIONS);
+    let rate = section.integer("rate", 0..=1_000_000);
+    let schedule = read_schedule(section);
+    Some(Route {
+        name: name?.into_inner(),
+        takes: takes?,
+        transport: transport?,
+        connections,
+        rate_per_minute: rate.map_or(0, |rate| u32::try_from(*rate).unwrap_or(0)),
+        schedule,
+    })
+}
+
+fn read_takes(section: &Section<'_>) -> Option<Takes> {
+    let purpose = section.word("for", &[("encryption", ())]);
+    match (purpose, section.has("recipients")) {
+        (Some(_), false) => Some(Takes::Encryption),
+        (Some(purpose), true) => {
+            let _ = section.parse_list::<Pattern>("recipients");
+            let help =
+                "it takes what the policy wants encrypted; leave `recipients` out".to_owned();
+            section.report(
+                "conflict",
+                "an encryption route has no recipients",
+                &purpose,
+                help,
+            );
+            None
+        }
+        (None, _) => {
+            let patterns = section.parse_list::<Pattern>("recipients");
+            match patterns {
+                Some(patterns) if !patterns.is_empty() => Some(Takes::Recipients(
+                    patterns.into_iter().map(Located::into_inner).collect(),
+                )),
+                Some(_) => None,
+                None => {
+                    missing(
+                        section,
+                        "`recipients` is missing in this route",
+                        "write recipients = [\"*\"], or for = \"encryption\"",
+                    );
+                    None
+                }
+            }
+        }
+    }
+}
+
+/// Reads the one transport of a route.
+fn read_transport(section: &Section<'_>) -> Option<Transport> {
+    let given: Vec<&str> = TRANSPORTS
+        .into_iter()
+        .filter(|key| section.has(key))
+        .collect();
+    let smart_host = section.parse::<HostPort>("smart-host");
+    let mx = section.flag("mx");
+    let lmtp = section.string("lmtp");
+    let maildir = section.path("maildir");
+    let tls = read_level(section);
+    let credentials = read_credentials(section);
+    if given.len() != 1 {
+        let message = match given.as_slice() {
+            [] => "a route needs a transport".to_owned(),
+            several => format!(
+                "a route has one transport, here are {}",
+                several.join(" and ")
+            ),
+        };
+        missing(
+            section,
+            &message,
+            "write one of mx = true, smart-host, lmtp, maildir",
+        );
+        return None;
+    }
+    refuse_unused(section, given[0], tls.as_ref(), credentials.is_some());
+    let level = tls.as_deref().copied();
+    if let Some(host) = smart_host {
+        return smart_host_of(section, host.into_inner(), tls, credentials);
+    }
+    match (mx, lmtp, maildir) {
+        (Some(mx), ..) if *mx => Some(Transport::Mx {
+            tls: level.unwrap_or(TlsLevel::Opportunistic),
+            port: SMTP_PORT,
+        }),
+        (Some(mx), ..) => {
+            let help = "leave it out, or write mx = true".to_owned();
+            section.report("bad-value", "`mx = false` is no transport", &mx, help);
+            None
+        }
+        (_, Some(lmtp), _) => read_endpoint(section, &lmtp).map(|endpoint| {
+            Transport::Lmtp(Lmtp {
+                tls: level.unwrap_or(default_lmtp_level(&endpoint)),
+                endpoint,
+            })
+        }),
+        (.., Some(folder)) => Some(Transport::Maildir {
+            folder: folder.into_inner(),
+        }),
+        _ => None,
+    }
+}
+
+/// A password goes to a server that has shown who it is, unless told otherwise, and never in clear.
+fn smart_host_of(
+    section: &Section<'_>,
+    next_hop: HostPort,
+    tls: Option<Located<TlsLevel>>,
+    credentials: Option<Credentials>,
+) -> Option<Transport> {
+    if let (Some(tls), Some(_)) = (&tls, &credentials)
+        && **tls < TlsLevel::Required
+    {
+        let help = "write tls = \"verified\" or \"required\"".to_owned();
+        section.report("conflict", "a password goes under TLS alone", tls, help);
+        return None;
+    }
+    let default = match credentials {
+        Some(_) => TlsLevel::Verified,
+        None => TlsLevel::Opportunistic,
+    };
+    Some(Transport::SmartHost(SmartHost {
+        next_hop,
+        tls: tls.map_or(default, Located::into_inner),
+        credentials,
+    }))
+}
+
+fn refuse_unused(
+    section: &Section<'_>,
+    transport: &str,
+    tls: Option<&Located<TlsLevel>>,
+    has_credentials: bool,
+) {
+    if let (Some(tls), "maildir") = (tls, transport) {
+        let help = "a Maildir is on this machine; leave it out".to_owned();
+        section.report("conflict", "`tls` means nothing for a Maildir", tls, help);
+    }
+    if has_credentials && transport != "smart-host" {
+        missing(
+            section,
+            "`username` is for a smart host alone",
+            "leave it out",
+        );
+    }
+}
+
+fn read_level(section: &Section<'_>) -> Option<Located<TlsLevel>> {
+    section.word(
+        "tls",
+        &[
+            ("none", TlsLevel::None),
+            ("opportunistic", TlsLevel::Opportunistic),
+            ("required", TlsLevel::Required),
+            ("verified", TlsLevel::Verified),
+        ],
+    )
+}
+
+/// A server on this machine is spoken to as it likes; one elsewhere under TLS if it can.
+fn default_lmtp_level(endpoint: &Endpoint) -> TlsLevel {
+    if endpoint.is_local() {
+        TlsLevel::None
+    } else {
+        TlsLevel::Opportunistic
+    }
+}
+
+/// Reads a path of a socket, told by its slash, or a host and a port.
+fn read_endpoint(section: &Section<'_>, text: &Located<String>) -> Option<Endpoint> {
+    if text.contains('/') {
+        return section
+            .path("lmtp")
+            .map(|path| Endpoint::Unix(path.into_inner()));
+    }
+    section
+        .parse::<HostPort>("lmtp")
+        .map(|next_hop| Endpoint::Tcp(next_hop.into_inner()))
+}
+
+fn read_credentials(section: &Section<'_>) -> Option<Credentials> {
+    let username = section.string("username");
+    let password = section.section("password");
+    let file = password.path("file");
+    let env = password.string("env");
+    let present = password.is_present();
+    password.finish();
+    let (username, source, at) = match (username, present, file, env) {
+        (None, false, ..) => return None,
+        (Some(username), _, Some(file), None) => {
+            let at = file.clone().map(|_| ());
+            (username, SecretSource::File(file.into_inner()), at)
+        }
+        (Some(username), _, None, Some(env)) => {
+            let at = env.clone().map(|_| ());
+            (username, SecretSource::Env(env.into_inner()), at)
+        }
+        _ => {
+            missing(
+                section,
+                "`username` and `password` go together",
+                "write password = { file = \"…\" } or password = { env = \"…\" }",
+            );
+            return None;
+        }
+    };
+    match Secret::load(&source) {
+        Ok(password) => Some(Credentials {
+            username: username.into_inner(),
+            password,
+        }),
+        Err(error) => {
+            let message = "the password cannot be read";
+            section.report("unreadable-secret", message, &at, error.to_string());
+            None
+        }
+    }
+}
+
+fn read_schedule(section: &Section<'_>) -> RetrySchedule {
+    let default = RetrySchedule::default();
+    let delays: Vec<Duration> = match section.durations("retry") {
+        Some(delays) => delays.into_iter().map(Located::into_inner).collect(),
+        None => default.delays.clone(),
+    };
+    let duration = |key, default| section.duration(key).map_or(default, Located::into_inner);
+    let schedule = RetrySchedule {
+        delays,
+        warn_after: duration("warn-after", default.warn_after),
+        give_up_after: duration("give-up-after", default.give_up_after),
+    };
+    if schedule.delays.is_empty() || schedule.delays.contains(&Duration::ZERO) {
+        missing(
+            section,
+            "`retry` needs delays, each longer than nothing",
+            "for example [\"15m\", \"1h\"]",
+        );
+        return default;
+    }
+    schedule
+}
+
+fn count(section: &Section<'_>, key: &str, default: usize) -> usize {
+    let number = section.integer(key, 1..=100_000);
+    number.map_or(default, |n| usize::try_from(*n).unwrap_or(default))
+}
+
+/// Reports something about a section as a whole.
+fn missing(section: &Section<'_>, message: &str, help: &str) {
+    section.diagnostics().push(
+        Diagnostic::error("bad-route", message)
+            .at(section.place(), "")
+            .help(help),
+    );
+}
+
+/// The keys that say how mail goes.
+const TRANSPORTS: [&str; 4] = ["mx", "smart-host", "lmtp", "maildir"];
+/// Connections at once to one destination, where the route says nothing.
+const DEFAULT_CONNECTIONS: usize = 20;
+/// Where mail exchangers listen (RFC 5321 §4.5.4.2).
+const SMTP_PORT: u16 = 25;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, SourceFile, read_toml};
+
+    fn read(text: &str) -> (Settings, Vec<String>) {
+        let file = Arc::new(SourceFile {
+            path: "policies/postern.toml".into(),
+            text: text.to_owned(),
+        });
+        let diagnostics = Diagnostics::default();
+        let settings = read_toml(&file, &diagnostics, Settings::read);
+        let said = diagnostics.into_vec().into_iter().map(|d| d.message);
+        (settings, said.collect())
+    }
+
+    fn transport(keys: &str) -> (Option<Transport>, Vec<String>) {
+        let (settings, said) = read(&format!(
+            "[[route]]\nname = \"r\"\nrecipients = [\"*\"]\n{keys}\n"
+        ));
+        (settings.routes.first().map(|r| r.transport.clone()), said)
+    }
+
+    #[test]
+    fn the_shipped_routes_are_read_without_complaint() {
+        let shipped = std::fs::read_to_string("policies/postern.toml").unwrap();
+        let from = shipped.find("[[route]]").unwrap();
+        let to = shipped.find("[metrics]").unwrap();
+
+        let (settings, said) = read(&shipped[from..to]);
+
+        assert_eq!(said, Vec::<String>::new());
+        assert_eq!(settings.routes.len(), 2);
+        assert_eq!(settings.routes[0].takes, Takes::Encryption);
+        assert_eq!(settings.routes[1].schedule, RetrySchedule::default());
+        assert_eq!(settings.connections.connections, 200);
+    }
+
+    #[test]
+    fn a_smart_host_is_used_opportunistically_unless_told_otherwise() {
+        let (found, said) = transport("smart-host = \"send.nhs.net:587\"");
+        let Some(Transport::SmartHost(smart_host)) = found else {
+            panic!("{said:?}");
+        };
+        assert_eq!(smart_host.tls, TlsLevel::Opportunistic);
+        assert_eq!(smart_host.next_hop.to_string(), "send.nhs.net:587");
+    }
+
+    #[test]
+    fn a_password_makes_verified_the_default_and_refuses_less_than_required() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        std::fs::write(&file, "hunter2\n").unwrap();
+        let keys = format!(
+            "smart-host = \"a.example:587\"\nusername = \"u\"\npassword = {{ file = \"{}\" }}\n",
+            file.display()
+        );
+
+        let (found, said) = transport(&keys);
+        let Some(Transport::SmartHost(smart_host)) = found else {
+            panic!("{said:?}");
+        };
+        assert_eq!(smart_host.tls, TlsLevel::Verified);
+        assert_eq!(smart_host.credentials.unwrap().password.expose(), "hunter2");
+
+        let (found, said) = transport(&format!("{keys}tls = \"opportunistic\""));
+        assert_eq!(
+            (found, said),
+            (None, vec!["a password goes under TLS alone".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_route_has_exactly_one_transport() {
+        assert_eq!(transport("").1, ["a route needs a transport"]);
+        assert_eq!(
+            transport("mx = true\nmaildir = \"m\"").1,
+            ["a route has one transport, here are mx and maildir"]
+        );
+    }
+
+    #[test]
+    fn lmtp_takes_a_socket_or_a_host_and_port() {
+        let lmtp = |text: &str| match transport(&format!("lmtp = \"{text}\"")).0 {
+            Some(Transport::Lmtp(lmtp)) => (lmtp.endpoint.to_string(), lmtp.tls),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(lmtp("127.0.0.1:24").1, TlsLevel::None);
+        assert_eq!(lmtp("mda.example:24").1, TlsLevel::Opportunistic);
+        assert_eq!(lmtp("/run/lmtp").0, "/run/lmtp");
+        assert_eq!(lmtp("../run/lmtp").0, "policies/../run/lmtp");
+    }
+
+    #[test]
+    fn every_fault_of_a_route_is_reported_at_once() {
+        let (_, said) = read(
+            "[[route]]\nfor = \"encryption\"\nrecipients = [\"*\"]\nmaildir = \"m\"\ntls = \"verified\"\nretry = []\nsmarthost = \"x\"\n[delivery]\nidle = 5\n",
+        );
+        assert_eq!(said.len(), 6, "{said:#?}");
+    }
+
+    #[test]
+    fn without_a_route_mail_would_go_nowhere() {
+        assert_eq!(read("").1, ["there is no route: mail would go nowhere"]);
+    }
+}

@@ -1,0 +1,194 @@
+//! What ingress writes into the audit trail: ids, addresses of the envelope, rules, redacted evidence.
+
+use jiff::Timestamp;
+
+use crate::base::PolicyVersion;
+use crate::mail::{Client, MailTransaction, Message, Recipient, Reply, ReversePath};
+use crate::outcome::audit::{AuditEvent, AuditKind};
+use crate::policy::finding::Findings;
+use crate::policy::verdict::Fate;
+use crate::policy::{Decision, RecipientDecision, Rejection};
+
+/// A recipient was refused at `RCPT TO`.
+pub fn recipient_refused(
+    at: Timestamp,
+    policy: &PolicyVersion,
+    client: &Client,
+    reverse_path: &ReversePath,
+    recipient: &Recipient,
+    rejection: &Rejection,
+) -> AuditEvent {
+    let mut event = AuditEvent::new(
+        at,
+        rejection.reference.clone(),
+        AuditKind::Refused,
+        reverse_path.to_string(),
+    );
+    event.recipient = Some(recipient.forward_path.to_string());
+    event.policy = Some(policy.clone());
+    event.rule = Some(rejection.rule.clone());
+    with_client(event, client)
+        .fact("because", &*rejection.because)
+        .fact("reply", rejection.reply.to_string())
+}
+
+/// A message was accepted: its reception, and the decision for each recipient.
+pub fn message_accepted(transaction: &MailTransaction, decision: &Decision) -> Vec<AuditEvent> {
+    let mut received = event(transaction, decision, AuditKind::Received);
+    received
+        .facts
+        .insert("octets", transaction.message.len().to_string());
+    let mut events = vec![with_client(received, &transaction.client)];
+    for (recipient, fate) in decision.fates() {
+        events.push(decided(
+            transaction,
+            decision,
+            recipient,
+            AuditKind::Decided,
+        ));
+        if let Fate::Fail(refusal) = fate {
+            let mut failed = event(transaction, decision, AuditKind::Failed);
+            failed.recipient = Some(recipient.recipient.forward_path.to_string());
+            events.push(failed.fact("reply", refusal.reply(&decision.reference).to_string()));
+        }
+    }
+    events
+}
+
+/// A message was refused while the client waited: one event for each recipient.
+pub fn message_refused(
+    transaction: &MailTransaction,
+    decision: &Decision,
+    reply: &Reply,
+) -> Vec<AuditEvent> {
+    let recipients = decision.recipients.iter();
+    recipients
+        .map(|recipient| {
+            let event = decided(transaction, decision, recipient, AuditKind::Refused);
+            with_client(event, &transaction.client).fact("reply", reply.to_string())
+        })
+        .collect()
+}
+
+/// The `Message-ID` of a message, cut to 200 characters.
+pub fn message_id(message: &Message) -> Option<String> {
+    let header = message.header();
+    let value = header.first("Message-ID")?.value();
+    Some(
+        value
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect(),
+    )
+}
+
+fn event(transaction: &MailTransaction, decision: &Decision, kind: AuditKind) -> AuditEvent {
+    let sender = transaction.envelope.reverse_path.to_string();
+    let mut event = AuditEvent::new(
+        transaction.received_at,
+        decision.reference.clone(),
+        kind,
+        sender,
+    );
+    event.message_id = message_id(&transaction.message);
+    event.policy = Some(decision.policy.clone());
+    event
+}
+
+fn decided(
+    transaction: &MailTransaction,
+    decision: &Decision,
+    recipient: &RecipientDecision,
+    kind: AuditKind,
+) -> AuditEvent {
+    let mut event = event(transaction, decision, kind);
+    let (given, resolved) = (
+        recipient.given.to_string(),
+        recipient.recipient.forward_path.to_string(),
+    );
+    event.original_recipient = (given != resolved).then_some(given);
+    event.recipient = Some(resolved);
+    event.rule = Some(recipient.rule.clone());
+    event
+        .facts
+        .insert("verdict", recipient.verdict.word().to_owned());
+    event.facts.insert("because", recipient.because.clone());
+    if let Some(change) = &recipient.would_pass_if {
+        event.facts.insert("would-pass-if", change.clone());
+    }
+    if !recipient.path.is_empty() {
+        let hops = recipient.path.iter().map(|hop| {
+            format!(
+                "{} → {} ({}, {})",
+                hop.from,
+                hop.to,
+                hop.because.word(),
+                hop.source
+            )
+        });
+        event
+            .facts
+            .insert("path", hops.collect::<Vec<_>>().join("; "));
+    }
+    with_findings(event, &decision.findings)
+}
+
+/// What was found, redacted as the findings are.
+fn with_findings(mut event: AuditEvent, findings: &Findings) -> AuditEvent {
+    let evidence: Vec<String> = findings
+        .patient_data
+        .evidence
+        .iter()
+        .take(EVIDENCE_MAX)
+        .map(|e| {
+            format!(
+                "{} {} at {}: {} ({})",
+                e.confidence.word(),
+                e.kind,
+                e.place,
+                e.redacted,
+                e.because.join(", ")
+            )
+        })
+        .collect();
+    let unreadable: Vec<String> = findings
+        .unreadable
+        .iter()
+        .map(|u| format!("{}: {}", u.place, u.because))
+        .collect();
+    for (name, values) in [
+        ("evidence", evidence),
+        ("unreadable", unreadable),
+        ("markings", findings.markings.clone()),
+    ] {
+        if !values.is_empty() {
+            event.facts.insert(name, values.join("; "));
+        }
+    }
+    if findings.spam.score != 0.0 {
+        event
+            .facts
+            .insert("spam", format!("{:.1}", findings.spam.score));
+    }
+    event
+}
+
+fn with_client(event: AuditEvent, client: &Client) -> AuditEvent {
+    let mut event = event.fact("client", client.address.ip().to_canonical().to_string());
+    if let Some(helo) = &client.helo {
+        event.facts.insert("helo", helo.clone());
+    }
+    if let Some(account) = &client.account {
+        event.facts.insert("account", account.clone());
+    }
+    if let Some(tls) = &client.tls {
+        event
+            .facts
+            .insert("tls", format!("{} {}", tls.version, tls.cipher));
+    }
+    event
+}
+
+/// So many pieces of evidence go into one event; the first are the ones that people look at.
+const EVIDENCE_MAX: usize = 20;

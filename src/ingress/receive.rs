@@ -1,0 +1,354 @@
+//! From a transaction to the reply that it gets: the step in which responsibility changes hands.
+//!
+//! A 250 leaves here after the queue has the message on disk, and not before. Whatever fails on the
+//! way, a time-out, a panic in a stage, a full disk, ends in a 4xx: the client keeps the message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+use crate::base::{Reference, metrics};
+use crate::mail::edit::{self, Edit, EditKind};
+use crate::mail::{
+    Client, EnhancedStatusCode, MailTransaction, Message, Recipient, Reply, ReversePath, Service,
+    trace,
+};
+use crate::outcome::Outcome;
+use crate::outcome::notify::{self, Event, Original, Told};
+use crate::policy::verdict::{Fate, FinalReply};
+use crate::policy::{Decision, Policy, RecipientDecision};
+use crate::queue::record::LEASE;
+use crate::queue::{Accepted, Binding, Handoff, NewDelivery, QueueError, Standing};
+
+use super::Parts;
+use super::events;
+
+/// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
+/// returned.
+pub async fn check_recipient(
+    parts: &Parts,
+    policy: &Policy,
+    client: &Client,
+    reverse_path: &ReversePath,
+    recipient: &Recipient,
+) -> Result<(), Reply> {
+    let Err(rejection) = policy.at_recipient(client, reverse_path, recipient) else {
+        return Ok(());
+    };
+    metrics::RECIPIENTS_REFUSED.add(1);
+    let event = events::recipient_refused(
+        parts.clock.now(),
+        policy.version(),
+        client,
+        reverse_path,
+        recipient,
+        &rejection,
+    );
+    let queue = parts.queue.clone();
+    // Not waited for: a stranger who guesses names must not make every guess a disk write of ours that
+    // others wait behind.
+    parts.shutdown.spawn(async move {
+        if let Err(error) = queue.record(vec![event]).await {
+            error!(%error, "a refusal is missing in the audit trail");
+        }
+    });
+    Err(rejection.reply)
+}
+
+/// Takes a message in, or refuses it; returns what the client hears.
+pub async fn receive(
+    parts: &Parts,
+    policy: Arc<Policy>,
+    transaction: MailTransaction,
+    hops_max: usize,
+) -> Reply {
+    let reply = match loop_in(&transaction, parts, hops_max) {
+        Some(reply) => reply,
+        None => match decide(policy, transaction).await {
+            Some((transaction, decision)) => carry_out(parts, transaction, decision).await,
+            None => try_later(),
+        },
+    };
+    count(&reply);
+    reply
+}
+
+/// The policy's decision; `None` if it could not be made in time, or at all.
+async fn decide(
+    policy: Arc<Policy>,
+    transaction: MailTransaction,
+) -> Option<(MailTransaction, Decision)> {
+    // A task of its own: a panic ends there.
+    let task = tokio::spawn(async move {
+        let decision = policy.decide(&transaction).await;
+        (transaction, decision)
+    });
+    match tokio::time::timeout(DECISION_MAX, task).await {
+        Ok(Ok(decided)) => Some(decided),
+        Ok(Err(_)) => {
+            error!("the policy panicked: the client was told to try again");
+            None
+        }
+        Err(_) => {
+            error!("the policy took too long: the client was told to try again");
+            None
+        }
+    }
+}
+
+async fn carry_out(parts: &Parts, transaction: MailTransaction, decision: Decision) -> Reply {
+    match decision.reply() {
+        FinalReply::Refused(reply) => refuse(parts, &transaction, &decision, reply).await,
+        FinalReply::Accepted(reply) => accept(parts, transaction, decision, reply).await,
+    }
+}
+
+async fn refuse(
+    parts: &Parts,
+    transaction: &MailTransaction,
+    decision: &Decision,
+    reply: Reply,
+) -> Reply {
+    let events = events::message_refused(transaction, decision, &reply);
+    if let Err(error) = parts.queue.record(events).await {
+        error!(%error, reference = %decision.reference, "a refusal is missing in the audit trail");
+    }
+    info!(reference = %decision.reference, reply = %reply.code(), "refused");
+    reply
+}
+
+/// Makes the edits, writes the message down and hands it to the scheduler. The order matters: the
+/// reply exists from the start and leaves this function only behind the commit.
+async fn accept(
+    parts: &Parts,
+    transaction: MailTransaction,
+    decision: Decision,
+    reply: Reply,
+) -> Reply {
+    let Ok(message) = edit::apply(&transaction.message, &edits(parts, &transaction, &decision))
+    else {
+        error!(reference = %decision.reference, "edits contradict each other: the client was told to try again");
+        return try_later();
+    };
+    let octets = message.len();
+    let accepted = accepted(&transaction, &decision, message);
+    let reports = reports(parts, &transaction, &decision);
+    let permit = parts.scheduler.reserve();
+    let handoff = match &permit {
+        Some(_) => Handoff::LeaseUntil(parts.clock.now() + LEASE),
+        None => Handoff::None,
+    };
+    match parts
+        .queue
+        .accept_with_notices(accepted, reports, handoff)
+        .await
+    {
+        Ok(lease) => {
+            match (permit, lease) {
+                (Some(permit), Some(lease)) => parts.scheduler.offer(permit, lease),
+                _ => parts.scheduler.wake(),
+            }
+            tell(&decision, octets);
+            reply
+        }
+        Err(QueueError::Full { .. }) => {
+            warn!("the disk is nearly full: the client was told to try again");
+            Reply::new(
+                452,
+                EnhancedStatusCode::transient(3, 1),
+                "insufficient storage, try again later",
+            )
+        }
+        Err(error) => {
+            error!(%error, "the queue does not take mail: the client was told to try again");
+            try_later()
+        }
+    }
+}
+
+/// The message for the queue, with what goes into the audit trail beside it.
+fn accepted(transaction: &MailTransaction, decision: &Decision, message: Message) -> Accepted {
+    let envelope = &transaction.envelope;
+    Accepted {
+        reference: decision.reference.clone(),
+        reverse_path: envelope.reverse_path.clone(),
+        env_id: envelope.env_id.clone(),
+        ret: envelope.ret,
+        body: envelope.body,
+        smtputf8: envelope.smtputf8,
+        require_tls: envelope.require_tls,
+        message_id: events::message_id(&message),
+        message,
+        patient_data: decision.holds_patient_data(),
+        received_at: transaction.received_at,
+        deliveries: decision
+            .fates()
+            .filter_map(|(recipient, fate)| delivery(decision, recipient, &fate))
+            .collect(),
+        events: events::message_accepted(transaction, decision),
+    }
+}
+
+/// What the queue does for a recipient; `None` for one that fails at once.
+fn delivery(
+    decision: &Decision,
+    recipient: &RecipientDecision,
+    fate: &Fate,
+) -> Option<NewDelivery> {
+    let bound = if recipient.secure && decision.holds_patient_data() {
+        Binding::VerifiedTls
+    } else {
+        Binding::Any
+    };
+    let (standing, binding) = match fate {
+        Fate::Deliver => (Standing::Due, Binding::Any),
+        Fate::DeliverVerifiedTls => (Standing::Due, Binding::VerifiedTls),
+        Fate::Encrypt => (Standing::Due, Binding::Encryption),
+        Fate::Hold => (Standing::Held, bound),
+        Fate::Quarantine => (Standing::Quarantined, bound),
+        Fate::Fail(_) => return None,
+    };
+    Some(NewDelivery {
+        recipient: recipient.recipient.clone(),
+        standing,
+        binding,
+        rule: recipient.rule.clone(),
+        because: recipient.because.clone(),
+    })
+}
+
+/// Reports to a sender of ours about recipients that were refused while others were not.
+fn reports(parts: &Parts, transaction: &MailTransaction, decision: &Decision) -> Vec<Accepted> {
+    let failed: Vec<(&Recipient, Outcome)> = decision
+        .fates()
+        .filter_map(|(recipient, fate)| match fate {
+            Fate::Fail(refusal) => {
+                let reply = refusal.reply(&decision.reference);
+                Some((
+                    &recipient.recipient,
+                    Outcome::from_reply(reply, parts.hostname.as_str(), false),
+                ))
+            }
+            _ => None,
+        })
+        .collect();
+    let told: Vec<Told<'_>> = failed
+        .iter()
+        .map(|(recipient, outcome)| Told {
+            recipient,
+            outcome,
+            event: Event::Failed,
+        })
+        .collect();
+    let message_id = events::message_id(&transaction.message);
+    let original = Original {
+        reference: &decision.reference,
+        reverse_path: &transaction.envelope.reverse_path,
+        env_id: transaction.envelope.env_id.as_ref(),
+        ret: transaction.envelope.ret,
+        message: &transaction.message,
+        message_id: message_id.as_deref(),
+        patient_data: decision.holds_patient_data(),
+        received_at: transaction.received_at,
+    };
+    let notices = notify::notices(&original, &told, parts.hostname.as_str(), parts.clock.now());
+    notices.into_iter().map(Accepted::from).collect()
+}
+
+/// The trace fields and what the policy wants, in the order in which they stand in the message.
+fn edits(parts: &Parts, transaction: &MailTransaction, decision: &Decision) -> Vec<Edit> {
+    let reference = decision.reference.to_string();
+    let MailTransaction {
+        client,
+        envelope,
+        received_at,
+        ..
+    } = transaction;
+    let received = trace::received_field(
+        client,
+        parts.hostname.as_str(),
+        &reference,
+        envelope,
+        *received_at,
+    );
+    let mut edits = vec![Edit::prepend_fields(EditKind::Trace, received)];
+    edits.extend(decision.edits.iter().cloned());
+    if client.service == Service::Submission {
+        edits.extend(missing_fields(parts, transaction, &decision.reference));
+    }
+    edits
+}
+
+/// Date and Message-ID, where a submitted message has none (RFC 6409 §8).
+fn missing_fields(
+    parts: &Parts,
+    transaction: &MailTransaction,
+    reference: &Reference,
+) -> Option<Edit> {
+    let header = transaction.message.header();
+    let mut fields = String::new();
+    if header.first("Date").is_none() {
+        fields.push_str(&format!(
+            "Date: {}\r\n",
+            trace::date(transaction.received_at)
+        ));
+    }
+    if header.first("Message-ID").is_none() {
+        fields.push_str(&format!("Message-ID: <{reference}@{}>\r\n", parts.hostname));
+    }
+    (!fields.is_empty()).then(|| Edit::prepend_fields(EditKind::Trace, fields))
+}
+
+/// A refusal if the message goes round in circles (RFC 5321 §6.3).
+fn loop_in(transaction: &MailTransaction, parts: &Parts, hops_max: usize) -> Option<Reply> {
+    let header = transaction.message.header();
+    let hops = trace::received_count(&header);
+    let own = trace::own_received_count(&header, parts.hostname.as_str());
+    if hops <= hops_max && own < OWN_HOPS_MAX {
+        return None;
+    }
+    warn!(hops, own, "a message goes round in circles: refused");
+    Some(Reply::new(
+        554,
+        EnhancedStatusCode::permanent(4, 6),
+        "this message goes round in circles",
+    ))
+}
+
+fn try_later() -> Reply {
+    Reply::new(
+        451,
+        EnhancedStatusCode::transient(3, 0),
+        "the message cannot be taken now, try again later",
+    )
+}
+
+fn tell(decision: &Decision, octets: usize) {
+    metrics::OCTETS_ACCEPTED.add(i64::try_from(octets).unwrap_or(i64::MAX));
+    for (_, fate) in decision.fates() {
+        match fate {
+            Fate::Deliver => metrics::PASSED.add(1),
+            Fate::DeliverVerifiedTls => metrics::BOUND_TO_TLS.add(1),
+            Fate::Encrypt => metrics::ENCRYPTED.add(1),
+            Fate::Hold => metrics::HELD.add(1),
+            Fate::Quarantine => metrics::QUARANTINED.add(1),
+            Fate::Fail(_) => metrics::RECIPIENTS_REFUSED.add(1),
+        }
+    }
+    info!(reference = %decision.reference, recipients = decision.recipients.len(), octets, "accepted");
+}
+
+fn count(reply: &Reply) {
+    match reply.code().value() / 100 {
+        2 => metrics::MESSAGES_ACCEPTED.add(1),
+        4 => metrics::MESSAGES_DEFERRED.add(1),
+        _ => metrics::MESSAGES_REFUSED.add(1),
+    }
+}
+
+/// How long the policy may take: well under the ten minutes that a client waits (RFC 5321
+/// §4.5.3.2.6).
+const DECISION_MAX: Duration = Duration::from_secs(120);
+/// So many times may mail have been here before: out to a list and back is once.
+const OWN_HOPS_MAX: usize = 3;

@@ -1,0 +1,328 @@
+//! The settings of ingress: `[[listener]]`, `[proxy]`, `[[tls.certificate]]` and `[limits]`, checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::Network;
+use crate::config::{Diagnostic, Located, Section};
+use crate::mail::Service;
+
+/// Everything that ingress is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where it listens, and as what.
+    pub listeners: Vec<ListenerSettings>,
+    /// Who may speak the PROXY protocol to us.
+    pub proxies: Vec<Network>,
+    /// Certificates; the first serves clients that name no server.
+    pub certificates: Vec<CertificateFiles>,
+    /// What one client, and all together, may use.
+    pub limits: Limits,
+}
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// The administrator's name for it.
+    pub name: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What it is for.
+    pub service: Service,
+    /// Whether and how TLS is spoken.
+    pub tls: ListenerTls,
+    /// Whether each connection begins with a PROXY protocol header.
+    pub proxy_protocol: bool,
+}
+
+/// How a listener speaks TLS.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ListenerTls {
+    /// Not at all.
+    None,
+    /// When the client asks for it (RFC 3207).
+    StartTls,
+    /// From the first octet (RFC 8314 §3).
+    Implicit,
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificateFiles {
+    /// The chain, in PEM, the server's own first.
+    pub certificate: PathBuf,
+    /// The key, in PEM.
+    pub key: PathBuf,
+}
+
+/// What one client, and all together, may use.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once from one address.
+    pub connections_per_client: usize,
+    /// Messages of one connection (RFC 9422: `MAILMAX`).
+    pub messages_per_connection: u32,
+    /// Recipients of a message; at least 100 (RFC 5321 §4.5.3.1.8).
+    pub recipients: usize,
+    /// Octets of a message.
+    pub message_octets: u64,
+    /// Octets of a command line, its CRLF included (RFC 5321 §4.5.3.1.4).
+    pub line_octets: usize,
+    /// Bad commands before the session is closed.
+    pub errors: u32,
+    /// Octets of all messages that are being received.
+    pub memory_octets: u64,
+    /// Octets of a message up to which it stays in memory while it comes in.
+    pub in_memory_octets: usize,
+    /// How long the greeting waits for clients that talk too early.
+    pub greeting_delay: Duration,
+    /// `Received` fields before mail counts as looping (RFC 5321 §6.3).
+    pub received_hops: usize,
+    /// For the next command (RFC 5321 §4.5.3.2.7).
+    pub command_timeout: Duration,
+    /// For the next block of data (RFC 5321 §4.5.3.2.5).
+    pub data_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 12_000,
+            connections_per_client: 200,
+            messages_per_connection: 100_000,
+            recipients: 1_000,
+            message_octets: 40 << 20,
+            line_octets: 2_048,
+            errors: 20,
+            memory_octets: 512 << 20,
+            in_memory_octets: 1 << 20,
+            greeting_delay: Duration::ZERO,
+            received_hops: 50,
+            command_timeout: Duration::from_secs(300),
+            data_timeout: Duration::from_secs(180),
+        }
+    }
+}
+
+impl Settings {
+    /// Takes the sections of ingress out of the outermost section of the gateway's own file.
+    pub fn read(top: &Section<'_>) -> Self {
+        let listeners = read_listeners(top);
+        let proxy = top.section("proxy");
+        let proxies = proxy.parse_list::<Network>("trusted").unwrap_or_default();
+        proxy.finish();
+        let settings = Self {
+            listeners: listeners
+                .iter()
+                .map(|listener| (**listener).clone())
+                .collect(),
+            proxies: proxies.into_iter().map(Located::into_inner).collect(),
+            certificates: read_certificates(top),
+            limits: read_limits(top),
+        };
+        for listener in &listeners {
+            settings.check(listener, top);
+        }
+        settings
+    }
+
+    /// Checks what spans several sections.
+    fn check(&self, listener: &Located<ListenerSettings>, top: &Section<'_>) {
+        let complain = |message: String, help: &str| {
+            let diagnostic = Diagnostic::error("listener", message)
+                .at_maybe(listener.place(), "")
+                .help(help);
+            top.diagnostics().push(diagnostic);
+        };
+        if listener.tls != ListenerTls::None && self.certificates.is_empty() {
+            let message = format!(
+                "listener `{}` speaks TLS and there is no certificate",
+                listener.name
+            );
+            complain(message, "add [[tls.certificate]], or write tls = \"none\"");
+        }
+        if listener.proxy_protocol && self.proxies.is_empty() {
+            let message = format!(
+                "listener `{}` expects the PROXY protocol and nobody may speak it",
+                listener.name
+            );
+            complain(message, "add [proxy] trusted = [\"…\"]");
+        }
+        if listener.service == Service::Submission && listener.tls == ListenerTls::None {
+            let message = format!(
+                "listener `{}` is for submission and has no TLS: nobody could authenticate",
+                listener.name
+            );
+            complain(message, "write tls = \"starttls\" or tls = \"implicit\"");
+        }
+    }
+}
+
+fn read_listeners(top: &Section<'_>) -> Vec<Located<ListenerSettings>> {
+    let sections = top.sections("listener");
+    if sections.is_empty() {
+        let diagnostic =
+            Diagnostic::error("missing-key", "there is no listener: no mail could come in");
+        top.diagnostics().push(
+            diagnostic
+                .at(top.place(), "")
+                .help("add [[listener]] with a name and an address"),
+        );
+    }
+    let mut listeners = Vec::new();
+    for section in sections {
+        let place = section.place().clone();
+        if let Some(listener) = read_listener(&section) {
+            listeners.push(Located::at(listener, place));
+        }
+        section.finish();
+    }
+    listeners
+}
+
+fn read_listener(section: &Section<'_>) -> Option<ListenerSettings> {
+    let name = section.required_string("name").map(Located::into_inner);
+    let address = section
+        .required::<SocketAddr>("address")
+        .map(Located::into_inner);
+    let services = [
+        ("relay", Service::Relay),
+        ("submission", Service::Submission),
+    ];
+    let levels = [
+        ("none", ListenerTls::None),
+        ("starttls", ListenerTls::StartTls),
+        ("implicit", ListenerTls::Implicit),
+    ];
+    let service = section
+        .word("service", &services)
+        .map_or(Service::Relay, Located::into_inner);
+    let tls = section
+        .word("tls", &levels)
+        .map_or(ListenerTls::StartTls, Located::into_inner);
+    let proxy_protocol = section
+        .flag("proxy-protocol")
+        .is_some_and(Located::into_inner);
+    Some(ListenerSettings {
+        name: name?,
+        address: address?,
+        service,
+        tls,
+        proxy_protocol,
+    })
+}
+
+fn read_certificates(top: &Section<'_>) -> Vec<CertificateFiles> {
+    let tls = top.section("tls");
+    let mut certificates = Vec::new();
+    for section in tls.sections("certificate") {
+        let files = (section.path("certificate"), section.path("key"));
+        if let (Some(certificate), Some(key)) = files {
+            certificates.push(CertificateFiles {
+                certificate: certificate.into_inner(),
+                key: key.into_inner(),
+            });
+        } else {
+            let message = "a certificate needs both its file and its key";
+            section
+                .diagnostics()
+                .push(Diagnostic::error("missing-key", message).at(section.place(), ""));
+        }
+        section.finish();
+    }
+    tls.finish();
+    certificates
+}
+
+fn read_limits(top: &Section<'_>) -> Limits {
+    let section = top.section("limits");
+    let default = Limits::default();
+    let count = |key, least: i64, default: usize| {
+        let value = section.integer(key, least..=i64::from(u32::MAX));
+        value.map_or(default, |value| usize::try_from(*value).unwrap_or(default))
+    };
+    let octets = |key, default| section.octets(key).map_or(default, Located::into_inner);
+    let time = |key, default| section.duration(key).map_or(default, Located::into_inner);
+    let in_memory = octets("message-in-memory", default.in_memory_octets as u64);
+    let limits = Limits {
+        connections: count("connections", 1, default.connections),
+        connections_per_client: count("connections-per-client", 1, default.connections_per_client),
+        messages_per_connection: section
+            .integer("messages-per-connection", 1..=999_999)
+            .map_or(default.messages_per_connection, |value| {
+                u32::try_from(*value).unwrap_or(default.messages_per_connection)
+            }),
+        recipients: count("recipients", 100, default.recipients),
+        message_octets: octets("message-size", default.message_octets),
+        line_octets: count("line-length", 512, default.line_octets),
+        errors: u32::try_from(count("errors", 1, default.errors as usize))
+            .unwrap_or(default.errors),
+        memory_octets: octets("memory", default.memory_octets),
+        in_memory_octets: usize::try_from(in_memory).unwrap_or(default.in_memory_octets),
+        greeting_delay: time("greeting-delay", default.greeting_delay),
+        received_hops: count("received-hops", 10, default.received_hops),
+        command_timeout: time("command-timeout", default.command_timeout),
+        data_timeout: time("data-timeout", default.data_timeout),
+    };
+    section.finish();
+    limits
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Diagnostics, SourceFile, read_toml};
+
+    fn read(text: &str) -> (Settings, Vec<String>) {
+        let file = Arc::new(SourceFile {
+            path: "policies/postern.toml".into(),
+            text: text.into(),
+        });
+        let diagnostics = Diagnostics::default();
+        let settings = read_toml(&file, &diagnostics, Settings::read);
+        (
+            settings,
+            diagnostics
+                .into_vec()
+                .into_iter()
+                .map(|diagnostic| diagnostic.message)
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn paths_are_meant_from_the_folder_of_the_file() {
+        let (settings, said) = read(
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:25\"\n[[tls.certificate]]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\n[limits]\nrecipients = 100\n",
+        );
+        assert_eq!(said, [""; 0]);
+        assert_eq!(
+            settings.certificates[0].certificate,
+            PathBuf::from("policies/c.pem")
+        );
+        assert_eq!(
+            (settings.limits.recipients, settings.limits.errors),
+            (100, 20)
+        );
+    }
+
+    #[test]
+    fn what_cannot_work_together_is_said_at_once() {
+        let (_, said) = read(
+            "[[listener]]\nname = \"s\"\naddress = \"127.0.0.1:25\"\nservice = \"submission\"\ntls = \"none\"\nproxy-protocol = true\n[limits]\nrecipients = 99\n",
+        );
+        assert_eq!(
+            said,
+            [
+                "`recipients` is out of bounds",
+                "listener `s` expects the PROXY protocol and nobody may speak it",
+                "listener `s` is for submission and has no TLS: nobody could authenticate",
+            ]
+        );
+    }
+}

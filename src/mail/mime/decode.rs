@@ -1,0 +1,210 @@
+//! Transfer encodings read (RFC 2045 §6.7, §6.8), as tolerant readers do, and whether that was needed.
+
+use std::ops::Range;
+
+/// Decodes base64; what is not of the alphabet is skipped. Also says whether the text was clean:
+/// whole groups of four, white space between them, padding at the very end alone.
+pub fn base64(raw: &[u8]) -> (Vec<u8>, bool) {
+    let mut out = Vec::with_capacity(raw.len() / 4 * 3 + 3);
+    let (mut group, mut digits, mut padding, mut clean) = (0u32, 0u8, 0usize, true);
+    for octet in raw {
+        if let Some(digit) = base64_digit(*octet) {
+            clean &= padding == 0;
+            group = group << 6 | u32::from(digit);
+            digits += 1;
+            if digits == 4 {
+                out.extend_from_slice(&group.to_be_bytes()[1..]);
+                (group, digits) = (0, 0);
+            }
+        } else if *octet == b'=' {
+            padding += 1;
+            flush(&mut out, group, digits);
+            (group, digits) = (0, 0);
+        } else {
+            clean &= octet.is_ascii_whitespace();
+        }
+    }
+    flush(&mut out, group, digits);
+    let expected_padding = (3 - out.len() % 3) % 3;
+    (out, clean && digits == 0 && padding == expected_padding)
+}
+
+/// Writes the octets of a group that ended early.
+fn flush(out: &mut Vec<u8>, group: u32, digits: u8) {
+    let octets = (group << (24 - 6 * u32::from(digits.min(4)))).to_be_bytes();
+    match digits {
+        2 => out.push(octets[1]),
+        3 => out.extend_from_slice(&octets[1..3]),
+        _ => {}
+    }
+}
+
+fn base64_digit(octet: u8) -> Option<u8> {
+    match octet {
+        b'A'..=b'Z' => Some(octet - b'A'),
+        b'a'..=b'z' => Some(octet - b'a' + 26),
+        b'0'..=b'9' => Some(octet - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    }
+}
+
+/// Decodes quoted-printable; an `=` without two digits stays. Also says whether the text was clean:
+/// each `=` followed by digits or a line end, and no octet over 127.
+pub fn quoted_printable(raw: &[u8]) -> (Vec<u8>, bool) {
+    let mut out = Vec::with_capacity(raw.len());
+    let clean = quoted_printable_octets(raw, |octet, _| {
+        out.push(octet);
+        true
+    });
+    (out, clean)
+}
+
+/// Returns where in `raw` the decoded octet with this index begins; the end if there are fewer.
+pub fn quoted_printable_offset(raw: &[u8], index: usize) -> usize {
+    let (mut seen, mut found) = (0, raw.len());
+    quoted_printable_octets(raw, |_, at| {
+        if seen == index {
+            found = at;
+        }
+        seen += 1;
+        seen <= index
+    });
+    found
+}
+
+/// Hands each decoded octet and its place to `take`, until that says false. Returns whether all
+/// that was read is clean; false if it stopped early.
+fn quoted_printable_octets(raw: &[u8], mut take: impl FnMut(u8, usize) -> bool) -> bool {
+    let (mut at, mut clean) = (0, true);
+    while at < raw.len() {
+        let next = memchr::memchr(b'\n', &raw[at..]).map_or(raw.len(), |lf| at + lf + 1);
+        let line = QuotedLine::new(raw, at..next);
+        for (octet, place) in line.octets(&mut clean) {
+            if !take(octet, place) {
+                return false;
+            }
+        }
+        at = next;
+    }
+    clean
+}
+
+/// One line of quoted-printable.
+struct QuotedLine<'r> {
+    raw: &'r [u8],
+    text: Range<usize>,
+    /// The line end, if the line is not continued on the next one.
+    hard_end: Range<usize>,
+}
+
+impl<'r> QuotedLine<'r> {
+    fn new(raw: &'r [u8], line: Range<usize>) -> Self {
+        let octets = &raw[line.clone()];
+        let length = match octets {
+            [text @ .., b'\r', b'\n'] | [text @ .., b'\n'] => text.len(),
+            text => text.len(),
+        };
+        let end = line.start + length;
+        // RFC 2045 §6.7 rule 3: white space before a line end was added on the way.
+        let text = octets[..length].trim_ascii_end();
+        match text {
+            [text @ .., b'='] => Self {
+                raw,
+                text: line.start..line.start + text.len(),
+                hard_end: line.end..line.end,
+            },
+            _ => Self {
+                raw,
+                text: line.start..line.start + text.len(),
+                hard_end: end..line.end,
+            },
+        }
+    }
+
+    fn octets(&self, clean: &mut bool) -> impl Iterator<Item = (u8, usize)> {
+        let mut at = self.text.start;
+        let text = std::iter::from_fn(move || {
+            let octet = *self.raw[..self.text.end].get(at)?;
+            let place = at;
+            let pair = self.raw[..self.text.end].get(at + 1..at + 3);
+            let decoded = (octet == b'=').then(|| pair.and_then(hex_pair)).flatten();
+            *clean &= octet.is_ascii() && (octet != b'=' || decoded.is_some());
+            at += if decoded.is_some() { 3 } else { 1 };
+            Some((decoded.unwrap_or(octet), place))
+        });
+        let end = self.hard_end.clone().map(|place| (self.raw[place], place));
+        text.chain(end)
+    }
+}
+
+/// The octet that two hexadecimal digits of either case mean.
+pub(super) fn hex_pair(pair: &[u8]) -> Option<u8> {
+    let digit = |octet: u8| char::from(octet).to_digit(16);
+    match pair {
+        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::base64::Engine as _;
+    use ::base64::engine::general_purpose::STANDARD;
+    use proptest::prelude::*;
+
+    #[test]
+    fn base64_is_read_in_whatever_state_it_comes() {
+        for (raw, decoded, clean) in [
+            ("SGVsbG8=\r\n", "Hello", true),
+            ("SGVs\r\nbG8=", "Hello", true),
+            ("SGVsbG8", "Hello", false),
+            ("SGVsbG8=SGVsbG8=", "HelloHello", false),
+            ("SGV*sbG8=", "Hello", false),
+            ("SGVsbG8==", "Hello", false),
+            ("S", "", false),
+            ("", "", true),
+        ] {
+            assert_eq!(base64(raw.as_bytes()), (decoded.into(), clean), "{raw}");
+        }
+    }
+
+    #[test]
+    fn quoted_printable_is_read_in_whatever_state_it_comes() {
+        for (raw, decoded, clean) in [
+            ("caf=C3=A9=\r\n au lait \r\nx", "café au lait\r\nx", true),
+            ("a=  \r\nb", "ab", true),
+            ("a=\nb=3d", "ab=", true),
+            ("a=ZZ b", "a=ZZ b", false),
+            ("last=", "last", true),
+            ("é", "é", false),
+        ] {
+            assert_eq!(
+                quoted_printable(raw.as_bytes()),
+                (decoded.into(), clean),
+                "{raw}"
+            );
+        }
+        assert_eq!(quoted_printable_offset(b"a=\r\nb=3Dc", 1), 4);
+        assert_eq!(quoted_printable_offset(b"a=\r\nb=3Dc", 3), 8);
+        assert_eq!(quoted_printable_offset(b"a=", 1), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_strict_encoder_wrote_is_read_back_clean(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(base64(STANDARD.encode(&octets).as_bytes()), (octets, true));
+        }
+
+        #[test]
+        fn any_octets_decode(octets in proptest::collection::vec(any::<u8>(), 0..300), index in 0usize..300) {
+            let _ = base64(&octets);
+            let (decoded, _) = quoted_printable(&octets);
+            let at = quoted_printable_offset(&octets, index);
+            prop_assert!(at <= octets.len());
+            prop_assert_eq!(quoted_printable(&octets[at..]).0, decoded.get(index..).unwrap_or_default());
+        }
+    }
+}

@@ -1,0 +1,444 @@
+//! Candidates: where in a text ten digits stand that may be a patient identifier.
+//!
+//! One pass over the text, in linear time. Digits that only white space, one hyphen, dot or
+//! underscore keeps apart form a *chain* of groups; a candidate is a run of groups of a chain with
+//! ten digits in all, whose check digit is right. Never taken: ten digits out of a longer run.
+//! Characters that nobody sees (soft hyphen, zero width) do not part digits; full-width and
+//! mathematical digits count as digits.
+
+use std::ops::Range;
+
+use super::identifier::{Identifier, Register};
+
+/// Ten digits that pass the check, and how they stand.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Candidate {
+    /// What they say.
+    pub identifier: Identifier,
+    /// The octet of the text where they start.
+    pub start: usize,
+    /// The octet after the last digit.
+    pub end: usize,
+    /// How they are grouped.
+    pub shape: Shape,
+    /// Whether more digits follow or precede at a hyphen or dot: a part number, a decimal.
+    pub part_of_longer: bool,
+    /// Whether a trunk zero or a country code stands before: `0 7700…`, `+44 7700…`.
+    pub dialled: bool,
+}
+
+/// How ten digits are grouped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Shape {
+    /// In one.
+    Unspaced,
+    /// As identifiers are printed: 3-3-4 with equal separators, or 6-4 for CHI.
+    Grouped,
+    /// At the joints of 3-3-4, but unequally or only at one of them.
+    Loose,
+    /// In any other way: counts only right after a word that names the identifier.
+    Odd,
+}
+
+/// All candidates of a text.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    /// In the order of the text.
+    pub valid: Vec<Candidate>,
+    /// Ten digits in one, in a range that is given out, with a wrong check digit. Where these
+    /// outnumber the valid ones, the valid ones are chance.
+    pub failed: usize,
+}
+
+impl Candidates {
+    /// Finds them.
+    pub fn of(text: &str) -> Self {
+        let mut found = Self::default();
+        let mut chain: Vec<Group> = Vec::new();
+        let mut at = 0;
+        while let Some(start) = next_digit(text, at) {
+            let group = Group::read(text, start);
+            at = group.end;
+            let gap = Gap::read(text, at);
+            chain.push(group);
+            match gap {
+                Some((gap, next)) => {
+                    if let Some(last) = chain.last_mut() {
+                        last.gap = Some(gap);
+                    }
+                    at = next;
+                }
+                None => {
+                    found.take_chain(text, &chain);
+                    chain.clear();
+                }
+            }
+        }
+        found
+    }
+
+    fn take_chain(&mut self, text: &str, chain: &[Group]) {
+        let first = self.valid.len();
+        let mut taken_to = 0;
+        for from in 0..chain.len() {
+            let Some(to) = ten_digits_from(chain, from) else {
+                continue;
+            };
+            let shape = shape_of(&chain[from..to]);
+            if from < taken_to || shape == Shape::Odd {
+                continue;
+            }
+            let value = chain[from..to].iter().fold(0, Group::append);
+            if let Some(identifier) = Identifier::read(value) {
+                taken_to = to;
+                let found = candidate(text, chain, from..to, identifier, shape);
+                self.valid.push(found);
+            } else if shape == Shape::Unspaced && is_live(value) {
+                self.failed += 1;
+            }
+        }
+        if self.valid.len() == first {
+            self.valid.extend(odd_candidate(text, chain));
+        }
+        loosen_in_table(&mut self.valid[first..], chain.len());
+    }
+}
+
+/// The first ten digits of a chain in which nothing better was found.
+fn odd_candidate(text: &str, chain: &[Group]) -> Option<Candidate> {
+    let to = ten_digits_from(chain, 0)?;
+    let identifier = Identifier::read(chain[..to].iter().fold(0, Group::append))?;
+    let is_chi = identifier.register() == Register::Chi;
+    let shape = match chain[..to] {
+        [date, rest] if is_chi && (date.len, rest.len) == (6, 4) => Shape::Grouped,
+        _ => Shape::Odd,
+    };
+    Some(candidate(text, chain, 0..to, identifier, shape))
+}
+
+/// In a table of figures three neighbouring cells of 3, 3 and 4 digits are no printed number.
+fn loosen_in_table(candidates: &mut [Candidate], groups: usize) {
+    if groups <= candidates.len() * 3 + TABLE_CELLS {
+        return;
+    }
+    for candidate in candidates {
+        if candidate.shape == Shape::Grouped {
+            candidate.shape = Shape::Loose;
+        }
+    }
+}
+
+fn candidate(
+    text: &str,
+    chain: &[Group],
+    groups: Range<usize>,
+    identifier: Identifier,
+    shape: Shape,
+) -> Candidate {
+    let before = groups.start.checked_sub(1).map(|before| &chain[before]);
+    let last = &chain[groups.end - 1];
+    let start = chain[groups.start].start;
+    let tight = |group: &Group| group.gap.is_some_and(|gap| gap.tight);
+    Candidate {
+        identifier,
+        start,
+        end: last.end,
+        shape,
+        part_of_longer: before.is_some_and(tight) || tight(last),
+        dialled: is_dialled(text, before, start),
+    }
+}
+
+/// Whether what stands before makes it a telephone number: `+`, `+44`, `0044`, `44`, `0`, `(0)`.
+fn is_dialled(text: &str, before: Option<&Group>, start: usize) -> bool {
+    let prefix = &text[..start];
+    if prefix.ends_with('+') || prefix.trim_end().ends_with("(0)") {
+        return true;
+    }
+    before.is_some_and(|group| {
+        let plus = text[..group.start].ends_with('+');
+        plus || matches!((group.len, group.value), (1, 0) | (2, 44) | (4, 44))
+    })
+}
+
+fn is_live(value: u64) -> bool {
+    matches!(value / 1_000_000_000, 4 | 6 | 7)
+}
+
+/// Digits without anything visible between them.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    start: usize,
+    end: usize,
+    /// Their number, in digits.
+    len: usize,
+    /// Their value, if there are no more than ten.
+    value: u64,
+    /// What keeps them from the next group of the chain.
+    gap: Option<Gap>,
+}
+
+impl Group {
+    fn read(text: &str, start: usize) -> Self {
+        let (mut len, mut value, mut end) = (0, 0u64, start);
+        for (at, c) in text[start..].char_indices() {
+            if let Some(digit) = digit_of(c) {
+                value = value.wrapping_mul(10).wrapping_add(digit);
+                len += 1;
+                end = start + at + c.len_utf8();
+            } else if !is_invisible(c) {
+                break;
+            }
+        }
+        Self {
+            start,
+            end,
+            len,
+            value,
+            gap: None,
+        }
+    }
+
+    fn append(value: u64, group: &Self) -> u64 {
+        let shift = u32::try_from(group.len).unwrap_or(u32::MAX);
+        value
+            .wrapping_mul(10u64.wrapping_pow(shift))
+            .wrapping_add(group.value)
+    }
+}
+
+/// What keeps two groups of a chain apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Gap {
+    mark: Separator,
+    /// A mark without white space round it.
+    tight: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Separator {
+    Space,
+    Hyphen,
+    Dot,
+    Underscore,
+}
+
+impl Gap {
+    /// Reads what follows a group; `None` if no digit follows. The second is where that digit is.
+    fn read(text: &str, from: usize) -> Option<(Self, usize)> {
+        let (mut spaces, mut mark, mut after_line) = (0, None, false);
+        for (at, c) in text[from..].char_indices() {
+            if digit_of(c).is_some() {
+                let tight = spaces == 0 && matches!(mark, Some(Separator::Hyphen | Separator::Dot));
+                let mark = mark.unwrap_or(Separator::Space);
+                return Some((Self { mark, tight }, from + at));
+            }
+            match separator_of(c) {
+                Some(Separator::Space) => {
+                    spaces += 1;
+                    after_line |= c == '\n';
+                }
+                // The marks of a quoted reply.
+                None if c == '>' && after_line => {}
+                None if is_invisible(c) => {}
+                None => return None,
+                Some(_) if mark.is_some() => return None,
+                other => mark = other,
+            }
+            if spaces > GAP_SPACES {
+                return None;
+            }
+        }
+        None
+    }
+}
+
+/// Where the groups from `from` on have ten digits in all: the index after the last of them.
+fn ten_digits_from(chain: &[Group], from: usize) -> Option<usize> {
+    let mut digits = 0;
+    for (at, group) in chain.iter().enumerate().skip(from) {
+        digits += group.len;
+        match digits {
+            0..10 => {}
+            10 => return Some(at + 1),
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn shape_of(groups: &[Group]) -> Shape {
+    match groups {
+        [_] => Shape::Unspaced,
+        [a, b, c] if (a.len, b.len, c.len) == (3, 3, 4) => {
+            if a.gap.map(|gap| gap.mark) == b.gap.map(|gap| gap.mark) {
+                Shape::Grouped
+            } else {
+                Shape::Loose
+            }
+        }
+        [a, b] if (a.len, b.len) == (3, 7) => Shape::Loose,
+        _ => Shape::Odd,
+    }
+}
+
+/// Returns the octet of the next digit.
+fn next_digit(text: &str, from: usize) -> Option<usize> {
+    let octets = text.as_bytes();
+    let mut at = from;
+    while let Some(octet) = octets.get(at) {
+        if octet.is_ascii_digit() {
+            return Some(at);
+        }
+        // Digits beyond ASCII start with these in UTF-8 (U+FF10…, U+1D7CE…).
+        if matches!(octet, 0xEF | 0xF0) {
+            let c = text[at..].chars().next()?;
+            if digit_of(c).is_some() {
+                return Some(at);
+            }
+        }
+        at += 1;
+    }
+    None
+}
+
+fn digit_of(c: char) -> Option<u64> {
+    let value = match c {
+        '0'..='9' => u32::from(c) - u32::from('0'),
+        '\u{FF10}'..='\u{FF19}' => u32::from(c) - 0xFF10,
+        '\u{1D7CE}'..='\u{1D7FF}' => (u32::from(c) - 0x1D7CE) % 10,
+        _ => return None,
+    };
+    Some(u64::from(value))
+}
+
+fn separator_of(c: char) -> Option<Separator> {
+    Some(match c {
+        '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE63}' | '\u{FF0D}' => Separator::Hyphen,
+        '.' | '\u{00B7}' | '\u{2022}' | '\u{2024}' | '\u{FF0E}' => Separator::Dot,
+        '_' => Separator::Underscore,
+        c if c.is_whitespace() => Separator::Space,
+        _ => return None,
+    })
+}
+
+/// Whether a reader sees nothing of it.
+pub(super) fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{00AD}' | '\u{034F}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+        | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}')
+}
+
+/// White space between two groups of one number, in characters: a line end and an indent.
+const GAP_SPACES: usize = 6;
+/// Further groups in a chain, over those of the numbers found, from which on it is a table.
+const TABLE_CELLS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shapes(text: &str) -> Vec<Shape> {
+        Candidates::of(text)
+            .valid
+            .iter()
+            .map(|found| found.shape)
+            .collect()
+    }
+
+    #[test]
+    fn a_number_is_found_however_it_is_split() {
+        use Shape::{Grouped, Loose, Odd, Unspaced};
+        for (text, shape) in [
+            ("9434765919", Unspaced),
+            ("943 476 5919", Grouped),
+            ("943-476-5919", Grouped),
+            ("943.476.5919", Grouped),
+            ("943\u{a0}476\u{a0}5919", Grouped),
+            ("943\u{2009}476\u{202f}5919", Grouped),
+            ("943\u{2013}476\u{2013}5919", Grouped),
+            ("943 - 476 - 5919", Grouped),
+            ("943\t476\t5919", Grouped),
+            ("943  476  5919", Grouped),
+            ("943 476\r\n5919", Grouped),
+            ("> 943 476\r\n> 5919", Grouped),
+            ("943\u{ad}476\u{200b}5919", Unspaced),
+            ("９４３ ４７６ ５９１９", Grouped),
+            ("９４３４７６５９１９", Unspaced),
+            ("𝟗𝟒𝟑𝟒𝟕𝟔𝟓𝟗𝟏𝟗", Unspaced),
+            ("943-476 5919", Loose),
+            ("943 4765919", Loose),
+            ("060723 0002", Grouped),
+            ("9434 765 919", Odd),
+            ("9 4 3 4 7 6 5 9 1 9", Odd),
+            ("Smith_943_476_5919.pdf", Grouped),
+            ("no.9434765919.", Unspaced),
+        ] {
+            assert_eq!(shapes(text), [shape], "{text}");
+        }
+    }
+
+    #[test]
+    fn ten_digits_of_a_longer_run_are_no_candidate() {
+        for text in [
+            "94347659190",
+            "09434765919",
+            "943476591",
+            "1943 476 5919",
+            "943 476 59190",
+            "943,476,5919",
+            "943/476/5919",
+            "943 (476) 5919",
+            "943--476--5919",
+            "943 476        5919",
+            "4010232138",
+        ] {
+            assert_eq!(shapes(text), [], "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_a_row_are_each_found() {
+        let text = "943 476 5919 450 557 7104\n4010232137\n4505577104";
+        assert_eq!(Candidates::of(text).valid.len(), 4);
+        assert_eq!(Candidates::of("4010232138, 4010232139").failed, 2);
+    }
+
+    #[test]
+    fn what_stands_round_it_is_noticed() {
+        let only = |text| Candidates::of(text).valid[0];
+        assert!(only("12-401-023-2137").part_of_longer);
+        assert!(only("4010232137.50").part_of_longer);
+        assert!(!only("ward 12 401 023 2137").part_of_longer);
+        for dialled in [
+            "+44 4010232137",
+            "0044 4010232137",
+            "+4010232137",
+            "(0)4010232137",
+            "+44 (0) 401 023 2137",
+            "0 4010232137",
+        ] {
+            assert!(only(dialled).dialled, "{dialled}");
+        }
+        assert!(!only("ward 12: 4010232137").dialled);
+    }
+
+    #[test]
+    fn three_cells_of_a_table_are_not_a_printed_number() {
+        assert_eq!(shapes("1 2 3 4 5 6 7 8 401 023 2137 11 12"), [Shape::Loose]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(text in "\\PC*") {
+            for found in Candidates::of(&text).valid {
+                prop_assert!(text.is_char_boundary(found.start) && text.is_char_boundary(found.end));
+            }
+        }
+
+        #[test]
+        fn texts_of_digits_and_separators_are_read(text in "[0-9 .\\-_０-９\u{200b}\n>]{0,80}") {
+            Candidates::of(&text);
+        }
+    }
+}

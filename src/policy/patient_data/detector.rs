@@ -1,0 +1,543 @@
+//! The detector: weighs what speaks for and against each candidate, and says how sure it is.
+//!
+//! A candidate starts with the weight of a right check digit in a range that is given out. Grouping and
+//! words near it add, structure and words that make it something else take away; thresholds turn
+//! the sum into a confidence. Two rules are fixed (`design.md` §4.3): a number that nobody gives out is
+//! never more than `low`, and enough different numbers at `low` are `medium` together. Right after
+//! a word that names it a number is an identifier, whatever else stands near.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::policy::finding::{Confidence, Evidence, PatientData};
+
+use super::candidate::{Candidate, Candidates, Shape, is_invisible};
+use super::identifier::{Identifier, Register};
+use super::settings::{IdentifierSettings, Settings};
+use super::vocabulary::{Vocabulary, Words};
+
+/// A text to look into.
+#[derive(Clone, Copy)]
+pub struct Piece<'t> {
+    /// Where it stands: `body:1.2`.
+    pub place: &'t str,
+    /// What it says.
+    pub text: &'t str,
+    /// Text that a reader has before the eyes while reading this one: the subject, a file name.
+    pub heading: &'t str,
+    /// Whether it is a table, in which the words of the first line speak for the whole column.
+    pub is_table: bool,
+}
+
+/// Looks for patient identifiers, by the weights of a policy file.
+#[derive(Clone, Debug)]
+pub struct Detector {
+    settings: IdentifierSettings,
+    vocabulary: Vocabulary,
+}
+
+impl Detector {
+    /// Prepares the search. Fails if the words of the settings are too many to be held.
+    pub fn new(settings: &Settings) -> Result<Self, aho_corasick::BuildError> {
+        Ok(Self {
+            settings: settings.identifiers.clone(),
+            vocabulary: Vocabulary::new(settings.words.clone())?,
+        })
+    }
+
+    /// Looks into all pieces of one message.
+    pub fn examine<'t>(&self, pieces: impl IntoIterator<Item = Piece<'t>>) -> PatientData {
+        let mut sightings = Sightings::default();
+        for piece in pieces {
+            let candidates = Candidates::of(piece.text);
+            sightings.failed += candidates.failed;
+            if !candidates.valid.is_empty() {
+                self.weigh_all(&piece, &candidates.valid, &mut sightings);
+            }
+        }
+        self.raise_several(&mut sightings);
+        sightings.into_finding()
+    }
+
+    fn weigh_all(&self, piece: &Piece<'_>, candidates: &[Candidate], sightings: &mut Sightings) {
+        let words = self.vocabulary.words_in(piece.text);
+        let heading = self.vocabulary.words_in(piece.heading);
+        let column = piece.is_table.then(|| {
+            let first_line = piece.text.lines().next().unwrap_or_default();
+            self.vocabulary.words_in(first_line)
+        });
+        for candidate in candidates {
+            let heading = near_heading(piece, candidate, &heading);
+            let column = column.as_ref().map_or(0.0, Words::weight_for);
+            let weighed = self.weigh(piece.text, candidate, &words, heading.max(column));
+            if let Some((confidence, because)) = weighed {
+                sightings.add(candidate.identifier, piece.place, confidence, because);
+            }
+        }
+    }
+
+    /// Returns how sure it is and why; `None` if it is not worth recording.
+    fn weigh(
+        &self,
+        text: &str,
+        candidate: &Candidate,
+        words: &Words<'_>,
+        elsewhere: f64,
+    ) -> Option<(Confidence, Vec<&'static str>)> {
+        let register = candidate.identifier.register();
+        let said = words.about(text, &(candidate.start..candidate.end));
+        if candidate.shape == Shape::Odd && !said.labelled {
+            return None;
+        }
+        let mut because = vec!["checksum", register.because()];
+        let mut score = self.settings.valid;
+        if candidate.shape == Shape::Grouped {
+            score += self.settings.grouped;
+            because.push("grouped");
+        }
+        let keyword = said.weight_for.max(elsewhere);
+        if keyword > 0.0 {
+            score += keyword;
+            because.push("keyword");
+        }
+        if !said.labelled {
+            let structure =
+                structure_against(text, candidate).map(|why| (why, self.settings.structure));
+            let against = [structure, said.against].into_iter().flatten();
+            if let Some((why, weight)) = against.max_by(|a, b| a.1.total_cmp(&b.1)) {
+                score -= weight;
+                because.push(why);
+            }
+        }
+        let confidence = self.settings.confidence(score)?;
+        Some(match register {
+            Register::Unissued => (Confidence::Low, because),
+            _ => (confidence, because),
+        })
+    }
+
+    /// Many different numbers at `low` are `medium` together, unless so many others have a wrong
+    /// check digit that these are chance. Test numbers are counted apart.
+    fn raise_several(&self, sightings: &mut Sightings) {
+        for synthetic in [false, true] {
+            let counts = |sighting: &Sighting| {
+                sighting.identifier.register() != Register::Unissued
+                    && sighting.is_synthetic() == synthetic
+                    && sighting.evidence.confidence == Confidence::Low
+            };
+            let low = sightings.all.iter().filter(|sighting| counts(sighting));
+            let distinct: BTreeSet<Identifier> = low.map(|sighting| sighting.identifier).collect();
+            let enough = distinct.len() >= self.settings.several;
+            if !enough
+                || !self
+                    .settings
+                    .is_more_than_chance(distinct.len(), sightings.failed)
+            {
+                continue;
+            }
+            for sighting in sightings.all.iter_mut().filter(|sighting| counts(sighting)) {
+                sighting.evidence.confidence = Confidence::Medium;
+                sighting.evidence.because.push("several");
+            }
+        }
+    }
+}
+
+/// The weight of the heading's words for a number that stands near the top.
+fn near_heading(piece: &Piece<'_>, candidate: &Candidate, heading: &Words<'_>) -> f64 {
+    if candidate.start <= HEADING_OCTETS || piece.is_table {
+        heading.weight_for()
+    } else {
+        0.0
+    }
+}
+
+/// What the signs right around a number make of it, if not an identifier.
+fn structure_against(text: &str, candidate: &Candidate) -> Option<&'static str> {
+    if candidate.dialled {
+        return Some("telephone");
+    }
+    if candidate.part_of_longer {
+        return Some("part-of-longer");
+    }
+    let visible = |c: &char| !is_invisible(*c);
+    let before = text[..candidate.start].chars().rev().find(visible);
+    let after = text[candidate.end..].chars().find(visible);
+    if matches!(before, Some('£' | '$' | '€')) {
+        return Some("amount");
+    }
+    if is_in_url(text, candidate) {
+        return Some("url");
+    }
+    let glued = |c: Option<char>| c.is_some_and(|c| c.is_alphabetic() || c == '#');
+    (glued(before) || glued(after)).then_some("glued-letters")
+}
+
+/// Whether the word that holds the number is an address of the web or of mail, or a path.
+fn is_in_url(text: &str, candidate: &Candidate) -> bool {
+    let octets = text.as_bytes();
+    let is_edge = |octet: &u8| octet.is_ascii_whitespace() || b"<>\"".contains(octet);
+    let from = candidate.start.saturating_sub(URL_OCTETS);
+    let start = octets[from..candidate.start]
+        .iter()
+        .rposition(|octet| is_edge(octet))
+        .map_or(from, |at| from + at + 1);
+    let until = octets.len().min(candidate.end + URL_OCTETS);
+    let end = octets[candidate.end..until]
+        .iter()
+        .position(|octet| is_edge(octet))
+        .map_or(until, |at| candidate.end + at);
+    let before = &octets[start..candidate.start];
+    let has = |part: &[u8]| memchr::memmem::find(before, part).is_some();
+    has(b"://")
+        || has(b"www.")
+        || has(b"@")
+        || octets[candidate.end..end].contains(&b'@')
+        || before.ends_with(b"/")
+        || before.ends_with(b"=")
+        || octets.get(candidate.end) == Some(&b'/')
+}
+
+/// One number at one place.
+struct Sighting {
+    identifier: Identifier,
+    evidence: Evidence,
+}
+
+impl Sighting {
+    fn is_synthetic(&self) -> bool {
+        self.identifier.register() == Register::Synthetic
+    }
+}
+
+/// All numbers of a message, each once for each place.
+#[derive(Default)]
+struct Sightings {
+    all: Vec<Sighting>,
+    seen: BTreeMap<(Identifier, String), usize>,
+    failed: usize,
+}
+
+impl Sightings {
+    fn add(
+        &mut self,
+        identifier: Identifier,
+        place: &str,
+        confidence: Confidence,
+        because: Vec<&'static str>,
+    ) {
+        let key = (identifier, place.to_owned());
+        if let Some(seen) = self.seen.get(&key) {
+            let evidence = &mut self.all[*seen].evidence;
+            if confidence > evidence.confidence {
+                evidence.confidence = confidence;
+                evidence.because = because;
+            }
+            return;
+        }
+        self.seen.insert(key, self.all.len());
+        self.all.push(Sighting {
+            identifier,
+            evidence: Evidence {
+                kind: identifier.register().kind(),
+                confidence,
+                place: place.to_owned(),
+                redacted: identifier.redacted(),
+                because,
+            },
+        });
+    }
+
+    fn into_finding(mut self) -> PatientData {
+        let confidence = self.all.iter().map(|sighting| sighting.evidence.confidence);
+        let confidence = confidence.max().unwrap_or_default();
+        let found = confidence >= Confidence::Medium;
+        // Numbers at low restrict nothing, so they do not make test numbers restrict either.
+        let synthetic = !self.all.is_empty()
+            && self
+                .all
+                .iter()
+                .filter(|sighting| !found || sighting.evidence.confidence >= Confidence::Medium)
+                .all(Sighting::is_synthetic);
+        self.all
+            .sort_by_key(|sighting| std::cmp::Reverse(sighting.evidence.confidence));
+        self.all.truncate(EVIDENCE_MAX);
+        PatientData {
+            found,
+            confidence,
+            synthetic,
+            evidence: self
+                .all
+                .into_iter()
+                .map(|sighting| sighting.evidence)
+                .collect(),
+        }
+    }
+}
+
+/// How far down a text its heading is still before the reader's eyes, in octets.
+const HEADING_OCTETS: usize = 300;
+/// How much of a word is looked at to tell whether it is an address, in octets to either side.
+const URL_OCTETS: usize = 256;
+/// Pieces of evidence kept of one message, the surest first: a list of patients has thousands.
+const EVIDENCE_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn detector() -> Detector {
+        Detector::new(&Settings::default()).unwrap()
+    }
+
+    fn piece<'t>(place: &'t str, text: &'t str) -> Piece<'t> {
+        Piece {
+            place,
+            text,
+            heading: "",
+            is_table: false,
+        }
+    }
+
+    fn examine(text: &str) -> PatientData {
+        detector().examine([piece("body:1", text)])
+    }
+
+    /// The confidence of the only evidence in a text; `None` if there is none.
+    fn confidence(text: &str) -> Option<&'static str> {
+        let finding = examine(text);
+        assert!(finding.evidence.len() <= 1, "{text}: {finding:?}");
+        finding
+            .evidence
+            .first()
+            .map(|found| found.confidence.word())
+    }
+
+    #[test]
+    fn grouping_and_words_make_a_valid_number_sure() {
+        for (text, expected) in [
+            ("4505577104", Some("low")),
+            ("please see 4505577104, thanks", Some("low")),
+            ("450 557 7104", Some("medium")),
+            ("401-023-2137", Some("medium")),
+            ("NHS number 4505577104", Some("high")),
+            ("NHS No: 450 557 7104", Some("high")),
+            ("NHS4505577104", Some("high")),
+            ("NHS: 4505577104", Some("high")),
+            ("the patient (4505577104) was seen", Some("high")),
+            ("4505577104, DOB 01/02/1950", Some("high")),
+            ("Hospital number 4505577104", Some("high")),
+            ("NHS number 45 0557 7104", Some("high")),
+            ("NHS no. 4 5 0 5 5 7 7 1 0 4", Some("high")),
+            ("45 0557 7104", None),
+            ("the patient has 45 0557 7104", None),
+            ("NHS number: 4505577103", None),
+            ("NHS number: 987 654 4321", None),
+            ("CHI 0607230002", Some("high")),
+            ("0607230002", Some("low")),
+            ("060723 0002", Some("medium")),
+        ] {
+            assert_eq!(confidence(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_example_of_the_contract_comes_out_as_written() {
+        let finding = examine("NHS number 4505577104");
+        assert_eq!(
+            finding.evidence,
+            [Evidence {
+                kind: "nhs-number",
+                confidence: Confidence::High,
+                place: "body:1".into(),
+                redacted: "450 *** **04".into(),
+                because: vec!["checksum", "live-range", "keyword"],
+            }]
+        );
+        assert!(finding.found && !finding.synthetic);
+    }
+
+    #[test]
+    fn what_looks_like_something_else_is_not_patient_data() {
+        for text in [
+            "Tel 401 023 2137",
+            "Telephone: 4010232137",
+            "fax no. 401-023-2137",
+            "call me on 401 023 2137",
+            "Patient: J Smith. Mobile: 4505577104",
+            "+44 450 557 7104",
+            "(0) 450 557 7104",
+            "ISBN 0306406152",
+            "ISBN-10: 0131103628",
+            "order number 4505577104",
+            "Order 4505577104",
+            "your order: 4505577104",
+            "Invoice 450-557-7104",
+            "tracking number 4505577104",
+            "Royal Mail AB4505577104GB",
+            "https://example.com/page/4010232137",
+            "https://example.com/?id=4010232137&x=1",
+            "www.example.com/4010232137",
+            "4010232137@qq.com",
+            "£4505577104",
+            "4505577104.99",
+            "12-401-023-2137-5",
+            "Meeting ID: 401 023 2137",
+            "Zoom 450 557 7104 passcode 1",
+            "UTR 4505577104",
+            "DOI 10.1000/4505577104",
+            "timestamp 1701234567",
+            "4444444444 patient",
+            "patient 7777777777",
+            "NHS number 0000000000",
+            "card 4505 5771 0412 3456",
+            "1234567890 patient",
+            "patient 07700 900123",
+            "Patient line 020 7946 0958",
+        ] {
+            assert!(!examine(text).found, "{text}: {:?}", examine(text));
+        }
+    }
+
+    #[test]
+    fn a_label_right_before_the_number_outweighs_all() {
+        for text in [
+            "Tel 01632 960123 NHS no 450 557 7104",
+            "call about NHS number 4505577104",
+            "https://example.com/?nhsnumber=4505577104",
+            "order for patient 4505577104",
+            "Order: see below. Patient: 450 557 7104",
+        ] {
+            assert_eq!(confidence(text), Some("high"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_nobody_gives_out_is_low_even_beside_a_keyword() {
+        for text in [
+            "NHS number 003 269 8674",
+            "patient 5466066893",
+            "0032698674",
+        ] {
+            assert_eq!(confidence(text), Some("low"), "{text}");
+        }
+    }
+
+    #[test]
+    fn test_numbers_are_found_and_told_apart() {
+        for text in [
+            "NHS number 943 476 5919",
+            "943 476 5919",
+            "patient 9990000026",
+        ] {
+            let finding = examine(text);
+            assert!(finding.found && finding.synthetic, "{text}");
+            assert_eq!(finding.evidence[0].because[1], "synthetic-range");
+        }
+        assert!(!examine("NHS numbers 943 476 5919 and 450 557 7104").synthetic);
+        assert!(
+            examine("ref 4505577104, and NHS number 943 476 5919").synthetic
+                || examine("x").evidence.is_empty()
+        );
+    }
+
+    #[test]
+    fn five_different_numbers_at_low_are_medium_together() {
+        let numbers = [
+            "4505577104",
+            "4010232137",
+            "6716689966",
+            "6541003238",
+            "4000000632",
+        ];
+        assert!(!examine(&numbers[..4].join("\n")).found);
+        assert!(
+            !examine(&[numbers[0]; 9].join("\n")).found,
+            "one number, nine times"
+        );
+
+        let finding = examine(&numbers.join("\n"));
+        assert_eq!(finding.confidence, Confidence::Medium);
+        assert!(
+            finding
+                .evidence
+                .iter()
+                .all(|found| found.because.contains(&"several"))
+        );
+
+        let spread = numbers.map(|number| piece("body:1", number));
+        assert!(detector().examine(spread).found, "over several places");
+    }
+
+    #[test]
+    fn a_list_of_other_numbers_is_not_taken_for_patients() {
+        let ids: Vec<String> = (0..300u64)
+            .map(|n| (4_000_000_000 + n * 7).to_string())
+            .collect();
+        assert!(
+            Candidates::of(&ids.join(",")).valid.len() > 20,
+            "one in eleven"
+        );
+        assert!(!examine(&ids.join(",")).found);
+    }
+
+    #[test]
+    fn the_heading_of_a_text_and_the_first_line_of_a_table_count() {
+        let under = |heading| {
+            let piece = Piece {
+                heading,
+                ..piece("body:1", "4505577104")
+            };
+            detector().examine([piece]).confidence.word()
+        };
+        assert_eq!((under("Query"), under("Patient query")), ("low", "high"));
+
+        let rows = "x,".repeat(400);
+        let table = format!("name,nhs_number\n{rows}\nA,4505577104\n");
+        let column = Piece {
+            is_table: true,
+            ..piece("attachment:2", &table)
+        };
+        assert!(detector().examine([column]).found);
+        assert!(!detector().examine([piece("body:1", &table)]).found);
+    }
+
+    #[test]
+    fn a_thousand_numbers_give_evidence_of_a_hundred() {
+        let valid = (4_000_000_000u64..).filter(|n| Identifier::read(*n).is_some());
+        let text: Vec<String> = valid.take(1000).map(|n| n.to_string()).collect();
+        let finding = examine(&format!("NHS number {}", text.join(" ")));
+        assert_eq!(finding.evidence.len(), EVIDENCE_MAX);
+        assert_eq!(finding.evidence[0].confidence, Confidence::High);
+    }
+
+    fn digits_shown(evidence: &Evidence) -> usize {
+        let shown = format!("{evidence:?}").replace("body:1", "");
+        shown.chars().filter(char::is_ascii_digit).count()
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_examined(text in "\\PC*") {
+            examine(&text);
+        }
+
+        #[test]
+        fn evidence_never_holds_the_number(value in 0u64..10_000_000_000, before in "(NHS no |patient |DOB |tel |)", gap in "[ .-]?") {
+            let digits = format!("{value:010}");
+            let number = [&digits[..3], &digits[3..6], &digits[6..]].join(&gap);
+            let finding = examine(&format!("{before}{number}"));
+            for evidence in &finding.evidence {
+                prop_assert!(digits_shown(evidence) == 5);
+            }
+            let shown = format!("{finding:?}");
+            prop_assert!(!shown.contains(&digits));
+        }
+
+        #[test]
+        fn a_labelled_number_is_found_whatever_stands_round_it(before in "\\PC{0,60}", after in "[^0-9０-９𝟎-𝟿]{0,60}") {
+            let text = format!("{before}\nNHS number: 450 557 7104 {after}");
+            prop_assert!(examine(&text).found);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The whole configuration: one section for each module, and every diagnostic of all files at once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::Clock;
+use crate::base::dns::Dns;
+use crate::config::{Diagnostic, Diagnostics, Located, Section, Severity, load_toml};
+use crate::mail::Domain;
+use crate::policy::{Policy, policy_test};
+use crate::{admin, delivery, ingress};
+
+/// Everything that the files say, checked.
+pub struct Settings {
+    /// The name of this gateway.
+    pub hostname: Domain,
+    /// Where queue, audit trail and large messages lie.
+    pub data: PathBuf,
+    /// How mail comes in.
+    pub ingress: ingress::Settings,
+    /// How mail goes onward.
+    pub delivery: delivery::Settings,
+    /// What happens to it.
+    pub policy: Arc<Policy>,
+    /// Names to addresses.
+    pub dns: Dns,
+    /// Where the gateway is seen from outside, and how its log is written.
+    pub admin: admin::Settings,
+}
+
+/// What reading the configuration gave.
+pub struct Loaded {
+    /// The settings, unless there was an error.
+    pub settings: Option<Settings>,
+    /// Everything that is to be said of the files.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The files and folders that were read: those to follow.
+    pub files: Vec<PathBuf>,
+}
+
+impl Loaded {
+    /// Whether the files cannot be used.
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+}
+
+/// Whether the tests in the policy folder are run as part of loading.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PolicyTests {
+    /// A failing one is an error.
+    Run,
+    /// For commands that only ask.
+    Skip,
+}
+
+/// Reads the gateway's own file and all that it names. Never stops at the first error.
+pub async fn load(path: &Path, clock: &Clock, tests: PolicyTests) -> Loaded {
+    let diagnostics = Diagnostics::default();
+    let settings = load_toml(path, &diagnostics, |top| read(top, path, clock)).flatten();
+    let mut files = vec![path.to_owned()];
+    let mut all = diagnostics.into_vec();
+    if let Some(settings) = &settings {
+        files.extend(settings.policy.files());
+        if tests == PolicyTests::Run {
+            all.extend(policy_test::run(&settings.policy).await);
+        }
+    }
+    let mut loaded = Loaded { settings, diagnostics: all, files };
+    if loaded.has_errors() {
+        loaded.settings = None;
+    }
+    loaded
+}
+
+fn read(top: &Section<'_>, path: &Path, clock: &Clock) -> Option<Settings> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let hostname = top.required::<Domain>("hostname").map(Located::into_inner);
+    let data = top.path("data").map_or_else(|| folder.join("../data"), Located::into_inner);
+    let ingress = ingress::Settings::read(top);
+    let delivery = delivery::Settings::read(top);
+    let admin = admin::Settings::read(top);
+    let dns = Dns::new(&crate::policy::settings::read_dns(top)).map_err(|error| {
+        top.diagnostics().push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
+    });
+    let name = hostname.as_ref().map_or("invalid", Domain::as_str);
+    let policy = Policy::load(top, name, dns.as_ref().ok().cloned(), clock.clone());
+    Some(Settings { hostname: hostname?, data, ingress, delivery, policy: Arc::new(policy?), dns: dns.ok()?, admin })
+}

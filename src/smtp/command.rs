@@ -1,0 +1,731 @@
+//! One command line to a [`Command`], or to the reply that refuses it.
+//!
+//! The grammar is RFC 5321 §4.1 with the parameters of the extensions that we offer. It is strict:
+//! what is not understood to the last octet is refused, since every guess is a way to be
+//! understood differently by somebody else. Two habits of clients are forgiven: spaces between
+//! `FROM:` or `TO:` and the path, and white space at the end of a line. Verbs, keywords and
+//! words are taken in any case.
+//!
+//! Ours and not `smtp-proto`'s, because that one unquotes local parts for good (`"a@b"@c` comes out
+//! as `a@b@c`), loses the type of ORCPT, tells `<postmaster>` from `<>` by nothing, takes broken xtext,
+//! arguments after RSET and DATA and parameters given twice, and ends a line at a bare LF.
+
+use crate::mail::{
+    AddressError, BodyType, EnhancedStatusCode as Code, EnvId, Envelope, ForwardPath, Host, Notify,
+    Orcpt, Recipient, Reply, Ret, ReversePath,
+};
+
+/// What a client asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// `EHLO name`, the name made safe to print.
+    Ehlo(String),
+    /// `HELO name`, the name made safe to print.
+    Helo(String),
+    /// `MAIL FROM:<…>`.
+    Mail(Mail),
+    /// `RCPT TO:<…>`.
+    Rcpt {
+        /// Who, and what was asked for it.
+        recipient: Recipient,
+        /// Whether the line holds octets that are not ASCII: fit for SMTPUTF8 transactions alone.
+        utf8: bool,
+    },
+    /// `DATA`.
+    Data,
+    /// `BDAT octets [LAST]` (RFC 3030).
+    Bdat {
+        /// The length of the chunk that follows the line.
+        octets: u64,
+        /// Whether the message ends with it.
+        last: bool,
+    },
+    /// `RSET`.
+    Rset,
+    /// `NOOP`, its argument dropped.
+    Noop,
+    /// `QUIT`.
+    Quit,
+    /// `VRFY`, its argument dropped: nobody is told who lives here.
+    Vrfy,
+    /// `HELP`, its argument dropped.
+    Help,
+    /// `STARTTLS` (RFC 3207).
+    StartTls,
+    /// `AUTH mechanism [initial-response]` (RFC 4954).
+    Auth {
+        /// How to prove who one is.
+        mechanism: Mechanism,
+        /// The initial response, still in base64; `=` is an empty one.
+        initial: Option<String>,
+    },
+}
+
+/// `MAIL FROM` and its parameters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Mail {
+    /// The envelope as far as it is known.
+    pub envelope: Envelope,
+    /// The size that the client announces, in octets (RFC 1870).
+    pub size: Option<u64>,
+    /// Whether `AUTH=` was there. What it says is not used (RFC 4954 §5 allows that).
+    pub auth: bool,
+}
+
+/// A SASL mechanism that we know.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mechanism {
+    /// RFC 4616.
+    Plain,
+    /// Never standardised, and still what many applications speak.
+    Login,
+}
+
+/// Why a line is no command that we can follow.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CommandError {
+    /// No verb that we know.
+    Unknown,
+    /// A verb of the RFCs that we do not serve.
+    NotImplemented,
+    /// The line is malformed; the form that it should have.
+    Syntax(&'static str),
+    /// The length of a chunk cannot be told: what follows may be message or command.
+    ChunkSyntax,
+    /// A parameter that we do not offer.
+    UnknownParameter,
+    /// A parameter whose value is malformed, or that was given twice.
+    BadParameter(&'static str),
+    /// A known parameter with a value that we do not offer.
+    UnservedValue(&'static str),
+    /// The reverse path is no address.
+    ReversePath(AddressError),
+    /// The forward path is no address.
+    ForwardPath(AddressError),
+    /// Not ASCII, and SMTPUTF8 was not asked for (RFC 6531 §3.5).
+    NeedsSmtpUtf8,
+    /// A SASL mechanism that we do not know.
+    UnknownMechanism,
+}
+
+impl From<CommandError> for Reply {
+    fn from(error: CommandError) -> Self {
+        let (code, status, text) = match error {
+            CommandError::Unknown => (500, Code::permanent(5, 2), "command not recognised".into()),
+            CommandError::NotImplemented => {
+                (502, Code::permanent(5, 1), "command not implemented".into())
+            }
+            CommandError::Syntax(form) => (501, Code::permanent(5, 2), format!("syntax: {form}")),
+            CommandError::ChunkSyntax => (
+                501,
+                Code::permanent(5, 4),
+                "syntax: BDAT size [LAST]".into(),
+            ),
+            CommandError::UnknownParameter => (
+                555,
+                Code::permanent(5, 4),
+                "parameter not recognised".into(),
+            ),
+            CommandError::BadParameter(name) => (
+                501,
+                Code::permanent(5, 4),
+                format!("bad value of parameter {name}"),
+            ),
+            CommandError::UnservedValue(name) => (
+                504,
+                Code::permanent(5, 4),
+                format!("value of parameter {name} not implemented"),
+            ),
+            // RFC 3463 §3.2: X.1.7 is about the sender's address, X.1.3 about a recipient's.
+            CommandError::ReversePath(error) => (553, Code::permanent(1, 7), error.to_string()),
+            CommandError::ForwardPath(error) => (553, Code::permanent(1, 3), error.to_string()),
+            CommandError::NeedsSmtpUtf8 => (
+                553,
+                Code::permanent(6, 7),
+                "this address needs SMTPUTF8".into(),
+            ),
+            CommandError::UnknownMechanism => (
+                504,
+                Code::permanent(5, 4),
+                "mechanism not recognised".into(),
+            ),
+        };
+        Self::new(code, status, text)
+    }
+}
+
+impl Command {
+    /// Reads one line, without its CRLF.
+    pub fn parse(line: &[u8]) -> Result<Self, CommandError> {
+        let line = trim_end(line);
+        let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+        let verb = Verb::parse(&line[..end]).ok_or(CommandError::Unknown)?;
+        // RFC 5321 §4.1.2 knows no control octets in commands, bare CR, LF and NUL among them.
+        if line.iter().any(u8::is_ascii_control) {
+            return Err(verb.malformed());
+        }
+        let argument = std::str::from_utf8(&line[end..]).map_err(|_| verb.malformed())?;
+        verb.read(argument.strip_prefix(' ').unwrap_or(argument))
+    }
+}
+
+/// Takes spaces and tabs off the end, and nothing else that is white.
+fn trim_end(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|b| !matches!(b, b' ' | b'\t'));
+    &line[..end.map_or(0, |at| at + 1)]
+}
+
+/// The first word of a line.
+#[derive(Clone, Copy)]
+enum Verb {
+    Ehlo,
+    Helo,
+    Mail,
+    Rcpt,
+    Data,
+    Bdat,
+    Rset,
+    Noop,
+    Quit,
+    Vrfy,
+    Help,
+    StartTls,
+    Auth,
+    NotImplemented,
+}
+
+impl Verb {
+    fn parse(word: &[u8]) -> Option<Self> {
+        Some(match word.to_ascii_uppercase().as_slice() {
+            b"EHLO" => Self::Ehlo,
+            b"HELO" => Self::Helo,
+            b"MAIL" => Self::Mail,
+            b"RCPT" => Self::Rcpt,
+            b"DATA" => Self::Data,
+            b"BDAT" => Self::Bdat,
+            b"RSET" => Self::Rset,
+            b"NOOP" => Self::Noop,
+            b"QUIT" => Self::Quit,
+            b"VRFY" => Self::Vrfy,
+            b"HELP" => Self::Help,
+            b"STARTTLS" => Self::StartTls,
+            b"AUTH" => Self::Auth,
+            b"EXPN" | b"ETRN" | b"TURN" | b"ATRN" | b"SEND" | b"SOML" | b"SAML" | b"BURL" => {
+                Self::NotImplemented
+            }
+            _ => return None,
+        })
+    }
+
+    fn read(self, argument: &str) -> Result<Command, CommandError> {
+        let alone = |command| match argument.is_empty() {
+            true => Ok(command),
+            false => Err(self.malformed()),
+        };
+        match self {
+            Self::Ehlo => client_name(argument)
+                .map(Command::Ehlo)
+                .ok_or(self.malformed()),
+            Self::Helo => client_name(argument)
+                .map(Command::Helo)
+                .ok_or(self.malformed()),
+            Self::Mail => mail(argument).map(Command::Mail),
+            Self::Rcpt => rcpt(argument),
+            Self::Data => alone(Command::Data),
+            Self::Bdat => bdat(argument),
+            Self::Rset => alone(Command::Rset),
+            Self::Noop => Ok(Command::Noop),
+            Self::Quit => alone(Command::Quit),
+            Self::Vrfy if argument.is_empty() => Err(self.malformed()),
+            Self::Vrfy => Ok(Command::Vrfy),
+            Self::Help => Ok(Command::Help),
+            Self::StartTls => alone(Command::StartTls),
+            Self::Auth => auth(argument),
+            Self::NotImplemented => Err(CommandError::NotImplemented),
+        }
+    }
+
+    /// What is said of a line that begins with this verb and is malformed.
+    fn malformed(self) -> CommandError {
+        CommandError::Syntax(match self {
+            Self::Ehlo => "EHLO name",
+            Self::Helo => "HELO name",
+            Self::Mail => MAIL_FORM,
+            Self::Rcpt => RCPT_FORM,
+            Self::Data => "DATA",
+            Self::Bdat => return CommandError::ChunkSyntax,
+            Self::Rset => "RSET",
+            Self::Noop => "NOOP",
+            Self::Quit => "QUIT",
+            Self::Vrfy => "VRFY address",
+            Self::Help => "HELP",
+            Self::StartTls => "STARTTLS",
+            Self::Auth => AUTH_FORM,
+            Self::NotImplemented => return CommandError::NotImplemented,
+        })
+    }
+}
+
+/// Reads the argument of EHLO or HELO. Many clients do not know their own name; one that is no
+/// domain or literal is taken, with every character that could mean something in a header field
+/// replaced by `?`.
+fn client_name(argument: &str) -> Option<String> {
+    let name = argument.trim_matches(' ');
+    let shaped = (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    if !shaped {
+        return None;
+    }
+    if Host::parse(name).is_ok() {
+        return Some(name.to_owned());
+    }
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+    Some(
+        name.chars()
+            .map(|c| if safe(c) { c } else { '?' })
+            .collect(),
+    )
+}
+
+fn mail(argument: &str) -> Result<Mail, CommandError> {
+    let malformed = CommandError::Syntax(MAIL_FORM);
+    let (path, rest) = path(argument, "FROM:").ok_or(malformed)?;
+    let reverse_path = ReversePath::parse(path).map_err(CommandError::ReversePath)?;
+    let mut mail = Mail {
+        envelope: Envelope::new(reverse_path),
+        size: None,
+        auth: false,
+    };
+    let mut seen = Vec::new();
+    for word in rest.split_ascii_whitespace() {
+        let (keyword, value) = parameter(word, &mut seen).ok_or(malformed)?;
+        mail.set(keyword, value, seen_twice(&seen))?;
+    }
+    if !argument.is_ascii() && !mail.envelope.smtputf8 {
+        return Err(CommandError::NeedsSmtpUtf8);
+    }
+    Ok(mail)
+}
+
+impl Mail {
+    fn set(&mut self, keyword: &str, value: Option<&str>, twice: bool) -> Result<(), CommandError> {
+        let name = known_keyword(keyword, MAIL_KEYWORDS)?;
+        let bad = CommandError::BadParameter(name);
+        if twice {
+            return Err(bad);
+        }
+        let envelope = &mut self.envelope;
+        match (name, value) {
+            ("SIZE", Some(value)) => self.size = Some(octets(value).ok_or(bad)?),
+            ("BODY", Some(value)) => envelope.body = body(value)?,
+            ("RET", Some(value)) => envelope.ret = Some(Ret::parse(value).ok_or(bad)?),
+            ("ENVID", Some(value)) => envelope.env_id = Some(EnvId::parse(value).ok_or(bad)?),
+            ("AUTH", Some(value)) if !value.is_empty() => self.auth = true,
+            ("SMTPUTF8", None) => envelope.smtputf8 = true,
+            ("REQUIRETLS", None) => envelope.require_tls = true,
+            _ => return Err(bad),
+        }
+        Ok(())
+    }
+}
+
+fn rcpt(argument: &str) -> Result<Command, CommandError> {
+    let malformed = CommandError::Syntax(RCPT_FORM);
+    let (path, rest) = path(argument, "TO:").ok_or(malformed)?;
+    let forward_path = ForwardPath::parse(path).map_err(CommandError::ForwardPath)?;
+    let mut recipient = Recipient::new(forward_path);
+    let mut seen = Vec::new();
+    for word in rest.split_ascii_whitespace() {
+        let (keyword, value) = parameter(word, &mut seen).ok_or(malformed)?;
+        let name = known_keyword(keyword, RCPT_KEYWORDS)?;
+        let bad = CommandError::BadParameter(name);
+        let value = value.filter(|_| !seen_twice(&seen)).ok_or(bad)?;
+        match name {
+            "NOTIFY" => recipient.notify = Some(Notify::parse(value).ok_or(bad)?),
+            _ => recipient.orcpt = Some(Orcpt::parse(value).ok_or(bad)?),
+        }
+    }
+    Ok(Command::Rcpt {
+        recipient,
+        utf8: !argument.is_ascii(),
+    })
+}
+
+/// Splits `FROM:<path> parameters` into path and parameters. The path ends at the first `>` that is
+/// not inside quotes, and only a space may follow it.
+fn path<'a>(argument: &'a str, word: &str) -> Option<(&'a str, &'a str)> {
+    let named = argument.get(..word.len())?.eq_ignore_ascii_case(word);
+    let bracketed = argument[word.len()..]
+        .trim_start_matches(' ')
+        .strip_prefix('<')?;
+    let end = end_of_path(bracketed)?;
+    let rest = &bracketed[end + 1..];
+    let parted = rest.is_empty() || rest.starts_with(' ');
+    (named && parted).then_some((&bracketed[..end], rest))
+}
+
+fn end_of_path(text: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, octet) in text.bytes().enumerate() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => return Some(at),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Reads `keyword` or `keyword=value` (RFC 5321 §4.1.2, RFC 6531 §3.3) and notes the keyword.
+fn parameter<'a>(word: &'a str, seen: &mut Vec<&'a str>) -> Option<(&'a str, Option<&'a str>)> {
+    let (keyword, value) = match word.split_once('=') {
+        Some((keyword, value)) => (keyword, Some(value)),
+        None => (word, None),
+    };
+    let shaped = keyword.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && keyword
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let valued = value.is_none_or(|value| !value.contains('='));
+    seen.push(keyword);
+    (shaped && valued).then_some((keyword, value))
+}
+
+/// Whether the last keyword was there before.
+fn seen_twice(seen: &[&str]) -> bool {
+    let Some((last, before)) = seen.split_last() else {
+        return false;
+    };
+    before
+        .iter()
+        .any(|keyword| keyword.eq_ignore_ascii_case(last))
+}
+
+fn known_keyword(keyword: &str, known: &[&'static str]) -> Result<&'static str, CommandError> {
+    let mut known = known.iter().copied();
+    known
+        .find(|name| name.eq_ignore_ascii_case(keyword))
+        .ok_or(CommandError::UnknownParameter)
+}
+
+/// A number of octets; one too large for us to count is simply very large.
+fn octets(text: &str) -> Option<u64> {
+    let shaped = (1..=20).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+    shaped.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+fn body(value: &str) -> Result<BodyType, CommandError> {
+    match value.to_ascii_uppercase().as_str() {
+        "7BIT" => Ok(BodyType::SevenBit),
+        "8BITMIME" => Ok(BodyType::EightBitMime),
+        "BINARYMIME" => Err(CommandError::UnservedValue("BODY")),
+        _ => Err(CommandError::BadParameter("BODY")),
+    }
+}
+
+fn bdat(argument: &str) -> Result<Command, CommandError> {
+    let mut words = argument.split_ascii_whitespace();
+    let size = words.next().ok_or(CommandError::ChunkSyntax)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return Err(CommandError::ChunkSyntax),
+    };
+    let digits = size.bytes().all(|b| b.is_ascii_digit());
+    // A length beyond 64 bits is no length: nothing after it could be told apart.
+    let octets = size
+        .parse()
+        .ok()
+        .filter(|_| digits && words.next().is_none());
+    octets
+        .map(|octets| Command::Bdat { octets, last })
+        .ok_or(CommandError::ChunkSyntax)
+}
+
+fn auth(argument: &str) -> Result<Command, CommandError> {
+    let mut words = argument.split_ascii_whitespace();
+    let name = words.next().ok_or(CommandError::Syntax(AUTH_FORM))?;
+    let initial = words.next().map(str::to_owned);
+    if words.next().is_some() {
+        return Err(CommandError::Syntax(AUTH_FORM));
+    }
+    let mechanism = match name.to_ascii_uppercase().as_str() {
+        "PLAIN" => Mechanism::Plain,
+        "LOGIN" => Mechanism::Login,
+        _ => return Err(CommandError::UnknownMechanism),
+    };
+    Ok(Command::Auth { mechanism, initial })
+}
+
+const MAIL_FORM: &str = "MAIL FROM:<address> [parameters]";
+const RCPT_FORM: &str = "RCPT TO:<address> [parameters]";
+const AUTH_FORM: &str = "AUTH mechanism [initial-response]";
+const MAIL_KEYWORDS: &[&str] = &[
+    "SIZE",
+    "BODY",
+    "SMTPUTF8",
+    "RET",
+    "ENVID",
+    "AUTH",
+    "REQUIRETLS",
+];
+const RCPT_KEYWORDS: &[&str] = &["NOTIFY", "ORCPT"];
+/// Longest name in EHLO, in octets (RFC 5321 §4.5.3.1.2).
+const NAME_MAX: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn code(line: impl AsRef<[u8]>) -> u16 {
+        match Command::parse(line.as_ref()) {
+            Ok(_) => 250,
+            Err(error) => Reply::from(error).code().value(),
+        }
+    }
+
+    #[track_caller]
+    fn all(expected: u16, lines: &[&str]) {
+        for line in lines {
+            assert_eq!(code(line), expected, "{line:?}");
+        }
+    }
+
+    fn mail_of(line: &str) -> Mail {
+        match Command::parse(line.as_bytes()) {
+            Ok(Command::Mail(mail)) => mail,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn rcpt_of(line: &str) -> Recipient {
+        match Command::parse(line.as_bytes()) {
+            Ok(Command::Rcpt { recipient, .. }) => recipient,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn verbs_parameters_and_words_are_taken_in_any_case() {
+        let mail = mail_of(
+            "mAiL fRoM:<A@b.example> bOdY=8bItMiMe size=12 ret=hdrs smtputf8 EnvId=a+2Bb Auth=<>",
+        );
+        assert_eq!(mail.envelope.reverse_path.to_string(), "A@b.example");
+        assert_eq!(mail.envelope.body, BodyType::EightBitMime);
+        assert_eq!(
+            (mail.size, mail.auth, mail.envelope.smtputf8),
+            (Some(12), true, true)
+        );
+        assert_eq!(mail.envelope.env_id.unwrap().as_str(), "a+b");
+        let recipient =
+            rcpt_of("rcpt to:<b@c.example> notify=Success,failure ORCPT=rfc822;a+2Bb@c.example");
+        assert_eq!(recipient.notify.unwrap().to_string(), "SUCCESS,FAILURE");
+        assert_eq!(recipient.orcpt.unwrap().address(), "a+b@c.example");
+    }
+
+    #[test]
+    fn paths_keep_their_meaning() {
+        assert_eq!(
+            mail_of("MAIL FROM:<>").envelope.reverse_path,
+            ReversePath::Null
+        );
+        assert_eq!(
+            rcpt_of("RCPT TO:<PostMaster>").forward_path,
+            ForwardPath::Postmaster
+        );
+        for (line, path) in [
+            ("RCPT TO:<\"a b>c\"@d.example>", "\"a b>c\"@d.example"),
+            (
+                "RCPT TO:<\"a\\\"b\\\\\"@d.example>",
+                "\"a\\\"b\\\\\"@d.example",
+            ),
+            ("RCPT TO:<@x.example,@y.example:a@d.example>", "a@d.example"),
+            ("RCPT TO:<a@[192.0.2.1]>", "a@[192.0.2.1]"),
+            ("RCPT TO:   <a@d.example>  ", "a@d.example"),
+        ] {
+            assert_eq!(rcpt_of(line).forward_path.to_string(), path);
+        }
+    }
+
+    #[test]
+    fn malformed_lines_are_refused_with_501() {
+        all(
+            501,
+            &[
+                "MAIL",
+                "MAIL FROM",
+                "MAIL TO:<a@b>",
+                "MAIL FROM:a@b",
+                "MAIL FROM:<a@b",
+                "MAIL FROM:<a@b>junk",
+                "MAIL FROM:<a@b> =x",
+                "MAIL FROM:<a@b> <c@d>",
+                "MAIL  FROM:<a@b>",
+                "MAIL FROM :<a@b>",
+                "RCPT TO:<a@b> <c@d>",
+                "RSET now",
+                "DATA now",
+                "QUIT now",
+                "STARTTLS now",
+                "VRFY",
+                "EHLO",
+                "HELO",
+                "EHLO a b",
+                "AUTH",
+                "AUTH PLAIN a b",
+                "MAIL FROM:<a\0@b>",
+                "MAIL FROM:<a@b> X=a=b",
+                "EHLO a\u{1}b",
+                "NOOP a\rNOOP",
+                "NOOP x\ty\nz",
+            ],
+        );
+        assert_eq!(code(b"EHLO \xff\xfe"), 501);
+    }
+
+    #[test]
+    fn a_line_end_inside_a_line_makes_no_second_command() {
+        all(
+            500,
+            &[
+                "NOOP\nNOOP",
+                "NOOP\rNOOP\rNOOP",
+                "MAIL\tFROM:<a@b>",
+                "",
+                " NOOP",
+                "FROBNICATE all",
+                "N\0OOP",
+            ],
+        );
+    }
+
+    #[test]
+    fn bad_parameters_are_refused() {
+        all(
+            501,
+            &[
+                "MAIL FROM:<a@b> RET=SOME",
+                "MAIL FROM:<a@b> RET=FULL RET=HDRS",
+                "MAIL FROM:<a@b> ENVID=",
+                "MAIL FROM:<a@b> ENVID=a+ZZb",
+                "MAIL FROM:<a@b> SIZE=abc",
+                "MAIL FROM:<a@b> SIZE",
+                "MAIL FROM:<a@b> SMTPUTF8=1",
+                "MAIL FROM:<a@b> BODY=9BIT",
+                "RCPT TO:<a@b> NOTIFY=NEVER,FAILURE",
+                "RCPT TO:<a@b> NOTIFY=MAYBE",
+                "RCPT TO:<a@b> notify=NEVER NOTIFY=FAILURE",
+                "RCPT TO:<a@b> ORCPT=noaddresstype",
+                "RCPT TO:<a@b> ORCPT=rfc822;a+ZZ@b.example",
+                "RCPT TO:<a@b> NOTIFY",
+            ],
+        );
+        all(
+            555,
+            &[
+                "MAIL FROM:<a@b> FROB=1",
+                "RCPT TO:<a@b> FROB",
+                "RCPT TO:<a@b> SIZE=1",
+            ],
+        );
+        all(504, &["MAIL FROM:<a@b> BODY=BINARYMIME", "AUTH CRAM-MD5"]);
+        assert_eq!(
+            mail_of("MAIL FROM:<a@b> SIZE=99999999999999999999").size,
+            Some(u64::MAX)
+        );
+    }
+
+    #[test]
+    fn bad_addresses_are_refused_with_553() {
+        all(
+            553,
+            &[
+                "MAIL FROM:<a b@c>",
+                "MAIL FROM:<justalocalpart>",
+                "RCPT TO:<>",
+                "RCPT TO:<a@@b>",
+                "RCPT TO:<<a@b>",
+                "RCPT TO:<a@[1.2.3]>",
+            ],
+        );
+        assert_eq!(code("MAIL FROM:<d\u{f6}@b.example>"), 553);
+        assert_eq!(code("MAIL FROM:<d\u{f6}@b.example> SMTPUTF8"), 250);
+        assert_eq!(code(b"MAIL FROM:<d\xf6@b.example>"), 501);
+    }
+
+    #[test]
+    fn commands_of_others_are_told_apart_from_noise() {
+        all(502, &["EXPN staff", "ETRN a.example", "TURN"]);
+        all(500, &["XCLIENT ADDR=10.0.0.1", "DEBUG", "WIZ"]);
+    }
+
+    #[test]
+    fn the_length_of_a_chunk_is_beyond_doubt() {
+        assert_eq!(
+            Command::parse(b"bdat 5 last"),
+            Ok(Command::Bdat {
+                octets: 5,
+                last: true
+            })
+        );
+        assert_eq!(
+            Command::parse(b"BDAT 0"),
+            Ok(Command::Bdat {
+                octets: 0,
+                last: false
+            })
+        );
+        for bad in [
+            "",
+            " ",
+            " abc",
+            " -5",
+            " +5",
+            " 5x",
+            " 0x5",
+            " 99999999999999999999",
+            " 18446744073709551617 LAST",
+            " 5 FIRST",
+            " 5 LAST x",
+            " LAST",
+        ] {
+            assert_eq!(
+                Command::parse(format!("BDAT{bad}").as_bytes()),
+                Err(CommandError::ChunkSyntax),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_of_clients_are_made_safe_to_print() {
+        for (given, kept) in [
+            ("a.example", "a.example"),
+            ("[IPv6:2001:db8::25]", "[IPv6:2001:db8::25]"),
+            ("my_host", "my_host"),
+            ("(comment", "?comment"),
+            ("a;b=c", "a?b?c"),
+            ("\\r\\nX:", "?r?nX:"),
+        ] {
+            assert_eq!(
+                Command::parse(format!("EHLO {given}").as_bytes()),
+                Ok(Command::Ehlo(kept.to_owned()))
+            );
+        }
+        assert_eq!(code(format!("EHLO {}.example", "x".repeat(255))), 501);
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(line in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let _ = Command::parse(&line);
+        }
+
+        #[test]
+        fn parsing_lines_that_look_right_never_panics(verb in "(MAIL FROM:|RCPT TO:|BDAT |AUTH |EHLO )", rest in "[<>@:\"\\\\a.=+; 5\\PC]{0,40}") {
+            let _ = Command::parse(format!("{verb}{rest}").as_bytes());
+        }
+    }
+}
