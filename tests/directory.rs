@@ -1,6 +1,8 @@
 //! Where names lead: every address and trap of `domain.md` 1.2 to 1.4 on the shipped files, each kind
 //! of redirect on small ones, and the national file of pharmacies where it is at hand.
 
+#![expect(clippy::unwrap_used, reason = "helpers of a test are tests")]
+
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::path::Path;

@@ -41,7 +41,7 @@ impl Accounts {
 
     /// As [`Accounts::load`], for a text that is already here.
     pub fn read(file: &Arc<SourceFile>, diagnostics: &Diagnostics) -> Self {
-        let accounts = read_toml(file, diagnostics, |top| read_accounts(top));
+        let accounts = read_toml(file, diagnostics, read_accounts);
         Self {
             accounts,
             verifier: Verifier::default(),

@@ -11,6 +11,7 @@ mod check;
 pub mod code;
 pub mod entry;
 pub mod json;
+mod recognise;
 pub mod resolution;
 mod resolve;
 mod shape;
@@ -84,7 +85,7 @@ impl Directory {
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Self {
-        let aliases = read_toml(aliases, diagnostics, |top| Aliases::read(top));
+        let aliases = read_toml(aliases, diagnostics, Aliases::read);
         let table = Table::read(csv, &aliases.stop_words, diagnostics);
         let served = served
             .iter()

@@ -14,9 +14,8 @@ use crate::mail::{Domain, LocalPart, Mailbox};
 
 use super::aliases::{Successor, Then};
 use super::code::OdsCode;
-use super::entry::{Completeness, Entry, Kind, Organisation};
+use super::entry::{Completeness, Entry, Kind};
 use super::resolution::{Because, End, Hop, Resolution};
-use super::shape::{Shape, spelled_codes, tail_codes};
 use super::{Directory, suggest};
 
 /// Where an address leads on a day.
@@ -38,7 +37,7 @@ pub(super) struct Walk<'d> {
 }
 
 /// Where a name leads next.
-enum Step {
+pub(super) enum Step {
     End(End),
     List,
     Hop(Hop),
@@ -47,33 +46,22 @@ enum Step {
 }
 
 /// Where a walk stops; a list is expanded by the caller.
-enum Stop {
+pub(super) enum Stop {
     End(End),
     List(Mailbox),
 }
 
 /// What an organisation has of a kind of mailbox.
-enum Target<'d> {
+pub(super) enum Target<'d> {
     Live(&'d Entry),
     Several(Vec<Mailbox>),
     Shut(&'d Entry),
     Nothing,
 }
 
-/// A name that was recognised by its shape, and what stands behind the recognition.
-struct Recognised<'n> {
-    name: &'n Mailbox,
-    domain: &'n Domain,
-    /// What the name says besides the code; `None` where the code stands apart and is enough.
-    said: Option<&'n str>,
-    because: Because,
-    /// The line that switches the shape on.
-    line: usize,
-}
-
 impl<'d> Walk<'d> {
     /// Follows hops until there are no more.
-    fn follow(self, mailbox: &Mailbox, path: &mut Vec<Hop>) -> Stop {
+    pub(super) fn follow(self, mailbox: &Mailbox, path: &mut Vec<Hop>) -> Stop {
         let start = path.len();
         let mut at = mailbox.clone();
         let mut tell = false;
@@ -158,7 +146,7 @@ impl<'d> Walk<'d> {
             .unwrap_or_else(|| Step::End(self.nobody(at, domain, completeness)))
     }
 
-    fn served<'m>(self, at: &'m Mailbox) -> Option<(&'m Domain, Completeness)> {
+    fn served(self, at: &Mailbox) -> Option<(&Domain, Completeness)> {
         let domain = at.domain()?;
         Some((domain, *self.directory.served.get(domain)?))
     }
@@ -182,7 +170,7 @@ impl<'d> Walk<'d> {
     }
 
     /// The successors of an organisation that are in force; `None` if there are none.
-    fn by_successor(
+    pub(super) fn by_successor(
         self,
         name: &Mailbox,
         code: OdsCode,
@@ -240,168 +228,6 @@ impl<'d> Walk<'d> {
         })
     }
 
-    fn by_shape(self, name: &Mailbox, domain: &Domain) -> Option<Step> {
-        let shapes = &self.directory.aliases.shapes;
-        let local = name.local_part().as_str();
-        let recognised = |said, because, line| Recognised {
-            name,
-            domain,
-            said,
-            because,
-            line,
-        };
-        match Shape::of(local) {
-            Shape::Canonical(kind, code) => self.by_successor(name, code, kind, domain),
-            Shape::LegacyPharmacy { said, tail } => {
-                let line = shapes.legacy_pharmacy?;
-                self.by_legacy_name(
-                    &recognised(Some(said), Because::LegacyPharmacyName, line),
-                    said,
-                    tail,
-                )
-            }
-            Shape::NearPharmacy(code) => {
-                shapes.legacy_pharmacy?;
-                self.doubtful(code.and_then(|code| self.only_live(code, Kind::Pharmacy, domain)))
-            }
-            Shape::Care { said } => {
-                let line = shapes.care?;
-                self.by_care_name(recognised(None, Because::CareName, line), said)
-            }
-            Shape::Application(code) => {
-                let line = shapes.application?;
-                self.by_application_name(&recognised(None, Because::ApplicationName, line), code)
-            }
-            Shape::Other => None,
-        }
-    }
-
-    fn by_legacy_name(self, name: &Recognised<'_>, said: &str, tail: &str) -> Option<Step> {
-        let is_pharmacy = |entry: &Entry| entry.kind == Kind::Pharmacy;
-        let Ok(code) = OdsCode::parse_pharmacy(tail) else {
-            return self.doubtful(suggest::near_code(self, said, tail, name.domain));
-        };
-        let whole = format!("{said}{tail}");
-        let mut others: Vec<Mailbox> = spelled_codes(&whole)
-            .filter(|other| *other != code)
-            .flat_map(|other| self.live(other, is_pharmacy, name.domain))
-            .map(|entry| entry.address.clone())
-            .collect();
-        if !others.is_empty() {
-            others.extend(
-                self.live(code, is_pharmacy, name.domain)
-                    .map(|entry| entry.address.clone()),
-            );
-            return Some(Step::End(End::Ambiguous(others)));
-        }
-        self.by_code(name, code, Kind::Pharmacy)
-            .or_else(|| self.doubtful(suggest::near_code(self, said, tail, name.domain)))
-    }
-
-    /// The longest ending that is a code of the directory, if the name spells no other live one.
-    fn by_care_name(self, name: Recognised<'_>, said: &str) -> Option<Step> {
-        let is_live = |code: &OdsCode| self.live(*code, |_| true, name.domain).next().is_some();
-        let (before, longest) = tail_codes(said).find(|(_, code)| self.is_known(*code))?;
-        let apart = said
-            .split('.')
-            .filter_map(|label| OdsCode::parse(label).ok());
-        let mut live: Vec<OdsCode> = tail_codes(said)
-            .map(|(_, code)| code)
-            .chain(apart)
-            .filter(is_live)
-            .collect();
-        live.sort_unstable();
-        live.dedup();
-        if live.iter().any(|code| *code != longest) {
-            let candidates = live.iter().flat_map(|code| {
-                self.live(*code, |entry| entry.kind.is_organisation(), name.domain)
-            });
-            return Some(Step::End(End::Ambiguous(
-                candidates.map(|entry| entry.address.clone()).collect(),
-            )));
-        }
-        let name = Recognised {
-            said: Some(before),
-            ..name
-        };
-        self.by_code(&name, longest, Kind::Care)
-    }
-
-    /// To the application's account if there is one, else to whoever reads the organisation's mail.
-    fn by_application_name(self, name: &Recognised<'_>, code: OdsCode) -> Option<Step> {
-        if let Some(step) = self.by_code(name, code, Kind::Application) {
-            return Some(step);
-        }
-        match self.target(code, |entry| entry.kind.is_organisation(), name.domain) {
-            Target::Live(entry) | Target::Shut(entry) => {
-                Some(Step::Hop(self.recognised_hop(name, entry)))
-            }
-            Target::Several(candidates) => Some(Step::End(End::Ambiguous(candidates))),
-            Target::Nothing => None,
-        }
-    }
-
-    /// The mailbox of a kind that a code names, if the rest of the name speaks of the same
-    /// organisation; `None` if the directory does not know the code.
-    fn by_code(self, name: &Recognised<'_>, code: OdsCode, kind: Kind) -> Option<Step> {
-        let entry = match self.target(code, |entry| entry.kind == kind, name.domain) {
-            Target::Live(entry) | Target::Shut(entry) => entry,
-            Target::Several(candidates) => return Some(Step::End(End::Ambiguous(candidates))),
-            Target::Nothing => return self.by_old_code(name, code, kind),
-        };
-        if self.agrees(entry, name.said) {
-            return Some(Step::Hop(self.recognised_hop(name, entry)));
-        }
-        Some(Step::End(self.disagrees(&entry.address)))
-    }
-
-    /// A code that only the table of successors knows: the name must speak of the successor.
-    fn by_old_code(self, name: &Recognised<'_>, code: OdsCode, kind: Kind) -> Option<Step> {
-        let step = self.by_successor(name.name, code, kind, name.domain)?;
-        if let Step::Hop(hop) | Step::Tell(hop) = &step {
-            let entry = self.directory.entry_of(&hop.to)?;
-            if !self.agrees(entry, name.said) {
-                return Some(Step::End(self.disagrees(&hop.to)));
-            }
-        }
-        Some(step)
-    }
-
-    /// Where a name ends that speaks of someone else than its code: nowhere, but the sender may be
-    /// told whose code it is, if that one is open.
-    fn disagrees(self, candidate: &Mailbox) -> End {
-        match self.follow(candidate, &mut Vec::new()) {
-            Stop::End(End::Mailbox(mailbox) | End::Moved(mailbox)) => End::Ambiguous(vec![mailbox]),
-            Stop::End(End::Ambiguous(candidates)) => End::Ambiguous(candidates),
-            _ => End::Closed,
-        }
-    }
-
-    /// Whether what a name says besides its code fits the organisation of an entry.
-    pub(super) fn agrees(self, entry: &Entry, said: Option<&str>) -> bool {
-        let Some(said) = said else {
-            return true;
-        };
-        let stop = &self.directory.aliases.stop_words;
-        entry.organisation.as_ref().is_some_and(|organisation| {
-            let agreement = organisation.evidence.agreement(said, stop);
-            agreement.suffices(self.is_borne_by_several(organisation))
-        })
-    }
-
-    fn is_borne_by_several(self, organisation: &Organisation) -> bool {
-        let namesakes = self.directory.names.get(&organisation.evidence.name_key);
-        namesakes.into_iter().flatten().any(|code| {
-            *code != organisation.code && self.entries(*code).any(|entry| entry.is_live(self.on))
-        })
-    }
-
-    /// A name near a pharmacy's that leads nowhere: refused, or left to the domain's default.
-    fn doubtful(self, suggestion: Option<Mailbox>) -> Option<Step> {
-        let refuse = self.directory.aliases.shapes.refuse_doubtful;
-        refuse.then_some(Step::End(End::Unknown(suggestion)))
-    }
-
     fn nobody(self, at: &Mailbox, domain: &Domain, completeness: Completeness) -> End {
         // RFC 5321 §4.5.1: mail for the postmaster of a domain is never refused as unknown.
         let reserved = at.local_part().as_str().eq_ignore_ascii_case("postmaster");
@@ -413,11 +239,6 @@ impl<'d> Walk<'d> {
         }
     }
 
-    fn is_known(self, code: OdsCode) -> bool {
-        self.directory.organisations.contains_key(&code)
-            || self.directory.aliases.successors.contains_key(&code)
-    }
-
     /// The live mailbox of a kind that an organisation has, if it has exactly one.
     pub(super) fn only_live(self, code: OdsCode, kind: Kind, domain: &Domain) -> Option<Mailbox> {
         match self.target(code, |entry| entry.kind == kind, domain) {
@@ -426,7 +247,12 @@ impl<'d> Walk<'d> {
         }
     }
 
-    fn target(self, code: OdsCode, wanted: impl Fn(&Entry) -> bool, domain: &Domain) -> Target<'d> {
+    pub(super) fn target(
+        self,
+        code: OdsCode,
+        wanted: impl Fn(&Entry) -> bool,
+        domain: &Domain,
+    ) -> Target<'d> {
         let mut live = self.live(code, &wanted, domain);
         match (live.next(), live.next()) {
             (Some(entry), None) => Target::Live(entry),
@@ -443,7 +269,7 @@ impl<'d> Walk<'d> {
         }
     }
 
-    fn live(
+    pub(super) fn live(
         self,
         code: OdsCode,
         wanted: impl Fn(&Entry) -> bool,
@@ -453,7 +279,7 @@ impl<'d> Walk<'d> {
             .filter(move |entry| entry.is_live(self.on) && wanted(entry) && entry.is_at(domain))
     }
 
-    fn entries(self, code: OdsCode) -> impl Iterator<Item = &'d Entry> {
+    pub(super) fn entries(self, code: OdsCode) -> impl Iterator<Item = &'d Entry> {
         let indices = self
             .directory
             .organisations
@@ -463,11 +289,7 @@ impl<'d> Walk<'d> {
         indices.map(move |index| &self.directory.entries[*index])
     }
 
-    fn recognised_hop(self, name: &Recognised<'_>, entry: &Entry) -> Hop {
-        self.hop(name.name, entry.address.clone(), name.because, name.line)
-    }
-
-    fn hop(self, from: &Mailbox, to: Mailbox, because: Because, line: usize) -> Hop {
+    pub(super) fn hop(self, from: &Mailbox, to: Mailbox, because: Because, line: usize) -> Hop {
         Hop {
             from: from.clone(),
             to,
