@@ -139,7 +139,11 @@ async fn accept(
         Some(_) => Handoff::LeaseUntil(parts.clock.now() + LEASE),
         None => Handoff::None,
     };
-    match parts.queue.accept_with_notices(accepted, reports, handoff).await {
+    match parts
+        .queue
+        .accept_with_notices(accepted, reports, handoff)
+        .await
+    {
         Ok(lease) => {
             match (permit, lease) {
                 (Some(permit), Some(lease)) => parts.scheduler.offer(permit, lease),

@@ -4,6 +4,6 @@ pub mod client;
 pub mod command;
 pub mod data;
 pub mod extension;
-pub mod sasl;
 pub mod reply;
+pub mod sasl;
 pub mod server;

@@ -78,14 +78,22 @@ impl Exchange {
         let text = decode(line)?;
         match self {
             Self::Plain => plain(&text).map(Step::Done),
-            Self::LoginName => Ok(Step::Challenge(Self::LoginPassword { username: text }, PASSWORD)),
-            Self::LoginPassword { username } => Ok(Step::Done(Credentials { username, password: text })),
+            Self::LoginName => Ok(Step::Challenge(
+                Self::LoginPassword { username: text },
+                PASSWORD,
+            )),
+            Self::LoginPassword { username } => Ok(Step::Done(Credentials {
+                username,
+                password: text,
+            })),
         }
     }
 }
 
 fn decode(line: &[u8]) -> Result<String, ExchangeError> {
-    let octets = STANDARD.decode(line).map_err(|_| ExchangeError::Malformed)?;
+    let octets = STANDARD
+        .decode(line)
+        .map_err(|_| ExchangeError::Malformed)?;
     String::from_utf8(octets).map_err(|_| ExchangeError::Malformed)
 }
 
@@ -97,7 +105,10 @@ fn plain(message: &str) -> Result<Credentials, ExchangeError> {
         [acting_for, username, password]
             if !username.is_empty() && (acting_for.is_empty() || acting_for == username) =>
         {
-            Ok(Credentials { username: username.to_owned(), password: password.to_owned() })
+            Ok(Credentials {
+                username: username.to_owned(),
+                password: password.to_owned(),
+            })
         }
         _ => Err(ExchangeError::Malformed),
     }
@@ -112,7 +123,10 @@ mod tests {
     use super::*;
 
     fn credentials(username: &str, password: &str) -> Step {
-        Step::Done(Credentials { username: username.into(), password: password.into() })
+        Step::Done(Credentials {
+            username: username.into(),
+            password: password.into(),
+        })
     }
 
     #[test]
@@ -123,34 +137,63 @@ mod tests {
         let Ok(Step::Challenge(exchange, "")) = Exchange::begin(Mechanism::Plain, None) else {
             panic!("an empty challenge");
         };
-        assert_eq!(exchange.respond(response.as_bytes()), Ok(credentials("app", "pass word")));
+        assert_eq!(
+            exchange.respond(response.as_bytes()),
+            Ok(credentials("app", "pass word"))
+        );
     }
 
     #[test]
     fn login_asks_for_name_and_password() {
-        let Ok(Step::Challenge(exchange, USERNAME)) = Exchange::begin(Mechanism::Login, None) else {
+        let Ok(Step::Challenge(exchange, USERNAME)) = Exchange::begin(Mechanism::Login, None)
+        else {
             panic!("a challenge");
         };
-        let Ok(Step::Challenge(exchange, PASSWORD)) = exchange.respond(STANDARD.encode("app").as_bytes()) else {
+        let Ok(Step::Challenge(exchange, PASSWORD)) =
+            exchange.respond(STANDARD.encode("app").as_bytes())
+        else {
             panic!("a challenge");
         };
-        assert_eq!(exchange.respond(STANDARD.encode("pw").as_bytes()), Ok(credentials("app", "pw")));
+        assert_eq!(
+            exchange.respond(STANDARD.encode("pw").as_bytes()),
+            Ok(credentials("app", "pw"))
+        );
     }
 
     #[test]
     fn what_is_no_response_ends_the_exchange() {
         assert_eq!(Exchange::Plain.respond(b"*"), Err(ExchangeError::Cancelled));
-        for message in ["", "app", "app\0pw", "other\0app\0pw", "\0\0pw", "\0a\0b\0c"] {
+        for message in [
+            "",
+            "app",
+            "app\0pw",
+            "other\0app\0pw",
+            "\0\0pw",
+            "\0a\0b\0c",
+        ] {
             let response = STANDARD.encode(message);
-            assert_eq!(Exchange::Plain.respond(response.as_bytes()), Err(ExchangeError::Malformed), "{message:?}");
+            assert_eq!(
+                Exchange::Plain.respond(response.as_bytes()),
+                Err(ExchangeError::Malformed),
+                "{message:?}"
+            );
         }
-        assert_eq!(Exchange::Plain.respond(b"not base64!"), Err(ExchangeError::Malformed));
-        assert_eq!(Exchange::begin(Mechanism::Plain, Some("=")), Err(ExchangeError::Malformed));
+        assert_eq!(
+            Exchange::Plain.respond(b"not base64!"),
+            Err(ExchangeError::Malformed)
+        );
+        assert_eq!(
+            Exchange::begin(Mechanism::Plain, Some("=")),
+            Err(ExchangeError::Malformed)
+        );
     }
 
     #[test]
     fn no_password_reaches_a_log() {
-        let credentials = Credentials { username: "app".into(), password: "hunter2".into() };
+        let credentials = Credentials {
+            username: "app".into(),
+            password: "hunter2".into(),
+        };
         assert_eq!(format!("{credentials:?}"), "Credentials(\"app\", ***)");
     }
 }
