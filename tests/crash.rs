@@ -4,6 +4,8 @@
 //! nothing is tidied up) when that statement is about to run. What the child was told is durable, it
 //! prints; the parent then opens the queue that it left and holds it against what was printed.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/accepted.rs"]
 mod support;
 
