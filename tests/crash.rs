@@ -207,9 +207,11 @@ async fn examine(folder: &Path, printed: &str, fatal: u32) {
     for line in printed.lines() {
         match line.split_once(' ') {
             Some(("delivered", who)) => {
-                assert!(delivered.contains(&who.to_owned()), "{fatal}: {line}")
+                assert!(delivered.contains(&who.to_owned()), "{fatal}: {line}");
             }
-            Some(("failed", who)) => assert!(failed.contains(&who.to_owned()), "{fatal}: {line}"),
+            Some(("failed", who)) => {
+                assert!(failed.contains(&who.to_owned()), "{fatal}: {line}");
+            }
             _ => {}
         }
     }

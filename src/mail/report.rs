@@ -209,7 +209,7 @@ impl RecipientStatus<'_> {
         match &self.diagnostic {
             Some(Diagnostic::Smtp(reply)) => write_folded(out, "Diagnostic-Code: smtp;", reply),
             Some(Diagnostic::Ours(words)) => {
-                write_folded(out, "Diagnostic-Code: x-postern;", words)
+                write_folded(out, "Diagnostic-Code: x-postern;", words);
             }
             None => {}
         }
