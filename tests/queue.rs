@@ -1,5 +1,7 @@
 //! What a store of the queue must do: one specification for every store there is.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 #[path = "support/accepted.rs"]
 mod support;
 

@@ -1,1 +1,3 @@
 //! Design pages.
+
+pub mod queue_states;

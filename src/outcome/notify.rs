@@ -282,3 +282,166 @@ fn about_recipient(told: &Told<'_>) -> String {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{EnhancedStatusCode, ForwardPath, Orcpt, Reply};
+
+    fn at() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn to(path: &str, notify: Option<&str>) -> Recipient {
+        Recipient {
+            forward_path: ForwardPath::parse(path).unwrap(),
+            notify: notify.and_then(Notify::parse),
+            orcpt: None,
+        }
+    }
+
+    fn refused() -> Outcome {
+        let status = EnhancedStatusCode::permanent(1, 1);
+        Outcome::from_reply(
+            Reply::new(550, status, "no such user here"),
+            "mx.ward.example",
+            true,
+        )
+    }
+
+    /// The notices about a message of this sender, with and without patient data.
+    fn about(sender: &str, patient_data: bool, told: &[Told<'_>]) -> Vec<Notice> {
+        let message =
+            Message::new("Subject: results\r\nMessage-ID: <m1@b.example>\r\n\r\nsecret\r\n");
+        let original = Original {
+            reference: &"PX-7F3K2Q9A".parse().unwrap(),
+            reverse_path: &ReversePath::parse(sender).unwrap(),
+            env_id: None,
+            ret: Some(Ret::Full),
+            message: &message,
+            message_id: Some("<m1@b.example>"),
+            patient_data,
+            received_at: at(),
+        };
+        notices(&original, told, "gate.example", at())
+    }
+
+    fn told<'a>(recipient: &'a Recipient, outcome: &'a Outcome, event: Event) -> Told<'a> {
+        Told {
+            recipient,
+            outcome,
+            event,
+        }
+    }
+
+    #[test]
+    fn who_hears_of_what_is_as_rfc_3461_says() {
+        let sender = ReversePath::parse("s@b.example").unwrap();
+        let delayed = Event::Delayed { until: at() };
+        for (notify, failed, late, relayed) in [
+            (None, true, true, false),
+            (Some("NEVER"), false, false, false),
+            (Some("SUCCESS"), false, false, true),
+            (Some("FAILURE"), true, false, false),
+            (Some("DELAY"), false, true, false),
+        ] {
+            let recipient = to("a@ward.example", notify);
+            let due = |event| is_due(&sender, &recipient, event);
+            assert_eq!((due(Event::Failed), due(Event::Expired)), (failed, failed));
+            assert_eq!((due(delayed), due(Event::Relayed)), (late, relayed));
+            assert!(!is_due(&ReversePath::Null, &recipient, Event::Failed));
+        }
+    }
+
+    #[test]
+    fn one_report_tells_of_all_that_failed_together() {
+        let outcome = refused();
+        let [a, b, c] = [
+            to("a@ward.example", None),
+            to("b@ward.example", Some("FAILURE")),
+            to("c@ward.example", Some("NEVER")),
+        ];
+        let failed = |recipient| told(recipient, &outcome, Event::Failed);
+
+        let notices = about("s@b.example", false, &[failed(&a), failed(&b), failed(&c)]);
+
+        assert_eq!(notices.len(), 1);
+        let text = String::from_utf8_lossy(notices[0].message.octets()).into_owned();
+        assert!(text.contains("Final-Recipient: rfc822; a@ward.example"));
+        assert!(text.contains("Final-Recipient: rfc822; b@ward.example"));
+        assert!(!text.contains("c@ward.example"));
+        assert!(text.contains("secret"), "RET=FULL");
+        assert_eq!(
+            about("", false, &[failed(&a)]).len(),
+            0,
+            "no report about a report"
+        );
+    }
+
+    #[test]
+    fn what_a_person_reads_names_recipient_reason_and_reference() {
+        let outcome = refused();
+        let mut recipient = to("pharmacy.faq59@nhs.net", None);
+        recipient.orcpt = Orcpt::parse("rfc822;old.name@nhs.net");
+
+        let notices = about(
+            "s@b.example",
+            true,
+            &[told(&recipient, &outcome, Event::Failed)],
+        );
+
+        let text = String::from_utf8_lossy(notices[0].message.octets()).into_owned();
+        let readable = text
+            .split("text/plain; charset=us-ascii\r\n\r\n")
+            .nth(1)
+            .unwrap();
+        let readable = readable
+            .split("\r\n--")
+            .next()
+            .unwrap()
+            .replace("\r\n", "\n");
+        let expected = "\
+This is the mail gateway gate.example.
+
+Your message could not be delivered to the recipients below, and it will not
+be tried again. If it is still needed, please check the address and the
+reason, and send it anew or by another way.
+
+<pharmacy.faq59@nhs.net> (you wrote to old.name@nhs.net): the server
+mx.ward.example answered: 550 5.1.1 no such user here
+
+The message may hold patient data, so nothing of it is repeated here but its
+Message-ID.
+
+If you ask for help with this, please quote the reference PX-7F3K2Q9A.
+";
+        assert_eq!(readable.trim_end(), expected.trim_end());
+        assert!(!text.contains("secret") && !text.contains("results"));
+        assert!(text.contains("Message-ID: <m1@b.example>\r\n"));
+    }
+
+    #[test]
+    fn a_delay_says_until_when() {
+        let outcome =
+            Outcome::without_reply(EnhancedStatusCode::transient(4, 1), "connection timed out");
+        let recipient = to("a@ward.example", None);
+        let until = at() + std::time::Duration::from_secs(5 * 24 * 3600);
+
+        let notices = about(
+            "s@b.example",
+            false,
+            &[told(&recipient, &outcome, Event::Delayed { until })],
+        );
+
+        let text = String::from_utf8_lossy(notices[0].message.octets()).into_owned();
+        for field in [
+            "Action: delayed\r\n",
+            "Status: 4.4.1\r\n",
+            "Will-Retry-Until: Thu, 26 Nov 2026 10:00:00 +0000\r\n",
+            "Diagnostic-Code: x-postern; connection timed out\r\n",
+        ] {
+            assert!(text.contains(field), "{field}");
+        }
+        assert!(!text.contains("secret"), "RET is about failures");
+    }
+}

@@ -239,7 +239,7 @@ impl Shared {
             let key = (route.name.clone(), destination.clone(), need);
             match open.get(&key) {
                 Some(at) if batches[*at].deliveries.len() < RECIPIENTS_MAX => {
-                    batches[*at].deliveries.push(delivery)
+                    batches[*at].deliveries.push(delivery);
                 }
                 _ => {
                     open.insert(key, batches.len());

@@ -1,5 +1,6 @@
 //! Messages as the queue gets them, for the tests of queue and scheduler.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use jiff::Timestamp;
 use postern::base::Reference;

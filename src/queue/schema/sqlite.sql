@@ -18,6 +18,8 @@ CREATE TABLE message (
     body         BLOB              -- header and body; NULL if in a file. Last, so that the rest is read without it
 ) STRICT;
 CREATE INDEX message_reference ON message (reference);
+-- The files in use, found without a look at a million bodies.
+CREATE INDEX message_spool ON message (spool) WHERE spool IS NOT NULL;
 
 -- A recipient of a message, until it is final. The number is that of the message * 2^20 + its place in the envelope.
 CREATE TABLE delivery (

@@ -239,7 +239,7 @@ pub(super) fn recover(
     now: Timestamp,
 ) -> Result<(usize, HashSet<String>), QueueError> {
     let freed = batch.db.execute(
-        "UPDATE delivery SET state = 'due', ready_at = ?1 WHERE ready_at IS NOT NULL AND state = 'leased'",
+        "UPDATE delivery SET state = 'due', ready_at = ?1 WHERE state = 'leased'",
         [now.as_millisecond()],
     )?;
     let mut statement = batch

@@ -15,13 +15,15 @@ mod trace;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::base::Clock;
@@ -62,6 +64,7 @@ impl SqliteStore {
     ) -> Result<Self, QueueError> {
         let spool = Spool::open(folder)?;
         let path = folder.join(DATABASE);
+        make_file(&path).map_err(|error| StoreError::file(&path, error))?;
         let mut connection = Connection::open(&path).map_err(StoreError::Sqlite)?;
         prepare(&mut connection).map_err(StoreError::Sqlite)?;
         make_schema(&connection)?;
@@ -219,10 +222,17 @@ impl Store for SqliteStore {
     }
 }
 
+/// Makes the file of the database, for this user alone; SQLite gives its log the same rights.
+fn make_file(path: &Path) -> std::io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o600);
+    options.open(path).map(|_| ())
+}
+
 /// Settings of the connection that writes.
 fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(wait_for_the_other_process))?;
-    connection.set_prepared_statement_cache_capacity(64);
+    keep_plans(connection, 64)?;
     connection.pragma_update(None, "page_size", PAGE_OCTETS)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
@@ -236,8 +246,16 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_handler(Some(wait_for_the_other_process))?;
-    connection.set_prepared_statement_cache_capacity(32);
+    keep_plans(&connection, 32)?;
     Ok(connection)
+}
+
+/// Statements are compiled once, whatever values they are given: otherwise SQLite would look at the
+/// values and compile anew when they change.
+fn keep_plans(connection: &Connection, statements: usize) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(statements);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Makes the tables of a new database; says so if an old program meets a newer one.
@@ -276,9 +294,9 @@ const DATABASE: &str = "queue.sqlite";
 const LOCK: &str = "scheduler.lock";
 const SCHEMA_VERSION: i64 = 1;
 /// Bodies of usual size then take one or two pages.
-const PAGE_OCTETS: i64 = 8_192;
+const PAGE_OCTETS: i64 = 4_096;
 /// Pages in the log before they go into the database: 16 MiB, tens of milliseconds.
-const CHECKPOINT_PAGES: i64 = 2_048;
+const CHECKPOINT_PAGES: i64 = 4_096;
 /// What a log that grew larger is cut back to.
 const WAL_KEPT_OCTETS: i64 = 64 << 20;
 /// Page cache of the writer.

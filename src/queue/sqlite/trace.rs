@@ -4,8 +4,11 @@
 //! the disk for each of its words. Every thousand rows get a Bloom filter of their words
 //! instead, and a search reads those stretches alone whose filter knows the word.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::mail::Mailbox;
@@ -66,9 +69,9 @@ fn stretch(rows: &[AuditEntry]) -> (Filter, (i64, i64)) {
     let mut filter = Filter::empty();
     let mut times = (i64::MAX, i64::MIN);
     for row in rows {
-        let event = row.object();
-        words(&event).for_each(|word| filter.add(&word));
-        if let Some(at) = time(&event) {
+        let event = Names::read(&row.event);
+        event.words().for_each(|word| filter.add(&word));
+        if let Some(at) = event.time() {
             times = (times.0.min(at), times.1.max(at));
         }
     }
@@ -133,9 +136,11 @@ impl Search {
     }
 
     fn matches(&self, row: &AuditEntry) -> bool {
-        let event = row.object();
-        let in_time = time(&event).is_some_and(|at| at >= self.from && at < self.to);
-        in_time && (self.words.is_empty() || words(&event).any(|word| self.words.contains(&word)))
+        let event = Names::read(&row.event);
+        let in_time = event
+            .time()
+            .is_some_and(|at| at >= self.from && at < self.to);
+        in_time && (self.words.is_empty() || event.words().any(|word| self.words.contains(&word)))
     }
 }
 
@@ -151,29 +156,59 @@ fn forms(text: &str) -> Vec<String> {
     forms
 }
 
-/// The words of an event that it is found by.
-fn words(event: &serde_json::Map<String, serde_json::Value>) -> impl Iterator<Item = String> {
-    [
-        "reference",
-        "sender",
-        "recipient",
-        "original_recipient",
-        "message_id",
-    ]
-    .into_iter()
-    .filter_map(|name| event.get(name)?.as_str())
-    .chain(
-        event
-            .get("facts")
-            .and_then(|facts| facts.get("about")?.as_str()),
-    )
-    .filter(|word| !word.is_empty())
-    .map(fold)
+/// What an event is found by.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Names<'e> {
+    #[serde(borrow)]
+    at: Cow<'e, str>,
+    #[serde(borrow)]
+    reference: Cow<'e, str>,
+    #[serde(borrow)]
+    sender: Cow<'e, str>,
+    #[serde(borrow)]
+    recipient: Cow<'e, str>,
+    #[serde(borrow)]
+    original_recipient: Cow<'e, str>,
+    #[serde(borrow)]
+    message_id: Cow<'e, str>,
+    #[serde(borrow)]
+    facts: Facts<'e>,
 }
 
-fn time(event: &serde_json::Map<String, serde_json::Value>) -> Option<i64> {
-    let at: Timestamp = event.get("at")?.as_str()?.parse().ok()?;
-    Some(at.as_millisecond())
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Facts<'e> {
+    /// The reference of the message that a report is about.
+    #[serde(borrow)]
+    about: Cow<'e, str>,
+}
+
+impl<'e> Names<'e> {
+    /// Reads an event; a row that was tampered with is found by nothing.
+    fn read(event: &'e str) -> Self {
+        serde_json::from_str(event).unwrap_or_default()
+    }
+
+    fn words(&self) -> impl Iterator<Item = String> {
+        let names = [
+            &self.reference,
+            &self.sender,
+            &self.recipient,
+            &self.original_recipient,
+            &self.message_id,
+            &self.facts.about,
+        ];
+        names
+            .into_iter()
+            .filter(|name| !name.is_empty())
+            .map(|name| fold(name))
+    }
+
+    fn time(&self) -> Option<i64> {
+        let at: Timestamp = self.at.parse().ok()?;
+        Some(at.as_millisecond())
+    }
 }
 
 /// Without angle brackets and case.

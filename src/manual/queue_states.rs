@@ -1,0 +1,63 @@
+//! The states of a delivery, and what a crash at each point costs.
+//!
+//! A *message* is octets and what `MAIL FROM` said, written once. A *delivery* is one recipient of it,
+//! with its own clock: a row that changes. The message is there as long as one of its deliveries is.
+//!
+//! ```text
+//! state        message row   delivery row            leaves by                              after a crash here
+//! absent       no            no                      accept() commits                       the client keeps it and sends again
+//! due          yes           due, from ready_at on   lease() commits; hold, fail            the next scheduler takes it
+//! leased       yes           leased, until ready_at  settle() commits; give_back()          recover() frees it; at worst sent twice
+//! held         yes           held, no ready_at       release, fail                          nothing to do
+//! quarantined  yes           quarantined             release, delete                        nothing to do
+//! settled      yes/no        gone                    the last sibling's goes with it        nothing to do: the audit trail knows
+//! ```
+//!
+//! `accept` with a hand-off makes a delivery *leased* at once, in the same transaction: the message is
+//! durable, its octets are still in memory, and no other scheduler takes it.
+//!
+//! # Each step is one transaction
+//!
+//! | transaction | writes | its caller may then |
+//! |---|---|---|
+//! | `accept` | message, deliveries, events; reports about recipients refused after the data | answer 250 |
+//! | `lease` | `leased` and the end of the lease | attempt |
+//! | `settle` | the delivery's next state or its end, its event, the report to the sender | forget the attempt |
+//! | `administer` | the change, its event, the report to the sender | tell the administrator |
+//! | `record` | events | answer a refusal |
+//!
+//! One thread writes. It takes the jobs that wait, runs each inside a savepoint of one transaction,
+//! commits, and answers them all: a job that fails takes back its own writes alone, and no job is
+//! answered before the commit that it is in. SQLite syncs its log at each commit
+//! (`synchronous=FULL`), so an answer means: on the disk.
+//!
+//! # What a crash costs
+//!
+//! * **Before the commit of `accept`**: nothing was promised. A large message may have left a file
+//!   in `spool/` that no row names; `recover` removes it.
+//! * **After it, before the 250**: the client sends again: a second copy, which no protocol can avoid
+//!   (RFC 1047).
+//! * **While leased, before the next hop answered**: `recover` makes it due; it is sent, or sent again
+//!   if the next hop had taken it without our seeing the answer.
+//! * **After the next hop's 250, before the commit of `settle`**: sent twice. This is the window that
+//!   RFC 5321 §4.5.3.2.6 wants small; nothing is lost in it.
+//! * **After a failure, before the commit of `settle`**: it is attempted again and fails again; the
+//!   sender is told once, since state, event and report are one commit.
+//! * **Between the commit of the last delivery and the removal of its file**: an orphan in `spool/`, as
+//!   above.
+//!
+//! `tests/crash.rs` stops the process at each statement of these transactions and looks.
+//!
+//! # Who may have the queue open
+//!
+//! Any number of processes; SQLite's locks order their transactions. One of them is the scheduler: it
+//! holds the lock on `scheduler.lock` from `recover` on, so that no second one frees leases that are
+//! in use. It notices what others changed within a second. An administrator's order passes over what
+//! is being tried at that moment, and says so.
+//!
+//! # The audit trail
+//!
+//! Every transaction adds its events to one chain: each row's hash covers the row before. Rows are
+//! never changed and have no index; a Bloom filter for every 1,024 rows says where a reference or an
+//! address can be at all (`queue::sqlite`). `audit verify` names rows that were changed, are missing
+//! or out of order, and an end that is not where the last transaction left it.
