@@ -1,5 +1,7 @@
-//! Next hops that nobody here wrote: `mailin-embedded`, and Postfix's `smtp-sink` where installed.
+//! Next hops that nobody here wrote: `mailin-embedded`, and where they are at hand Postfix's
+//! `smtp-sink` and the strict sink of the conformance suite.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
@@ -77,9 +79,7 @@ async fn smtp_sink(options: &[&str]) -> Option<(Sink, u16)> {
     if !path.exists() {
         return None;
     }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_port();
     let mut command = Command::new(path);
     command
         .args(options)
@@ -148,4 +148,83 @@ async fn postfix_takes_our_mail_over_lmtp() {
         outcomes.iter().all(|o| o.starts_with("delivered")),
         "{outcomes:?}"
     );
+}
+
+fn free_port() -> u16 {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
+}
+
+/// Serves until its input ends, then prints what we did wrong.
+const STRICT_SINK: &str = r#"
+import sys
+sys.path.insert(0, sys.argv[1])
+from harness.sink import Sink
+sink = Sink(int(sys.argv[2]))
+sink.g = {'ext': sys.argv[3:]}
+sink.start()
+print('ready', flush=True)
+sys.stdin.read()
+print(len(sink.msgs), sink.violations)
+"#;
+
+/// Sends four messages to a strict sink that offers this, and returns its verdict; `None` where it
+/// is not at hand.
+async fn verdict_of_strict_sink(offers: &[&str]) -> Option<String> {
+    let suite = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/conformance");
+    if !std::path::Path::new(suite).exists() {
+        return None;
+    }
+    let port = free_port();
+    let mut command = Command::new("python3");
+    command.args(["-B", "-c", STRICT_SINK, suite, &port.to_string()]);
+    command
+        .args(offers)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    let mut sink = Sink(command.spawn().ok()?);
+    let mut said = BufReader::new(sink.0.stdout.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
+
+    let deliveries = deliveries(&settings()).await;
+    let mut wishes = envelope(&["a@x.example", "\"b c\"@x.example"]);
+    wishes.env_id = crate::mail::EnvId::parse("QQ+2Bx");
+    wishes.ret = Some(crate::mail::Ret::Full);
+    wishes.smtputf8 = true;
+    wishes.recipients[0].notify = crate::mail::Notify::parse("SUCCESS,DELAY");
+    let large = [MESSAGE, &b"..x\r\n".repeat(50_000)].concat();
+    for message in [MESSAGE, &large, b"A: b\r\n\r\nno end", MESSAGE] {
+        let outcomes = attempt(&deliveries, &route_to(port), &wishes, message).await;
+        assert!(
+            outcomes.iter().all(|o| o.starts_with("delivered")),
+            "{outcomes:?}"
+        );
+    }
+    drop(sink.0.stdin.take());
+    let mut verdict = String::new();
+    said.read_to_string(&mut verdict).unwrap();
+    Some(verdict.trim().to_owned())
+}
+
+#[tokio::test]
+async fn a_strict_sink_finds_nothing_wrong_with_us() {
+    for offers in [
+        &[
+            "PIPELINING",
+            "SIZE 104857600",
+            "8BITMIME",
+            "SMTPUTF8",
+            "CHUNKING",
+            "DSN",
+        ][..],
+        &["PIPELINING", "8BITMIME"],
+        &["CHUNKING", "DSN"],
+        &["SIZE"],
+        &[],
+    ] {
+        match verdict_of_strict_sink(offers).await {
+            Some(verdict) => assert_eq!(verdict, "4 []", "{offers:?}"),
+            None => return,
+        }
+    }
 }
