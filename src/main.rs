@@ -1,1 +1,144 @@
-fn main() {}
+//! Arguments in, exit code out.
+
+use std::io::{self, BufReader, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use postern::admin::cli::{AuditCommand, CertsCommand, Cli, Command, Explain, Question};
+use postern::admin::{self, Answer, certs::DevelopmentFiles};
+use postern::base::Clock;
+use postern::config::render::{self, Colour, Format};
+use postern::delivery::Router;
+use postern::policy::explain::Onward;
+use postern::policy::{RecipientDecision, Verdict};
+use postern::queue::Queue;
+use postern::server;
+use postern::settings::{self, Loaded, PolicyTests, Settings};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    match runtime.block_on(run(&cli)) {
+        Ok(answer) => answer.into(),
+        Err(error) => fail(error.as_ref()),
+    }
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("postern: {error}");
+    ExitCode::FAILURE
+}
+
+async fn run(cli: &Cli) -> anyhow::Result<Answer> {
+    let out = &mut io::stdout().lock();
+    match &cli.command {
+        Command::Serve => return serve(&cli.config).await,
+        Command::Check(asked) => {
+            let file = asked.file(&cli.config);
+            let loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
+            let format = admin::check::format(asked.format, cli.json, Colour::of(&io::stdout()));
+            let folder = file.parent().unwrap_or(Path::new("."));
+            return Ok(admin::check::run(folder, &loaded.diagnostics, loaded.tests, format, out)?);
+        }
+        Command::Send(asked) => return Ok(admin::send::run(asked, cli.json, &mut io::stdin().lock(), out)?),
+        _ => {}
+    }
+    let settings = load_or_say(&cli.config).await?;
+    let queue = || Queue::open(&settings.data, Clock::system());
+    let by = admin::queue::administrator();
+    let desk = admin::queue::Desk { by: &by, hostname: settings.hostname.as_str(), json: cli.json };
+    Ok(match &cli.command {
+        Command::Resolve(asked) => {
+            let resolve = |mailbox: &postern::mail::Mailbox| settings.policy.directory().resolve(mailbox);
+            admin::resolve::run(&asked.addresses, resolve, cli.json, &mut BufReader::new(io::stdin()), out)?
+        }
+        Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
+        Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
+        Command::Quarantine(command) => admin::queue::run_quarantine(command, &queue().await?, desk, out).await?,
+        Command::Trace(asked) => admin::trace::run(asked, &queue().await?, cli.json, out).await?,
+        Command::Audit(AuditCommand::Verify) => admin::audit::verify(&queue().await?, cli.json, out).await?,
+        Command::Audit(AuditCommand::Export { from, out: file }) => {
+            admin::audit::export(&queue().await?, *from, file.as_deref(), out).await?
+        }
+        Command::Account(command) => {
+            let answer = admin::account::run(command, settings.policy.accounts_file(), cli.json, out)?;
+            if let Some(event) = admin::account::event(command, &by, Clock::system().now())
+                && answer == Answer::Done
+            {
+                queue().await?.record(vec![event]).await?;
+            }
+            answer
+        }
+        Command::Certs(CertsCommand::Init { folder }) => {
+            let now = Clock::system().now();
+            admin::certs::run(folder, settings.hostname.as_str(), now, cli.json, out)?
+        }
+        Command::Serve | Command::Check(_) | Command::Send(_) => Answer::Usage,
+    })
+}
+
+/// Runs the gateway: development certificates are made first if the configuration names them and
+/// they are not there.
+async fn serve(config: &Path) -> anyhow::Result<Answer> {
+    let loaded = settings::load(config, &Clock::system(), PolicyTests::Run).await;
+    if !loaded.diagnostics.is_empty() {
+        say(&loaded)?;
+    }
+    if let Some(settings) = &loaded.settings {
+        admin::settings::start_log(&settings.admin);
+        for pair in &settings.ingress.certificates {
+            let Some(folder) = pair.certificate.parent() else { continue };
+            if DevelopmentFiles::in_folder(folder).certificate == pair.certificate && !pair.certificate.exists() {
+                admin::certs::init(folder, settings.hostname.as_str(), Clock::system().now())?;
+            }
+        }
+    }
+    server::serve(config, loaded, |text| println!("{text}")).await?;
+    Ok(Answer::Done)
+}
+
+/// The settings, or every error of the files on the terminal.
+async fn load_or_say(config: &Path) -> anyhow::Result<Settings> {
+    let loaded = settings::load(config, &Clock::system(), PolicyTests::Skip).await;
+    if loaded.has_errors() {
+        say(&loaded)?;
+    }
+    loaded.settings.ok_or_else(|| anyhow::anyhow!("the configuration has errors: see `postern check`"))
+}
+
+fn say(loaded: &Loaded) -> io::Result<()> {
+    render::render(&loaded.diagnostics, Format::Human(Colour::of(&io::stderr())), &mut io::stderr())
+}
+
+async fn explain(asked: &Explain, settings: &Settings, json: bool, out: &mut impl Write) -> anyhow::Result<Answer> {
+    match asked.question() {
+        Err(wrong) => {
+            eprintln!("postern: {wrong}");
+            Ok(Answer::Usage)
+        }
+        Ok(Question::Reference(reference)) => {
+            let queue = Queue::open(&settings.data, Clock::system()).await?;
+            Ok(admin::trace::explain(&reference, &queue, json, out).await?)
+        }
+        Ok(Question::Messages { from, to, files }) => {
+            let router = Router::new(settings.delivery.routes.clone());
+            let onward = |recipient: &RecipientDecision| onward(&router, recipient);
+            Ok(admin::explain::run(&settings.policy, asked, (from, to, files), onward, json, out).await?)
+        }
+    }
+}
+
+/// Where a recipient's mail would go.
+fn onward(router: &Router, recipient: &RecipientDecision) -> Onward {
+    let encrypt = recipient.verdict == Verdict::Encrypt;
+    let Some(route) = router.route(&recipient.recipient.forward_path, encrypt) else { return Onward::default() };
+    let tls = match recipient.verdict {
+        Verdict::DeliverVerifiedTls if !route.is_local() => Some("verified".to_owned()),
+        _ => route.tls_level().map(|level| level.to_string()),
+    };
+    Onward { route: Some(route.name.clone()), tls }
+}

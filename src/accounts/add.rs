@@ -89,7 +89,7 @@ pub enum AddError {
 }
 
 impl AddError {
-    fn io(path: &Path, error: io::Error) -> Self {
+    pub(super) fn io(path: &Path, error: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),
             error,
@@ -99,7 +99,7 @@ impl AddError {
 
 /// Opens and locks the file that `path` names now. While we waited for the lock, another process
 /// may have put a new file in its place: then that one is the one to lock.
-fn lock_current(path: &Path) -> io::Result<File> {
+pub(super) fn lock_current(path: &Path) -> io::Result<File> {
     loop {
         let file = File::open(path)?;
         file.lock()?;
@@ -111,7 +111,7 @@ fn lock_current(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a text as `accounts.toml`; errors in it are an error here, warnings are not.
-fn read_back(path: &Path, text: &str) -> Result<Accounts, AddError> {
+pub(super) fn read_back(path: &Path, text: &str) -> Result<Accounts, AddError> {
     let file = Arc::new(SourceFile {
         path: path.to_owned(),
         text: text.to_owned(),
@@ -169,7 +169,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// Puts `text` in the place of the file, whole or not at all, with the same owner and permissions.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let temporary = folder.join(format!(".accounts-{}.new", std::process::id()));
     let result = write_like(path, &temporary, text)

@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod add;
+pub mod disable;
 mod verify;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use crate::config::{Diagnostic, Diagnostics, Section, SourceFile, read_source, r
 
 pub use account::{Account, Sender};
 pub use add::{AddError, NewAccount, add};
+pub use disable::{DisableError, disable};
 pub use verify::AuthError;
 
 use verify::Verifier;

@@ -59,6 +59,15 @@ pub enum CommandError {
     /// The certificates could not be made.
     #[error(transparent)]
     Certs(#[from] super::certs::CertsError),
+    /// The account was not added.
+    #[error(transparent)]
+    AccountAdd(#[from] crate::accounts::AddError),
+    /// There is no such account, or it could not be disabled.
+    #[error(transparent)]
+    Account(#[from] crate::accounts::DisableError),
+    /// The queue could not do what was asked.
+    #[error("{0}")]
+    Queue(#[from] crate::queue::QueueError),
     /// The test message could not be sent.
     #[error(transparent)]
     Send(#[from] super::send::SendError),

@@ -4,14 +4,20 @@
 //! [`Answer`], the exit status. None of them knows how the parts of the gateway are put together:
 //! that is `server`'s and `main`'s affair.
 
+pub mod account;
 pub mod answer;
+pub mod audit;
 pub mod certs;
 pub mod check;
 pub mod cli;
+pub mod explain;
+pub mod input;
 pub mod metrics;
+pub mod queue;
 pub mod resolve;
 pub mod send;
 pub mod settings;
+pub mod trace;
 
 pub use answer::{Answer, CommandError};
 pub use settings::Settings;

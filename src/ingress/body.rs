@@ -41,6 +41,34 @@ impl Budget {
     }
 }
 
+/// Room taken out of a budget; it goes back when this is dropped.
+#[derive(Debug)]
+pub struct Hold {
+    octets: u64,
+    budget: Budget,
+}
+
+impl Hold {
+    fn take(&mut self, octets: u64) -> bool {
+        let taken = self.budget.take(octets);
+        self.octets += if taken { octets } else { 0 };
+        taken
+    }
+
+    /// Gives back all but `octets`.
+    fn keep(&mut self, octets: u64) {
+        let surplus = self.octets.saturating_sub(octets);
+        self.budget.give_back(surplus);
+        self.octets -= surplus;
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.budget.give_back(self.octets);
+    }
+}
+
 /// Why a message cannot be taken in.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -58,10 +86,9 @@ pub struct Body {
     memory: Vec<u8>,
     file: Option<File>,
     octets: u64,
-    taken_octets: u64,
+    hold: Hold,
     in_memory_octets: usize,
     folder: PathBuf,
-    budget: Budget,
 }
 
 impl Body {
@@ -71,10 +98,9 @@ impl Body {
             memory: Vec::new(),
             file: None,
             octets: 0,
-            taken_octets: 0,
+            hold: Hold { octets: 0, budget },
             in_memory_octets,
             folder,
-            budget,
         }
     }
 
@@ -83,9 +109,9 @@ impl Body {
         self.octets
     }
 
-    /// Whether further octets go to a file: then appending may wait for a disk.
-    pub fn is_on_disk(&self) -> bool {
-        self.file.is_some()
+    /// Whether appending so many octets may wait for a disk.
+    pub fn would_wait(&self, octets: usize) -> bool {
+        self.file.is_some() || self.memory.len() + octets > self.in_memory_octets
     }
 
     /// Takes in what came. After an error the body is of no use.
@@ -102,13 +128,14 @@ impl Body {
         Ok(())
     }
 
-    /// Makes a message of it; the octets of one on disk are mapped, not read.
-    pub fn into_message(mut self) -> Result<Message, BodyError> {
-        let octets = match self.file.take() {
-            None => Bytes::from(std::mem::take(&mut self.memory)),
+    /// Makes a message of it; the octets of one on disk are mapped, not read. The hold is to be kept
+    /// until the message has been dealt with.
+    pub fn into_message(self) -> Result<(Message, Hold), BodyError> {
+        let octets = match self.file {
+            None => Bytes::from(self.memory),
             Some(file) => map(&file)?,
         };
-        Ok(Message::new(octets))
+        Ok((Message::new(octets), self.hold))
     }
 
     /// Takes room for more out of the budget, in steps that double, as the memory itself grows.
@@ -118,11 +145,10 @@ impl Body {
             return Ok(());
         }
         let capacity = needed.next_power_of_two().max(FIRST_OCTETS);
-        let additional = capacity as u64 - self.taken_octets;
-        if !self.budget.take(additional) {
+        let additional = (capacity as u64).saturating_sub(self.hold.octets);
+        if !self.hold.take(additional) {
             return Err(BodyError::Budget);
         }
-        self.taken_octets += additional;
         self.memory.reserve_exact(capacity - self.memory.len());
         Ok(())
     }
@@ -131,16 +157,10 @@ impl Body {
         let mut file = tempfile::tempfile_in(&self.folder)?;
         file.write_all(&self.memory)?;
         self.memory = Vec::new();
-        self.budget
-            .give_back(std::mem::take(&mut self.taken_octets));
+        // What is on its way from the socket to the disk is held on.
+        self.hold.keep(ON_THE_WAY_OCTETS);
         self.file = Some(file);
         Ok(())
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        self.budget.give_back(self.taken_octets);
     }
 }
 
@@ -157,6 +177,8 @@ fn map(file: &File) -> io::Result<Bytes> {
 
 /// What a message gets to begin with, in octets: most are smaller.
 const FIRST_OCTETS: usize = 4_096;
+/// Buffers of a message that goes to disk, in octets.
+const ON_THE_WAY_OCTETS: u64 = 128 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -173,9 +195,11 @@ mod tests {
             body.append(line.as_bytes()).unwrap();
             expected.extend_from_slice(line.as_bytes());
         }
-        assert!(body.is_on_disk());
+        assert!(body.would_wait(0));
         assert_eq!(body.octets(), expected.len() as u64);
-        assert_eq!(&body.into_message().unwrap().octets()[..], &expected[..]);
+        let (message, hold) = body.into_message().unwrap();
+        assert_eq!(&message.octets()[..], &expected[..]);
+        drop(hold);
         assert_eq!(budget.left_octets.load(Ordering::SeqCst), 1 << 20);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -132,13 +132,18 @@ async fn accept(
         return try_later();
     };
     let octets = message.len();
-    let accepted = accepted(parts, &transaction, &decision, message);
+    let accepted = accepted(&transaction, &decision, message);
+    let reports = reports(parts, &transaction, &decision);
     let permit = parts.scheduler.reserve();
     let handoff = match &permit {
         Some(_) => Handoff::LeaseUntil(parts.clock.now() + LEASE),
         None => Handoff::None,
     };
-    match parts.queue.accept(accepted, handoff).await {
+    match parts
+        .queue
+        .accept_with_notices(accepted, reports, handoff)
+        .await
+    {
         Ok(lease) => {
             match (permit, lease) {
                 (Some(permit), Some(lease)) => parts.scheduler.offer(permit, lease),
@@ -162,16 +167,10 @@ async fn accept(
     }
 }
 
-/// The message for the queue and, behind it, the reports about recipients that fail at once.
-fn accepted(
-    parts: &Parts,
-    transaction: &MailTransaction,
-    decision: &Decision,
-    message: Message,
-) -> Vec<Accepted> {
+/// The message for the queue, with what goes into the audit trail beside it.
+fn accepted(transaction: &MailTransaction, decision: &Decision, message: Message) -> Accepted {
     let envelope = &transaction.envelope;
-    let reports = reports(parts, transaction, decision);
-    let mut all = vec![Accepted {
+    Accepted {
         reference: decision.reference.clone(),
         reverse_path: envelope.reverse_path.clone(),
         env_id: envelope.env_id.clone(),
@@ -188,9 +187,7 @@ fn accepted(
             .filter_map(|(recipient, fate)| delivery(decision, recipient, &fate))
             .collect(),
         events: events::message_accepted(transaction, decision),
-    }];
-    all.extend(reports);
-    all
+    }
 }
 
 /// What the queue does for a recipient; `None` for one that fails at once.

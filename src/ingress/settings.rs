@@ -63,6 +63,8 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once from one address.
     pub connections_per_client: usize,
+    /// Messages of one connection (RFC 9422: `MAILMAX`).
+    pub messages_per_connection: u32,
     /// Recipients of a message; at least 100 (RFC 5321 §4.5.3.1.8).
     pub recipients: usize,
     /// Octets of a message.
@@ -90,6 +92,7 @@ impl Default for Limits {
         Self {
             connections: 12_000,
             connections_per_client: 200,
+            messages_per_connection: 100_000,
             recipients: 1_000,
             message_octets: 40 << 20,
             line_octets: 2_048,
@@ -247,6 +250,11 @@ fn read_limits(top: &Section<'_>) -> Limits {
     let limits = Limits {
         connections: count("connections", 1, default.connections),
         connections_per_client: count("connections-per-client", 1, default.connections_per_client),
+        messages_per_connection: section
+            .integer("messages-per-connection", 1..=999_999)
+            .map_or(default.messages_per_connection, |value| {
+                u32::try_from(*value).unwrap_or(default.messages_per_connection)
+            }),
         recipients: count("recipients", 100, default.recipients),
         message_octets: octets("message-size", default.message_octets),
         line_octets: count("line-length", 512, default.line_octets),

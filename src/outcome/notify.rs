@@ -1,1 +1,284 @@
 //! Whether a notification is due, to whom, and its text (RFC 3461 §5.2, RFC 5321 §6.1).
+//!
+//! One report tells of all recipients that met the same kind of event in the same attempt. A
+//! message with the null reverse path is itself a report and never causes another. Where patient
+//! data was found, the report quotes nothing of the message but its `Message-ID`.
+
+use jiff::Timestamp;
+
+use crate::base::Reference;
+use crate::mail::report::{
+    Action, DeliveryStatusNotification, Diagnostic, RecipientStatus, Returned, ascii_address,
+};
+use crate::mail::{EnvId, Mailbox, Message, Notify, Recipient, Ret, ReversePath};
+
+use super::Outcome;
+use super::audit::{AuditEvent, AuditKind};
+
+/// The message that a report is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Original<'a> {
+    /// What people quote.
+    pub reference: &'a Reference,
+    /// Who hears of it.
+    pub reverse_path: &'a ReversePath,
+    /// The sender's identifier of the envelope.
+    pub env_id: Option<&'a EnvId>,
+    /// How much the sender wants back.
+    pub ret: Option<Ret>,
+    /// The octets.
+    pub message: &'a Message,
+    /// Its `Message-ID`.
+    pub message_id: Option<&'a str>,
+    /// Whether patient data was found in it.
+    pub patient_data: bool,
+    /// When it was received.
+    pub received_at: Timestamp,
+}
+
+/// What happened to one recipient, in the view of the sender.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The recipient.
+    pub recipient: &'a Recipient,
+    /// What came of the last attempt.
+    pub outcome: &'a Outcome,
+    /// What that means.
+    pub event: Event,
+}
+
+/// What a sender may want to hear of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// It failed for good.
+    Failed,
+    /// Its time ran out.
+    Expired,
+    /// It is late, and will be tried until then.
+    Delayed {
+        /// When it is given up.
+        until: Timestamp,
+    },
+    /// It is in its mailbox.
+    Delivered,
+    /// It went on to a server that does not report (RFC 3461 §5.2.2).
+    Relayed,
+}
+
+/// A report, ready for the queue: under the null reverse path, to one recipient.
+#[derive(Clone, Debug)]
+pub struct Notice {
+    /// What people quote: one of its own.
+    pub reference: Reference,
+    /// The sender of the message that it is about.
+    pub to: Mailbox,
+    /// The report.
+    pub message: Message,
+    /// Its `Message-ID`.
+    pub message_id: String,
+    /// When it was written.
+    pub at: Timestamp,
+    /// For the audit trail.
+    pub event: AuditEvent,
+}
+
+/// Whether the sender is to hear of this event (RFC 3461 §4.1, §5.2; RFC 5321 §4.5.5).
+pub fn is_due(reverse_path: &ReversePath, recipient: &Recipient, event: Event) -> bool {
+    if reverse_path.notifiable().is_none() {
+        return false;
+    }
+    match event {
+        Event::Failed | Event::Expired => Notify::on_failure(recipient.notify),
+        Event::Delayed { .. } => Notify::on_delay(recipient.notify),
+        Event::Delivered | Event::Relayed => Notify::on_success(recipient.notify),
+    }
+}
+
+/// Returns the reports that are due: at most one for failures, one for delays, one for successes.
+pub fn notices(
+    original: &Original<'_>,
+    told: &[Told<'_>],
+    hostname: &str,
+    now: Timestamp,
+) -> Vec<Notice> {
+    let Some(to) = original.reverse_path.notifiable() else {
+        return Vec::new();
+    };
+    [Kind::Failure, Kind::Delay, Kind::Success]
+        .into_iter()
+        .filter_map(|kind| {
+            let due: Vec<Told<'_>> = told
+                .iter()
+                .filter(|told| Kind::of(told.event) == kind)
+                .filter(|told| is_due(original.reverse_path, told.recipient, told.event))
+                .copied()
+                .collect();
+            (!due.is_empty()).then(|| notice(kind, to, original, &due, hostname, now))
+        })
+        .collect()
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    Failure,
+    Delay,
+    Success,
+}
+
+impl Kind {
+    fn of(event: Event) -> Self {
+        match event {
+            Event::Failed | Event::Expired => Self::Failure,
+            Event::Delayed { .. } => Self::Delay,
+            Event::Delivered | Event::Relayed => Self::Success,
+        }
+    }
+
+    fn subject(self) -> &'static str {
+        match self {
+            Self::Failure => "Undelivered mail: your message could not be delivered",
+            Self::Delay => "Delayed mail: your message has not been delivered yet",
+            Self::Success => "Successful mail delivery report",
+        }
+    }
+}
+
+fn notice(
+    kind: Kind,
+    to: &Mailbox,
+    original: &Original<'_>,
+    due: &[Told<'_>],
+    hostname: &str,
+    now: Timestamp,
+) -> Notice {
+    let reference = Reference::random();
+    let message_id = format!("<{reference}.{}@{hostname}>", now.as_millisecond());
+    let report = DeliveryStatusNotification {
+        hostname,
+        to,
+        message_id: &message_id,
+        date: now,
+        subject: kind.subject(),
+        text: &text(kind, original, due, hostname),
+        env_id: original.env_id,
+        arrival_date: original.received_at,
+        recipients: due.iter().map(|told| status(told, now)).collect(),
+        returned: returned(kind, original),
+    };
+    let message = report.compose();
+    let mut event = AuditEvent::new(now, reference.clone(), AuditKind::Notified, "")
+        .fact("about", original.reference.to_string())
+        .fact("action", status(&due[0], now).action.word())
+        .fact("octets", message.len().to_string());
+    event.recipient = Some(to.to_string());
+    event.message_id = Some(message_id.clone());
+    Notice {
+        reference,
+        to: to.clone(),
+        message,
+        message_id,
+        at: now,
+        event,
+    }
+}
+
+fn status<'a>(told: &Told<'a>, now: Timestamp) -> RecipientStatus<'a> {
+    let (action, until) = match told.event {
+        Event::Failed | Event::Expired => (Action::Failed, None),
+        Event::Delayed { until } => (Action::Delayed, Some(until)),
+        Event::Delivered => (Action::Delivered, None),
+        Event::Relayed => (Action::Relayed, None),
+    };
+    let outcome = told.outcome;
+    RecipientStatus {
+        final_recipient: &told.recipient.forward_path,
+        original_recipient: told.recipient.orcpt.as_ref(),
+        action,
+        status: outcome.status,
+        remote_mta: outcome.next_hop.as_deref(),
+        diagnostic: match (&outcome.reply, &outcome.because) {
+            (Some(reply), _) => Some(Diagnostic::Smtp(reply.to_string())),
+            (None, Some(because)) => Some(Diagnostic::Ours(because.clone())),
+            (None, None) => None,
+        },
+        last_attempt: now,
+        will_retry_until: until,
+    }
+}
+
+/// RET is about failures; other reports return the header (RFC 3461 §4.3, §6.2).
+fn returned<'a>(kind: Kind, original: &Original<'a>) -> Returned<'a> {
+    match (original.patient_data, original.message_id) {
+        (true, Some(id)) => Returned::MessageId(id),
+        (true, None) => Returned::Nothing,
+        (false, _) if kind == Kind::Failure && original.ret == Some(Ret::Full) => {
+            Returned::Full(original.message)
+        }
+        (false, _) => Returned::Header(original.message),
+    }
+}
+
+/// What the sender reads: what happened, to whom, why, what to do, what to quote.
+fn text(kind: Kind, original: &Original<'_>, due: &[Told<'_>], hostname: &str) -> Vec<String> {
+    let mut paragraphs = vec![
+        format!("This is the mail gateway {hostname}."),
+        opening(kind),
+    ];
+    paragraphs.extend(due.iter().map(about_recipient));
+    if original.patient_data {
+        paragraphs.push(
+            "The message may hold patient data, so nothing of it is repeated here but its Message-ID."
+                .to_owned(),
+        );
+    }
+    paragraphs.push(format!(
+        "If you ask for help with this, please quote the reference {}.",
+        original.reference
+    ));
+    paragraphs
+}
+
+fn opening(kind: Kind) -> String {
+    match kind {
+        Kind::Failure => {
+            "Your message could not be delivered to the recipients below, and it will not be tried \
+             again. If it is still needed, please check the address and the reason, and send it \
+             anew or by another way."
+        }
+        Kind::Delay => {
+            "Your message has not been delivered to the recipients below yet. You do not have to \
+             do anything: it will be tried again. If it is urgent, please use another way."
+        }
+        Kind::Success => "You asked to be told: your message has gone to the recipients below.",
+    }
+    .to_owned()
+}
+
+fn about_recipient(told: &Told<'_>) -> String {
+    let recipient = ascii_address(&told.recipient.forward_path.to_string());
+    let outcome = told.outcome;
+    let why = match (&outcome.reply, &outcome.next_hop) {
+        (Some(reply), Some(next_hop)) => format!("the server {next_hop} answered: {reply}"),
+        _ => outcome.text(),
+    };
+    let asked = match &told.recipient.orcpt {
+        Some(orcpt) if orcpt.address() != told.recipient.forward_path.to_string() => {
+            format!(" (you wrote to {})", ascii_address(orcpt.address()))
+        }
+        _ => String::new(),
+    };
+    match told.event {
+        Event::Failed => format!("<{recipient}>{asked}: {why}"),
+        Event::Expired => {
+            format!("<{recipient}>{asked}: it was tried until its time ran out. At last, {why}")
+        }
+        Event::Delayed { until } => format!(
+            "<{recipient}>{asked}: {why}. It will be tried until {}.",
+            until.strftime("%A, %-d %B %Y, %H:%M UTC")
+        ),
+        Event::Delivered => format!("<{recipient}>{asked}: it was delivered to the mailbox."),
+        Event::Relayed => format!(
+            "<{recipient}>{asked}: it was passed on to a server that does not report what becomes of it."
+        ),
+    }
+}

@@ -1,15 +1,171 @@
 //! What should happen to a message.
+//!
+//! A [`Policy`] is an immutable snapshot of all policy files: an ordered list of stages, asked at two
+//! moments. [`Policy::at_recipient`] needs the envelope alone and answers a `RCPT TO`;
+//! [`Policy::decide`] has the whole message. Stages return [`Opinions`]; `combine` makes verdicts of
+//! them. A transaction keeps the policy it began with, and its version is in the audit trail.
 
+pub mod author;
 pub mod case;
+pub mod combine;
+pub mod condition;
+pub mod decide;
+pub mod evidence;
+pub mod explain;
 pub mod finding;
+pub mod load;
 pub mod opinion;
 pub mod patient_data;
+pub mod policy_test;
 pub mod refusal;
+pub mod scoring;
+pub mod secure_domains;
+pub mod settings;
 pub mod stage;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::accounts::Accounts;
+use crate::base::{Clock, PolicyVersion, Reference};
+use crate::content::Limits;
+use crate::directory::Directory;
+use crate::mail::{Client, Recipient, Reply, ReversePath};
+
+use settings::{Files, OnFailure};
+use stage::authenticate_sender::may_use;
+use stage::resolve_recipients::ResolveRecipients;
+use stage::{Stage, StageName};
 
 pub use case::{Case, ResolvedRecipient};
 pub use finding::Findings;
 pub use opinion::{Ask, Finding, Opinion, Opinions};
 pub use refusal::Refusal;
-pub use verdict::{Decision, Direction, RecipientDecision, Verdict};
+pub use verdict::{Decision, Direction, Fate, FinalReply, RecipientDecision, Verdict};
+
+/// Everything that decides about mail, as of one state of the policy files.
+#[derive(Debug)]
+pub struct Policy {
+    version: PolicyVersion,
+    hostname: String,
+    clock: Clock,
+    files: Files,
+    limits: Limits,
+    accounts: Arc<Accounts>,
+    directory: Arc<Directory>,
+    recipients: Arc<ResolveRecipients>,
+    stages: Vec<PlacedStage>,
+}
+
+/// A stage, and its line in the policy file.
+#[derive(Debug)]
+struct PlacedStage {
+    stage: Stage,
+    name: StageName,
+    on_failure: OnFailure,
+    source: String,
+}
+
+impl Policy {
+    /// Which policy this is.
+    pub fn version(&self) -> &PolicyVersion {
+        &self.version
+    }
+
+    /// Who may submit.
+    pub fn accounts(&self) -> &Arc<Accounts> {
+        &self.accounts
+    }
+
+    /// Who lives here.
+    pub fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// The files and the folder that it was read from, besides the gateway's own file.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files: Vec<PathBuf> = self
+            .files
+            .texts()
+            .into_iter()
+            .map(|(_, path)| path.clone())
+            .collect();
+        files.push(self.files.tests.clone());
+        files
+    }
+
+    /// Which way mail of this client goes.
+    pub fn direction(&self, client: &Client) -> Direction {
+        self.recipients.direction(client)
+    }
+
+    /// The moment of `RCPT TO`: what the envelope alone decides. Errs with what the client hears.
+    ///
+    /// Should a look-up fail altogether, the client is asked to try again.
+    pub fn at_recipient(
+        &self,
+        client: &Client,
+        reverse_path: &ReversePath,
+        recipient: &Recipient,
+    ) -> Result<(), Box<Rejection>> {
+        let asked = catch_unwind(AssertUnwindSafe(|| {
+            may_use(&self.accounts, client, reverse_path)?;
+            let direction = self.direction(client);
+            self.recipients
+                .resolve(direction, 0, recipient, self.clock.now())
+                .map(drop)
+        }));
+        let name = StageName::ResolveRecipients;
+        asked
+            .unwrap_or_else(|_| Err(unavailable(name, "built-in")))
+            .map_err(|opinion| Box::new(Rejection::of(opinion)))
+    }
+}
+
+/// Why a recipient is refused before there is a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rejection {
+    /// What people quote.
+    pub reference: Reference,
+    /// The kind of refusal.
+    pub refusal: Refusal,
+    /// What the client hears.
+    pub reply: Reply,
+    /// What says so.
+    pub rule: String,
+    /// Why, for people.
+    pub because: String,
+}
+
+impl Rejection {
+    fn of(opinion: Opinion) -> Self {
+        let refusal = match opinion.ask {
+            Ask::Refuse(refusal) | Ask::Defer(refusal) => refusal,
+            // Before there is a message nothing else is asked.
+            _ => Refusal::StageUnavailable {
+                stage: StageName::ResolveRecipients.word(),
+            },
+        };
+        let reference = Reference::random();
+        Self {
+            reply: refusal.reply(&reference),
+            reference,
+            refusal,
+            rule: opinion.rule,
+            because: opinion.because,
+        }
+    }
+}
+
+/// The opinion that a stage which could not do its work leaves behind.
+fn unavailable(stage: StageName, rule: &str) -> Opinion {
+    let word = stage.word();
+    let refusal = Refusal::StageUnavailable { stage: word };
+    let because = format!("the stage {word} could not do its work");
+    Opinion::new(Ask::Defer(refusal), rule, because)
+        .would_pass_if("the message is sent again when the stage works")
+}

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::config::{Diagnostic, Diagnostics, Located, Place, Section, load_toml};
+use crate::config::{Diagnostic, Diagnostics, Located, Section, load_toml};
 use crate::mail::Domain;
 
 /// The register and the verdicts, checked.
@@ -50,9 +50,11 @@ pub struct Verdicts {
     pub near_miss: Located<Restriction>,
     /// Patient data for a mailbox that does not take any.
     pub mailbox_declines: Located<Restriction>,
-    /// What could not be looked into, for a domain that is not secure, where `patient-data.toml` says
-    /// that it restricts.
-    pub unreadable: Located<Restriction>,
+    /// Whether numbers that are never issued restrict as well.
+    pub synthetic_restricts: Located<bool>,
+    /// What could not be looked into, by its reason, for domains that are not secure. A reason that
+    /// is not here is recorded and restricts nothing.
+    pub unreadable: HashMap<String, Located<Restriction>>,
 }
 
 impl Default for Verdicts {
@@ -62,7 +64,11 @@ impl Default for Verdicts {
             not_secure: hold(),
             near_miss: hold(),
             mailbox_declines: hold(),
-            unreadable: hold(),
+            synthetic_restricts: Located::built_in(false),
+            unreadable: UNREADABLE_HELD
+                .iter()
+                .map(|reason| ((*reason).to_owned(), hold()))
+                .collect(),
         }
     }
 }
@@ -93,7 +99,7 @@ impl SecureDomains {
         load_toml(path, diagnostics, |top| Self::read(top, now))
     }
 
-    fn read(top: &Section<'_>, now: Timestamp) -> Self {
+    pub(super) fn read(top: &Section<'_>, now: Timestamp) -> Self {
         let mut register = Self {
             verdicts: Verdicts::read(top),
             ..Self::default()
@@ -214,11 +220,39 @@ impl Verdicts {
             not_secure: word("not-secure", shipped.not_secure),
             near_miss: word("near-miss", shipped.near_miss),
             mailbox_declines: word("mailbox-declines", shipped.mailbox_declines),
-            unreadable: word("unreadable", shipped.unreadable),
+            synthetic_restricts: section
+                .flag("synthetic-restricts")
+                .unwrap_or(shipped.synthetic_restricts),
+            unreadable: read_unreadable(section.section("unreadable"), shipped.unreadable),
         };
         section.finish();
         verdicts
     }
+}
+
+fn read_unreadable(
+    section: Section<'_>,
+    mut verdicts: HashMap<String, Located<Restriction>>,
+) -> HashMap<String, Located<Restriction>> {
+    let words = [
+        ("hold", Some(Restriction::Hold)),
+        ("refuse", Some(Restriction::Refuse)),
+        ("record", None),
+    ];
+    for reason in UNREADABLE_HELD.iter().chain(&["unknown-format"]) {
+        let Some(word) = section.word(reason, &words) else {
+            continue;
+        };
+        let place = word.place().cloned();
+        match (*word, place) {
+            (Some(restriction), Some(place)) => {
+                verdicts.insert((*reason).to_owned(), Located::at(restriction, place))
+            }
+            _ => verdicts.remove(*reason),
+        };
+    }
+    section.finish();
+    verdicts
 }
 
 /// Days are those of UTC: an entry ends everywhere at one moment.
@@ -226,6 +260,14 @@ fn day(at: Timestamp) -> Date {
     at.to_zoned(TimeZone::UTC).date()
 }
 
+/// The reasons that hold as shipped (`design.md` §4.3).
+const UNREADABLE_HELD: &[&str] = &[
+    "encrypted-archive",
+    "encrypted-document",
+    "image-only",
+    "too-large",
+    "malformed",
+];
 /// How long before its end an entry is warned about.
 const WARN_BEFORE_DAYS: i64 = 30;
 
@@ -238,7 +280,9 @@ mod tests {
     const REGISTER: &str = r#"
 [verdicts]
 not-secure = "refuse"
-unreadable = "refuse"
+[verdicts.unreadable]
+unknown-format = "hold"
+malformed = "record"
 
 [[domain]]
 pattern = "nhs.net"
@@ -313,8 +357,8 @@ valid-from = 2026-11-21
         let (register, _) = read(REGISTER);
         assert_eq!(*register.verdicts.not_secure, Restriction::Refuse);
         assert_eq!(*register.verdicts.near_miss, Restriction::Hold);
-        assert_eq!(register.verdicts.unreadable.source(), "secure-domains.toml:4");
-        assert_eq!(register.verdicts.near_miss.source(), "built-in");
+        let unreadable = &register.verdicts.unreadable;
+        assert!(unreadable.contains_key("unknown-format") && !unreadable.contains_key("malformed"));
     }
 
     #[test]

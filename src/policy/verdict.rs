@@ -205,17 +205,20 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All the words for verdicts, from the mildest to the most severe.
+    pub const WORDS: [&'static str; 7] = [
+        "deliver",
+        "deliver-verified-tls",
+        "encrypt",
+        "hold",
+        "quarantine",
+        "defer",
+        "refuse",
+    ];
+
     /// The word for it in JSON.
     pub fn word(&self) -> &'static str {
-        match self {
-            Self::Deliver => "deliver",
-            Self::DeliverVerifiedTls => "deliver-verified-tls",
-            Self::Encrypt => "encrypt",
-            Self::Hold => "hold",
-            Self::Quarantine => "quarantine",
-            Self::Defer(_) => "defer",
-            Self::Refuse(_) => "refuse",
-        }
+        Self::WORDS[usize::from(self.severity())]
     }
 
     /// The refusal, if the client is to keep the message.

@@ -1,8 +1,176 @@
-//! What was promised.
+//! What was promised: messages, their deliveries, and the audit trail, durable before anybody is told.
+//!
+//! A delivery is one recipient of one message. Four transactions move it (`manual::queue_states`
+//! has the table): [`Queue::accept`] makes it, [`Queue::lease`] hands it to the scheduler,
+//! [`Queue::settle`] writes what came of an attempt together with the reports that follow, and
+//! [`Queue::administer`] carries out an administrator's order. A reply of 250 follows `accept`; nothing else may.
 
+pub mod error;
 pub mod record;
+mod spool;
+pub mod sqlite;
+pub mod store;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::base::Clock;
+use crate::outcome::audit::AuditEvent;
+
+pub use error::{QueueError, StoreError};
 pub use record::{
-    Accepted, Binding, DeliveryId, Lease, LeasedDelivery, MessageId, NewDelivery, Next,
-    QueuedMessage, Settlement, Standing,
+    Accepted, Binding, DeliveryId, Handoff, LEASE, Lease, LeasedDelivery, MessageId, NewDelivery,
+    Next, QueuedMessage, Settlement, Standing,
 };
+pub use sqlite::SqliteStore;
+pub use store::{
+    Administered, AuditEntry, Fault, Filter, Order, Selection, Skip, State, Store, TraceQuery,
+    Verified, Waiting,
+};
+
+/// The queue. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct Queue {
+    store: Arc<dyn Store>,
+    clock: Clock,
+}
+
+impl Queue {
+    /// Opens the queue in a folder, and makes it if there is none. Several processes may have it
+    /// open: the gateway, and the commands of administrators.
+    pub async fn open(folder: &Path, clock: Clock) -> Result<Self, QueueError> {
+        let folder = folder.to_owned();
+        let opened = clock.clone();
+        let open = tokio::task::spawn_blocking(move || SqliteStore::open(&folder, opened));
+        let store = open.await.map_err(|_| StoreError::Ended)??;
+        Ok(Self::on(store, clock))
+    }
+
+    /// The queue on this store.
+    pub fn on(store: impl Store, clock: Clock) -> Self {
+        Self {
+            store: Arc::new(store),
+            clock,
+        }
+    }
+
+    /// Takes over a message; durable when it returns. With [`Handoff::LeaseUntil`] the due deliveries
+    /// come back leased in the same transaction; `None` if none is due.
+    pub async fn accept(
+        &self,
+        accepted: Accepted,
+        handoff: Handoff,
+    ) -> Result<Option<Lease>, QueueError> {
+        self.store.accept(vec![accepted], handoff).await
+    }
+
+    /// The same, with reports about recipients that were refused after the others were accepted: all
+    /// in one transaction.
+    pub async fn accept_with_notices(
+        &self,
+        accepted: Accepted,
+        notices: Vec<Accepted>,
+        handoff: Handoff,
+    ) -> Result<Option<Lease>, QueueError> {
+        let all = std::iter::once(accepted).chain(notices).collect();
+        self.store.accept(all, handoff).await
+    }
+
+    /// Leases what is due or whose lease ran out until [`LEASE`] from `now`, up to `limit` messages.
+    pub async fn lease(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        skip: Skip,
+    ) -> Result<Vec<Lease>, QueueError> {
+        self.store.lease(now, now + LEASE, limit, skip).await
+    }
+
+    /// Writes what came of attempts and the reports that follow, in one transaction.
+    pub async fn settle(
+        &self,
+        settlements: Vec<Settlement>,
+        notices: Vec<Accepted>,
+    ) -> Result<(), QueueError> {
+        self.store.settle(settlements, notices).await
+    }
+
+    /// Gives leased deliveries back untried.
+    pub async fn give_back(
+        &self,
+        deliveries: Vec<DeliveryId>,
+        at: Timestamp,
+    ) -> Result<(), QueueError> {
+        self.store.give_back(deliveries, at).await
+    }
+
+    /// Writes events that stand alone: refusals, reloads, changes of accounts.
+    pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), QueueError> {
+        self.store.record(events).await
+    }
+
+    /// Makes this process the queue's one scheduler and ends the leases of the one before it.
+    /// Returns how many there were.
+    pub async fn recover(&self) -> Result<usize, QueueError> {
+        self.store.recover(self.clock.now()).await
+    }
+
+    /// Ends the queue: what was asked before is done and durable when this returns; what is asked
+    /// afterwards fails.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// When something becomes due next, or a lease ends; in the past if something is due now.
+    pub async fn next_ready(&self) -> Result<Option<Timestamp>, QueueError> {
+        self.store.next_ready().await
+    }
+
+    /// Carries out an administrator's order; `by` names him in the audit trail.
+    pub async fn administer(
+        &self,
+        selection: Selection,
+        order: Order,
+        by: impl Into<String>,
+    ) -> Result<Administered, QueueError> {
+        self.store.administer(selection, order, by.into()).await
+    }
+
+    /// Lists deliveries in the order of their acceptance.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<Waiting>, QueueError> {
+        self.store.list(filter).await
+    }
+
+    /// How many deliveries there are in each state.
+    pub async fn count(&self) -> Result<BTreeMap<&'static str, i64>, QueueError> {
+        self.store.count().await
+    }
+
+    /// The events that a query finds, oldest first, `limit` at most.
+    pub async fn trace(
+        &self,
+        query: TraceQuery,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, QueueError> {
+        self.store.trace(query, limit).await
+    }
+
+    /// The events from number `from` on (the first is 1), `limit` at most: an export asks for page after page.
+    pub async fn events(&self, from: i64, limit: usize) -> Result<Vec<AuditEntry>, QueueError> {
+        self.store.events(from, limit).await
+    }
+
+    /// Goes over the whole chain of events.
+    pub async fn verify(&self) -> Result<Verified, QueueError> {
+        self.store.verify().await
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Queue")
+    }
+}

@@ -5,9 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::base::Reference;
-use crate::mail::{BodyType, EnvId, Message, Recipient, Ret, ReversePath};
+use crate::mail::{BodyType, EnvId, Envelope, ForwardPath, Message, Recipient, Ret, ReversePath};
 use crate::outcome::Outcome;
 use crate::outcome::audit::AuditEvent;
+use crate::outcome::notify::{Notice, Original};
 
 /// A message for which a client is about to get its 250, or one that the gateway itself wrote.
 #[derive(Clone, Debug)]
@@ -55,6 +56,15 @@ pub struct NewDelivery {
     pub because: String,
 }
 
+/// Whether the deliveries of a new message stay with whoever brings it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Handoff {
+    /// No: the scheduler finds them when they are due.
+    None,
+    /// Yes: those that are due come back leased until then, from the same transaction.
+    LeaseUntil(Timestamp),
+}
+
 /// Whether a delivery is tried.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Standing {
@@ -75,6 +85,17 @@ pub enum Binding {
     VerifiedTls,
     /// To the encryption next hop alone.
     Encryption,
+}
+
+impl Binding {
+    /// The word in the database and in lists.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::VerifiedTls => "verified-tls",
+            Self::Encryption => "encryption",
+        }
+    }
 }
 
 /// Names a message in the queue.
@@ -114,12 +135,69 @@ pub struct QueuedMessage {
     pub received_at: Timestamp,
 }
 
+impl QueuedMessage {
+    /// What a report about the message needs to know of it.
+    pub fn original(&self) -> Original<'_> {
+        Original {
+            reference: &self.reference,
+            reverse_path: &self.reverse_path,
+            env_id: self.env_id.as_ref(),
+            ret: self.ret,
+            message: &self.message,
+            message_id: self.message_id.as_deref(),
+            patient_data: self.patient_data,
+            received_at: self.received_at,
+        }
+    }
+
+    /// The envelope for an attempt at these recipients.
+    pub fn envelope(&self, recipients: Vec<Recipient>) -> Envelope {
+        Envelope {
+            reverse_path: self.reverse_path.clone(),
+            recipients,
+            env_id: self.env_id.clone(),
+            ret: self.ret,
+            body: self.body,
+            smtputf8: self.smtputf8,
+            require_tls: self.require_tls,
+        }
+    }
+}
+
+impl From<Notice> for Accepted {
+    /// A notification is queued without asking the policy (`style.md` §5): it holds nothing that
+    /// the policy guards.
+    fn from(notice: Notice) -> Self {
+        Self {
+            reference: notice.reference,
+            reverse_path: ReversePath::Null,
+            env_id: None,
+            ret: None,
+            body: BodyType::SevenBit,
+            smtputf8: !notice.to.is_ascii(),
+            require_tls: false,
+            message: notice.message,
+            message_id: Some(notice.message_id),
+            patient_data: false,
+            received_at: notice.at,
+            deliveries: vec![NewDelivery {
+                recipient: Recipient::new(ForwardPath::Mailbox(notice.to)),
+                standing: Standing::Due,
+                binding: Binding::Any,
+                rule: "built-in".to_owned(),
+                because: "a delivery status notification".to_owned(),
+            }],
+            events: vec![notice.event],
+        }
+    }
+}
+
 /// The right to try deliveries of one message until a moment.
 #[derive(Clone, Debug)]
 pub struct Lease {
     /// The message.
     pub message: std::sync::Arc<QueuedMessage>,
-    /// What may be tried, all of one destination.
+    /// What may be tried: due recipients of the message, wherever they go. Not empty.
     pub deliveries: Vec<LeasedDelivery>,
     /// After this another scheduler may take them.
     pub until: Timestamp,
@@ -156,12 +234,14 @@ pub struct Settlement {
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Next {
-    /// Nothing: it is delivered.
+    /// Nothing: the next hop has it.
     Delivered,
     /// Another attempt, not before this.
     RetryAt(Timestamp),
     /// Nothing: it failed.
     Failed,
+    /// It waits until somebody decides: the gateway itself cannot send it, as things are set up.
+    Held,
     /// Nothing: its time is over.
     Expired,
 }

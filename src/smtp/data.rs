@@ -155,6 +155,11 @@ impl LineEnds {
         }
     }
 
+    /// The first fault so far.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
     /// The first fault, once all pieces have been read.
     pub fn finish(&self) -> Option<Fault> {
         match self.after_cr {

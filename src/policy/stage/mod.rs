@@ -13,6 +13,8 @@ pub mod scan;
 pub mod score_spam;
 pub mod secure_domain;
 
+use std::sync::Arc;
+
 use super::case::Case;
 use super::opinion::Opinions;
 
@@ -31,7 +33,7 @@ pub enum Stage {
     /// Who is this?
     AuthenticateSender(AuthenticateSender),
     /// Which mailbox does each recipient mean?
-    ResolveRecipients(ResolveRecipients),
+    ResolveRecipients(Arc<ResolveRecipients>),
     /// Is there patient data in it?
     ClassifyPatientData(ClassifyPatientData),
     /// May this recipient have it, over which transport?

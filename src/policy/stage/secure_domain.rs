@@ -13,7 +13,6 @@ use crate::mail::Domain;
 use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::finding::{Findings, SecureKeyword};
 use crate::policy::opinion::{Ask, Opinion, Opinions};
-use crate::policy::patient_data::settings::Restrictions;
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{Restriction, SecureDomains, Standing};
 
@@ -21,16 +20,12 @@ use crate::policy::secure_domains::{Restriction, SecureDomains, Standing};
 #[derive(Debug)]
 pub struct SecureDomain {
     register: Arc<SecureDomains>,
-    restrictions: Restrictions,
 }
 
 impl SecureDomain {
-    /// The rule by a register, and by what findings restrict.
-    pub fn new(register: Arc<SecureDomains>, restrictions: Restrictions) -> Self {
-        Self {
-            register,
-            restrictions,
-        }
+    /// The rule by a register.
+    pub fn new(register: Arc<SecureDomains>) -> Self {
+        Self { register }
     }
 
     /// One opinion for each recipient, in the order of the case.
@@ -53,7 +48,7 @@ impl SecureDomain {
     }
 
     fn for_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> Opinion {
-        if !self.restrictions.restricts(&case.findings.patient_data) {
+        if !self.is_patient_data(case.findings) {
             return Opinion::pass();
         }
         if !accepts_patient_data(case, recipient) {
@@ -80,27 +75,32 @@ impl SecureDomain {
             return restrict(&verdicts.near_miss, recipient, because)
                 .would_pass_if("the subject has the exact tag [secure], or asks for nothing");
         }
-        if self.restrictions.restricts(&findings.patient_data) {
+        if self.is_patient_data(findings) {
             let because = self.why_not_secure(case, recipient);
             return restrict(&verdicts.not_secure, recipient, because).would_pass_if(REMEDY);
         }
         self.for_unreadable(findings, recipient)
     }
 
-    /// What could not be looked into may hold anything, for the reasons that restrict.
+    /// What could not be looked into counts as the register says for its reason; the worst speaks.
     fn for_unreadable(&self, findings: &Findings, recipient: &ResolvedRecipient) -> Opinion {
-        let restricted = findings
+        let verdict_of = |reason: &str| self.register.verdicts.unreadable.get(reason);
+        let restricted: Vec<_> = findings
             .unreadable
             .iter()
-            .find(|unreadable| self.restrictions.unreadable.iter().any(|reason| reason == unreadable.because));
-        let Some(unreadable) = restricted else {
+            .filter_map(|unreadable| Some((unreadable, verdict_of(unreadable.because)?)))
+            .collect();
+        let refused = restricted
+            .iter()
+            .find(|(_, verdict)| ***verdict == Restriction::Refuse);
+        let Some((unreadable, verdict)) = refused.or(restricted.first()) else {
             return Opinion::pass();
         };
         let because = format!(
             "{} could not be looked into ({}), and this domain is not secure",
             unreadable.place, unreadable.because
         );
-        restrict(&self.register.verdicts.unreadable, recipient, because).would_pass_if(REMEDY)
+        restrict(verdict, recipient, because).would_pass_if(REMEDY)
     }
 
     fn why_not_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> String {
@@ -115,6 +115,13 @@ impl SecureDomain {
             _ => "patient data was found, and this domain is not on the list of secure domains"
                 .to_owned(),
         }
+    }
+
+    /// Whether what was found restricts: evidence of numbers that are never issued alone does not,
+    /// unless the register says so.
+    fn is_patient_data(&self, findings: &Findings) -> bool {
+        let found = &findings.patient_data;
+        found.found && (!found.synthetic || *self.register.verdicts.synthetic_restricts)
     }
 }
 
@@ -144,3 +151,133 @@ fn restrict(
 
 /// The smallest change for a recipient elsewhere.
 const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a secure domain";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, read_toml};
+    use crate::policy::finding::{Confidence, PatientData, Unreadable};
+    use crate::policy::testing::{World, file};
+
+    const REGISTER: &str = "
+[verdicts]
+mailbox-declines = \"refuse\"
+[verdicts.unreadable]
+too-large = \"refuse\"
+[[domain]]
+pattern = \"nhs.net\"
+owner = \"NHS England\"
+reason = \"NHSmail\"
+[[domain]]
+pattern = \"bumbleton.example\"
+owner = \"us\"
+reason = \"ours\"
+[[domain]]
+pattern = \"lapsed.example\"
+owner = \"us\"
+reason = \"over\"
+valid-until = 2026-11-20
+";
+
+    const TO: [&str; 3] = ["gp@nhs.net", "patient@example.com", "x@lapsed.example"];
+
+    fn register() -> Arc<SecureDomains> {
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let diagnostics = Diagnostics::default();
+        Arc::new(read_toml(&file("secure-domains.toml", REGISTER), &diagnostics, |top| {
+            SecureDomains::read(top, now)
+        }))
+    }
+
+    fn found(synthetic: bool) -> PatientData {
+        PatientData {
+            found: true,
+            confidence: Confidence::High,
+            synthetic,
+            evidence: Vec::new(),
+        }
+    }
+
+    fn opinions(to: &[&str], findings: Findings) -> Vec<Opinion> {
+        let register = register();
+        let mut world = World::new("", "a@b.example", to).with_register(&register);
+        world.findings = findings;
+        world.ask(|case| SecureDomain::new(register).examine(case)).per_recipient
+    }
+
+    fn asks(to: &[&str], findings: Findings) -> Vec<Ask> {
+        opinions(to, findings).into_iter().map(|opinion| opinion.ask).collect()
+    }
+
+    fn finding(patient_data: PatientData, secure_keyword: SecureKeyword) -> Findings {
+        Findings {
+            patient_data,
+            secure_keyword,
+            ..Findings::default()
+        }
+    }
+
+    #[test]
+    fn without_patient_data_everybody_gets_the_message() {
+        assert_eq!(asks(&TO, Findings::default()), [Ask::Pass, Ask::Pass, Ask::Pass]);
+    }
+
+    #[test]
+    fn patient_data_goes_to_secure_domains_over_verified_tls_and_is_held_for_others() {
+        let said = opinions(&TO, finding(found(false), SecureKeyword::Absent));
+        let asks: Vec<_> = said.iter().map(|opinion| &opinion.ask).collect();
+        assert_eq!(asks, [&Ask::RequireVerifiedTls, &Ask::Hold, &Ask::Hold]);
+        assert!(said[1].would_pass_if.as_ref().unwrap().contains("[secure]"));
+        assert!(said[2].because.contains("out of its dates (secure-domains.toml:15)"), "{}", said[2].because);
+    }
+
+    #[test]
+    fn the_keyword_sends_others_to_the_encryption_next_hop_with_or_without_patient_data() {
+        for patient_data in [found(false), PatientData::default()] {
+            let asks = asks(&TO[1..], finding(patient_data, SecureKeyword::Present));
+            assert_eq!(asks, [Ask::Encrypt, Ask::Encrypt]);
+        }
+        let secure = asks(&TO[..1], finding(found(false), SecureKeyword::Present));
+        assert_eq!(secure, [Ask::RequireVerifiedTls]);
+    }
+
+    #[test]
+    fn a_near_miss_of_the_keyword_is_held_for_others_alone() {
+        let asks = asks(&TO[..2], finding(PatientData::default(), SecureKeyword::NearMiss));
+        assert_eq!(asks, [Ask::Pass, Ask::Hold]);
+    }
+
+    #[test]
+    fn numbers_that_are_never_issued_restrict_nothing() {
+        let asks = asks(&TO[..2], finding(found(true), SecureKeyword::Absent));
+        assert_eq!(asks, [Ask::Pass, Ask::Pass]);
+    }
+
+    #[test]
+    fn a_mailbox_that_takes_no_patient_data_does_not_get_any() {
+        let to = ["reception@bumbleton.example", "marketing@bumbleton.example"];
+        let said = opinions(&to, finding(found(false), SecureKeyword::Absent));
+        assert_eq!(said[0].ask, Ask::RequireVerifiedTls);
+        let domain = "bumbleton.example".to_owned();
+        assert_eq!(said[1].ask, Ask::Refuse(Refusal::PatientData { domain }));
+        assert_eq!(said[1].rule, "secure-domains.toml:3");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_into_counts_by_its_reason_for_others_alone() {
+        let unreadable = |reasons: &[&'static str]| Findings {
+            unreadable: reasons
+                .iter()
+                .map(|because| Unreadable {
+                    place: "attachment:2".into(),
+                    because,
+                })
+                .collect(),
+            ..Findings::default()
+        };
+        assert_eq!(asks(&TO[..2], unreadable(&["unknown-format"])), [Ask::Pass, Ask::Pass]);
+        assert_eq!(asks(&TO[..2], unreadable(&["image-only"])), [Ask::Pass, Ask::Hold]);
+        let worst = asks(&TO[1..2], unreadable(&["image-only", "too-large"]));
+        assert!(matches!(worst[0], Ask::Refuse(_)), "{worst:?}");
+    }
+}

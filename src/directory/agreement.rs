@@ -1,0 +1,330 @@
+//! Whether an old name speaks of the organisation that its code names.
+//!
+//! `nhspharmacy.palmersgreen.aldermanspharmacyFAQ59` says a place, a name and a code, and nothing
+//! separates them. A slip in the code lands on another live one all too often, so the rest of the
+//! name must speak of the same organisation: a word of its name, street or town stands in it, also
+//! squeezed together with others. Words of the trade and of every street prove nothing.
+
+use std::collections::HashSet;
+
+/// The words that prove nothing: `pharmacy`, `street`, `london`, … (`aliases.toml`).
+#[derive(Debug, Default)]
+pub(super) struct StopWords {
+    words: HashSet<String>,
+    longest: usize,
+}
+
+impl StopWords {
+    pub(super) fn new(words: impl IntoIterator<Item = String>) -> Self {
+        let words: HashSet<_> = words
+            .into_iter()
+            .map(|word| word.to_ascii_lowercase())
+            .collect();
+        let longest = words.iter().map(String::len).max().unwrap_or(0);
+        Self { words, longest }
+    }
+
+    fn contains(&self, word: &str) -> bool {
+        self.words.contains(word)
+    }
+
+    /// Whether octets `start..end` of `label` lie within a stop word that stands there.
+    fn cover(&self, label: &str, start: usize, end: usize) -> bool {
+        let first = (end).saturating_sub(self.longest);
+        (first..=start).any(|from| {
+            let longest = label.len().min(from + self.longest);
+            (end..=longest).any(|to| label.get(from..to).is_some_and(|word| self.contains(word)))
+        })
+    }
+
+    /// The lengths of the stop words that `text` begins with.
+    fn prefixes<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
+        (2..=self.longest.min(text.len())).filter(|length| self.contains(&text[..*length]))
+    }
+}
+
+/// What an organisation may be known by: the words of its name, street and town.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    name: Vec<Word>,
+    street: Vec<Word>,
+    town: Vec<Word>,
+    /// Two organisations with the same key bear the same name.
+    pub(super) name_key: String,
+}
+
+#[derive(Debug)]
+struct Word {
+    text: String,
+    /// Whether it says anything: not a word of the trade, and three letters at least.
+    speaks: bool,
+}
+
+impl Evidence {
+    pub(super) fn new(name: &str, street: &str, town: &str, stop: &StopWords) -> Self {
+        let name_words = words_of(name);
+        let telling: Vec<&str> = name_words
+            .iter()
+            .map(String::as_str)
+            .filter(|word| !stop.contains(word))
+            .collect();
+        let name_key = if telling.is_empty() {
+            name_words.join(" ")
+        } else {
+            telling.join(" ")
+        };
+        Self {
+            name: weigh(name_words, stop),
+            street: weigh(words_of(street), stop),
+            town: weigh(words_of(town), stop),
+            name_key,
+        }
+    }
+
+    /// Which of its words stand in `said`: the part of an old name before its code.
+    pub(super) fn agreement(&self, said: &str, stop: &StopWords) -> Agreement {
+        let mut found = Agreement::default();
+        for label in labels_of(said) {
+            let starts = self.word_starts(&label, stop);
+            let stands = |words: &[Word]| {
+                words
+                    .iter()
+                    .any(|word| self.stands(word, &label, &starts, stop))
+            };
+            found.name |= stands(&self.name);
+            found.street |= stands(&self.street);
+            found.town |= stands(&self.town);
+        }
+        found
+    }
+
+    /// Whether a word stands in a squeezed label: where a word may begin, not as a part of a stop
+    /// word, and, if it is short, up to where another one begins.
+    fn stands(&self, word: &Word, label: &str, starts: &[bool], stop: &StopWords) -> bool {
+        let text = word.text.as_str();
+        word.speaks
+            && label.match_indices(text).any(|(at, _)| {
+                let end = at + text.len();
+                starts[at]
+                    && (text.len() >= LONG
+                        || end == label.len()
+                        || self.begins_word(&label[end..], stop))
+                    && !stop.cover(label, at, end)
+            })
+    }
+
+    /// Where in a label a word may begin: at its start, and after a word of ours or of the trade.
+    fn word_starts(&self, label: &str, stop: &StopWords) -> Vec<bool> {
+        let mut starts = vec![false; label.len() + 1];
+        starts[0] = true;
+        for at in 0..label.len() {
+            if !starts[at] {
+                continue;
+            }
+            let rest = &label[at..];
+            for word in self
+                .all_words()
+                .filter(|word| rest.starts_with(word.text.as_str()))
+            {
+                starts[at + word.text.len()] = true;
+            }
+            for length in stop.prefixes(rest) {
+                starts[at + length] = true;
+            }
+        }
+        starts
+    }
+
+    fn begins_word(&self, rest: &str, stop: &StopWords) -> bool {
+        self.all_words()
+            .any(|word| rest.starts_with(word.text.as_str()))
+            || stop.prefixes(rest).next().is_some()
+    }
+
+    fn all_words(&self) -> impl Iterator<Item = &Word> {
+        self.name.iter().chain(&self.street).chain(&self.town)
+    }
+}
+
+/// Which parts of an organisation's description an old name agrees with.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Agreement {
+    pub(super) name: bool,
+    pub(super) street: bool,
+    pub(super) town: bool,
+}
+
+impl Agreement {
+    /// Whether that is enough. Of a name that several live organisations bear the town must agree
+    /// as well, for the branches of a chain differ in nothing else.
+    pub(super) fn suffices(self, borne_by_several: bool) -> bool {
+        if borne_by_several {
+            self.name && self.town
+        } else {
+            self.name || self.street || self.town
+        }
+    }
+}
+
+/// Words as runs of ASCII letters, in lower case; an apostrophe is no gap.
+fn words_of(text: &str) -> Vec<String> {
+    let bare: String = text
+        .chars()
+        .filter(|c| !matches!(c, '\'' | '\u{2019}'))
+        .collect();
+    bare.split(|c: char| !c.is_ascii_alphabetic())
+        .filter(|word| !word.is_empty())
+        .map(str::to_ascii_lowercase)
+        .collect()
+}
+
+/// The labels of an old name: the words between its dots, each also as one with its hyphens and
+/// digits taken out.
+fn labels_of(said: &str) -> Vec<String> {
+    let mut labels = Vec::new();
+    for part in said.split('.') {
+        let words = words_of(part);
+        if words.len() > 1 {
+            labels.push(words.concat());
+        }
+        labels.extend(words);
+    }
+    labels
+}
+
+/// Marks the words that say something. A word that ends in one of the trade counts without it as
+/// well: `lloydspharmacy` is `lloyds`.
+fn weigh(words: Vec<String>, stop: &StopWords) -> Vec<Word> {
+    let mut weighed = Vec::with_capacity(words.len());
+    for text in words {
+        let bare = (LONG_ENOUGH..text.len())
+            .find(|at| text.len() - at >= SHORTEST_SUFFIX && stop.contains(&text[*at..]))
+            .map(|at| text[..at].to_owned());
+        weighed.extend(bare.into_iter().chain([text]).map(|text| Word {
+            speaks: text.len() >= LONG_ENOUGH && !stop.contains(&text),
+            text,
+        }));
+    }
+    weighed
+}
+
+/// A word of fewer letters proves nothing.
+const LONG_ENOUGH: usize = 3;
+/// A word of fewer letters is only found where it ends at the end of another.
+const LONG: usize = 5;
+/// The shortest stop word that is taken off the end of a word.
+const SHORTEST_SUFFIX: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn stop() -> StopWords {
+        let words = "pharmacy chemist chemists the high street road green end instore health care";
+        StopWords::new(words.split(' ').map(str::to_owned))
+    }
+
+    fn agreement(name: &str, street: &str, town: &str, said: &str) -> (bool, bool, bool) {
+        let found = Evidence::new(name, street, town, &stop()).agreement(said, &stop());
+        (found.name, found.street, found.town)
+    }
+
+    #[test]
+    fn a_word_is_found_in_a_squeezed_label() {
+        let (yes, no) = (true, false);
+        for (name, street, town, said, found) in [
+            (
+                "ALDERMANS PHARMACY",
+                "38-40 ALDERMANS HILL",
+                "PALMERS GREEN, LONDON",
+                "palmersgreen.aldermanspharmacy",
+                (yes, yes, yes),
+            ),
+            (
+                "NR PATEL CHEMISTS",
+                "153 BOWES ROAD",
+                "PALMERS GREEN",
+                "bowesroad.nrpatelchemist",
+                (yes, yes, no),
+            ),
+            (
+                "TESCO INSTORE PHARMACY",
+                "288 HIGH STREET",
+                "ENFIELD",
+                "288highs.tescoin-s",
+                (yes, no, no),
+            ),
+            (
+                "WELL",
+                "66 SILVER ST",
+                "ENFIELD",
+                "enfield.wellpharmacy",
+                (yes, no, yes),
+            ),
+            ("LLOYDSPHARMACY", "", "", "x.lloyds", (yes, no, no)),
+            ("GREENLIGHT", "", "", "x.green-light", (yes, no, no)),
+            (
+                "ST JOHN'S PHARMACY",
+                "",
+                "",
+                "x.stjohnschemist",
+                (yes, no, no),
+            ),
+            (
+                "WELL",
+                "",
+                "STOCKWELL",
+                "x.stockwellpharmacy",
+                (no, no, yes),
+            ),
+            ("HARM", "", "", "x.pharmacy", (no, no, no)),
+            ("HIGHGATE PHARMACY", "", "", "highgate.x", (yes, no, no)),
+            (
+                "THE PHARMACY",
+                "HIGH STREET",
+                "",
+                "highstreet.thepharmacy",
+                (no, no, no),
+            ),
+            (
+                "A K PHARMACY",
+                "",
+                "LUTON",
+                "luton.akpharmacy",
+                (no, no, yes),
+            ),
+            ("ASDA PHARMACY", "", "", "x.asdapharmacy", (yes, no, no)),
+            ("ASDA PHARMACY", "", "", "x.asdaphxrmacy", (no, no, no)),
+        ] {
+            assert_eq!(
+                agreement(name, street, town, said),
+                found,
+                "{said} / {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_the_same_without_the_words_of_the_trade() {
+        let key = |name| Evidence::new(name, "", "", &stop()).name_key;
+        assert_eq!(key("WELL"), key("Well Pharmacy"));
+        assert_eq!(key("The Pharmacy"), "the pharmacy");
+        assert_ne!(key("WELL"), key("WELL ENFIELD"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_compared(name in "\\PC{0,30}", town in "\\PC{0,20}", said in "\\PC{0,64}") {
+            let _ = agreement(&name, "", &town, &said);
+        }
+
+        #[test]
+        fn stop_words_alone_never_agree(picks in prop::collection::vec(0..11usize, 1..6)) {
+            let words = ["pharmacy", "chemist", "chemists", "the", "high", "street", "road", "green", "end", "health", "care"];
+            let said: String = picks.iter().map(|pick| words[*pick]).collect();
+            let all = words.join(" ");
+            prop_assert_eq!(agreement(&all, &all, &all, &said), (false, false, false));
+        }
+    }
+}

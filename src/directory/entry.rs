@@ -1,0 +1,203 @@
+//! What the directory knows of a mailbox and of its organisation.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use crate::mail::{Domain, Mailbox};
+
+use super::agreement::Evidence;
+use super::code::OdsCode;
+
+/// A mailbox of the directory: one row of `directory.csv`.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its canonical address, folded.
+    pub address: Mailbox,
+    /// Whose it is: an organisation's, a person's, an application's.
+    pub kind: Kind,
+    /// The organisation that it belongs to.
+    pub organisation: Option<Arc<Organisation>>,
+    /// As NHSmail shows it; not quoted for a header. May be empty.
+    pub display_name: String,
+    /// Who answers for it: a role or an address. May be empty.
+    pub owner: String,
+    /// What has become of it.
+    pub status: Status,
+    /// Since when, or from when on, the status holds; `None` is since ever.
+    pub status_date: Option<Date>,
+    /// An organisation that seems to have followed: a hint for people, never a redirect.
+    pub successor: Option<OdsCode>,
+    /// Whether its readers may be sent patient data.
+    pub accepts_patient_data: bool,
+    /// Whether nothing at all should be sent to it.
+    pub do_not_send: bool,
+    /// When someone last made sure that it is read.
+    pub last_verified: Option<Date>,
+    /// The line in `directory.csv`.
+    pub line: usize,
+}
+
+impl Entry {
+    /// Whether mail may be delivered to it on this day. Dates decide before words do: what will be
+    /// closed tomorrow is live, and what opens tomorrow is not.
+    pub fn is_live(&self, on: Date) -> bool {
+        let in_force = self.status_date.is_none_or(|date| date <= on);
+        (self.status == Status::Active) == in_force
+    }
+
+    /// Whether a redirect of its name is forbidden: the name was a person's who has gone, and will
+    /// be given to another one (`domain.md` §8.2).
+    pub fn is_gone_person(&self, on: Date) -> bool {
+        let gone = matches!(self.status, Status::Leaver | Status::Deleted);
+        self.kind == Kind::Personal && gone && !self.is_live(on)
+    }
+
+    /// The code of its organisation.
+    pub fn ods_code(&self) -> Option<OdsCode> {
+        self.organisation
+            .as_ref()
+            .map(|organisation| organisation.code)
+    }
+
+    /// Whether its address is at this domain.
+    pub(super) fn is_at(&self, domain: &Domain) -> bool {
+        self.address.domain() == Some(domain)
+    }
+}
+
+/// An organisation, as its rows describe it.
+#[derive(Debug)]
+pub struct Organisation {
+    /// Its code.
+    pub code: OdsCode,
+    /// Its name.
+    pub name: String,
+    /// The lines of its address before the town.
+    pub street: String,
+    /// Its town, and the part of the town if it has one.
+    pub town: String,
+    /// The words by which an old name is recognised.
+    pub(super) evidence: Evidence,
+}
+
+/// Whose a mailbox is.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// A community pharmacy's shared mailbox.
+    Pharmacy,
+    /// A care provider's.
+    Care,
+    /// A dental practice's.
+    Dental,
+    /// An optician's.
+    Optical,
+    /// A general practice's.
+    Practice,
+    /// Another shared mailbox.
+    Shared,
+    /// A person's account.
+    Personal,
+    /// An application's account.
+    Application,
+}
+
+impl Kind {
+    /// Whether it is an organisation's shared mailbox: these alone are ever suggested to someone
+    /// who mistyped.
+    pub fn is_organisation(self) -> bool {
+        !matches!(self, Self::Personal | Self::Application)
+    }
+
+    pub(super) const WORDS: &'static [(&'static str, Self)] = &[
+        ("pharmacy", Self::Pharmacy),
+        ("care", Self::Care),
+        ("dental", Self::Dental),
+        ("optical", Self::Optical),
+        ("practice", Self::Practice),
+        ("shared", Self::Shared),
+        ("personal", Self::Personal),
+        ("application", Self::Application),
+    ];
+}
+
+/// What has become of a mailbox.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Status {
+    /// In use.
+    Active,
+    /// Not logged in to for too long.
+    Inactive,
+    /// Shut by an administrator.
+    Disabled,
+    /// Its person has left the organisation.
+    Leaver,
+    /// Gone; the name may be given to someone else.
+    Deleted,
+    /// Its organisation is shut.
+    Closed,
+}
+
+impl Status {
+    pub(super) const WORDS: &'static [(&'static str, Self)] = &[
+        ("active", Self::Active),
+        ("inactive", Self::Inactive),
+        ("disabled", Self::Disabled),
+        ("leaver", Self::Leaver),
+        ("deleted", Self::Deleted),
+        ("closed", Self::Closed),
+    ];
+}
+
+/// A domain that the gateway takes mail for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Served {
+    /// The domain itself, none below it.
+    pub domain: Domain,
+    /// Whether the directory has every mailbox of it.
+    pub completeness: Completeness,
+}
+
+/// Whether the directory has every mailbox of a domain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Completeness {
+    /// A name that is not in it does not exist.
+    Complete,
+    /// A name that is not in it is passed on as it is.
+    Partial,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_decide_before_words_do() {
+        let day: Date = "2026-11-21".parse().unwrap();
+        for (status, date, live) in [
+            (Status::Active, None, true),
+            (Status::Active, Some("2026-11-21"), true),
+            (Status::Active, Some("2026-11-22"), false),
+            (Status::Closed, None, false),
+            (Status::Closed, Some("2026-11-21"), false),
+            (Status::Closed, Some("2026-11-22"), true),
+            (Status::Disabled, Some("2020-01-01"), false),
+        ] {
+            let entry = Entry {
+                address: "pharmacy.fa001@nhs.net".parse().unwrap(),
+                kind: Kind::Pharmacy,
+                organisation: None,
+                display_name: String::new(),
+                owner: String::new(),
+                status,
+                status_date: date.map(|date| date.parse().unwrap()),
+                successor: None,
+                accepts_patient_data: true,
+                do_not_send: false,
+                last_verified: None,
+                line: 2,
+            };
+            assert_eq!(entry.is_live(day), live, "{status:?} {date:?}");
+        }
+    }
+}

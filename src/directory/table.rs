@@ -1,0 +1,428 @@
+//! Reading `directory.csv`: a header row, then one mailbox a row. Lines that begin with `#` are
+//! comments. Every bad row is reported with its line and reason, and left out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use csv::StringRecord;
+use jiff::civil::Date;
+
+use crate::config::{Diagnostic, Diagnostics, Place, Severity, SourceFile};
+use crate::mail::Mailbox;
+
+use super::agreement::{Evidence, StopWords};
+use super::code::OdsCode;
+use super::entry::{Entry, Kind, Organisation, Status};
+
+/// All of `directory.csv`.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) entries: Vec<Entry>,
+    pub(super) organisations: HashMap<OdsCode, Arc<Organisation>>,
+}
+
+impl Table {
+    pub(super) fn read(
+        file: &Arc<SourceFile>,
+        stop: &StopWords,
+        diagnostics: &Diagnostics,
+    ) -> Self {
+        let mut reader = csv::ReaderBuilder::new()
+            .comment(Some(b'#'))
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .from_reader(file.text.as_bytes());
+        let mut reading = Reading {
+            table: Self::default(),
+            lines: HashMap::new(),
+            stop,
+            reports: Reports::new(file, diagnostics),
+        };
+        let header = reader.headers().cloned().unwrap_or_default();
+        let header_line = header
+            .position()
+            .map_or(1, |position| reading.line(position));
+        if let Some(columns) = Columns::read(&header, header_line, &mut reading.reports) {
+            for record in reader.records() {
+                reading.take(&columns, record);
+            }
+        }
+        reading.reports.close();
+        reading.table
+    }
+}
+
+/// The table as far as it has been read.
+struct Reading<'r> {
+    table: Table,
+    /// Of each address, the line.
+    lines: HashMap<Mailbox, usize>,
+    stop: &'r StopWords,
+    reports: Reports<'r>,
+}
+
+impl Reading<'_> {
+    /// The line of a record. Its position is before the comments and empty lines that precede it.
+    fn line(&self, position: &csv::Position) -> usize {
+        let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+        let rest = self.reports.file.text.get(start..).unwrap_or_default();
+        let skipped = rest
+            .lines()
+            .take_while(|line| line.is_empty() || line.starts_with('#'));
+        usize::try_from(position.line()).unwrap_or(usize::MAX) + skipped.count()
+    }
+
+    fn take(&mut self, columns: &Columns, record: Result<StringRecord, csv::Error>) {
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                let line = error.position().map_or(1, |position| self.line(position));
+                return self
+                    .reports
+                    .error(line, format!("this row cannot be read: {error}"));
+            }
+        };
+        let line = record.position().map_or(1, |position| self.line(position));
+        if record.len() != columns.count {
+            let message = format!(
+                "this row has {} fields, the header has {}",
+                record.len(),
+                columns.count
+            );
+            return self.reports.error(line, message);
+        }
+        let row = Row {
+            columns,
+            record: &record,
+        };
+        match self.entry(&row, line) {
+            Ok(entry) => self.table.entries.push(entry),
+            Err(reason) => self.reports.error(line, reason),
+        }
+    }
+
+    fn entry(&mut self, row: &Row<'_>, line: usize) -> Result<Entry, String> {
+        let address = row.required("address")?;
+        let address: Mailbox = address
+            .parse()
+            .map_err(|error| format!("address: {error}"))?;
+        let kind = row.word("kind", Kind::WORDS)?.ok_or("kind: is missing")?;
+        let entry = Entry {
+            address: address.folded(),
+            kind,
+            organisation: self.organisation(row, kind, line)?,
+            display_name: row.text("display_name").to_owned(),
+            owner: row.text("owner").to_owned(),
+            status: row
+                .word("status", Status::WORDS)?
+                .ok_or("status: is missing")?,
+            status_date: row.date("status_date")?,
+            successor: row.code("successor")?,
+            accepts_patient_data: row.yes_or_no("accepts_patient_data")?.unwrap_or(true),
+            do_not_send: row.yes_or_no("do_not_send")?.unwrap_or(false),
+            last_verified: row.date("last_verified")?,
+            line,
+        };
+        if let Some(first) = self.lines.get(&entry.address) {
+            return Err(format!("{} is on line {first} already", entry.address));
+        }
+        self.lines.insert(entry.address.clone(), line);
+        Ok(entry)
+    }
+
+    /// The organisation of a row: the first row with its code describes it.
+    fn organisation(
+        &mut self,
+        row: &Row<'_>,
+        kind: Kind,
+        line: usize,
+    ) -> Result<Option<Arc<Organisation>>, String> {
+        let Some(code) = row.code("ods_code")? else {
+            return match kind {
+                Kind::Personal | Kind::Application | Kind::Shared => Ok(None),
+                _ => Err("ods_code: an organisation's mailbox needs its code".to_owned()),
+            };
+        };
+        let name = row.text("organisation");
+        if let Some(known) = self.table.organisations.get(&code) {
+            if !name.is_empty() && name != known.name {
+                let message = format!("{code} is called {:?} in an earlier row", known.name);
+                self.reports.warning(line, message);
+            }
+            return Ok(Some(Arc::clone(known)));
+        }
+        let (street, town) = (row.text("street"), row.text("town"));
+        let organisation = Arc::new(Organisation {
+            code,
+            name: name.to_owned(),
+            street: street.to_owned(),
+            town: town.to_owned(),
+            evidence: Evidence::new(name, street, town, self.stop),
+        });
+        self.table
+            .organisations
+            .insert(code, Arc::clone(&organisation));
+        Ok(Some(organisation))
+    }
+}
+
+/// Which column stands where.
+struct Columns {
+    at: HashMap<&'static str, usize>,
+    count: usize,
+}
+
+impl Columns {
+    /// Reads the header row; `None` if a column that must be there is not.
+    fn read(header: &StringRecord, line: usize, reports: &mut Reports<'_>) -> Option<Self> {
+        let mut at = HashMap::new();
+        for (index, name) in header.iter().enumerate() {
+            match COLUMNS.iter().find(|column| **column == name) {
+                None => reports.error(
+                    line,
+                    format!("unknown column {name:?}; there are: {}", COLUMNS.join(", ")),
+                ),
+                Some(column) if at.insert(*column, index).is_some() => {
+                    reports.error(line, format!("column {name:?} is there twice"));
+                }
+                Some(_) => {}
+            }
+        }
+        let missing: Vec<_> = COLUMNS[..REQUIRED]
+            .iter()
+            .filter(|column| !at.contains_key(**column))
+            .collect();
+        for column in &missing {
+            reports.error(line, format!("column {column:?} is missing"));
+        }
+        missing.is_empty().then(|| Self {
+            at,
+            count: header.len(),
+        })
+    }
+}
+
+/// One row, by the names of its columns. What is empty is as good as absent.
+struct Row<'r> {
+    columns: &'r Columns,
+    record: &'r StringRecord,
+}
+
+impl Row<'_> {
+    fn text(&self, column: &str) -> &str {
+        let index = self.columns.at.get(column);
+        index
+            .and_then(|index| self.record.get(*index))
+            .unwrap_or("")
+    }
+
+    fn optional(&self, column: &str) -> Option<&str> {
+        Some(self.text(column)).filter(|text| !text.is_empty())
+    }
+
+    fn required(&self, column: &str) -> Result<&str, String> {
+        self.optional(column)
+            .ok_or_else(|| format!("{column}: is missing"))
+    }
+
+    fn word<T: Copy>(&self, column: &str, words: &[(&str, T)]) -> Result<Option<T>, String> {
+        let Some(text) = self.optional(column) else {
+            return Ok(None);
+        };
+        let found = words.iter().find(|(word, _)| *word == text);
+        let names = || {
+            words
+                .iter()
+                .map(|(word, _)| *word)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        found
+            .map(|(_, value)| Some(*value))
+            .ok_or_else(|| format!("{column}: {text:?} is none of {}", names()))
+    }
+
+    fn yes_or_no(&self, column: &str) -> Result<Option<bool>, String> {
+        self.word(column, &[("yes", true), ("no", false)])
+    }
+
+    fn date(&self, column: &str) -> Result<Option<Date>, String> {
+        let Some(text) = self.optional(column) else {
+            return Ok(None);
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|_| format!("{column}: {text:?} is not a date such as 2026-11-21"))
+    }
+
+    fn code(&self, column: &str) -> Result<Option<OdsCode>, String> {
+        let Some(text) = self.optional(column) else {
+            return Ok(None);
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|error| format!("{column}: {error}"))
+    }
+}
+
+/// What is wrong with the table; so much of it as anyone would read.
+struct Reports<'r> {
+    file: &'r Arc<SourceFile>,
+    diagnostics: &'r Diagnostics,
+    count: usize,
+    worst: Severity,
+}
+
+impl<'r> Reports<'r> {
+    fn new(file: &'r Arc<SourceFile>, diagnostics: &'r Diagnostics) -> Self {
+        Self {
+            file,
+            diagnostics,
+            count: 0,
+            worst: Severity::Warning,
+        }
+    }
+
+    fn error(&mut self, line: usize, message: String) {
+        self.push(line, Diagnostic::error("bad-row", message));
+    }
+
+    fn warning(&mut self, line: usize, message: String) {
+        self.push(line, Diagnostic::warning("odd-row", message));
+    }
+
+    fn push(&mut self, line: usize, diagnostic: Diagnostic) {
+        self.count += 1;
+        self.worst = self.worst.max(diagnostic.severity);
+        if self.count <= REPORTS_MAX {
+            self.diagnostics
+                .push(diagnostic.at(&Place::line_of(self.file, line), ""));
+        }
+    }
+
+    /// Says how many more there were.
+    fn close(&self) {
+        if self.count > REPORTS_MAX {
+            let message = format!(
+                "{}: {} more rows are bad or odd",
+                self.file.path.display(),
+                self.count - REPORTS_MAX
+            );
+            let summary = Diagnostic::warning("bad-rows", message);
+            self.diagnostics.push(Diagnostic {
+                severity: self.worst,
+                ..summary
+            });
+        }
+    }
+}
+
+/// The columns, in the order in which the shipped file has them; those that must be there first.
+const COLUMNS: &[&str] = &[
+    "address",
+    "kind",
+    "status",
+    "ods_code",
+    "organisation",
+    "street",
+    "town",
+    "display_name",
+    "owner",
+    "status_date",
+    "successor",
+    "accepts_patient_data",
+    "do_not_send",
+    "last_verified",
+];
+/// How many of them must be there.
+const REQUIRED: usize = 7;
+/// Rows reported one by one; the others are counted.
+const REPORTS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Table, Vec<String>) {
+        let file = Arc::new(SourceFile {
+            path: "directory.csv".into(),
+            text: text.into(),
+        });
+        let diagnostics = Diagnostics::default();
+        let table = Table::read(&file, &StopWords::default(), &diagnostics);
+        let said = diagnostics.into_vec().into_iter().map(|diagnostic| {
+            let place = diagnostic
+                .labels
+                .first()
+                .map(|label| label.place.to_string());
+            format!("{} {}", place.unwrap_or_default(), diagnostic.message)
+        });
+        (table, said.collect())
+    }
+
+    const HEADER: &str =
+        "address,kind,status,ods_code,organisation,street,town,status_date,do_not_send\n";
+
+    #[test]
+    fn every_bad_row_is_reported_with_its_line_and_reason() {
+        let (table, said) = read(&format!(
+            "# who is who\n{HEADER}\
+             Pharmacy.FA001@NHS.net,pharmacy,active,fa001,Bumbleton Pharmacy,1 High Street,Bumbleton,,\n\
+             pharmacy.fa002@nhs.net,pharmacy,active\n\
+             # a comment\n\
+             no address,pharmacy,active,FA003,,,,,\n\
+             pharmacy.fa003@nhs.net,farmacy,active,FA003,,,,,\n\
+             pharmacy.fa003@nhs.net,pharmacy,open,FA003,,,,,\n\
+             pharmacy.fa003@nhs.net,pharmacy,active,,,,,,\n\
+             pharmacy.fa003@nhs.net,pharmacy,active,FA-03,,,,,\n\
+             pharmacy.fa003@nhs.net,pharmacy,active,FA003,,,,21/11/2026,\n\
+             pharmacy.fa003@nhs.net,pharmacy,active,FA003,,,,,maybe\n\
+             PHARMACY.fa001@nhs.net,pharmacy,active,FA001,,,,,\n\
+             reminders.fa001.donotreply@nhs.net,application,active,FA001,Bumbleton Chemist,,,,\n"
+        ));
+        let addresses: Vec<_> = table
+            .entries
+            .iter()
+            .map(|entry| entry.address.to_string())
+            .collect();
+        assert_eq!(
+            addresses,
+            [
+                "pharmacy.fa001@nhs.net",
+                "reminders.fa001.donotreply@nhs.net"
+            ]
+        );
+        assert_eq!(
+            said,
+            [
+                "directory.csv:4 this row has 3 fields, the header has 9",
+                "directory.csv:6 address: an address has a local part, an @ and a domain",
+                "directory.csv:7 kind: \"farmacy\" is none of pharmacy, care, dental, optical, practice, shared, personal, application",
+                "directory.csv:8 status: \"open\" is none of active, inactive, disabled, leaver, deleted, closed",
+                "directory.csv:9 ods_code: an organisation's mailbox needs its code",
+                "directory.csv:10 ods_code: an ODS code is 1 to 9 letters and digits",
+                "directory.csv:11 status_date: \"21/11/2026\" is not a date such as 2026-11-21",
+                "directory.csv:12 do_not_send: \"maybe\" is none of yes, no",
+                "directory.csv:13 pharmacy.fa001@nhs.net is on line 3 already",
+                "directory.csv:14 FA001 is called \"Bumbleton Pharmacy\" in an earlier row",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_table_without_its_columns_is_reported_and_not_read() {
+        let (table, said) = read("adress,kind,status,kind\na@nhs.net,shared,active,shared\n");
+        assert!(table.entries.is_empty());
+        assert_eq!(said.len(), 2 + 5, "{said:?}");
+        let (_, said) = read("");
+        assert_eq!(said.len(), REQUIRED, "{said:?}");
+    }
+
+    #[test]
+    fn of_very_many_bad_rows_the_first_are_shown_and_the_others_counted() {
+        let rows = "x\n".repeat(REPORTS_MAX + 50);
+        let (_, said) = read(&format!("{HEADER}{rows}"));
+        assert_eq!(said.len(), REPORTS_MAX + 1);
+        assert!(said[REPORTS_MAX].ends_with("50 more rows are bad or odd"));
+    }
+}

@@ -1,0 +1,427 @@
+//! One connection from its greeting to its end: the session drives, this does what it says.
+//!
+//! Reads and writes have their limits and time-outs in [`Wire`]; what a transaction needs beyond its
+//! envelope (the policy that it began with, the message so far) goes with the transaction.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tracing::{debug, info};
+
+use crate::accounts::AuthError;
+use crate::base::metrics;
+use crate::mail::{
+    Client, EnhancedStatusCode, Envelope, MailTransaction, Message, Recipient, Reply, Service,
+    TlsSession,
+};
+use crate::policy::Policy;
+use crate::smtp::data::{Decoder, Progress};
+use crate::smtp::sasl::Credentials;
+use crate::smtp::server::{
+    Action, Chunk, DataError, LoginError, Received, ServerSettings, Session,
+};
+
+use super::body::{Body, Budget, Hold};
+use super::intake::Intake;
+use super::settings::Limits;
+use super::stream::Stream;
+use super::wire::{Line, Wire, WireError};
+use super::{Parts, receive};
+
+/// What all connections of a listener share.
+pub(super) struct Door {
+    /// What ingress works with.
+    pub(super) parts: Parts,
+    /// What a client may use.
+    pub(super) limits: Limits,
+    /// What holds for each session.
+    pub(super) server: Arc<ServerSettings>,
+    /// What the listener is for.
+    pub(super) service: Service,
+    /// For STARTTLS; `None` where it is not offered.
+    pub(super) starttls: Option<TlsAcceptor>,
+    /// Room for messages that are being received.
+    pub(super) budget: Budget,
+    /// Passwords that may be checked at once.
+    pub(super) logins: Arc<Semaphore>,
+}
+
+/// The two ends of a connection and what protects it.
+pub(super) struct Ends {
+    /// The client; the one that a trusted proxy named, if there was one.
+    pub(super) client: SocketAddr,
+    /// Where it connected to.
+    pub(super) local: SocketAddr,
+    /// What protects the connection from its first octet.
+    pub(super) tls: Option<TlsSession>,
+}
+
+/// Serves one client until it goes or is sent away.
+pub(super) async fn serve(stream: Stream, ends: Ends, door: Arc<Door>) {
+    let client = Client {
+        address: ends.client,
+        local: ends.local,
+        helo: None,
+        esmtp: false,
+        tls: ends.tls,
+        account: None,
+        service: door.service,
+    };
+    let connection = Connection {
+        wire: Some(Wire::new(stream, door.limits.line_octets)),
+        session: Session::new(Arc::clone(&door.server), client),
+        transaction: None,
+        door,
+    };
+    connection.run().await;
+}
+
+struct Connection {
+    /// `None` during a TLS handshake, and after one that failed.
+    wire: Option<Wire<Stream>>,
+    session: Session,
+    transaction: Option<Transaction>,
+    door: Arc<Door>,
+}
+
+/// What belongs to a transaction beside its envelope.
+struct Transaction {
+    policy: Arc<Policy>,
+    intake: Option<Intake>,
+}
+
+/// How a connection ends.
+enum End {
+    /// With a last reply.
+    Said(Reply),
+    /// With no word.
+    Lost(WireError),
+}
+
+impl From<WireError> for End {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Silent => Self::Said(Reply::new(
+                421,
+                EnhancedStatusCode::transient(4, 2),
+                "silent for too long",
+            )),
+            error => Self::Lost(error),
+        }
+    }
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let end = match self.converse().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        };
+        let Some(mut wire) = self.wire.take() else {
+            return;
+        };
+        match end {
+            End::Lost(because) => debug!(%because, "connection ended"),
+            End::Said(reply) => {
+                if wire.say(&reply).await.is_ok() {
+                    Box::pin(wire.close()).await;
+                }
+            }
+        }
+    }
+
+    /// Goes on until something ends it.
+    async fn converse(&mut self) -> Result<std::convert::Infallible, End> {
+        self.greet().await?;
+        loop {
+            let mut action = match self.next_line().await? {
+                Line::Whole(line) => self.session.line(&line),
+                Line::TooLong => self.session.line_too_long(),
+            };
+            // An action may lead to another; a reply ends the chain.
+            while let Some(next) = self.act(action).await? {
+                action = next;
+            }
+            if self.session.envelope().is_none() {
+                self.transaction = None;
+            }
+        }
+    }
+
+    /// Says who we are, unless the client talks first (a sign of a program that does not listen).
+    async fn greet(&mut self) -> Result<(), End> {
+        let delay = self.door.limits.greeting_delay;
+        match self.wire()?.more(GREETING_PIECE, delay).await {
+            Err(WireError::Silent) => {}
+            Err(error) => return Err(End::Lost(error)),
+            Ok(()) => {
+                metrics::CONNECTIONS_REFUSED.add(1);
+                info!(client = %self.session.client().address, "talked before the greeting");
+                let text = "you talk before the greeting";
+                return Err(End::Said(Reply::new(
+                    554,
+                    EnhancedStatusCode::permanent(5, 1),
+                    text,
+                )));
+            }
+        }
+        let greeting = self.session.greeting();
+        self.say(&greeting).await
+    }
+
+    /// Waits for a command; a shutdown ends the wait.
+    async fn next_line(&mut self) -> Result<Line, End> {
+        let limit = self.door.limits.command_timeout;
+        let door = Arc::clone(&self.door);
+        let wire = self.wire()?;
+        tokio::select! {
+            biased;
+            line = wire.line(limit) => Ok(line?),
+            () = door.parts.shutdown.begun() => {
+                Err(End::Said(Reply::new(421, EnhancedStatusCode::transient(3, 2), "shutting down, try again soon")))
+            }
+        }
+    }
+
+    async fn act(&mut self, action: Action) -> Result<Option<Action>, End> {
+        match action {
+            Action::Reply(reply) => self.say(&reply).await.map(|()| None),
+            Action::Close(reply) => Err(End::Said(reply)),
+            Action::StartTls(reply) => Box::pin(self.start_tls(reply)).await.map(|()| None),
+            Action::Authenticate(credentials) => {
+                Box::pin(self.authenticate(credentials)).await.map(Some)
+            }
+            Action::CheckRecipient(recipient) => Ok(Some(Box::pin(self.check(recipient)).await)),
+            Action::ReceiveData(reply) => {
+                self.say(&reply).await?;
+                Box::pin(self.receive_data()).await.map(Some)
+            }
+            Action::ReceiveChunk(chunk) => Box::pin(self.receive_chunk(chunk)).await.map(Some),
+            Action::Discard(octets, reply) => {
+                Box::pin(self.discard(octets)).await?;
+                self.say(&reply).await.map(|()| None)
+            }
+            Action::Submit(envelope) => {
+                let reply = Box::pin(self.submit(*envelope)).await?;
+                self.say(&reply).await.map(|()| None)
+            }
+        }
+    }
+
+    async fn start_tls(&mut self, reply: Reply) -> Result<(), End> {
+        // RFC 3207 §6, CVE-2011-0411: what was sent in clear after STARTTLS was perhaps sent by
+        // somebody else.
+        if !self.wire()?.input().is_empty() {
+            let text = "nothing may follow STARTTLS before the handshake";
+            return Err(End::Said(Reply::new(
+                554,
+                EnhancedStatusCode::permanent(5, 1),
+                text,
+            )));
+        }
+        self.say(&reply).await?;
+        self.wire()?.flush().await?;
+        let (Some(wire), Some(acceptor)) = (self.wire.take(), self.door.starttls.clone()) else {
+            return Err(End::Lost(WireError::Closed));
+        };
+        let handshake = wire.into_stream().secure(&acceptor);
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+            Ok(Ok((stream, tls))) => {
+                self.wire = Some(Wire::new(stream, self.door.limits.line_octets));
+                self.session.tls_started(tls);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(End::Lost(error.into())),
+            Err(_) => Err(End::Lost(WireError::Silent)),
+        }
+    }
+
+    async fn authenticate(&mut self, credentials: Credentials) -> Result<Action, End> {
+        let policy = Arc::clone(&self.door.parts.policies.borrow());
+        let result = log_in(&self.door.logins, policy, credentials).await;
+        match &result {
+            Ok(_) => metrics::LOGINS.add(1),
+            Err(error) => {
+                metrics::LOGINS_REFUSED.add(1);
+                info!(client = %self.session.client().address, ?error, "log-in refused");
+                self.wire()?.flush().await?;
+                tokio::time::sleep(FAILED_LOGIN_DELAY).await;
+            }
+        }
+        Ok(self.session.authenticated(result))
+    }
+
+    async fn check(&mut self, recipient: Recipient) -> Action {
+        let policy = Arc::clone(&self.transaction().policy);
+        let parts = &self.door.parts;
+        let result = match self.session.envelope() {
+            Some(envelope) => {
+                let (client, from) = (self.session.client(), &envelope.reverse_path);
+                receive::check_recipient(parts, &policy, client, from, &recipient).await
+            }
+            // The session refuses it by itself.
+            None => Ok(()),
+        };
+        self.session.recipient_checked(recipient, result)
+    }
+
+    async fn receive_data(&mut self) -> Result<Action, End> {
+        let mut intake = self.new_intake();
+        let mut decoder = Decoder::new();
+        loop {
+            let wire = self.wire()?;
+            let octets = wire.input().len();
+            let progress = intake.take_data(&mut decoder, wire.input()).await;
+            if let Progress::End(octets) = progress {
+                wire.consume(octets);
+                break;
+            }
+            wire.consume(octets);
+            if intake.is_absurd() {
+                return Err(End::Said(DataError::TooBig.into()));
+            }
+            self.more(&intake).await?;
+        }
+        let result = intake.check();
+        self.transaction().intake = Some(intake);
+        Ok(self.session.received(Received::Message, result))
+    }
+
+    async fn receive_chunk(&mut self, chunk: Chunk) -> Result<Action, End> {
+        let begun = self.transaction().intake.take();
+        let mut intake = begun.unwrap_or_else(|| self.new_intake());
+        let mut left = chunk.octets;
+        loop {
+            let wire = self.wire()?;
+            let octets = wire
+                .input()
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            intake.take_chunk(&wire.input()[..octets]).await;
+            wire.consume(octets);
+            left -= octets as u64;
+            if left == 0 {
+                break;
+            }
+            self.more(&intake).await?;
+        }
+        let result = intake.check();
+        self.transaction().intake = Some(intake);
+        Ok(self.session.received(Received::Chunk(chunk), result))
+    }
+
+    async fn discard(&mut self, octets: u64) -> Result<(), End> {
+        let limit = self.door.limits.data_timeout;
+        let mut left = octets;
+        loop {
+            let wire = self.wire()?;
+            let dropped = wire
+                .input()
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            wire.consume(dropped);
+            left -= dropped as u64;
+            if left == 0 {
+                return Ok(());
+            }
+            wire.more(DATA_PIECE_MIN, limit).await?;
+        }
+    }
+
+    async fn submit(&mut self, envelope: Envelope) -> Result<Reply, End> {
+        // Whoever pipelined up to here waits for this decision; what was said before need not wait.
+        self.wire()?.flush().await?;
+        let policy = Arc::clone(&self.transaction().policy);
+        let intake = self.transaction().intake.take();
+        let (message, _hold) = match whole(intake).await {
+            Ok(message) => message,
+            Err(error) => return Ok(error.into()),
+        };
+        let parts = &self.door.parts;
+        let transaction = MailTransaction {
+            client: self.session.client().clone(),
+            envelope,
+            message,
+            received_at: parts.clock.now(),
+        };
+        Ok(receive::receive(parts, policy, transaction, self.door.limits.received_hops).await)
+    }
+
+    /// The transaction under way. It begins with its first recipient, and so does its policy.
+    fn transaction(&mut self) -> &mut Transaction {
+        let policies = &self.door.parts.policies;
+        self.transaction.get_or_insert_with(|| Transaction {
+            policy: Arc::clone(&policies.borrow()),
+            intake: None,
+        })
+    }
+
+    fn new_intake(&self) -> Intake {
+        let limits = &self.door.limits;
+        let folder = self.door.parts.data.join(super::SPOOL);
+        let body = Body::new(folder, limits.in_memory_octets, self.door.budget.clone());
+        Intake::new(body, limits.message_octets)
+    }
+
+    /// Waits for more of a message: in pieces that grow with it.
+    async fn more(&mut self, intake: &Intake) -> Result<(), End> {
+        let limit = self.door.limits.data_timeout;
+        let seen = usize::try_from(intake.seen_octets()).unwrap_or(usize::MAX);
+        let piece = seen.clamp(DATA_PIECE_MIN, DATA_PIECE_MAX);
+        Ok(self.wire()?.more(piece, limit).await?)
+    }
+
+    async fn say(&mut self, reply: &Reply) -> Result<(), End> {
+        Ok(self.wire()?.say(reply).await?)
+    }
+
+    fn wire(&mut self) -> Result<&mut Wire<Stream>, End> {
+        self.wire.as_mut().ok_or(End::Lost(WireError::Closed))
+    }
+}
+
+async fn whole(intake: Option<Intake>) -> Result<(Message, Hold), DataError> {
+    match intake {
+        Some(intake) => intake.finish().await,
+        None => Err(DataError::Failed),
+    }
+}
+
+/// Checks a password on a thread of its own: it takes tens of milliseconds, on purpose.
+async fn log_in(
+    logins: &Arc<Semaphore>,
+    policy: Arc<Policy>,
+    credentials: Credentials,
+) -> Result<String, LoginError> {
+    let permit = tokio::time::timeout(LOGIN_WAIT, Arc::clone(logins).acquire_owned());
+    let Ok(Ok(permit)) = permit.await else {
+        return Err(LoginError::Unavailable);
+    };
+    let checked = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        policy
+            .accounts()
+            .authenticate(&credentials.username, &credentials.password)
+    });
+    match checked.await {
+        Ok(Ok(name)) => Ok(name.into_string()),
+        Ok(Err(AuthError::Refused | AuthError::Disabled)) => Err(LoginError::Refused),
+        Ok(Err(_)) | Err(_) => Err(LoginError::Unavailable),
+    }
+}
+
+/// How much of the talk of an early talker is read, in octets.
+const GREETING_PIECE: usize = 512;
+/// How long a TLS handshake may take.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is read at once of a message that has just begun, in octets.
+const DATA_PIECE_MIN: usize = 8 << 10;
+/// What is read at once of a large message, in octets.
+const DATA_PIECE_MAX: usize = 64 << 10;
+/// What a wrong password costs a client.
+const FAILED_LOGIN_DELAY: Duration = Duration::from_secs(1);
+/// How long a log-in may wait for others before it.
+const LOGIN_WAIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,194 @@
+//! A decision for people: the JSON of `design.md` §4.3, and the same as text.
+//!
+//! Holds what the findings hold: redacted evidence, words and places, never a value.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use crate::mail::Edit;
+
+use super::finding::{Evidence, Findings, Symbol, Unreadable};
+use super::verdict::{Decision, RecipientDecision};
+
+/// Where a recipient's mail would go next: what the policy does not know.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Onward {
+    /// The name of the route.
+    pub route: Option<String>,
+    /// What it asks of TLS: `none`, `opportunistic`, `required`, `verified`.
+    pub tls: Option<String>,
+}
+
+/// The decision as one JSON object. `onward` says where each recipient's mail would go next.
+pub fn to_json(decision: &Decision, onward: impl Fn(&RecipientDecision) -> Onward) -> Value {
+    let recipients: Vec<Value> = decision
+        .recipients
+        .iter()
+        .map(|recipient| recipient_json(decision, recipient, onward(recipient)))
+        .collect();
+    json!({
+        "message": message_json(&decision.findings),
+        "recipients": recipients,
+        "edits": decision.edits.iter().map(edit_json).collect::<Vec<_>>(),
+    })
+}
+
+/// The decision as text for a terminal.
+pub fn to_text(decision: &Decision, onward: impl Fn(&RecipientDecision) -> Onward) -> String {
+    let mut text = String::new();
+    for recipient in &decision.recipients {
+        write_recipient(&mut text, decision, recipient, &onward(recipient));
+    }
+    write_findings(&mut text, &decision.findings);
+    for edit in &decision.edits {
+        line(&mut text, "edit", &edit_words(edit));
+    }
+    text
+}
+
+fn message_json(findings: &Findings) -> Value {
+    let found = &findings.patient_data;
+    json!({
+        "patient_data": {
+            "found": found.found,
+            "confidence": found.confidence.word(),
+            "synthetic": found.synthetic,
+            "evidence": found.evidence.iter().map(evidence_json).collect::<Vec<_>>(),
+        },
+        "markings": findings.markings,
+        "secure_keyword": findings.secure_keyword.word(),
+        "unreadable": findings.unreadable.iter().map(unreadable_json).collect::<Vec<_>>(),
+        "spam": {
+            "score": findings.spam.score,
+            "symbols": findings.spam.symbols.iter().map(symbol_json).collect::<Vec<_>>(),
+        },
+        "authentication": methods(findings),
+        "notes": findings.notes,
+    })
+}
+
+fn evidence_json(evidence: &Evidence) -> Value {
+    json!({
+        "kind": evidence.kind,
+        "confidence": evidence.confidence.word(),
+        "where": evidence.place,
+        "redacted": evidence.redacted,
+        "because": evidence.because,
+    })
+}
+
+fn unreadable_json(unreadable: &Unreadable) -> Value {
+    json!({"where": unreadable.place, "because": unreadable.because})
+}
+
+fn symbol_json(symbol: &Symbol) -> Value {
+    json!({"name": symbol.name, "score": symbol.score, "because": symbol.because})
+}
+
+fn recipient_json(decision: &Decision, recipient: &RecipientDecision, onward: Onward) -> Value {
+    json!({
+        "address": recipient.given.to_string(),
+        "resolved": recipient.recipient.forward_path.to_string(),
+        "secure": recipient.secure,
+        "verdict": recipient.verdict.word(),
+        "reply": recipient.reply(&decision.reference).to_string(),
+        "rule": recipient.rule,
+        "because": recipient.because,
+        "would_pass_if": recipient.would_pass_if,
+        "route": onward.route,
+        "tls": onward.tls,
+    })
+}
+
+fn edit_json(edit: &Edit) -> Value {
+    json!({"kind": edit.kind.name(), "part": edit.part, "entity": edit.entity})
+}
+
+/// Each as one word: `spf=pass smtp.mailfrom=a@b.example`.
+fn methods(findings: &Findings) -> Vec<String> {
+    let methods = findings.authentication.methods.iter();
+    methods
+        .map(|method| {
+            let mut words = vec![format!("{}={}", method.method, method.result)];
+            words.extend(method.properties.iter().cloned());
+            words.join(" ")
+        })
+        .collect()
+}
+
+fn write_recipient(
+    text: &mut String,
+    decision: &Decision,
+    recipient: &RecipientDecision,
+    onward: &Onward,
+) {
+    line(text, &recipient.given.to_string(), recipient.verdict.word());
+    for hop in &recipient.path {
+        let step = format!("{} ({}, {})", hop.to, hop.because.word(), hop.source);
+        line(text, "  leads to", &step);
+    }
+    let secure = if recipient.secure { "yes" } else { "no" };
+    line(text, "  secure domain", secure);
+    line(text, "  because", &recipient.because);
+    line(text, "  rule", &recipient.rule);
+    if let Some(change) = &recipient.would_pass_if {
+        line(text, "  would pass if", change);
+    }
+    line(text, "  reply", &recipient.reply(&decision.reference).to_string());
+    if let Some(route) = &onward.route {
+        let tls = onward.tls.as_deref().unwrap_or("none");
+        line(text, "  route", &format!("{route}, TLS {tls}"));
+    }
+}
+
+fn write_findings(text: &mut String, findings: &Findings) {
+    let found = &findings.patient_data;
+    let summary = match (found.found, found.synthetic) {
+        (false, _) => "not found".to_owned(),
+        (true, false) => format!("found, confidence {}", found.confidence.word()),
+        (true, true) => format!("found, confidence {}, synthetic", found.confidence.word()),
+    };
+    line(text, "patient data", &summary);
+    for evidence in &found.evidence {
+        let because = evidence.because.join(", ");
+        let (kind, confidence) = (evidence.kind, evidence.confidence.word());
+        let words = format!("{kind} {} in {} ({confidence}: {because})", evidence.redacted, evidence.place);
+        line(text, "  evidence", &words);
+    }
+    for marking in &findings.markings {
+        line(text, "marking", marking);
+    }
+    line(text, "secure keyword", findings.secure_keyword.word());
+    for unreadable in &findings.unreadable {
+        line(text, "unreadable", &format!("{} ({})", unreadable.place, unreadable.because));
+    }
+    for method in methods(findings) {
+        line(text, "sender", &method);
+    }
+    line(text, "spam score", &findings.spam.score.to_string());
+    for symbol in &findings.spam.symbols {
+        line(text, "  symbol", &format!("{} {:+}: {}", symbol.name, symbol.score, symbol.because));
+    }
+    for note in &findings.notes {
+        line(text, "note", note);
+    }
+}
+
+fn edit_words(edit: &Edit) -> String {
+    let mut words = edit.kind.name().to_owned();
+    if let Some(part) = &edit.part {
+        words.push_str(&format!(" in part {part}"));
+    }
+    if let Some(entity) = &edit.entity {
+        words.push_str(&format!(" for {entity}"));
+    }
+    words
+}
+
+/// A name and what is said of it, side by side. Control characters of what peers wrote become spaces.
+fn line(text: &mut String, name: &str, said: &str) {
+    let said = said.replace(|c: char| c.is_control(), " ");
+    // Writing to a String never fails.
+    let _ = writeln!(text, "{name:<18} {said}");
+}

@@ -1,0 +1,162 @@
+//! Loading a policy: all its files, every mistake in them at once, and one version over them all.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::accounts::Accounts;
+use crate::base::dns::Dns;
+use crate::base::{Clock, PolicyVersion};
+use crate::config::{Section, load_toml};
+use crate::content::Limits;
+use crate::directory::Directory;
+
+use super::scoring::Scoring;
+use super::secure_domains::SecureDomains;
+use super::settings::{Files, Settings, StageEntry};
+use super::stage::authenticate_sender::AuthenticateSender;
+use super::stage::classify_patient_data::ClassifyPatientData;
+use super::stage::footer::Footer;
+use super::stage::mark::Mark;
+use super::stage::resolve_recipients::ResolveRecipients;
+use super::stage::scan::Scan;
+use super::stage::score_spam::ScoreSpam;
+use super::stage::secure_domain::SecureDomain;
+use super::stage::{Stage, StageName};
+use super::{PlacedStage, Policy, patient_data};
+
+impl Policy {
+    /// Reads `[policy]` and `[files]` out of the outermost section, and every file that is named
+    /// there. What is wrong is reported through the section; `None` if a file cannot be used at all.
+    /// Without `dns` nothing is asked about strangers.
+    pub fn load(
+        top: &Section<'_>,
+        hostname: &str,
+        dns: Option<Dns>,
+        clock: Clock,
+    ) -> Option<Self> {
+        let settings = Settings::read(top);
+        let version = version(&top.place().file().text, &settings.files);
+        let parts = Parts::load(top, &settings, &clock)?;
+        let recipients = Arc::new(ResolveRecipients::new(
+            Arc::clone(&parts.directory),
+            Arc::clone(&parts.register),
+            settings.relay_networks.clone(),
+            settings.postmaster.clone(),
+        ));
+        Some(Self {
+            version,
+            hostname: hostname.to_owned(),
+            clock,
+            limits: parts.limits.clone(),
+            accounts: Arc::clone(&parts.accounts),
+            directory: Arc::clone(&parts.directory),
+            stages: parts.stages(&settings.stages, &recipients, dns),
+            recipients,
+            files: settings.files,
+        })
+    }
+}
+
+/// What the files gave.
+struct Parts {
+    register: Arc<SecureDomains>,
+    accounts: Arc<Accounts>,
+    directory: Arc<Directory>,
+    patient_data: patient_data::Settings,
+    limits: Limits,
+    scoring: Scoring,
+    scan: Scan,
+    footer: Footer,
+}
+
+impl Parts {
+    /// Reads every file before it gives up, so that the mistakes of all are told.
+    fn load(top: &Section<'_>, settings: &Settings, clock: &Clock) -> Option<Self> {
+        let diagnostics = top.diagnostics();
+        let files = &settings.files;
+        let register = SecureDomains::load(&files.secure_domains, clock.now(), diagnostics);
+        let accounts = Accounts::load(&files.accounts, diagnostics);
+        let directory = Directory::load(
+            &files.aliases,
+            &files.directory,
+            &settings.served,
+            settings.plus_addressing,
+            diagnostics,
+        );
+        let patient_data = load_toml(&files.patient_data, diagnostics, patient_data::Settings::read);
+        let scoring = Scoring::load(&files.scoring, diagnostics);
+        let scan = Scan::load(&files.links, diagnostics);
+        let footer = Footer::load(&files.organisations, diagnostics);
+        let patient_data = patient_data?;
+        Some(Self {
+            register: Arc::new(register?),
+            accounts: Arc::new(accounts?),
+            directory: Arc::new(directory?),
+            limits: Limits,
+            patient_data,
+            scoring: scoring?,
+            scan: scan?,
+            footer: footer?,
+        })
+    }
+
+    /// The stages in the order of the policy file. Each is there once: the settings have checked it.
+    fn stages(
+        self,
+        entries: &[StageEntry],
+        recipients: &Arc<ResolveRecipients>,
+        dns: Option<Dns>,
+    ) -> Vec<PlacedStage> {
+        let mut made = self.make(recipients, dns);
+        let mut stages = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let Some(at) = made.iter().position(|(name, _)| *name == *entry.name) else {
+                continue; // a second time: reported as `stage-twice`
+            };
+            let (name, stage) = made.swap_remove(at);
+            stages.push(PlacedStage {
+                stage,
+                name,
+                on_failure: entry.on_failure,
+                source: entry.source(),
+            });
+        }
+        stages
+    }
+
+    fn make(self, recipients: &Arc<ResolveRecipients>, dns: Option<Dns>) -> Vec<(StageName, Stage)> {
+        let register = || Arc::clone(&self.register);
+        let authenticate = AuthenticateSender::new(dns);
+        let secure = SecureDomain::new(register());
+        let score = ScoreSpam::new(self.scoring, register());
+        let mark = Mark::new(self.patient_data.mark.clone());
+        let classify = ClassifyPatientData::new(self.patient_data);
+        vec![
+            (StageName::AuthenticateSender, Stage::AuthenticateSender(authenticate)),
+            (StageName::ResolveRecipients, Stage::ResolveRecipients(Arc::clone(recipients))),
+            (StageName::ClassifyPatientData, Stage::ClassifyPatientData(classify)),
+            (StageName::SecureDomain, Stage::SecureDomain(secure)),
+            (StageName::Scan, Stage::Scan(self.scan)),
+            (StageName::ScoreSpam, Stage::ScoreSpam(score)),
+            (StageName::Footer, Stage::Footer(self.footer)),
+            (StageName::Mark, Stage::Mark(mark)),
+        ]
+    }
+}
+
+/// The first 12 hexadecimal digits of a SHA-256 over all files, each with its name and length before it.
+/// A file that cannot be read counts as empty; whoever loads it reports that.
+fn version(gateway_file: &str, files: &Files) -> PolicyVersion {
+    let mut hash = Sha256::new();
+    let mut add = |name: &str, octets: &[u8]| {
+        hash.update(format!("{name} {}\n", octets.len()));
+        hash.update(octets);
+    };
+    add("postern", gateway_file.as_bytes());
+    for (name, path) in files.texts() {
+        add(name, &std::fs::read(path).unwrap_or_default());
+    }
+    let digest = hash.finalize();
+    PolicyVersion(digest.iter().take(6).map(|octet| format!("{octet:02x}")).collect())
+}

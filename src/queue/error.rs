@@ -1,0 +1,87 @@
+//! Why the queue could not do what was asked: one variant for each thing that a caller does differently.
+
+/// Why the queue could not do what was asked. In every case but a lost answer nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The volume is nearly full. Nothing was written; the client keeps the message.
+    #[error("queue volume has {free_octets} octets free, {needed_octets} are needed")]
+    Full {
+        /// Free on the volume, in octets.
+        free_octets: u64,
+        /// Size of the message and of what must stay free, in octets.
+        needed_octets: u64,
+    },
+
+    /// Another process runs the scheduler of this queue.
+    #[error("another process serves this queue")]
+    Served,
+
+    /// The database failed. Whether a write took effect is unknown until it is read back.
+    #[error("queue database failed")]
+    Store(#[from] StoreError),
+}
+
+/// What failed underneath. For the operator: its text never goes to a peer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite failed.
+    #[error("SQLite: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+
+    /// The folder of the queue or a file of a large message could not be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        error: std::io::Error,
+    },
+
+    /// A row holds what this program never writes.
+    #[error("row {row} of the queue is damaged: {what}")]
+    Damaged {
+        /// Its number.
+        row: i64,
+        /// Which column.
+        what: &'static str,
+    },
+
+    /// The database was made by a newer version of the program.
+    #[error("the database has version {found}, this program knows {known}")]
+    Version {
+        /// The version in the file.
+        found: i64,
+        /// The version in the program.
+        known: i64,
+    },
+
+    /// The job was not run: no transaction could begin, or the process is going down.
+    #[error("the queue's writer could not begin, or has ended")]
+    Ended,
+
+    /// The commit of a batch failed, and with it every job in it.
+    #[error("commit failed: {0}")]
+    Commit(String),
+}
+
+impl StoreError {
+    /// An error of a file, with its name.
+    pub(super) fn file(path: &std::path::Path, error: std::io::Error) -> Self {
+        Self::File {
+            path: path.display().to_string(),
+            error,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for QueueError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full {
+                free_octets: 0,
+                needed_octets: 0,
+            },
+            _ => Self::Store(StoreError::Sqlite(error)),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Taking over a message: its row, one row for each recipient, its events.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use crate::mail::BodyType;
+use crate::queue::error::QueueError;
+use crate::queue::record::{
+    Accepted, DeliveryId, Handoff, Lease, LeasedDelivery, MessageId, NewDelivery, QueuedMessage,
+    Standing,
+};
+use crate::queue::spool::Placed;
+use crate::queue::store::{State, delivery_of};
+
+use super::rows;
+use super::writer::Batch;
+
+/// Writes the messages; the due deliveries of the first come back leased if that is wanted.
+pub(super) fn accept(
+    batch: &mut Batch<'_>,
+    accepted: Vec<Placed>,
+    handoff: Handoff,
+) -> Result<Option<Lease>, QueueError> {
+    let mut lease = None;
+    let mut handoff = handoff;
+    for one in accepted {
+        let leased = accept_one(batch, one, handoff)?;
+        lease = lease.or(leased);
+        handoff = Handoff::None;
+    }
+    Ok(lease)
+}
+
+/// Writes messages that nobody waits for: reports.
+pub(super) fn accept_all(batch: &mut Batch<'_>, accepted: Vec<Placed>) -> Result<(), QueueError> {
+    accept(batch, accepted, Handoff::None).map(|_| ())
+}
+
+fn accept_one(
+    batch: &mut Batch<'_>,
+    placed: Placed,
+    handoff: Handoff,
+) -> Result<Option<Lease>, QueueError> {
+    let id = insert_message(batch, &placed)?;
+    let accepted = placed.accepted;
+    let mut leased = Vec::new();
+    for (place, delivery) in accepted.deliveries.iter().enumerate() {
+        let id = delivery_of(id, place);
+        let state = insert_delivery(batch, id, delivery, accepted.received_at, handoff)?;
+        if state == State::Leased {
+            leased.push(LeasedDelivery {
+                id,
+                recipient: delivery.recipient.clone(),
+                binding: delivery.binding,
+                attempts: 0,
+                delay_notified: false,
+            });
+        }
+    }
+    for event in &accepted.events {
+        batch.append(event)?;
+    }
+    Ok(match handoff {
+        Handoff::LeaseUntil(until) if !leased.is_empty() => Some(Lease {
+            message: Arc::new(queued(id, accepted)),
+            deliveries: leased,
+            until,
+        }),
+        _ => None,
+    })
+}
+
+fn insert_message(batch: &Batch<'_>, placed: &Placed) -> Result<MessageId, QueueError> {
+    let accepted = &placed.accepted;
+    let body = match placed.file {
+        Some(_) => None,
+        None => Some(&accepted.message.octets()[..]),
+    };
+    let mut statement = batch.db.prepare_cached(
+        "INSERT INTO message (reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls,
+                              patient_data, received_at, message_id, octets, spool, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?;
+    let id = statement.insert(params![
+        accepted.reference.to_string(),
+        accepted.reverse_path.to_string(),
+        accepted.env_id.as_ref().map(ToString::to_string),
+        accepted.ret.map(|ret| ret.to_string()),
+        accepted.body == BodyType::EightBitMime,
+        accepted.smtputf8,
+        accepted.require_tls,
+        accepted.patient_data,
+        accepted.received_at.as_millisecond(),
+        accepted.message_id,
+        i64::try_from(accepted.message.len()).unwrap_or(i64::MAX),
+        placed.file,
+        body,
+    ])?;
+    Ok(MessageId(id))
+}
+
+fn insert_delivery(
+    batch: &Batch<'_>,
+    id: DeliveryId,
+    delivery: &NewDelivery,
+    received_at: Timestamp,
+    handoff: Handoff,
+) -> Result<State, QueueError> {
+    let (state, ready_at) = match (delivery.standing, handoff) {
+        (Standing::Held, _) => (State::Held, None),
+        (Standing::Quarantined, _) => (State::Quarantined, None),
+        (Standing::Due, Handoff::None) => (State::Due, Some(received_at)),
+        (Standing::Due, Handoff::LeaseUntil(until)) => (State::Leased, Some(until)),
+    };
+    let recipient = &delivery.recipient;
+    let mut statement = batch.db.prepare_cached(
+        "INSERT INTO delivery (id, state, ready_at, domain, forward_path, notify, orcpt, binding, rule,
+                               because, attempts, delay_notified)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0)",
+    )?;
+    statement.insert(params![
+        id.0,
+        state.word(),
+        ready_at.map(Timestamp::as_millisecond),
+        rows::domain(&recipient.forward_path),
+        recipient.forward_path.to_string(),
+        recipient.notify.map(|notify| notify.to_string()),
+        recipient.orcpt.as_ref().map(ToString::to_string),
+        delivery.binding.word(),
+        delivery.rule,
+        delivery.because,
+    ])?;
+    Ok(state)
+}
+
+/// The message as its lease has it: the octets are those that came, not read back.
+fn queued(id: MessageId, accepted: Accepted) -> QueuedMessage {
+    QueuedMessage {
+        id,
+        reference: accepted.reference,
+        reverse_path: accepted.reverse_path,
+        env_id: accepted.env_id,
+        ret: accepted.ret,
+        body: accepted.body,
+        smtputf8: accepted.smtputf8,
+        require_tls: accepted.require_tls,
+        message: accepted.message,
+        message_id: accepted.message_id,
+        patient_data: accepted.patient_data,
+        received_at: accepted.received_at,
+    }
+}

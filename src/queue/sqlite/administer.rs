@@ -1,0 +1,224 @@
+//! Orders of administrators: the change, its event and the report that follows, in one transaction.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
+
+use crate::mail::EnhancedStatusCode;
+use crate::outcome::Outcome;
+use crate::outcome::audit::AuditKind;
+use crate::outcome::notify::{self, Event, Told};
+use crate::queue::error::QueueError;
+use crate::queue::record::{Accepted, DeliveryId, MessageId};
+use crate::queue::spool::Placed;
+use crate::queue::store::{Administered, Order, Selection, State, message_of};
+
+use super::accept::accept_all;
+use super::lease::of_message;
+use super::rows;
+use super::settle::{Known, remove};
+use super::writer::Batch;
+
+/// Carries out the order on what is selected and in a state that the order is for.
+pub(super) fn administer(
+    batch: &mut Batch<'_>,
+    now: Timestamp,
+    selection: &Selection,
+    order: &Order,
+    by: &str,
+) -> Result<Administered, QueueError> {
+    let mut done = Administered::default();
+    let mut chosen = Vec::new();
+    for (delivery, state) in selected(batch.db, selection)? {
+        match state {
+            State::Leased => done.in_attempt += 1,
+            state if order.states().contains(&state) => chosen.push(delivery),
+            _ => done.passed_over += 1,
+        }
+    }
+    done.changed = chosen.len();
+    if let Order::Fail { reason, hostname } = order {
+        report_failures(batch, now, &chosen, reason, hostname)?;
+    }
+    for delivery in chosen {
+        if let Some(known) = Known::read(batch.db, delivery)? {
+            let mut event = known.about(now, order.event()).fact("by", by);
+            if let Some(reason) = order.reason() {
+                event = event.fact("because", reason);
+            }
+            change(batch, now, delivery, order)?;
+            batch.append(&event)?;
+        }
+    }
+    Ok(done)
+}
+
+impl Order {
+    fn states(&self) -> &'static [State] {
+        match self {
+            Self::Retry | Self::Hold { .. } => &[State::Due],
+            Self::ReleaseHeld { .. } => &[State::Held],
+            Self::ReleaseQuarantined { .. } | Self::Delete { .. } => &[State::Quarantined],
+            Self::Fail { .. } => &[State::Due, State::Held],
+        }
+    }
+
+    fn event(&self) -> AuditKind {
+        match self {
+            Self::Retry => AuditKind::Retried,
+            Self::Hold { .. } => AuditKind::Held,
+            Self::ReleaseHeld { .. } | Self::ReleaseQuarantined { .. } => AuditKind::Released,
+            Self::Fail { .. } => AuditKind::Failed,
+            Self::Delete { .. } => AuditKind::Deleted,
+        }
+    }
+
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Retry => None,
+            Self::Hold { reason }
+            | Self::ReleaseHeld { reason }
+            | Self::ReleaseQuarantined { reason }
+            | Self::Fail { reason, .. }
+            | Self::Delete { reason } => Some(reason),
+        }
+    }
+}
+
+fn change(
+    batch: &mut Batch<'_>,
+    now: Timestamp,
+    delivery: DeliveryId,
+    order: &Order,
+) -> Result<(), QueueError> {
+    match order {
+        Order::Fail { .. } | Order::Delete { .. } => remove(batch, delivery),
+        Order::Hold { reason } => {
+            batch
+                .db
+                .prepare_cached(
+                    "UPDATE delivery SET state = 'held', ready_at = NULL, rule = 'administrator', because = ?2
+                     WHERE id = ?1",
+                )?
+                .execute(params![delivery.0, reason])?;
+            Ok(())
+        }
+        Order::Retry | Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
+            batch
+                .db
+                .prepare_cached("UPDATE delivery SET state = 'due', ready_at = ?2 WHERE id = ?1")?
+                .execute(params![delivery.0, now.as_millisecond()])?;
+            Ok(())
+        }
+    }
+}
+
+/// Queues one report for each message of which deliveries are given up, before their rows go.
+fn report_failures(
+    batch: &mut Batch<'_>,
+    now: Timestamp,
+    chosen: &[DeliveryId],
+    reason: &str,
+    hostname: &str,
+) -> Result<(), QueueError> {
+    let mut by_message: BTreeMap<MessageId, Vec<DeliveryId>> = BTreeMap::new();
+    for delivery in chosen {
+        by_message
+            .entry(message_of(*delivery))
+            .or_default()
+            .push(*delivery);
+    }
+    let outcome = Outcome::without_reply(
+        EnhancedStatusCode::permanent(7, 0),
+        format!("an administrator of {hostname} gave it up: {reason}"),
+    );
+
+    for (message, deliveries) in by_message {
+        let Some(message) = rows::message(batch.db, batch.spool, message)? else {
+            continue;
+        };
+        let mut recipients = Vec::new();
+        for delivery in deliveries {
+            recipients.extend(recipient(batch.db, delivery)?);
+        }
+        let told: Vec<Told<'_>> = recipients
+            .iter()
+            .map(|recipient| Told {
+                recipient,
+                outcome: &outcome,
+                event: Event::Failed,
+            })
+            .collect();
+        let notices = notify::notices(&message.original(), &told, hostname, now);
+        // In the row, whatever their size: files are written outside of transactions.
+        let placed = notices.into_iter().map(|notice| Placed {
+            accepted: Accepted::from(notice),
+            file: None,
+        });
+        accept_all(batch, placed.collect())?;
+    }
+    Ok(())
+}
+
+fn recipient(
+    db: &Connection,
+    delivery: DeliveryId,
+) -> Result<Option<crate::mail::Recipient>, QueueError> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified FROM delivery WHERE id = ?1",
+    )?;
+    let mut rows = statement.query([delivery.0])?;
+    match rows.next()? {
+        Some(row) => Ok(Some(rows::delivery(row)?.recipient)),
+        None => Ok(None),
+    }
+}
+
+/// The deliveries of the selection, and where they stand.
+fn selected(
+    db: &Connection,
+    selection: &Selection,
+) -> Result<Vec<(DeliveryId, State)>, QueueError> {
+    let (condition, values) = match selection {
+        Selection::All => ("1", vec![]),
+        Selection::Delivery(delivery) => ("id = ?1", vec![Value::Integer(delivery.0)]),
+        Selection::Domain(domain) => (
+            "domain = ?1",
+            vec![Value::Text(domain.to_ascii_lowercase())],
+        ),
+        Selection::Message(reference) => {
+            let reference = reference.to_string();
+            let mut statement = db.prepare_cached("SELECT id FROM message WHERE reference = ?1")?;
+            let messages = statement.query_map([reference], |row| row.get(0))?;
+            let mut chosen = Vec::new();
+            for message in messages {
+                let (first, last) = of_message(MessageId(message?));
+                let range = vec![Value::Integer(first), Value::Integer(last)];
+                chosen.extend(states(db, "id BETWEEN ?1 AND ?2", range)?);
+            }
+            return Ok(chosen);
+        }
+    };
+    states(db, condition, values)
+}
+
+fn states(
+    db: &Connection,
+    condition: &str,
+    values: Vec<Value>,
+) -> Result<Vec<(DeliveryId, State)>, QueueError> {
+    let mut statement = db.prepare(&format!(
+        "SELECT id, state FROM delivery WHERE {condition} ORDER BY id"
+    ))?;
+    let rows = statement.query_map(params_from_iter(values), |row| {
+        let state: String = row.get(1)?;
+        // The schema lets no other words in.
+        Ok((
+            DeliveryId(row.get(0)?),
+            State::parse(&state).unwrap_or(State::Leased),
+        ))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

@@ -1,0 +1,265 @@
+//! Leasing what is due: at each call a bounded amount of work, however much is queued and however
+//! much of it must be stepped over.
+//!
+//! First the deliveries that have been ready longest are looked at. If so many of them are for busy
+//! destinations that the look ends before enough is found, the domains are gone through one by
+//! one, each by one step in an index, so that a million messages for a slow destination hide nobody else's.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::queue::error::{QueueError, StoreError};
+use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId};
+use crate::queue::store::{PLACES, Skip, message_of};
+
+use super::rows;
+use super::writer::Batch;
+
+/// Leases up to `limit` messages until `until`.
+pub(super) fn lease(
+    batch: &mut Batch<'_>,
+    now: Timestamp,
+    until: Timestamp,
+    limit: usize,
+    skip: &Skip,
+) -> Result<Vec<Lease>, QueueError> {
+    let mut found = Found::default();
+    if oldest_first(batch.db, now, limit, skip, &mut found)?.is_break() {
+        domain_by_domain(batch.db, now, limit, skip, &mut found)?;
+    }
+    let mut leases = Vec::with_capacity(found.messages.len());
+    for message in found.messages {
+        leases.extend(lease_message(batch, message, now, until, skip)?);
+    }
+    Ok(leases)
+}
+
+/// Messages with something to lease, in the order of finding.
+#[derive(Default)]
+struct Found {
+    messages: Vec<MessageId>,
+    seen: HashSet<MessageId>,
+}
+
+impl Found {
+    fn add(&mut self, delivery: DeliveryId) {
+        let message = message_of(delivery);
+        if self.seen.insert(message) {
+            self.messages.push(message);
+        }
+    }
+}
+
+/// Looks at what has been ready longest. Breaks off if it looked at enough without finding enough.
+fn oldest_first(
+    db: &Connection,
+    now: Timestamp,
+    limit: usize,
+    skip: &Skip,
+    found: &mut Found,
+) -> Result<ControlFlow<()>, QueueError> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, forward_path, binding FROM delivery
+         WHERE ready_at IS NOT NULL AND ready_at <= ?1 ORDER BY ready_at LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![now.as_millisecond(), LOOK_MAX])?;
+    let mut looked = 0;
+    while let Some(row) = rows.next()? {
+        looked += 1;
+        if !skipped(row.get_ref(1)?, row.get_ref(2)?, skip) {
+            found.add(DeliveryId(row.get(0)?));
+        }
+        if found.messages.len() >= limit {
+            return Ok(ControlFlow::Continue(()));
+        }
+    }
+    Ok(match looked < LOOK_MAX {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    })
+}
+
+/// Goes through the domains in which something waits, by their names, and takes the oldest few of each
+/// that is not skipped.
+fn domain_by_domain(
+    db: &Connection,
+    now: Timestamp,
+    limit: usize,
+    skip: &Skip,
+    found: &mut Found,
+) -> Result<(), QueueError> {
+    let mut after = (String::new(), String::new());
+    let mut next = db.prepare_cached(
+        "SELECT domain, binding, forward_path FROM delivery
+         WHERE state = 'due' AND (domain, binding) > (?1, ?2) ORDER BY domain, binding LIMIT 1",
+    )?;
+    let mut oldest = db.prepare_cached(
+        "SELECT id FROM delivery
+         WHERE state = 'due' AND domain = ?1 AND binding = ?2 AND ready_at <= ?3 ORDER BY ready_at LIMIT ?4",
+    )?;
+    for _ in 0..DOMAINS_MAX {
+        let step = next.query_row(params![after.0, after.1], |row| {
+            let skipped = skipped(row.get_ref(2)?, row.get_ref(1)?, skip);
+            Ok((row.get(0)?, row.get(1)?, skipped))
+        });
+        let Some((domain, binding, skipped)) = step.optional()? else {
+            return Ok(());
+        };
+        if !skipped {
+            let now = now.as_millisecond();
+            let mut rows = oldest.query(params![domain, binding, now, PER_DOMAIN])?;
+            while let Some(row) = rows.next()? {
+                found.add(DeliveryId(row.get(0)?));
+            }
+        }
+        if found.messages.len() >= limit {
+            return Ok(());
+        }
+        after = (domain, binding);
+    }
+    Ok(())
+}
+
+fn skipped(
+    path: rusqlite::types::ValueRef<'_>,
+    binding: rusqlite::types::ValueRef<'_>,
+    skip: &Skip,
+) -> bool {
+    let path = path.as_str().ok().and_then(rows::forward_path);
+    let binding = binding.as_str().ok().and_then(rows::binding);
+    match (path, binding) {
+        (Some(path), Some(binding)) => skip.skips(&path, binding),
+        // A damaged row: reading it will tell.
+        _ => false,
+    }
+}
+
+/// Leases all of a message's deliveries that are ready and not skipped. A message that cannot be
+/// read is held, so that it is seen and stands in nobody's way.
+fn lease_message(
+    batch: &mut Batch<'_>,
+    id: MessageId,
+    now: Timestamp,
+    until: Timestamp,
+    skip: &Skip,
+) -> Result<Option<Lease>, QueueError> {
+    let deliveries = ready(batch.db, id, now);
+    let message = rows::message(batch.db, batch.spool, id);
+    let (deliveries, message) = match (deliveries, message) {
+        (Ok(deliveries), Ok(Some(message))) => (deliveries, message),
+        (Err(error), _) | (_, Err(error)) => {
+            return hold_damaged(batch.db, id, error).map(|()| None);
+        }
+        (_, Ok(None)) => {
+            let error = StoreError::Damaged {
+                row: id.0,
+                what: "message",
+            };
+            return hold_damaged(batch.db, id, error.into()).map(|()| None);
+        }
+    };
+    let deliveries: Vec<LeasedDelivery> = deliveries
+        .into_iter()
+        .filter(|one| !skip.skips(&one.recipient.forward_path, one.binding))
+        .collect();
+    for delivery in &deliveries {
+        batch
+            .db
+            .prepare_cached("UPDATE delivery SET state = 'leased', ready_at = ?2 WHERE id = ?1")?
+            .execute(params![delivery.id.0, until.as_millisecond()])?;
+    }
+    Ok((!deliveries.is_empty()).then_some(Lease {
+        message,
+        deliveries,
+        until,
+    }))
+}
+
+fn ready(
+    db: &Connection,
+    message: MessageId,
+    now: Timestamp,
+) -> Result<Vec<LeasedDelivery>, QueueError> {
+    let (first, last) = of_message(message);
+    let mut statement = db.prepare_cached(
+        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified
+         FROM delivery WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
+    )?;
+    let mut rows = statement.query(params![first, last, now.as_millisecond()])?;
+    let mut deliveries = Vec::new();
+    while let Some(row) = rows.next()? {
+        deliveries.push(rows::delivery(row)?);
+    }
+    Ok(deliveries)
+}
+
+fn hold_damaged(db: &Connection, message: MessageId, error: QueueError) -> Result<(), QueueError> {
+    if matches!(&error, QueueError::Store(StoreError::Sqlite(e)) if e.sqlite_error_code().is_some())
+    {
+        // The database failed, not the row.
+        return Err(error);
+    }
+    tracing::error!(message = message.0, %error, "a message cannot be read and is held");
+    let (first, last) = of_message(message);
+    db.prepare_cached(
+        "UPDATE delivery SET state = 'held', ready_at = NULL, rule = 'built-in', because = 'the message cannot be read'
+         WHERE id BETWEEN ?1 AND ?2 AND ready_at IS NOT NULL",
+    )?
+    .execute([first, last])?;
+    Ok(())
+}
+
+/// The numbers that the deliveries of a message have.
+pub(super) fn of_message(message: MessageId) -> (i64, i64) {
+    let first = message.0 * PLACES;
+    (first, first + PLACES - 1)
+}
+
+/// Makes leased deliveries due again; what is not leased any more stays as it is.
+pub(super) fn give_back(
+    batch: &Batch<'_>,
+    deliveries: &[DeliveryId],
+    at: Timestamp,
+) -> Result<(), QueueError> {
+    let mut statement = batch.db.prepare_cached(
+        "UPDATE delivery SET state = 'due', ready_at = ?2 WHERE id = ?1 AND state = 'leased'",
+    )?;
+    for delivery in deliveries {
+        statement.execute(params![delivery.0, at.as_millisecond()])?;
+    }
+    Ok(())
+}
+
+/// Ends all leases; returns how many there were, and the names of all files in use.
+pub(super) fn recover(
+    batch: &Batch<'_>,
+    now: Timestamp,
+) -> Result<(usize, HashSet<String>), QueueError> {
+    let freed = batch.db.execute(
+        "UPDATE delivery SET state = 'due', ready_at = ?1 WHERE ready_at IS NOT NULL AND state = 'leased'",
+        [now.as_millisecond()],
+    )?;
+    let mut statement = batch
+        .db
+        .prepare("SELECT spool FROM message WHERE spool IS NOT NULL")?;
+    let files = statement.query_map([], |row| row.get(0))?;
+    Ok((freed, files.collect::<Result<_, _>>()?))
+}
+
+/// When something becomes ready next.
+pub(super) fn next_ready(db: &Connection) -> Result<Option<Timestamp>, QueueError> {
+    let mut statement =
+        db.prepare_cached("SELECT min(ready_at) FROM delivery WHERE ready_at IS NOT NULL")?;
+    let milliseconds: Option<i64> = statement.query_row([], |row| row.get(0))?;
+    Ok(milliseconds.map(rows::time))
+}
+
+/// Deliveries that are looked at in the order of time.
+const LOOK_MAX: i64 = 2_000;
+/// Domains that are gone through.
+const DOMAINS_MAX: usize = 5_000;
+/// Deliveries that are taken of one domain in that case.
+const PER_DOMAIN: i64 = 20;

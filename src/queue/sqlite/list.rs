@@ -1,0 +1,93 @@
+//! Looking at what waits.
+
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use crate::queue::error::QueueError;
+use crate::queue::store::{Filter, PLACES, State, Waiting};
+
+use super::{audit, rows};
+
+/// The deliveries that the filter lets through, in the order of their acceptance.
+pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Waiting>, QueueError> {
+    let (condition, values) = condition(filter);
+    let limit = match filter.limit {
+        0 => -1,
+        limit => audit::count(limit),
+    };
+    let mut statement = db.prepare(&format!(
+        "SELECT d.id, d.state, d.ready_at, d.forward_path, d.binding, d.rule, d.because, d.attempts,
+                d.last_reply, m.reference, m.reverse_path, m.received_at, m.octets, m.message_id, m.patient_data
+         FROM delivery d JOIN message m ON m.id = d.id / {PLACES}
+         WHERE {condition} ORDER BY d.id LIMIT {limit}"
+    ))?;
+    let rows = statement.query_map(params_from_iter(values), waiting)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// How many deliveries there are in each state.
+pub(super) fn count(db: &Connection) -> Result<BTreeMap<&'static str, i64>, QueueError> {
+    let mut counts: BTreeMap<_, _> = State::ALL.iter().map(|state| (state.word(), 0)).collect();
+    let mut statement = db.prepare_cached("SELECT state, count(*) FROM delivery GROUP BY state")?;
+    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    for row in rows {
+        let (word, number) = row?;
+        if let Some(state) = State::parse(&word) {
+            counts.insert(state.word(), number);
+        }
+    }
+    Ok(counts)
+}
+
+/// The condition of the statement, and what it is given.
+fn condition(filter: &Filter) -> (String, Vec<Value>) {
+    let (mut terms, mut values) = (vec!["1".to_owned()], Vec::new());
+    if !filter.states.is_empty() {
+        // The words are ours, so they may stand in the statement.
+        let word = |state: &State| format!("'{}'", state.word());
+        let words: Vec<String> = filter.states.iter().map(word).collect();
+        terms.push(format!("d.state IN ({})", words.join(", ")));
+    }
+    if filter.states.iter().all(|state| state.waits_for_somebody()) && !filter.states.is_empty() {
+        terms.push("d.ready_at IS NULL".to_owned());
+    }
+    if let Some(reference) = &filter.reference {
+        values.push(Value::Text(reference.to_string()));
+        let last = PLACES - 1;
+        terms.push(format!(
+            "m.reference = ? AND d.id BETWEEN m.id * {PLACES} AND m.id * {PLACES} + {last}"
+        ));
+    }
+    if let Some(domain) = &filter.domain {
+        values.push(Value::Text(domain.to_ascii_lowercase()));
+        terms.push("d.domain = ?".to_owned());
+    }
+    (terms.join(" AND "), values)
+}
+
+fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
+    let state: String = row.get(1)?;
+    let binding: String = row.get(4)?;
+    Ok(Waiting {
+        delivery: row.get(0)?,
+        reference: row.get(9)?,
+        // The schema lets no other words in.
+        state: State::parse(&state).unwrap_or(State::Held),
+        sender: row.get(10)?,
+        recipient: row.get(3)?,
+        binding: rows::binding(&binding).map_or("any", |binding| binding.word()),
+        rule: row.get(5)?,
+        because: row.get(6)?,
+        received_at: rows::time(row.get(11)?).to_string(),
+        next_attempt_at: row
+            .get::<_, Option<i64>>(2)?
+            .map(|at| rows::time(at).to_string()),
+        attempts: row.get(7)?,
+        last_reply: row.get(8)?,
+        octets: row.get(12)?,
+        message_id: row.get(13)?,
+        patient_data: row.get(14)?,
+    })
+}

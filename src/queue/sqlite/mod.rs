@@ -1,0 +1,288 @@
+//! The store on one machine: SQLite in WAL mode, every commit synced (`synchronous=FULL`).
+//!
+//! One thread writes, and commits for all who wait at that moment together ([`writer`]); reading
+//! goes over connections of its own and waits for nobody. Another process may have the same
+//! database open: `postern queue …` beside `postern serve`.
+
+mod accept;
+mod administer;
+mod audit;
+mod lease;
+mod list;
+mod rows;
+mod settle;
+mod trace;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::base::Clock;
+use crate::outcome::audit::AuditEvent;
+
+use super::error::{QueueError, StoreError};
+use super::record::{Accepted, DeliveryId, Handoff, Lease, Settlement};
+use super::spool::{self, Spool};
+use super::store::{
+    Administered, Answer, AuditEntry, Filter, Order, Selection, Skip, Store, TraceQuery, Verified,
+    Waiting,
+};
+use writer::{Batch, Writer};
+
+/// The queue in a SQLite database and a folder of large messages beside it.
+pub struct SqliteStore {
+    writer: Writer,
+    reader: Arc<Mutex<Connection>>,
+    spool: Spool,
+    clock: Clock,
+    folder: PathBuf,
+    /// Held from [`Store::recover`] on: one scheduler for each queue.
+    lock: Mutex<Option<File>>,
+}
+
+impl SqliteStore {
+    /// Opens the queue in a folder, and makes it if there is none. Blocks.
+    pub fn open(folder: &Path, clock: Clock) -> Result<Self, QueueError> {
+        Self::open_with(folder, clock, |_| {})
+    }
+
+    /// The same; `configure` gets the connection of the writer before anything is written through it.
+    /// Tests look on, or stop the process, between any two of its statements.
+    pub fn open_with(
+        folder: &Path,
+        clock: Clock,
+        configure: impl FnOnce(&mut Connection),
+    ) -> Result<Self, QueueError> {
+        let spool = Spool::open(folder)?;
+        let path = folder.join(DATABASE);
+        let mut connection = Connection::open(&path).map_err(StoreError::Sqlite)?;
+        prepare(&mut connection).map_err(StoreError::Sqlite)?;
+        make_schema(&connection)?;
+        configure(&mut connection);
+        let reader = read_only(&path).map_err(StoreError::Sqlite)?;
+        Ok(Self {
+            writer: Writer::start(connection, spool.clone()),
+            reader: Arc::new(Mutex::new(reader)),
+            spool,
+            clock,
+            folder: folder.to_owned(),
+            lock: Mutex::new(None),
+        })
+    }
+
+    /// Runs a job in the writer's next transaction; answers after the commit.
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Batch<'_>) -> Result<T, QueueError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        self.writer.submit(job).await
+    }
+
+    /// Runs a query beside the writer, off the async threads.
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, QueueError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let reader = Arc::clone(&self.reader);
+        let done = tokio::task::spawn_blocking(move || {
+            // A panic in a query leaves the connection as good as it was.
+            query(&reader.lock().unwrap_or_else(PoisonError::into_inner))
+        });
+        done.await.map_err(|_| StoreError::Ended)?
+    }
+
+    /// Removes the files of a write that failed, unless the commit failed: then the rows may be there.
+    fn unless_unknown<T>(
+        &self,
+        result: Result<T, QueueError>,
+        files: Vec<String>,
+    ) -> Result<T, QueueError> {
+        match &result {
+            Ok(_) | Err(QueueError::Store(StoreError::Commit(_))) => {}
+            Err(_) => self.spool.remove(&files),
+        }
+        result
+    }
+
+    /// Takes the lock that makes this process the one scheduler of the queue.
+    fn become_scheduler(&self) -> Result<(), QueueError> {
+        let path = self.folder.join(LOCK);
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if lock.is_none() {
+            let file = File::create(&path).map_err(|error| StoreError::file(&path, error))?;
+            file.try_lock().map_err(|_| QueueError::Served)?;
+            *lock = Some(file);
+        }
+        Ok(())
+    }
+}
+
+impl Store for SqliteStore {
+    fn accept(&self, accepted: Vec<Accepted>, handoff: Handoff) -> Answer<'_, Option<Lease>> {
+        Box::pin(async move {
+            self.spool.check_room(&accepted)?;
+            let placed = self.spool.put_large(accepted).await?;
+            let files = spool::files_of(&placed);
+            let accepted = self
+                .write(move |batch| accept::accept(batch, placed, handoff))
+                .await;
+            self.unless_unknown(accepted, files)
+        })
+    }
+
+    fn lease(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+        skip: Skip,
+    ) -> Answer<'_, Vec<Lease>> {
+        Box::pin(self.write(move |batch| lease::lease(batch, now, until, limit, &skip)))
+    }
+
+    fn settle(&self, settlements: Vec<Settlement>, notices: Vec<Accepted>) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            let notices = self.spool.put_large(notices).await?;
+            let files = spool::files_of(&notices);
+            let settled = self
+                .write(move |batch| settle::settle(batch, now, settlements, notices))
+                .await;
+            self.unless_unknown(settled, files)
+        })
+    }
+
+    fn give_back(&self, deliveries: Vec<DeliveryId>, at: Timestamp) -> Answer<'_, ()> {
+        Box::pin(self.write(move |batch| lease::give_back(batch, &deliveries, at)))
+    }
+
+    fn record(&self, events: Vec<AuditEvent>) -> Answer<'_, ()> {
+        Box::pin(self.write(move |batch| events.iter().try_for_each(|event| batch.append(event))))
+    }
+
+    fn recover(&self, now: Timestamp) -> Answer<'_, usize> {
+        Box::pin(async move {
+            self.become_scheduler()?;
+            let spool = self.spool.clone();
+            let on_disk = spool.files().await?;
+            let (freed, known) = self.write(move |batch| lease::recover(batch, now)).await?;
+            spool.remove_orphans(on_disk, &known).await;
+            Ok(freed)
+        })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.writer.close())
+    }
+
+    fn next_ready(&self) -> Answer<'_, Option<Timestamp>> {
+        Box::pin(self.read(lease::next_ready))
+    }
+
+    fn administer(
+        &self,
+        selection: Selection,
+        order: Order,
+        by: String,
+    ) -> Answer<'_, Administered> {
+        let now = self.clock.now();
+        Box::pin(
+            self.write(move |batch| administer::administer(batch, now, &selection, &order, &by)),
+        )
+    }
+
+    fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>> {
+        Box::pin(self.read(move |connection| list::list(connection, &filter)))
+    }
+
+    fn count(&self) -> Answer<'_, BTreeMap<&'static str, i64>> {
+        Box::pin(self.read(list::count))
+    }
+
+    fn trace(&self, query: TraceQuery, limit: usize) -> Answer<'_, Vec<AuditEntry>> {
+        Box::pin(self.read(move |connection| trace::trace(connection, &query, limit)))
+    }
+
+    fn events(&self, from: i64, limit: usize) -> Answer<'_, Vec<AuditEntry>> {
+        Box::pin(self.read(move |connection| audit::events(connection, from, limit)))
+    }
+
+    fn verify(&self) -> Answer<'_, Verified> {
+        Box::pin(self.read(audit::verify))
+    }
+}
+
+/// Settings of the connection that writes.
+fn prepare(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(wait_for_the_other_process))?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "page_size", PAGE_OCTETS)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_KEPT_OCTETS)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "memory")
+}
+
+fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_handler(Some(wait_for_the_other_process))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// Makes the tables of a new database; says so if an old program meets a newer one.
+fn make_schema(connection: &Connection) -> Result<(), QueueError> {
+    let version = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+    };
+    let transaction = connection.unchecked_transaction()?;
+    match version(&transaction)? {
+        0 => {
+            // The first of two processes makes them; the write lock orders the two.
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.execute_batch(include_str!("../schema/sqlite.sql"))?;
+        }
+        SCHEMA_VERSION => {}
+        found => {
+            return Err(StoreError::Version {
+                found,
+                known: SCHEMA_VERSION,
+            }
+            .into());
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// SQLite asks this while another process has the write lock; its transactions are short. Often,
+/// so that a busy gateway cannot keep an administrator out.
+fn wait_for_the_other_process(tries: i32) -> bool {
+    std::thread::sleep(BUSY_PAUSE);
+    tries < BUSY_TRIES
+}
+
+const DATABASE: &str = "queue.sqlite";
+const LOCK: &str = "scheduler.lock";
+const SCHEMA_VERSION: i64 = 1;
+/// Bodies of usual size then take one or two pages.
+const PAGE_OCTETS: i64 = 8_192;
+/// Pages in the log before they go into the database: 16 MiB, tens of milliseconds.
+const CHECKPOINT_PAGES: i64 = 2_048;
+/// What a log that grew larger is cut back to.
+const WAL_KEPT_OCTETS: i64 = 64 << 20;
+/// Page cache of the writer.
+const CACHE_KIB: i64 = 8_192;
+const BUSY_PAUSE: Duration = Duration::from_millis(1);
+/// Half a minute.
+const BUSY_TRIES: i32 = 30_000;

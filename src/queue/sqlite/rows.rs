@@ -1,0 +1,117 @@
+//! Rows to values and back. The words in the database are the RFCs' own.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use crate::base::Reference;
+use crate::mail::{
+    BodyType, EnvId, ForwardPath, Message, Notify, Orcpt, Recipient, Ret, ReversePath,
+};
+use crate::queue::error::{QueueError, StoreError};
+use crate::queue::record::{Binding, DeliveryId, LeasedDelivery, MessageId, QueuedMessage};
+use crate::queue::spool::Spool;
+
+/// Reads a message and its octets; `None` if there is none of that number.
+pub(super) fn message(
+    db: &Connection,
+    spool: &Spool,
+    id: MessageId,
+) -> Result<Option<Arc<QueuedMessage>>, QueueError> {
+    let mut statement = db.prepare_cached(
+        "SELECT reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls, patient_data,
+                received_at, message_id, spool, body
+         FROM message WHERE id = ?1",
+    )?;
+    let row = statement
+        .query_row([id.0], |row| Ok(read_message(row, spool, id)))
+        .optional()?;
+    row.transpose()
+}
+
+fn read_message(
+    row: &Row<'_>,
+    spool: &Spool,
+    id: MessageId,
+) -> Result<Arc<QueuedMessage>, QueueError> {
+    let damaged = |what| StoreError::Damaged { row: id.0, what };
+    let env_id: Option<String> = row.get(2)?;
+    let ret: Option<String> = row.get(3)?;
+    let reverse_path: String = row.get(1)?;
+    let message = match row.get::<_, Option<String>>(10)? {
+        Some(file) => spool.read(&file)?,
+        None => Message::new(row.get::<_, Option<Vec<u8>>>(11)?.ok_or(damaged("body"))?),
+    };
+    Ok(Arc::new(QueuedMessage {
+        id,
+        reference: reference(&row.get::<_, String>(0)?).ok_or(damaged("reference"))?,
+        reverse_path: ReversePath::parse(&reverse_path).map_err(|_| damaged("reverse_path"))?,
+        env_id: env_id.as_deref().and_then(EnvId::parse),
+        ret: ret.as_deref().and_then(Ret::parse),
+        body: if row.get(4)? {
+            BodyType::EightBitMime
+        } else {
+            BodyType::SevenBit
+        },
+        smtputf8: row.get(5)?,
+        require_tls: row.get(6)?,
+        message,
+        message_id: row.get(9)?,
+        patient_data: row.get(7)?,
+        received_at: time(row.get(8)?),
+    }))
+}
+
+/// Reads a delivery: `id, forward_path, notify, orcpt, binding, attempts, delay_notified`.
+pub(super) fn delivery(row: &Row<'_>) -> Result<LeasedDelivery, QueueError> {
+    let id: i64 = row.get(0)?;
+    let damaged = |what| StoreError::Damaged { row: id, what };
+    Ok(LeasedDelivery {
+        id: DeliveryId(id),
+        recipient: Recipient {
+            forward_path: forward_path(row.get_ref(1)?.as_str().unwrap_or_default())
+                .ok_or(damaged("forward_path"))?,
+            notify: row
+                .get::<_, Option<String>>(2)?
+                .as_deref()
+                .and_then(Notify::parse),
+            orcpt: row
+                .get::<_, Option<String>>(3)?
+                .as_deref()
+                .and_then(Orcpt::parse),
+        },
+        binding: binding(row.get_ref(4)?.as_str().unwrap_or_default()).ok_or(damaged("binding"))?,
+        attempts: row.get(5)?,
+        delay_notified: row.get(6)?,
+    })
+}
+
+/// Reads a forward path as it was written with `Display`.
+pub(super) fn forward_path(text: &str) -> Option<ForwardPath> {
+    ForwardPath::parse(text).ok()
+}
+
+/// Reads a reference.
+pub(super) fn reference(text: &str) -> Option<Reference> {
+    text.parse().ok()
+}
+
+/// Reads the word of a binding.
+pub(super) fn binding(word: &str) -> Option<Binding> {
+    [Binding::Any, Binding::VerifiedTls, Binding::Encryption]
+        .into_iter()
+        .find(|binding| binding.word() == word)
+}
+
+/// A moment as the database has it.
+pub(super) fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
+}
+
+/// The domain by which deliveries are found and skipped; empty for the bare postmaster.
+pub(super) fn domain(path: &ForwardPath) -> String {
+    path.mailbox()
+        .map(|mailbox| mailbox.host().to_string())
+        .unwrap_or_default()
+}

@@ -1,0 +1,163 @@
+//! Settling an attempt: the delivery's row, its event, and the reports that follow, together.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::outcome::Outcome;
+use crate::outcome::audit::{AuditEvent, AuditKind};
+use crate::queue::error::QueueError;
+use crate::queue::record::{DeliveryId, MessageId, Next, Settlement};
+use crate::queue::spool::Placed;
+use crate::queue::store::message_of;
+
+use super::accept::accept_all;
+use super::lease::of_message;
+use super::rows;
+use super::writer::Batch;
+
+/// Writes what came of attempts. Deliveries that are gone are passed over; if all are, somebody has
+/// settled them and their reports are written already.
+pub(super) fn settle(
+    batch: &mut Batch<'_>,
+    now: Timestamp,
+    settlements: Vec<Settlement>,
+    notices: Vec<Placed>,
+) -> Result<(), QueueError> {
+    let mut settled = 0;
+    for settlement in &settlements {
+        let Some(known) = Known::read(batch.db, settlement.delivery)? else {
+            continue;
+        };
+        settle_one(batch, settlement)?;
+        batch.append(&known.event(now, settlement))?;
+        settled += 1;
+    }
+    if settled > 0 {
+        accept_all(batch, notices)?;
+    } else {
+        batch
+            .spool
+            .remove(notices.iter().filter_map(|notice| notice.file.as_ref()));
+    }
+    Ok(())
+}
+
+fn settle_one(batch: &mut Batch<'_>, settlement: &Settlement) -> Result<(), QueueError> {
+    let id = settlement.delivery;
+    let (state, ready_at) = match settlement.next {
+        Next::Delivered | Next::Failed | Next::Expired => return remove(batch, id),
+        Next::RetryAt(at) => ("due", Some(at.as_millisecond())),
+        Next::Held => ("held", None),
+    };
+    // A delivery that was held while it was tried stays held.
+    batch
+        .db
+        .prepare_cached(
+            "UPDATE delivery SET
+                 ready_at = CASE state WHEN 'leased' THEN ?3 ELSE ready_at END,
+                 state = CASE state WHEN 'leased' THEN ?2 ELSE state END,
+                 because = CASE ?2 WHEN 'held' THEN ?5 ELSE because END,
+                 rule = CASE ?2 WHEN 'held' THEN 'built-in' ELSE rule END,
+                 attempts = attempts + (?2 = 'due'), delay_notified = max(delay_notified, ?4), last_reply = ?5
+             WHERE id = ?1",
+        )?
+        .execute(params![id.0, state, ready_at, settlement.delay_notified, short(&settlement.outcome)])?;
+    Ok(())
+}
+
+/// Removes a delivery that is final, and the message with its last one.
+pub(super) fn remove(batch: &mut Batch<'_>, delivery: DeliveryId) -> Result<(), QueueError> {
+    let message = message_of(delivery);
+    let (first, last) = of_message(message);
+    batch
+        .db
+        .prepare_cached("DELETE FROM delivery WHERE id = ?1")?
+        .execute([delivery.0])?;
+    let file: Option<Option<String>> = batch
+        .db
+        .prepare_cached(
+            "DELETE FROM message WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM delivery WHERE id BETWEEN ?2 AND ?3) RETURNING spool",
+        )?
+        .query_row([message.0, first, last], |row| row.get(0))
+        .optional()?;
+    if let Some(file) = file.flatten() {
+        batch.remove_file(file);
+    }
+    Ok(())
+}
+
+/// What the event of a delivery says of it.
+pub(super) struct Known {
+    reference: String,
+    sender: String,
+    message_id: Option<String>,
+    recipient: String,
+    attempts: u32,
+}
+
+impl Known {
+    /// Reads it; `None` if the delivery is gone.
+    pub(super) fn read(db: &Connection, delivery: DeliveryId) -> Result<Option<Self>, QueueError> {
+        let MessageId(message) = message_of(delivery);
+        let mut statement = db.prepare_cached(
+            "SELECT m.reference, m.reverse_path, m.message_id, d.forward_path, d.attempts
+             FROM delivery d JOIN message m ON m.id = ?2 WHERE d.id = ?1",
+        )?;
+        let known = statement.query_row([delivery.0, message], |row| {
+            Ok(Self {
+                reference: row.get(0)?,
+                sender: row.get(1)?,
+                message_id: row.get(2)?,
+                recipient: row.get(3)?,
+                attempts: row.get(4)?,
+            })
+        });
+        Ok(known.optional()?)
+    }
+
+    /// An event about the delivery.
+    pub(super) fn about(&self, at: Timestamp, kind: AuditKind) -> AuditEvent {
+        // What was written as a reference reads as one; a damaged row gets one that nobody knows.
+        let reference =
+            rows::reference(&self.reference).unwrap_or_else(crate::base::Reference::random);
+        let mut event = AuditEvent::new(at, reference, kind, self.sender.clone());
+        event.recipient = Some(self.recipient.clone());
+        event.message_id.clone_from(&self.message_id);
+        event
+    }
+
+    fn event(&self, at: Timestamp, settlement: &Settlement) -> AuditEvent {
+        let outcome = &settlement.outcome;
+        let kind = match settlement.next {
+            Next::Delivered => AuditKind::Delivered,
+            Next::RetryAt(_) => AuditKind::Deferred,
+            Next::Failed => AuditKind::Failed,
+            Next::Expired => AuditKind::Expired,
+            Next::Held => AuditKind::Held,
+        };
+        let mut event = self
+            .about(at, kind)
+            .fact("attempt", (self.attempts + 1).to_string())
+            .fact("status", outcome.status.to_string())
+            .fact("reply", short(outcome));
+        if let Some(next_hop) = &outcome.next_hop {
+            event = event.fact("next-hop", next_hop);
+        }
+        if let Some(tls) = &outcome.tls {
+            event = event.fact("tls", tls.to_string());
+        }
+        if let Next::RetryAt(next) = settlement.next {
+            event = event.fact("next-attempt", next.to_string());
+        }
+        event
+    }
+}
+
+/// The next hop's words or ours, cut to what a list has room for.
+fn short(outcome: &Outcome) -> String {
+    outcome.text().chars().take(REPLY_MAX).collect()
+}
+
+/// Characters of a reply that are kept.
+const REPLY_MAX: usize = 300;

@@ -1,0 +1,186 @@
+//! The one thread that writes: group commit.
+//!
+//! Jobs come over a channel from all connections. The thread takes what is waiting at that moment,
+//! runs it in one transaction with a savepoint around each job, commits, and only then answers:
+//! under load many messages share one sync, and without load nobody waits for company.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use crate::base::metrics;
+use crate::outcome::audit::AuditEvent;
+use crate::queue::error::{QueueError, StoreError};
+use crate::queue::spool::Spool;
+
+use super::audit::Chain;
+use super::trace;
+
+/// The way to the writing thread. The thread ends when this is dropped.
+pub(super) struct Writer {
+    /// `None` once it is closed.
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A job: runs in the transaction and returns what answers its caller after the commit.
+type Job = Box<dyn FnOnce(&mut Batch<'_>) -> Answered + Send>;
+
+/// Whether the job's writes stay, and how its caller hears of the commit.
+struct Answered {
+    keep: bool,
+    answer: Box<dyn FnOnce(Result<(), String>) + Send>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start(connection: Connection, spool: Spool) -> Self {
+        let (jobs, waiting) = channel();
+        // Without a thread the channel is closed, and callers see `Ended`.
+        let thread = thread::Builder::new()
+            .name("queue-writer".to_owned())
+            .spawn(move || write(&connection, &spool, &waiting));
+        Self {
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(thread.ok()),
+        }
+    }
+
+    /// Lets the thread finish what it was given, and waits for its end.
+    pub(super) async fn close(&self) {
+        drop(lock(&self.jobs).take());
+        let Some(thread) = lock(&self.thread).take() else {
+            return;
+        };
+        // A thread that panicked has said so already.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+
+    /// Runs a job in the next transaction. What it did is durable when this returns `Ok`; nothing
+    /// of it took effect when it returns an error.
+    pub(super) async fn submit<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Batch<'_>) -> Result<T, QueueError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |batch| {
+            let result = job(batch);
+            Answered {
+                keep: result.is_ok(),
+                answer: Box::new(move |committed| {
+                    // The caller may have gone; what is committed stays committed.
+                    let _ = answer.send(match committed {
+                        Ok(()) => result,
+                        Err(why) => result.and(Err(StoreError::Commit(why).into())),
+                    });
+                }),
+            }
+        });
+        let jobs = lock(&self.jobs).clone().ok_or(StoreError::Ended)?;
+        jobs.send(job).map_err(|_| StoreError::Ended)?;
+        drop(jobs);
+        answered.await.map_err(|_| StoreError::Ended)?
+    }
+}
+
+/// A transaction under way, as its jobs see it.
+pub(super) struct Batch<'c> {
+    /// The connection: statements go into the transaction.
+    pub(super) db: &'c Connection,
+    /// Large messages.
+    pub(super) spool: &'c Spool,
+    chain: Chain,
+    /// Files of messages that are gone: removed after the commit.
+    gone: Vec<String>,
+}
+
+impl Batch<'_> {
+    /// Adds an event to the audit trail.
+    pub(super) fn append(&mut self, event: &AuditEvent) -> Result<(), QueueError> {
+        self.chain.append(self.db, event)
+    }
+
+    /// Removes a file of the spool once the transaction is committed.
+    pub(super) fn remove_file(&mut self, name: String) {
+        self.gone.push(name);
+    }
+}
+
+/// The loop of the thread.
+fn write(connection: &Connection, spool: &Spool, waiting: &Receiver<Job>) {
+    while let Ok(first) = waiting.recv() {
+        let jobs = std::iter::once(first).chain(waiting.try_iter());
+        let mut answers = Vec::new();
+        let committed = commit_together(connection, spool, jobs.take(BATCH_MAX), &mut answers);
+        if let Err(error) = &committed {
+            tracing::error!(%error, "the queue could not commit");
+            // Out of a transaction that a failed commit left open.
+            if !connection.is_autocommit() {
+                let _ = connection.execute_batch("ROLLBACK");
+            }
+        }
+        let committed = committed.map_err(|error| error.to_string());
+        for answered in answers {
+            (answered.answer)(committed.clone());
+        }
+    }
+    // A tidy end: the next start has nothing to read back from the log.
+    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+/// Runs the jobs in one transaction. `answers` holds those that ran, whatever came of it.
+fn commit_together(
+    db: &Connection,
+    spool: &Spool,
+    jobs: impl Iterator<Item = Job>,
+    answers: &mut Vec<Answered>,
+) -> Result<(), QueueError> {
+    execute(db, "BEGIN IMMEDIATE")?;
+    let mut batch = Batch {
+        db,
+        spool,
+        chain: Chain::load(db)?,
+        gone: Vec::new(),
+    };
+    for job in jobs {
+        run(&mut batch, job, answers)?;
+    }
+    batch.chain.save(db)?;
+    trace::seal_stretches(db, batch.chain.end())?;
+    execute(db, "COMMIT")?;
+    metrics::COMMITS.add(1);
+    metrics::COMMITTED_JOBS.add(i64::try_from(answers.len()).unwrap_or(0));
+    spool.remove(&batch.gone);
+    Ok(())
+}
+
+/// Runs one job between savepoints, so that its failure takes back its own writes alone.
+fn run(batch: &mut Batch<'_>, job: Job, answers: &mut Vec<Answered>) -> Result<(), QueueError> {
+    let (chain, gone) = (batch.chain.clone(), batch.gone.len());
+    execute(batch.db, "SAVEPOINT job")?;
+    let answered = job(batch);
+    let keep = answered.keep;
+    answers.push(answered);
+    if !keep {
+        execute(batch.db, "ROLLBACK TO job")?;
+        batch.chain = chain;
+        batch.gone.truncate(gone);
+    }
+    execute(batch.db, "RELEASE job")
+}
+
+/// The values behind these locks are whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn execute(db: &Connection, sql: &str) -> Result<(), QueueError> {
+    db.prepare_cached(sql)?.execute([])?;
+    Ok(())
+}
+
+/// Jobs in one transaction at most: bounds how long the first of them waits.
+const BATCH_MAX: usize = 256;

@@ -1,0 +1,361 @@
+//! What a store of the queue must do. Each method is one transaction: it takes effect as a whole
+//! and is durable when it returns, or nothing of it happened. `tests/queue.rs` is its specification.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::base::Reference;
+use crate::mail::ForwardPath;
+use crate::outcome::audit::AuditEvent;
+
+use super::error::QueueError;
+use super::record::{Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, Settlement};
+
+/// What a method of the store answers, once it is durable.
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, QueueError>> + Send + 'a>>;
+
+/// A store of messages, deliveries and the audit trail.
+pub trait Store: Send + Sync + 'static {
+    /// Takes over the first message, and with it the others (reports that it causes). With
+    /// [`Handoff::LeaseUntil`] the due deliveries of the first come back leased; `None` if it has none.
+    fn accept(&self, accepted: Vec<Accepted>, handoff: Handoff) -> Answer<'_, Option<Lease>>;
+
+    /// Leases what is due or whose lease ran out, up to `limit` messages, oldest first.
+    fn lease(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        limit: usize,
+        skip: Skip,
+    ) -> Answer<'_, Vec<Lease>>;
+
+    /// Writes what came of attempts, with the reports that follow from it. A delivery that is gone
+    /// already is passed over; if all are, the reports are not queued either.
+    fn settle(&self, settlements: Vec<Settlement>, notices: Vec<Accepted>) -> Answer<'_, ()>;
+
+    /// Gives leased deliveries back untried: they are due again at `at`.
+    fn give_back(&self, deliveries: Vec<DeliveryId>, at: Timestamp) -> Answer<'_, ()>;
+
+    /// Writes events that stand alone.
+    fn record(&self, events: Vec<AuditEvent>) -> Answer<'_, ()>;
+
+    /// Ends every lease: those who held them are dead. For the one scheduler, at its start. Also
+    /// removes files that no message refers to. Returns how many leases there were.
+    fn recover(&self, now: Timestamp) -> Answer<'_, usize>;
+
+    /// Does what was asked before, then ends: what is asked afterwards fails.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
+    /// When the next delivery becomes due or the next lease ends; in the past if one has.
+    fn next_ready(&self) -> Answer<'_, Option<Timestamp>>;
+
+    /// Carries out an administrator's order on deliveries, with its event and its report.
+    fn administer(
+        &self,
+        selection: Selection,
+        order: Order,
+        by: String,
+    ) -> Answer<'_, Administered>;
+
+    /// Lists deliveries in the order of their acceptance.
+    fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>>;
+
+    /// How many deliveries there are in each state.
+    fn count(&self) -> Answer<'_, BTreeMap<&'static str, i64>>;
+
+    /// The events that a query finds, oldest first, `limit` at most.
+    fn trace(&self, query: TraceQuery, limit: usize) -> Answer<'_, Vec<AuditEntry>>;
+
+    /// The events from number `from` on, `limit` at most: the whole trail, page by page.
+    fn events(&self, from: i64, limit: usize) -> Answer<'_, Vec<AuditEntry>>;
+
+    /// Goes over the whole chain of events.
+    fn verify(&self) -> Answer<'_, Verified>;
+}
+
+/// What a lease passes over: recipients whose destination is busy. Asked once for each due
+/// recipient that is looked at.
+#[derive(Clone)]
+pub struct Skip(Option<Arc<SkipFn>>);
+
+type SkipFn = dyn Fn(&ForwardPath, Binding) -> bool + Send + Sync;
+
+impl Skip {
+    /// Passes over nothing.
+    pub fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// Passes over the recipients for whom `busy` says so. All recipients of one domain and binding
+    /// are taken to be alike.
+    pub fn when(busy: impl Fn(&ForwardPath, Binding) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(busy)))
+    }
+
+    /// Whether to pass over this recipient.
+    pub fn skips(&self, path: &ForwardPath, binding: Binding) -> bool {
+        self.0.as_ref().is_some_and(|busy| busy(path, binding))
+    }
+}
+
+/// Where a delivery stands (`manual::queue_states`).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Waits for its next attempt.
+    Due,
+    /// Is being tried.
+    Leased,
+    /// Waits until somebody decides.
+    Held,
+    /// Kept apart as unwanted.
+    Quarantined,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Due, Self::Leased, Self::Held, Self::Quarantined];
+
+    /// The word in the database, in lists and in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Due => "due",
+            Self::Leased => "leased",
+            Self::Held => "held",
+            Self::Quarantined => "quarantined",
+        }
+    }
+
+    /// Whether nothing happens until somebody decides.
+    pub fn waits_for_somebody(self) -> bool {
+        matches!(self, Self::Held | Self::Quarantined)
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.word() == word)
+    }
+}
+
+/// Which deliveries to list. Everything by default.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// In one of these states; empty for all.
+    pub states: Vec<State>,
+    /// Of this message.
+    pub reference: Option<Reference>,
+    /// To this domain, in its comparable form.
+    pub domain: Option<String>,
+    /// At most this many; 0 for no limit.
+    pub limit: usize,
+}
+
+/// A delivery as administrators see it.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub struct Waiting {
+    /// Its number.
+    pub delivery: i64,
+    /// What people quote.
+    pub reference: String,
+    /// Where it stands.
+    pub state: State,
+    /// The reverse path; empty for the null path.
+    pub sender: String,
+    /// The recipient.
+    pub recipient: String,
+    /// `any`, `verified-tls` or `encryption`.
+    pub binding: &'static str,
+    /// The rule that put it there.
+    pub rule: String,
+    /// Why.
+    pub because: String,
+    /// When the message was received.
+    pub received_at: String,
+    /// When it is tried next, or when its lease ends; `None` if it waits for somebody.
+    pub next_attempt_at: Option<String>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// What the last attempt came to, in the next hop's words.
+    pub last_reply: Option<String>,
+    /// Size of the message, in octets.
+    pub octets: i64,
+    /// Its `Message-ID`.
+    pub message_id: Option<String>,
+    /// Whether patient data was found in it.
+    pub patient_data: bool,
+}
+
+/// Which deliveries an order is for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Selection {
+    /// Those of one message.
+    Message(Reference),
+    /// One.
+    Delivery(DeliveryId),
+    /// Those to a domain.
+    Domain(String),
+    /// All.
+    All,
+}
+
+/// What an administrator wants done. Orders pass over deliveries in states that they do not name,
+/// and over those being tried at this moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Order {
+    /// Try those that wait for their next attempt at once.
+    Retry,
+    /// Hold those that wait for their next attempt.
+    Hold {
+        /// Why.
+        reason: String,
+    },
+    /// Let held ones go on.
+    ReleaseHeld {
+        /// Why.
+        reason: String,
+    },
+    /// Let quarantined ones go on.
+    ReleaseQuarantined {
+        /// Why.
+        reason: String,
+    },
+    /// Give up those that wait or are held; their sender is told as after a failed attempt.
+    Fail {
+        /// Why: the sender reads it.
+        reason: String,
+        /// The name of this gateway, for the report.
+        hostname: String,
+    },
+    /// Remove quarantined ones; nobody is told.
+    Delete {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What came of an order.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Serialize)]
+pub struct Administered {
+    /// Deliveries that were changed.
+    pub changed: usize,
+    /// Deliveries of the selection that are being tried at this moment: ask again.
+    pub in_attempt: usize,
+    /// Deliveries of the selection in a state that the order is not for.
+    pub passed_over: usize,
+}
+
+/// What to look for in the audit trail: all that is given must hold.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct TraceQuery {
+    /// A reference, an address or a `Message-ID`, in any case, with or without angle brackets.
+    pub about: Option<String>,
+    /// From this moment on.
+    pub from: Option<Timestamp>,
+    /// Up to and without this moment.
+    pub to: Option<Timestamp>,
+}
+
+impl TraceQuery {
+    /// Reads what a user typed: `FROM..TO` in RFC 3339 (either may be left out), or anything else as
+    /// a reference, an address or a `Message-ID`.
+    pub fn parse(text: &str) -> Self {
+        if let Some((from, to)) = text.trim().split_once("..") {
+            let time = |text: &str| match text.trim() {
+                "" => Some(None),
+                text => text.parse().ok().map(Some),
+            };
+            if let (Some(from), Some(to)) = (time(from), time(to)) {
+                return Self {
+                    about: None,
+                    from,
+                    to,
+                };
+            }
+        }
+        Self {
+            about: Some(text.trim().to_owned()),
+            from: None,
+            to: None,
+        }
+    }
+}
+
+/// One line of the audit trail.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuditEntry {
+    /// Its number: 1 for the first.
+    pub number: i64,
+    /// The event as JSON, octet by octet as it was hashed.
+    pub event: String,
+    /// SHA-256 over the previous line's hash and `event`, in hexadecimal.
+    pub hash: String,
+}
+
+impl AuditEntry {
+    /// The event as a JSON object; empty if the row was tampered with so that it is none.
+    pub fn object(&self) -> serde_json::Map<String, serde_json::Value> {
+        serde_json::from_str(&self.event).unwrap_or_default()
+    }
+
+    /// The line of an export: number, hash, and the event unchanged.
+    pub fn line(&self) -> String {
+        format!(
+            "{{\"number\":{},\"hash\":\"{}\",\"event\":{}}}",
+            self.number, self.hash, self.event
+        )
+    }
+}
+
+/// What going over the chain found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Verified {
+    /// Lines that were read.
+    pub lines: u64,
+    /// What is wrong, in the order of the lines; empty if the chain is whole. 100 at most.
+    pub faults: Vec<Fault>,
+}
+
+/// What is wrong with the audit trail.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// A line's hash does not follow from the line before and its own text.
+    #[error("line {0} was changed, or the line before it")]
+    Changed(i64),
+    /// Lines are missing.
+    #[error("lines {first} to {last} are missing")]
+    Missing {
+        /// The first.
+        first: i64,
+        /// The last.
+        last: i64,
+    },
+    /// The chain's end is not where the last transaction left it.
+    #[error("the trail ends with line {found}, it should end with line {expected}")]
+    End {
+        /// The last line there is.
+        found: i64,
+        /// The last line that was written.
+        expected: i64,
+    },
+}
+
+/// The message that a delivery belongs to.
+pub(super) fn message_of(delivery: DeliveryId) -> MessageId {
+    MessageId(delivery.0 / PLACES)
+}
+
+/// The delivery at this place of a message's envelope.
+pub(super) fn delivery_of(message: MessageId, place: usize) -> DeliveryId {
+    // Envelopes are far shorter (`limits.recipients`, lists included). Of a longer one two recipients
+    // would get the last number, which the store refuses.
+    let place = i64::try_from(place).map_or(PLACES - 1, |place| place.min(PLACES - 1));
+    DeliveryId(message.0 * PLACES + place)
+}
+
+/// Recipients that an envelope can have: a delivery's number is its message's times this, plus its
+/// place in the envelope.
+pub(super) const PLACES: i64 = 1 << 20;
