@@ -114,6 +114,18 @@ pub enum Transport {
     },
 }
 
+impl fmt::Display for Transport {
+    /// For people: the banner, logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SmartHost(smart_host) => write!(f, "smart host {}", smart_host.next_hop),
+            Self::Mx { .. } => f.write_str("mail exchangers of the domain"),
+            Self::Lmtp(lmtp) => write!(f, "LMTP {}", lmtp.endpoint),
+            Self::Maildir { folder } => write!(f, "Maildir {}", folder.display()),
+        }
+    }
+}
+
 /// A server that takes all mail of a route.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SmartHost {

@@ -46,7 +46,7 @@ async fn deliveries(settings: &ConnectionSettings) -> Deliveries {
 fn deliveries_with(settings: &ConnectionSettings, dns: &FakeDns) -> Deliveries {
     let dns = dns.resolver(Duration::from_secs(5));
     let clock = Clock::fixed(Timestamp::UNIX_EPOCH);
-    Deliveries::new(settings, "gw.example", dns, clock).unwrap()
+    Deliveries::new(settings, dns, "gw.example", clock).unwrap()
 }
 
 fn route(transport: Transport) -> Arc<Route> {
