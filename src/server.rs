@@ -188,7 +188,7 @@ fn banner(config: &Path, settings: &Settings, listening: &[ingress::Listening], 
     let _ = writeln!(text, "  {:<12} {}", "policy", config.display());
     let _ = writeln!(text, "  {:<12} {}", "data", settings.data.display());
     for route in &settings.delivery.routes {
-        let _ = writeln!(text, "  {:<12} {} → {}", "route", route.name, route.transport.description());
+        let _ = writeln!(text, "  {:<12} {} → {}", "route", route.name, route.transport);
     }
     let port = listening.first().map_or(2525, |listener| listener.address.port());
     let _ = write!(text, "\nSend a first message:\n\n{}", FIRST_MESSAGE.replace("PORT", &port.to_string()));

@@ -272,3 +272,110 @@ fn shuffle<T>(items: &mut [T]) {
 
 /// Answers kept: about 300 octets each.
 const CACHED_ANSWERS: u64 = 10_000;
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+#[cfg(test)]
+mod tests {
+    use super::fake::FakeDns;
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    fn mx(preference: u16, exchange: &str) -> Mx {
+        Mx {
+            preference,
+            exchange: exchange.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn exchangers_come_in_the_order_of_their_preference() {
+        let server = FakeDns::start().await;
+        let server = server.with_mx("a.example", 20, "second.example.").with_mx(
+            "a.example",
+            10,
+            "First.example.",
+        );
+        let found = server.resolver(SOON).mx("a.example").await.unwrap();
+        assert_eq!(found, [mx(10, "first.example"), mx(20, "second.example")]);
+    }
+
+    #[tokio::test]
+    async fn a_domain_without_exchangers_is_its_own() {
+        let server = FakeDns::start()
+            .await
+            .with_address("a.example", "192.0.2.1");
+        let found = server.resolver(SOON).mx("a.example").await.unwrap();
+        assert_eq!(found, [mx(0, "a.example")]);
+    }
+
+    #[tokio::test]
+    async fn a_domain_can_say_that_it_takes_no_mail() {
+        let server = FakeDns::start().await.with_mx("a.example", 0, ".");
+        let found = server.resolver(SOON).mx("a.example").await;
+        assert_eq!(found, Err(DnsError::NullMx));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_not_there_and_a_server_that_fails_are_told_apart() {
+        let server = FakeDns::start().await.failing_for("broken.example");
+        let dns = server.resolver(SOON);
+        assert_eq!(dns.mx("none.example").await, Err(DnsError::NoSuchName));
+        assert_eq!(dns.mx("broken.example").await, Err(DnsError::Temporary));
+        assert_eq!(
+            dns.addresses("none.example").await,
+            Err(DnsError::NoSuchName)
+        );
+        assert!(DnsError::Temporary.may_pass() && !DnsError::NoSuchName.may_pass());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_says_nothing_is_not_waited_for_longer_than_allowed() {
+        let server = FakeDns::start().await.silent_for("slow.example");
+        let dns = server.resolver(Duration::from_millis(200));
+        let before = std::time::Instant::now();
+        assert_eq!(dns.mx("slow.example").await, Err(DnsError::Timeout));
+        assert!(before.elapsed() < SOON);
+    }
+
+    #[tokio::test]
+    async fn ipv4_comes_before_ipv6_and_an_address_is_its_own_answer() {
+        let server = FakeDns::start().await;
+        let server = server
+            .with_address("a.example", "2001:db8::1")
+            .with_address("a.example", "192.0.2.1")
+            .with_mx("mail-only.example", 1, "a.example.");
+        let dns = server.resolver(SOON);
+        let text = |found: Vec<IpAddr>| found.iter().map(IpAddr::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            text(dns.addresses("a.example").await.unwrap()),
+            ["192.0.2.1", "2001:db8::1"]
+        );
+        assert_eq!(text(dns.addresses("::1").await.unwrap()), ["::1"]);
+        assert_eq!(
+            dns.addresses("mail-only.example").await,
+            Err(DnsError::NoRecords)
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_kept() {
+        let server = FakeDns::start().await.with_mx("a.example", 1, "b.example.");
+        let dns = server.resolver(SOON);
+        dns.mx("a.example").await.unwrap();
+        dns.mx("a.example").await.unwrap();
+        assert_eq!(server.questions(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_name_does_not_exist() {
+        let server = FakeDns::start().await;
+        let long = format!("{}.example", "a".repeat(64));
+        assert_eq!(
+            server.resolver(SOON).mx(&long).await,
+            Err(DnsError::NoSuchName)
+        );
+    }
+}

@@ -68,38 +68,12 @@ impl Connection {
         deadline: Instant,
     ) -> Result<Self, OpenError> {
         let stream = connect(&target.address, us.settings.connect_timeout, deadline).await?;
-        let mut wire = Wire::new(stream, deadline);
-        let login = target.credentials.map(|credentials| Login {
-            username: &credentials.username,
-            password: credentials.password.expose(),
-        });
-        let start_tls = match target.level {
-            TlsLevel::None => StartTls::Never,
-            TlsLevel::Opportunistic => StartTls::IfOffered,
-            TlsLevel::Required | TlsLevel::Verified => StartTls::Must,
-        };
-        let mut opening = Opening::new(target.dialect, us.hostname, start_tls, login);
-        let mut tls = None;
-        let mut limit = us.settings.greeting_timeout;
-        loop {
-            let reply = wire.reply(limit).await?;
-            limit = us.settings.command_timeout;
-            let mut step = opening.reply(reply)?;
-            if step == OpeningStep::Handshake {
-                let secured = handshake(wire, target, us, deadline).await?;
-                wire = secured.0;
-                tls = Some(secured.1);
-                step = opening.secured();
-            }
-            match step {
-                OpeningStep::Send(line) => wire.write(&line, limit).await?,
-                OpeningStep::Handshake | OpeningStep::Ready => break,
-            }
-        }
+        let wire = Wire::new(stream, deadline);
+        let (wire, extensions, tls) = lead(wire, target, us, deadline).await?;
         Ok(Self {
             wire,
             out: Vec::new(),
-            extensions: opening.into_extensions(),
+            extensions,
             dialect: target.dialect,
             local: target.local,
             next_hop: name_in_reports(target),
@@ -291,6 +265,44 @@ async fn connect(
         Err(_) => Err(OpenError::Unreachable(
             "no connection to the next hop in time".to_owned(),
         )),
+    }
+}
+
+/// From the greeting to the point where mail may be sent.
+async fn lead(
+    mut wire: Wire,
+    target: &Target<'_>,
+    us: &Us<'_>,
+    deadline: Instant,
+) -> Result<(Wire, Extensions, Option<TlsEvidence>), OpenError> {
+    let login = target.credentials.map(|credentials| Login {
+        username: &credentials.username,
+        password: credentials.password.expose(),
+    });
+    let start_tls = match target.level {
+        TlsLevel::None => StartTls::Never,
+        TlsLevel::Opportunistic => StartTls::IfOffered,
+        TlsLevel::Required | TlsLevel::Verified => StartTls::Must,
+    };
+    let mut opening = Opening::new(target.dialect, us.hostname, start_tls, login);
+    let mut tls = None;
+    let mut limit = us.settings.greeting_timeout;
+    loop {
+        let reply = wire.reply(limit).await?;
+        limit = us.settings.command_timeout;
+        let mut step = opening.reply(reply)?;
+        if step == OpeningStep::Handshake {
+            let secured = handshake(wire, target, us, deadline).await?;
+            wire = secured.0;
+            tls = Some(secured.1);
+            step = opening.secured();
+        }
+        match step {
+            OpeningStep::Send(line) => wire.write(&line, limit).await?,
+            OpeningStep::Handshake | OpeningStep::Ready => {
+                return Ok((wire, opening.into_extensions(), tls));
+            }
+        }
     }
 }
 

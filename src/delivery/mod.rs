@@ -53,8 +53,8 @@ impl Deliveries {
     /// literal. Connects to nobody.
     pub fn new(
         settings: &ConnectionSettings,
-        hostname: &str,
         dns: Dns,
+        hostname: &str,
         clock: Clock,
     ) -> Result<Self, TlsSetupError> {
         Ok(Self {

@@ -124,14 +124,14 @@ pub enum Transport {
     },
 }
 
-impl Transport {
-    /// Where mail goes, for people: `smart host send.nhs.net:587`.
-    pub fn description(&self) -> String {
+impl fmt::Display for Transport {
+    /// For people: the banner, logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SmartHost(smart_host) => format!("smart host {}", smart_host.next_hop),
-            Self::Mx { .. } => "mail exchangers of each domain".to_owned(),
-            Self::Lmtp(lmtp) => format!("LMTP {}", lmtp.endpoint),
-            Self::Maildir { folder } => format!("Maildir {}", folder.display()),
+            Self::SmartHost(smart_host) => write!(f, "smart host {}", smart_host.next_hop),
+            Self::Mx { .. } => f.write_str("mail exchangers of the domain"),
+            Self::Lmtp(lmtp) => write!(f, "LMTP {}", lmtp.endpoint),
+            Self::Maildir { folder } => write!(f, "Maildir {}", folder.display()),
         }
     }
 }

@@ -116,3 +116,70 @@ pub(super) enum Lost {
 const READ_OCTETS: usize = 2 * 1_024;
 /// What is written under one time-out, in octets (RFC 5321 §4.5.3.2.5).
 const WRITE_OCTETS: usize = 256 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::DuplexStream;
+
+    fn pair() -> (Wire, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1_024);
+        let deadline = Instant::now() + Duration::from_secs(1_000);
+        (Wire::new(Box::new(ours), deadline), theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_octet_at_a_time_buys_no_more_time() {
+        let (mut wire, mut peer) = pair();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(20)).await;
+                if peer.write_all(b"2").await.is_err() {
+                    return;
+                }
+            }
+        });
+        let before = Instant::now();
+        assert_eq!(
+            wire.reply(Duration::from_secs(50)).await,
+            Err(Lost::TimedOut)
+        );
+        assert_eq!(before.elapsed().as_secs(), 50);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_lasts_beyond_the_deadline_of_the_attempt() {
+        let (mut wire, _peer) = pair();
+        let before = Instant::now();
+        let long = Duration::from_secs(100_000);
+        assert_eq!(wire.reply(long).await, Err(Lost::TimedOut));
+        // The peer takes a kilobyte and no more.
+        assert_eq!(wire.write(&[b'x'; 2_048], long).await, Err(Lost::TimedOut));
+        assert_eq!(before.elapsed().as_secs(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn replies_that_come_together_are_read_one_by_one() {
+        let (mut wire, mut peer) = pair();
+        peer.write_all(b"250 a\r\n250-b\r\n250 c\r\n25")
+            .await
+            .unwrap();
+        let limit = Duration::from_secs(5);
+        assert_eq!(wire.reply(limit).await.unwrap().text(), "a");
+        assert!(!wire.has_said_all());
+        assert_eq!(wire.reply(limit).await.unwrap().text(), "b c");
+        drop(peer);
+        assert_eq!(wire.reply(limit).await, Err(Lost::Closed));
+    }
+
+    #[tokio::test]
+    async fn a_wire_is_quiet_until_something_comes_that_nobody_asked_for() {
+        let (mut wire, mut peer) = pair();
+        assert!(wire.is_quiet());
+        peer.write_all(b"421 bye\r\n").await.unwrap();
+        assert!(!wire.is_quiet());
+        let (mut wire, peer) = pair();
+        drop(peer);
+        assert!(!wire.is_quiet());
+    }
+}

@@ -1,3 +1,5 @@
+//! Conversations with a server: what goes out in one write, and what comes of each recipient.
+
 use super::*;
 use crate::mail::{BodyType, EnvId, ForwardPath, Notify, Orcpt, Recipient, Ret, ReversePath};
 use crate::smtp::reply::ReplyParser;

@@ -1,0 +1,373 @@
+//! Levels of TLS against certificates that are right and wrong in every way.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+
+use super::next_hop::{Act, Script};
+use super::*;
+use crate::base::secret::Secret;
+
+/// What is wrong with a certificate.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Wrong {
+    Nothing,
+    Issuer,
+    Name,
+    Expired,
+    SelfSigned,
+}
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        Self::named("trusted")
+    }
+
+    fn named(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn root(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    /// A server's end of TLS with a certificate that has this fault.
+    fn acceptor(&self, wrong: Wrong) -> TlsAcceptor {
+        let name = match wrong {
+            Wrong::Name => "other.example",
+            _ => "127.0.0.1",
+        };
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        if wrong == Wrong::Expired {
+            params.not_after = date_time_ymd(2020, 1, 1);
+        }
+        let key = KeyPair::generate().unwrap();
+        let certificate = match wrong {
+            Wrong::SelfSigned => params.self_signed(&key),
+            Wrong::Issuer => params.signed_by(&key, &Self::named("other").0),
+            _ => params.signed_by(&key, &self.0),
+        };
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.unwrap().der().clone()], key)
+            .unwrap();
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+async fn send(
+    next_hop: &NextHop,
+    authority: &Authority,
+    level: TlsLevel,
+    need: TlsNeed,
+) -> Outcome {
+    let trusting = ConnectionSettings {
+        extra_roots: vec![authority.root()],
+        ..settings()
+    };
+    let deliveries = deliveries(&trusting).await;
+    let route = smart_host(next_hop, level);
+    let message = Message::new(MESSAGE);
+    let to_one = envelope(&["a@x.example"]);
+    let mut outcomes = deliveries.attempt(&route, &to_one, &message, need).await;
+    outcomes.remove(0)
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_right_is_verified_at_every_level() {
+    let authority = Authority::new();
+    for level in [
+        TlsLevel::Opportunistic,
+        TlsLevel::Required,
+        TlsLevel::Verified,
+    ] {
+        let script = Script::offering(&["PIPELINING"]).with_tls(authority.acceptor(Wrong::Nothing));
+        let next_hop = NextHop::start(script).await;
+        let outcome = send(&next_hop, &authority, level, TlsNeed::AsRoute).await;
+        assert_eq!(in_short(&outcome), "delivered 2.0.0: 250 2.0.0 queued");
+        let evidence = outcome.tls.unwrap();
+        assert!(evidence.verified, "{level:?}");
+        assert_eq!(
+            (&*evidence.version, evidence.certificate_sha256.len()),
+            ("TLSv1.3", 64)
+        );
+        assert!(evidence.cipher.starts_with("TLS13_"), "{}", evidence.cipher);
+        assert_eq!(next_hop.messages(), [MESSAGE]);
+        assert_eq!(
+            &next_hop.lines_of(1)[..3],
+            ["EHLO gw.example", "STARTTLS", "EHLO gw.example"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_wrong_passes_below_verified_and_is_written_down() {
+    let authority = Authority::new();
+    for wrong in [
+        Wrong::Issuer,
+        Wrong::Name,
+        Wrong::Expired,
+        Wrong::SelfSigned,
+    ] {
+        for level in [TlsLevel::Opportunistic, TlsLevel::Required] {
+            let next_hop =
+                NextHop::start(Script::default().with_tls(authority.acceptor(wrong))).await;
+            let outcome = send(&next_hop, &authority, level, TlsNeed::AsRoute).await;
+            assert_eq!(in_short(&outcome), "delivered 2.0.0: 250 2.0.0 queued");
+            assert!(!outcome.tls.unwrap().verified, "{wrong:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn at_verified_a_wrong_certificate_keeps_the_message_here() {
+    let authority = Authority::new();
+    for (wrong, words) in [
+        (Wrong::Issuer, "is from an authority that is not trusted"),
+        (Wrong::Name, "is for another name"),
+        (Wrong::Expired, "has expired"),
+        (
+            Wrong::SelfSigned,
+            "is from an authority that is not trusted",
+        ),
+    ] {
+        for (level, need) in [
+            (TlsLevel::Verified, TlsNeed::AsRoute),
+            (TlsLevel::None, TlsNeed::Verified),
+            (TlsLevel::Opportunistic, TlsNeed::Verified),
+        ] {
+            let next_hop =
+                NextHop::start(Script::default().with_tls(authority.acceptor(wrong))).await;
+            let outcome = send(&next_hop, &authority, level, need).await;
+            assert_eq!(
+                in_short(&outcome),
+                format!("transient 4.7.5: the certificate of the next hop {words}")
+            );
+            assert!(
+                !next_hop
+                    .lines_of(1)
+                    .iter()
+                    .any(|line| line.starts_with("MAIL"))
+            );
+            assert_eq!(next_hop.connections(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_starttls_mail_goes_in_clear_only_where_it_may() {
+    let authority = Authority::new();
+    for (level, need, outcome) in [
+        (
+            TlsLevel::Opportunistic,
+            TlsNeed::AsRoute,
+            "delivered 2.0.0: 250 2.0.0 queued",
+        ),
+        (
+            TlsLevel::Required,
+            TlsNeed::AsRoute,
+            "transient 4.7.10: TLS is needed and not offered",
+        ),
+        (
+            TlsLevel::Verified,
+            TlsNeed::AsRoute,
+            "transient 4.7.10: TLS is needed and not offered",
+        ),
+        (
+            TlsLevel::None,
+            TlsNeed::Verified,
+            "transient 4.7.10: TLS is needed and not offered",
+        ),
+    ] {
+        let next_hop = NextHop::start(Script::default()).await;
+        let found = send(&next_hop, &authority, level, need).await;
+        assert_eq!((in_short(&found).as_str(), found.tls), (outcome, None));
+    }
+}
+
+#[tokio::test]
+async fn broken_tls_is_done_without_on_a_fresh_connection_only_where_it_may() {
+    let authority = Authority::new();
+    for (level, delivered) in [
+        (TlsLevel::Opportunistic, true),
+        (TlsLevel::Required, false),
+        (TlsLevel::Verified, false),
+    ] {
+        let script = Script::default()
+            .with_tls(authority.acceptor(Wrong::Nothing))
+            .at("STARTTLS", Act::BrokenTls);
+        let next_hop = NextHop::start(script).await;
+        let outcome = send(&next_hop, &authority, level, TlsNeed::AsRoute).await;
+        assert_eq!(
+            matches!(outcome.result, DeliveryResult::Delivered { .. }),
+            delivered
+        );
+        assert_eq!(next_hop.connections(), if delivered { 2 } else { 1 });
+        assert_eq!(next_hop.messages().len(), usize::from(delivered));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_do_tls_now_is_used_in_clear_on_the_same_connection() {
+    let authority = Authority::new();
+    let script = || {
+        Script::default()
+            .with_tls(authority.acceptor(Wrong::Nothing))
+            .at("STARTTLS", Act::Say("454 4.7.0 not now"))
+    };
+    let next_hop = NextHop::start(script()).await;
+    let outcome = send(
+        &next_hop,
+        &authority,
+        TlsLevel::Opportunistic,
+        TlsNeed::AsRoute,
+    )
+    .await;
+    assert_eq!(
+        (in_short(&outcome).as_str(), next_hop.connections()),
+        ("delivered 2.0.0: 250 2.0.0 queued", 1)
+    );
+
+    let next_hop = NextHop::start(script()).await;
+    let outcome = send(&next_hop, &authority, TlsLevel::Required, TlsNeed::AsRoute).await;
+    assert_eq!(in_short(&outcome), "transient 4.7.0: 454 4.7.0 not now");
+}
+
+#[tokio::test]
+async fn what_was_said_in_clear_before_the_handshake_is_not_heard() {
+    let authority = Authority::new();
+    let script = Script::default()
+        .with_tls(authority.acceptor(Wrong::Nothing))
+        .at("STARTTLS", Act::Say("220 go\r\n250 injected"));
+    let next_hop = NextHop::start(script).await;
+    let outcome = send(&next_hop, &authority, TlsLevel::Required, TlsNeed::AsRoute).await;
+    assert_eq!(
+        in_short(&outcome),
+        "transient 4.7.5: the TLS handshake failed"
+    );
+}
+
+#[tokio::test]
+async fn mail_that_requires_tls_is_sent_verified_and_to_those_who_will_keep_to_it() {
+    let authority = Authority::new();
+    let trusting = ConnectionSettings {
+        extra_roots: vec![authority.root()],
+        ..settings()
+    };
+    let mut bound = envelope(&["a@x.example"]);
+    bound.require_tls = true;
+    let deliveries = deliveries(&trusting).await;
+    for (offers, wrong, outcome) in [
+        (
+            &["REQUIRETLS"][..],
+            Wrong::Nothing,
+            "delivered 2.0.0: 250 2.0.0 queued",
+        ),
+        (
+            &[],
+            Wrong::Nothing,
+            "permanent 5.7.30: the next hop does not support REQUIRETLS",
+        ),
+        (
+            &["REQUIRETLS"],
+            Wrong::Name,
+            "transient 4.7.5: the certificate of the next hop is for another name",
+        ),
+    ] {
+        let script = Script::offering(offers).with_tls(authority.acceptor(wrong));
+        let next_hop = NextHop::start(script).await;
+        let route = smart_host(&next_hop, TlsLevel::Opportunistic);
+        assert_eq!(
+            attempt(&deliveries, &route, &bound, MESSAGE).await,
+            [outcome]
+        );
+        let sent = next_hop
+            .lines_of(1)
+            .iter()
+            .any(|line| line.ends_with(" REQUIRETLS"));
+        assert_eq!(sent, outcome.starts_with("delivered"));
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_shown_to_a_verified_server_alone() {
+    let authority = Authority::new();
+    let trusting = ConnectionSettings {
+        extra_roots: vec![authority.root()],
+        ..settings()
+    };
+    let deliveries = deliveries(&trusting).await;
+    for (wrong, refused, outcome) in [
+        (Wrong::Nothing, false, "delivered 2.0.0: 250 2.0.0 queued"),
+        (
+            Wrong::Nothing,
+            true,
+            "transient 4.7.8: 535 5.7.8 wrong password",
+        ),
+        (
+            Wrong::Name,
+            false,
+            "transient 4.7.5: the certificate of the next hop is for another name",
+        ),
+    ] {
+        let mut script = Script::offering(&["AUTH PLAIN"]).with_tls(authority.acceptor(wrong));
+        if refused {
+            script = script.at("AUTH", Act::Say("535 5.7.8 wrong password"));
+        }
+        let next_hop = NextHop::start(script).await;
+        let route = route(Transport::SmartHost(SmartHost {
+            next_hop: next_hop.host_port(),
+            tls: TlsLevel::Verified,
+            credentials: Some(Credentials {
+                username: "u".to_owned(),
+                password: Secret::new("p".to_owned()),
+            }),
+        }));
+        let to_one = envelope(&["a@x.example"]);
+        assert_eq!(
+            attempt(&deliveries, &route, &to_one, MESSAGE).await,
+            [outcome]
+        );
+        let lines = next_hop.lines_of(1);
+        let shown = lines.iter().any(|line| line == "AUTH PLAIN AHUAcA==");
+        assert_eq!(shown, wrong == Wrong::Nothing);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_in_clear_is_never_used_for_what_is_bound_to_tls() {
+    let authority = Authority::new();
+    let next_hop = NextHop::start(Script::default()).await;
+    let deliveries = deliveries(&settings()).await;
+    let route = smart_host(&next_hop, TlsLevel::Opportunistic);
+    let (to_one, message) = (envelope(&["a@x.example"]), Message::new(MESSAGE));
+    drop(authority);
+
+    let clear = deliveries
+        .attempt(&route, &to_one, &message, TlsNeed::AsRoute)
+        .await;
+    let bound = deliveries
+        .attempt(&route, &to_one, &message, TlsNeed::Verified)
+        .await;
+
+    assert_eq!(in_short(&clear[0]), "delivered 2.0.0: 250 2.0.0 queued");
+    assert_eq!(
+        in_short(&bound[0]),
+        "transient 4.7.10: TLS is needed and not offered"
+    );
+    assert_eq!(next_hop.messages().len(), 1);
+}
