@@ -3,6 +3,7 @@
 //! One crate does not keep its modules apart; this test does. Each row of [`LADDER`] is a row of the
 //! design's table: who may import whom. Every path through `crate::` in `src` is held against it,
 //! outside tests. A new top-level module is a design decision: it gets its row here.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -55,10 +56,25 @@ const LADDER: &[(&str, &[&str])] = &[
             "outcome",
         ],
     ),
+    // Only what the settings of a module are made of: nothing here runs.
+    (
+        "settings",
+        &[
+            "mail",
+            "base",
+            "config",
+            "directory",
+            "accounts",
+            "delivery",
+            "policy",
+            "ingress",
+            "admin",
+        ],
+    ),
 ];
 
-/// Modules that may import anything; of `settings` it is only the `Settings` types that are wanted.
-const TOP: &[&str] = &["settings", "server", "main"];
+/// Modules that may import anything.
+const TOP: &[&str] = &["server", "main"];
 
 /// Pages of prose: no code, no imports.
 const PROSE: &[&str] = &["manual", "lib"];
@@ -86,24 +102,6 @@ fn modules_import_only_what_stands_below_them() {
 }
 
 #[test]
-fn settings_imports_only_the_settings_of_each_module() {
-    let Some(settings) = sources().into_iter().find(|file| file.module == "settings") else {
-        return;
-    };
-    let strays: Vec<String> = paths(&settings.code)
-        .into_iter()
-        .filter(|(_, path)| {
-            let module = path.split("::").next().unwrap_or_default();
-            !matches!(module, "config" | "base")
-                && !path.contains("Settings")
-                && !path.contains("settings")
-        })
-        .map(|(line, path)| format!("{}:{line}: {path}", settings.path))
-        .collect();
-    assert!(strays.is_empty(), "\n{}", strays.join("\n"));
-}
-
-#[test]
 fn the_table_of_contents_lists_every_module_and_no_other() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
     let declared: BTreeSet<&str> = lib
@@ -117,7 +115,11 @@ fn the_table_of_contents_lists_every_module_and_no_other() {
         .difference(&known)
         .filter(|module| !TOP.contains(module))
         .collect();
-    let missing: Vec<_> = known.difference(&declared).collect();
+    // The parts above the ladder may as well be modules of the program alone.
+    let missing: Vec<_> = known
+        .difference(&declared)
+        .filter(|module| **module != "settings")
+        .collect();
     assert!(
         undecided.is_empty(),
         "modules without a row in the ladder: {undecided:?}"

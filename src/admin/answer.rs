@@ -65,6 +65,9 @@ pub enum CommandError {
     /// There is no such account, or it could not be disabled.
     #[error(transparent)]
     Account(#[from] crate::accounts::DisableError),
+    /// The queue could not do what was asked.
+    #[error("{0}")]
+    Queue(#[from] crate::queue::QueueError),
     /// The test message could not be sent.
     #[error(transparent)]
     Send(#[from] super::send::SendError),

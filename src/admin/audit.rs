@@ -37,8 +37,16 @@ fn write(verified: &Verified, out: &mut impl Write) -> io::Result<()> {
     for fault in &verified.faults {
         writeln!(out, "{fault}")?;
     }
-    let whole = if verified.faults.is_empty() { "is whole" } else { "is NOT whole" };
-    writeln!(out, "the audit trail {whole}: {} lines read", verified.lines)
+    let whole = if verified.faults.is_empty() {
+        "is whole"
+    } else {
+        "is NOT whole"
+    };
+    writeln!(
+        out,
+        "the audit trail {whole}: {} lines read",
+        verified.lines
+    )
 }
 
 /// Writes the chain from number `from` on, one line per event: number, hash, and the event exactly as
@@ -61,7 +69,9 @@ pub async fn export(
         .map_err(|error| CommandError::file(path, error))?;
     let mut writer = BufWriter::new(opened);
     let lines = export_to(queue, from, &mut writer).await?;
-    let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let file = writer
+        .into_inner()
+        .map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     writeln!(out, "{lines} events are in {}", path.display())?;
     Ok(Answer::Done)

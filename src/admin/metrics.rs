@@ -23,6 +23,25 @@ use tokio::time::{Instant, Sleep};
 
 use crate::base::{Shutdown, metrics};
 
+use super::settings::Settings;
+
+/// Listens where the settings say and answers until the shutdown begins. Returns the address, `None`
+/// if nobody wants metrics.
+pub async fn start(settings: &Settings, shutdown: &Shutdown) -> io::Result<Option<SocketAddr>> {
+    let Some(address) = &settings.metrics else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(**address).await?;
+    let address = listener.local_addr()?;
+    let own = shutdown.clone();
+    shutdown.spawn(async move {
+        if let Err(error) = serve(listener, own).await {
+            tracing::error!(%error, "the metrics page has ended");
+        }
+    });
+    Ok(Some(address))
+}
+
 /// Answers on `listener` until the shutdown begins.
 pub async fn serve(listener: TcpListener, shutdown: Shutdown) -> io::Result<()> {
     let pages = Router::new()

@@ -6,13 +6,18 @@
 
 pub mod account;
 pub mod answer;
+pub mod audit;
 pub mod certs;
 pub mod check;
 pub mod cli;
+pub mod explain;
+pub mod input;
 pub mod metrics;
+pub mod queue;
 pub mod resolve;
 pub mod send;
 pub mod settings;
+pub mod trace;
 
 pub use answer::{Answer, CommandError};
 pub use settings::Settings;

@@ -23,6 +23,15 @@ pub struct Desk<'a> {
     pub json: bool,
 }
 
+/// Who runs this command, for the audit trail: the name before `sudo`, or the user's own.
+pub fn administrator() -> String {
+    let named = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .filter_map(|variable| std::env::var(variable).ok())
+        .find(|name| !name.is_empty());
+    named.unwrap_or_else(|| "an administrator".to_owned())
+}
+
 /// Carries out a `queue` command. The answer is no if an order changed nothing, or a message that is
 /// asked for is not there.
 pub async fn run(
@@ -86,9 +95,17 @@ async fn list(
     desk: Desk<'_>,
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
-    let named: Vec<State> = asked.state.iter().filter_map(|word| State::parse(word)).collect();
+    let named: Vec<State> = asked
+        .state
+        .iter()
+        .filter_map(|word| State::parse(word))
+        .collect();
     let filter = Filter {
-        states: if named.is_empty() { all.to_vec() } else { named },
+        states: if named.is_empty() {
+            all.to_vec()
+        } else {
+            named
+        },
         reference: None,
         domain: asked.domain.as_deref().map(comparable),
         limit: asked.limit,
@@ -104,14 +121,25 @@ async fn list(
     if waiting.is_empty() {
         writeln!(out, "nothing")?;
     } else if waiting.len() == asked.limit {
-        writeln!(out, "these are the first {}: --limit 0 shows all", asked.limit)?;
+        writeln!(
+            out,
+            "these are the first {}: --limit 0 shows all",
+            asked.limit
+        )?;
     }
     Ok(Answer::Done)
 }
 
 fn table_of(waiting: &[Waiting]) -> Table {
     let headings = [
-        "number", "reference", "state", "tries", "next", "from", "to", "because",
+        "number",
+        "reference",
+        "state",
+        "tries",
+        "next",
+        "from",
+        "to",
+        "because",
     ];
     let mut table = Table::new(&headings);
     for one in waiting {
@@ -124,7 +152,10 @@ fn table_of(waiting: &[Waiting]) -> Table {
             one.reference.clone(),
             one.state.word().to_owned(),
             one.attempts.to_string(),
-            one.next_attempt_at.as_deref().map_or("-", short_time).to_owned(),
+            one.next_attempt_at
+                .as_deref()
+                .map_or("-", short_time)
+                .to_owned(),
             path_of(&one.sender),
             one.recipient.clone(),
             cut(because),
@@ -166,7 +197,11 @@ fn write_all_of(one: &Waiting, out: &mut impl Write) -> io::Result<()> {
         (_, Some(next)) => next.to_owned(),
         (_, None) => "when somebody decides".to_owned(),
     };
-    let patient_data = if one.patient_data { "found" } else { "not found" };
+    let patient_data = if one.patient_data {
+        "found"
+    } else {
+        "not found"
+    };
     let octets = format!("{} octets", one.octets);
     let attempts = one.attempts.to_string();
     let sender = path_of(&one.sender);
@@ -264,7 +299,11 @@ fn comparable(domain: &str) -> String {
 }
 
 fn path_of(sender: &str) -> String {
-    if sender.is_empty() { "<>".to_owned() } else { sender.to_owned() }
+    if sender.is_empty() {
+        "<>".to_owned()
+    } else {
+        sender.to_owned()
+    }
 }
 
 /// A time without its fractions of a second.
@@ -283,3 +322,191 @@ fn cut(text: &str) -> String {
 
 /// Widest last cell of a list, in characters.
 const CELL_MAX: usize = 70;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::cli::{AuditCommand, Cli, Command};
+    use crate::admin::{audit, trace};
+    use crate::base::Clock;
+    use crate::mail::{BodyType, ForwardPath, Message, Recipient, ReversePath};
+    use crate::outcome::audit::{AuditEvent, AuditKind};
+    use crate::queue::{Accepted, Binding, Handoff, NewDelivery, Standing};
+    use clap::Parser as _;
+
+    /// A queue with one message: held for b@example.com, due for c@nhs.net, quarantined for d@nhs.net.
+    async fn queue(folder: &tempfile::TempDir) -> Queue {
+        let clock = Clock::fixed("2026-11-21T10:00:00Z".parse().unwrap());
+        let queue = Queue::open(folder.path(), clock.clone()).await.unwrap();
+        let reference: Reference = "PX-7F3K2Q9A".parse().unwrap();
+        let delivery = |to: &str, standing| NewDelivery {
+            recipient: Recipient::new(ForwardPath::parse(to).unwrap()),
+            standing,
+            binding: Binding::Any,
+            rule: "policies/secure-domains.toml:31".to_owned(),
+            because: "patient data may not go there".to_owned(),
+        };
+        let mut decided = AuditEvent::new(
+            clock.now(),
+            reference.clone(),
+            AuditKind::Decided,
+            "a@nhs.net",
+        );
+        decided.recipient = Some("b@example.com".to_owned());
+        let accepted = Accepted {
+            reference,
+            reverse_path: ReversePath::parse("a@nhs.net").unwrap(),
+            env_id: None,
+            ret: None,
+            body: BodyType::SevenBit,
+            smtputf8: false,
+            require_tls: false,
+            message: Message::new(&b"Subject: x\r\n\r\nhello\r\n"[..]),
+            message_id: Some("<1@nhs.net>".to_owned()),
+            patient_data: true,
+            received_at: clock.now(),
+            deliveries: vec![
+                delivery("b@example.com", Standing::Held),
+                delivery("c@nhs.net", Standing::Due),
+                delivery("d@nhs.net", Standing::Quarantined),
+            ],
+            events: vec![decided.fact("verdict", "hold")],
+        };
+        queue.accept(accepted, Handoff::None).await.unwrap();
+        queue
+    }
+
+    async fn command(queue: &Queue, line: &str) -> (Answer, String) {
+        let mut out = Vec::new();
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let desk = Desk {
+            by: "smith",
+            hostname: "gateway.bumbleton.example",
+            json: cli.json,
+        };
+        let answer = match &cli.command {
+            Command::Queue(command) => run(command, queue, desk, &mut out).await,
+            Command::Quarantine(command) => run_quarantine(command, queue, desk, &mut out).await,
+            Command::Trace(asked) => trace::run(asked, queue, cli.json, &mut out).await,
+            Command::Explain(asked) => {
+                let reference = asked.what[0].parse().unwrap();
+                trace::explain(&reference, queue, cli.json, &mut out).await
+            }
+            Command::Audit(AuditCommand::Verify) => audit::verify(queue, cli.json, &mut out).await,
+            Command::Audit(AuditCommand::Export { from, out: file }) => {
+                audit::export(queue, *from, file.as_deref(), &mut out).await
+            }
+            other => panic!("{other:?}"),
+        };
+        (answer.unwrap(), String::from_utf8(out).unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_queue_and_the_quarantine_list_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder).await;
+
+        let (_, waiting) = command(&queue, "postern queue list").await;
+        let (_, kept) = command(&queue, "postern quarantine list").await;
+        let (_, held) = command(&queue, "postern --json queue list --state held").await;
+
+        assert_eq!(waiting.lines().count(), 3, "{waiting}");
+        assert!(
+            waiting.contains("b@example.com  patient data may not go there"),
+            "{waiting}"
+        );
+        assert!(
+            kept.contains("d@nhs.net") && !kept.contains("c@nhs.net"),
+            "{kept}"
+        );
+        let held: serde_json::Value = serde_json::from_str(&held).unwrap();
+        assert_eq!(
+            (&held["recipient"], &held["state"]),
+            (&"b@example.com".into(), &"held".into())
+        );
+    }
+
+    #[tokio::test]
+    async fn an_order_is_carried_out_and_leaves_its_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder).await;
+
+        let released = "postern queue release PX-7F3K2Q9A --reason consent";
+        let (answer, said) = command(&queue, released).await;
+        assert_eq!(answer, Answer::Done);
+        assert!(
+            said.starts_with("1 delivery changed\n2 deliveries left alone"),
+            "{said}"
+        );
+        let (answer, _) = command(&queue, released).await;
+        assert_eq!(answer, Answer::No);
+        let (answer, _) = command(&queue, "postern quarantine delete --domain NHS.net").await;
+        assert_eq!(answer, Answer::Done);
+        let (_, kept) = command(&queue, "postern quarantine list").await;
+        assert_eq!(kept, "nothing\n");
+
+        let (_, trace) = command(&queue, "postern trace b@example.com").await;
+        assert!(
+            trace.contains("released") && trace.contains("consent"),
+            "{trace}"
+        );
+        assert!(trace.contains("smith"), "{trace}");
+        let (answer, verified) = command(&queue, "postern audit verify").await;
+        assert_eq!(answer, Answer::Done);
+        assert!(
+            verified.starts_with("the audit trail is whole"),
+            "{verified}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_message_is_shown_with_its_reasons_or_said_to_be_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder).await;
+
+        let (_, shown) = command(&queue, "postern queue show px-7f3k2q9a").await;
+        assert!(
+            shown.contains("because       patient data may not go there\n"),
+            "{shown}"
+        );
+        assert!(
+            shown.contains("next          when somebody decides\n"),
+            "{shown}"
+        );
+        assert!(!shown.contains("hello"));
+        let (answer, shown) = command(&queue, "postern queue show PX-000000").await;
+        assert_eq!(answer, Answer::No);
+        assert!(shown.contains("postern trace PX-000000"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn a_reference_explains_the_decision() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder).await;
+
+        let (answer, said) = command(&queue, "postern explain PX-7F3K2Q9A").await;
+        assert_eq!(answer, Answer::Done);
+        assert!(said.contains("a@nhs.net → b@example.com\n"), "{said}");
+        assert!(said.contains("    verdict      hold\n"), "{said}");
+        assert_eq!(
+            command(&queue, "postern explain PX-000000").await.0,
+            Answer::No
+        );
+    }
+
+    #[tokio::test]
+    async fn the_trail_is_exported_whole_and_over_no_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder).await;
+        let (_, on_screen) = command(&queue, "postern audit export").await;
+        let file = folder.path().join("trail.jsonl");
+        let line = format!("postern audit export --out {}", file.display());
+
+        let (_, said) = command(&queue, &line).await;
+
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), on_screen);
+        assert!(said.contains("events are in"), "{said}");
+        let again = audit::export(&queue, 1, Some(&file), &mut Vec::new()).await;
+        assert!(matches!(again, Err(CommandError::File { .. })));
+    }
+}

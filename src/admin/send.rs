@@ -19,6 +19,7 @@ use crate::mail::{Host, Mailbox};
 
 use super::answer::{Answer, CommandError, json_line, printable};
 use super::cli::{Send, Tls};
+use super::input::read_message;
 
 /// Why there was no conversation to show.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +54,7 @@ pub fn run(
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
     let octets = match &asked.file {
-        Some(path) => read_message(path, input)?,
+        Some(path) => read_message(path, input)?.octets().to_vec(),
         None => compose(asked)?,
     };
     let mut conversation = Conversation::open(asked)?;
@@ -260,27 +261,6 @@ fn tls_parameters(host: &str, asked: &Send) -> Result<TlsParameters, CommandErro
     Ok(parameters.build().map_err(failed)?)
 }
 
-/// Reads a whole message; lines of a text file get the line ends of mail.
-fn read_message(path: &Path, input: &mut impl Read) -> Result<Vec<u8>, CommandError> {
-    let mut octets = Vec::new();
-    if path == Path::new("-") {
-        input.read_to_end(&mut octets)?;
-    } else {
-        octets = std::fs::read(path).map_err(|error| CommandError::file(path, error))?;
-    }
-    if octets.windows(2).any(|pair| pair == b"\r\n") {
-        return Ok(octets);
-    }
-    let mut mail = Vec::with_capacity(octets.len() + octets.len() / 40);
-    for octet in octets {
-        if octet == b'\n' {
-            mail.push(b'\r');
-        }
-        mail.push(octet);
-    }
-    Ok(mail)
-}
-
 fn compose(asked: &Send) -> Result<Vec<u8>, SendError> {
     let from = author(&asked.from)?;
     let id = format!("<{}@{}>", Reference::random(), asked.from.host());
@@ -348,7 +328,7 @@ mod tests {
                     }
                     "QUIT\r\n" => break,
                     _ if line.contains("nobody") => {
-                        say("550-5.1.1 no such\r\n550 5.1.1 mailbox\r\n")
+                        say("550-5.1.1 no such\r\n550 5.1.1 mailbox\r\n");
                     }
                     _ if line.starts_with("EHLO") => say("250-x\r\n250 8BITMIME\r\n"),
                     _ => say("250 2.0.0 ok\r\n"),

@@ -1,7 +1,11 @@
 //! The sections `[metrics]` and `[log]` of the gateway's own file.
 
+use std::io;
 use std::net::SocketAddr;
 
+use tracing_subscriber::EnvFilter;
+
+use crate::config::render::Colour;
 use crate::config::{Located, Section};
 
 /// Where the gateway is seen from outside.
@@ -54,6 +58,21 @@ impl Settings {
     }
 }
 
+/// Writes log lines to the standard error stream from now on. `RUST_LOG`, where it is set, wins over the
+/// file's level. A second call does nothing.
+pub fn start_log(settings: &Settings) {
+    let level = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.log_level.clone());
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(level))
+        .with_writer(io::stderr)
+        .with_ansi(Colour::of(&io::stderr()) == Colour::On);
+    // It fails only if somebody, a test perhaps, has started a log already: theirs will do.
+    let _ = match settings.log_format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
+}
+
 /// Directives that `tracing` understands, kept as text.
 struct Directives(String);
 
@@ -61,7 +80,7 @@ impl std::str::FromStr for Directives {
     type Err = tracing_subscriber::filter::ParseError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        tracing_subscriber::EnvFilter::try_new(text)?;
+        EnvFilter::try_new(text)?;
         Ok(Self(text.to_owned()))
     }
 }

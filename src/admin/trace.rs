@@ -29,7 +29,11 @@ pub async fn run(
         writeln!(out, "no trace of {}", printable(&asked.query))?;
     }
     if entries.len() == asked.limit && !json {
-        writeln!(out, "these are the first {}: --limit shows more", asked.limit)?;
+        writeln!(
+            out,
+            "these are the first {}: --limit shows more",
+            asked.limit
+        )?;
     }
     Ok(Answer::yes_if(!entries.is_empty()))
 }
@@ -52,14 +56,20 @@ pub async fn explain(
         write(entry, json, out)?;
     }
     if decisions.is_empty() && !json {
-        writeln!(out, "nothing is known of {reference} in this gateway's audit trail")?;
+        writeln!(
+            out,
+            "nothing is known of {reference} in this gateway's audit trail"
+        )?;
     }
     Ok(Answer::yes_if(!decisions.is_empty()))
 }
 
 fn is_decision(entry: &AuditEntry) -> bool {
     let object = entry.object();
-    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let kind = object
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     DECISIONS.contains(&kind)
 }
 
@@ -102,7 +112,9 @@ fn lines_of(object: &mut Map<String, Value>) -> Vec<String> {
     }
     if let Some(Value::Object(facts)) = object.remove("facts") {
         for (name, value) in facts {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             lines.push(format!("    {:<12} {text}", name.replace('-', " ")));
         }
     }

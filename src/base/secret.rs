@@ -16,8 +16,8 @@ pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Takes a text as a secret, exactly as it is.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Zeroizing::new(text.into()))
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
     }
 
     /// Reads a secret from where it is kept. Line ends after it are taken off: every editor adds

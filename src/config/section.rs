@@ -267,7 +267,7 @@ impl<'t> Section<'t> {
     }
 
     /// A table below this one. An absent one reads as empty.
-    pub fn section(&self, key: &str) -> Section<'t> {
+    pub fn section(&self, key: &str) -> Self {
         let name = self.child_name(key);
         let empty = || Section {
             table: None,
@@ -289,7 +289,7 @@ impl<'t> Section<'t> {
     }
 
     /// The tables of an array: `[[key]]`.
-    pub fn sections(&self, key: &str) -> Vec<Section<'t>> {
+    pub fn sections(&self, key: &str) -> Vec<Self> {
         let Some((value, place)) = self.value(key) else {
             return Vec::new();
         };

@@ -1,1 +1,139 @@
-//! What a reader of the message sees.
+//! What a reader of a message sees: decoded text, HTML as text, file names, what attachments are.
+//!
+//! The octets of a message say nothing to a rule about patient data: a number may be base64, be split by
+//! markup, or stand in the subject as an encoded word. [`read`] takes all of it out once, within
+//! limits, and says where each piece stands ([`TextPiece::place`], `design.md` §4.3). What cannot be
+//! read is said as well: it is for the policy to decide what that means. Nothing here judges.
+
+pub mod html;
+pub mod kind;
+mod reader;
+mod text;
+mod zip;
+
+pub use kind::Kind;
+pub use reader::{read, unparsed};
+
+use std::fmt;
+
+/// All that a reader of a message may see.
+#[derive(Clone, Default)]
+pub struct Content {
+    /// The decoded subject; of several, the first.
+    pub subject: String,
+    /// Decoded fields of the header in which people write: `header:From`; further subjects.
+    pub headers: Vec<TextPiece>,
+    /// Text of bodies and of attachments, in the order of the message.
+    pub texts: Vec<TextPiece>,
+    /// All leaves that are no text of the message itself, and texts that are attached.
+    pub attachments: Vec<Attachment>,
+    /// What could not be looked into, and why (`design.md` §4.3).
+    pub unreadable: Vec<Unread>,
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Content")
+            .field("subject_octets", &self.subject.len())
+            .field("headers", &self.headers)
+            .field("texts", &self.texts)
+            .field("attachments", &self.attachments)
+            .field("unreadable", &self.unreadable)
+            .finish()
+    }
+}
+
+/// A decoded text and where it stands.
+#[derive(Clone, Eq, PartialEq)]
+pub struct TextPiece {
+    /// `body:1.2`, `attachment:2`, `attachment:2/1`, `header:From`, `subject`.
+    pub place: String,
+    /// What it says.
+    pub text: String,
+    /// What it was made of.
+    pub form: Form,
+}
+
+impl fmt::Debug for TextPiece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "TextPiece({} {:?}, {} octets)",
+            self.place,
+            self.form,
+            self.text.len()
+        )
+    }
+}
+
+/// What a text was made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// Text as it stands.
+    Plain,
+    /// The text of HTML, lines and cells kept apart.
+    Html,
+    /// Lines of cells with the names of the columns in the first: CSV.
+    Table,
+}
+
+/// A file that comes with a message, or a leaf that is no text.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Attachment {
+    /// `attachment:2`, `attachment:2/1`.
+    pub place: String,
+    /// The name to save it under, decoded.
+    pub filename: Option<String>,
+    /// What the sender says that it is: `application/pdf`.
+    pub declared: String,
+    /// What it is.
+    pub kind: Kind,
+    /// The names of the files in it, if it is a ZIP archive.
+    pub names: Vec<String>,
+    /// Its size as encoded, in octets.
+    pub encoded_octets: usize,
+}
+
+impl Attachment {
+    /// Where its name stands: `filename:2`.
+    pub fn filename_place(&self) -> String {
+        let path = self.place.split_once(':').map_or("", |(_, path)| path);
+        format!("filename:{path}")
+    }
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            place,
+            declared,
+            kind,
+            names,
+            encoded_octets,
+            ..
+        } = self;
+        let names = names.len();
+        write!(
+            f,
+            "Attachment({place} {declared} {kind:?}, {names} names, {encoded_octets} octets)"
+        )
+    }
+}
+
+/// Something that could not be looked into.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unread {
+    /// As [`TextPiece::place`].
+    pub place: String,
+    /// `encrypted-archive`, `encrypted-document`, `too-large`, `malformed`, `unknown-format`.
+    pub because: &'static str,
+}
+
+/// How far a message is looked into. What lies beyond is `too-large`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Decoded text of one message, in octets.
+    pub text_octets: usize,
+    /// Messages within messages that come as files.
+    pub depth: usize,
+}

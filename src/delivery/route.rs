@@ -377,7 +377,7 @@ mod tests {
     fn a_password_is_not_printed() {
         let credentials = Credentials {
             username: "u".to_owned(),
-            password: Secret::new("hunter2"),
+            password: Secret::new("hunter2".to_owned()),
         };
         assert!(!format!("{credentials:?}").contains("hunter2"));
     }

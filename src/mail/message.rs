@@ -26,6 +26,22 @@ impl Message {
         Self { octets, body }
     }
 
+    /// Takes a message out of a file. One whose lines all end as those of a text file do gets the
+    /// line ends of mail; any other is taken as it is, mistakes included.
+    pub fn of_file(octets: Vec<u8>) -> Self {
+        if octets.contains(&b'\r') || !octets.contains(&b'\n') {
+            return Self::new(octets);
+        }
+        let mut mail = Vec::with_capacity(octets.len() + octets.len() / 32);
+        for octet in octets {
+            if octet == b'\n' {
+                mail.push(b'\r');
+            }
+            mail.push(octet);
+        }
+        Self::new(mail)
+    }
+
     /// All of it.
     pub fn octets(&self) -> &Bytes {
         &self.octets
@@ -88,6 +104,15 @@ fn body_offset(octets: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_file_gets_the_line_ends_of_mail_and_mail_stays_as_it_is() {
+        let file = Message::of_file(b"Subject: x\n\nhello\n".to_vec());
+        assert_eq!(file.body_octets(), b"hello\r\n");
+        for kept in [&b"Subject: x\r\n\r\na\nb"[..], b"no line end", b""] {
+            assert_eq!(Message::of_file(kept.to_vec()).octets(), kept);
+        }
+    }
 
     #[test]
     fn header_and_body_part_at_the_first_empty_line() {

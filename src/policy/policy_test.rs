@@ -98,7 +98,7 @@ impl PolicyTest {
         MailTransaction {
             client: client(self.client, self.account.clone()),
             envelope,
-            message: Message::new(octets),
+            message: Message::of_file(octets),
             received_at: self.at.unwrap_or(now),
         }
     }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::config::{Diagnostic, Diagnostics, Located, Place, Section, load_toml};
+use crate::config::{Diagnostic, Diagnostics, Located, Section, load_toml};
 use crate::mail::Domain;
 
 /// The register and the verdicts, checked.
@@ -99,7 +99,7 @@ impl SecureDomains {
         load_toml(path, diagnostics, |top| Self::read(top, now))
     }
 
-    fn read(top: &Section<'_>, now: Timestamp) -> Self {
+    pub(super) fn read(top: &Section<'_>, now: Timestamp) -> Self {
         let mut register = Self {
             verdicts: Verdicts::read(top),
             ..Self::default()

@@ -76,6 +76,26 @@ impl Charset {
         }
     }
 
+    /// Whether ASCII text may be added anywhere as it is.
+    pub fn is_ascii_compatible(self) -> bool {
+        match self {
+            Self::Ascii => true,
+            Self::Known(encoding, _) => encoding.is_ascii_compatible(),
+            Self::Unknown | Self::ReadOnly(_) => false,
+        }
+    }
+
+    /// How many of the octets are those of `start`, if they begin with it beyond doubt.
+    pub fn octets_of(self, start: &str, octets: &[u8]) -> Option<usize> {
+        let length = match self {
+            Self::Unknown | Self::ReadOnly(_) => return None,
+            Self::Ascii => start.len(),
+            Self::Known(encoding, _) => encoding.encode(start).0.len(),
+        };
+        let same = self.decode_strict(octets.get(..length)?)? == start;
+        same.then_some(length)
+    }
+
     /// Whether it is UTF-8.
     pub fn is_utf8(self) -> bool {
         matches!(self, Self::Known(encoding, _) if encoding == UTF_8)

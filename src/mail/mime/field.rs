@@ -1,6 +1,7 @@
 //! Fields with parameters: `Content-Type`, `Content-Disposition` (RFC 2045 §5.1, RFC 2231).
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::charset::{self, Charset};
 use super::part::{Oddity, Params};
@@ -44,12 +45,48 @@ pub(super) fn parse(body: &[u8]) -> WordAndParams {
     }
 }
 
+/// Where a parameter stands in a field body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(in crate::mail) enum ParamPlace {
+    /// Its value, with the quotes if there are any.
+    Value(Range<usize>),
+    /// Nowhere; it could go here, with a semicolon before it.
+    Absent(usize),
+    /// In several pieces or in a form that must be decoded.
+    InPieces,
+}
+
+/// Finds the parameter with this name (lower case).
+pub(in crate::mail) fn place_of(body: &[u8], name: &str) -> ParamPlace {
+    let mut scanner = Scanner {
+        octets: body,
+        at: 0,
+    };
+    scanner.skip_space();
+    scanner.token(b";");
+    let word_end = scanner.at;
+    loop {
+        let param = match scanner.param() {
+            Next::End => return ParamPlace::Absent(word_end),
+            Next::Param(param) | Next::Odd(Some(param)) => param,
+            Next::Odd(None) => continue,
+        };
+        if param.name == name {
+            return match (param.section, param.extended) {
+                (None, false) => ParamPlace::Value(param.place),
+                _ => ParamPlace::InPieces,
+            };
+        }
+    }
+}
+
 /// A parameter as written: `filename*0*=…` is name `filename`, section 0, extended.
 struct RawParam {
     name: String,
     section: Option<u32>,
     extended: bool,
     value: Vec<u8>,
+    place: Range<usize>,
 }
 
 enum Next {
@@ -113,11 +150,12 @@ impl<'f> Scanner<'f> {
         }
         self.at += 1;
         self.skip_space();
+        let start = self.at;
         let (value, closed) = match self.peek() {
             Some(b'"') => self.quoted(),
             _ => (self.token(b";").to_vec(), true),
         };
-        let param = raw_param(&name, value);
+        let param = raw_param(&name, value, start..self.at);
         if separated && closed && !name.is_empty() {
             Next::Param(param)
         } else {
@@ -147,7 +185,7 @@ impl<'f> Scanner<'f> {
 }
 
 /// Splits `filename*0*` into its pieces.
-fn raw_param(name: &[u8], value: Vec<u8>) -> RawParam {
+fn raw_param(name: &[u8], value: Vec<u8>, place: Range<usize>) -> RawParam {
     let name = charset::utf8_or_latin1(name);
     let (rest, extended) = match name.strip_suffix('*') {
         Some(rest) => (rest, true),
@@ -162,6 +200,7 @@ fn raw_param(name: &[u8], value: Vec<u8>) -> RawParam {
         section,
         extended,
         value,
+        place,
     }
 }
 
@@ -352,6 +391,17 @@ mod tests {
             params("a; f=plain; f*=utf-8''better"),
             [pair("f", "better")]
         );
+    }
+
+    #[test]
+    fn a_parameter_is_found_where_it_stands() {
+        let place = |body: &str| place_of(body.as_bytes(), "charset");
+        assert_eq!(
+            place(" a/b; Charset = \"x\" ; y=z"),
+            ParamPlace::Value(16..19)
+        );
+        assert_eq!(place(" a/b; y=z"), ParamPlace::Absent(4));
+        assert_eq!(place(" a/b; charset*=utf-8''x"), ParamPlace::InPieces);
     }
 
     #[test]

@@ -100,7 +100,8 @@ impl Detector {
             because.push("keyword");
         }
         if !said.labelled {
-            let structure = structure_against(text, candidate).map(|why| (why, self.settings.structure));
+            let structure =
+                structure_against(text, candidate).map(|why| (why, self.settings.structure));
             let against = [structure, said.against].into_iter().flatten();
             if let Some((why, weight)) = against.max_by(|a, b| a.1.total_cmp(&b.1)) {
                 score -= weight;
@@ -126,7 +127,11 @@ impl Detector {
             let low = sightings.all.iter().filter(|sighting| counts(sighting));
             let distinct: BTreeSet<Identifier> = low.map(|sighting| sighting.identifier).collect();
             let enough = distinct.len() >= self.settings.several;
-            if !enough || !self.settings.is_more_than_chance(distinct.len(), sightings.failed) {
+            if !enough
+                || !self
+                    .settings
+                    .is_more_than_chance(distinct.len(), sightings.failed)
+            {
                 continue;
             }
             for sighting in sightings.all.iter_mut().filter(|sighting| counts(sighting)) {
@@ -260,7 +265,11 @@ impl Sightings {
             found,
             confidence,
             synthetic,
-            evidence: self.all.into_iter().map(|sighting| sighting.evidence).collect(),
+            evidence: self
+                .all
+                .into_iter()
+                .map(|sighting| sighting.evidence)
+                .collect(),
         }
     }
 }
@@ -298,7 +307,10 @@ mod tests {
     fn confidence(text: &str) -> Option<&'static str> {
         let finding = examine(text);
         assert!(finding.evidence.len() <= 1, "{text}: {finding:?}");
-        finding.evidence.first().map(|found| found.confidence.word())
+        finding
+            .evidence
+            .first()
+            .map(|found| found.confidence.word())
     }
 
     #[test]
@@ -402,31 +414,56 @@ mod tests {
 
     #[test]
     fn a_number_that_nobody_gives_out_is_low_even_beside_a_keyword() {
-        for text in ["NHS number 003 269 8674", "patient 5466066893", "0032698674"] {
+        for text in [
+            "NHS number 003 269 8674",
+            "patient 5466066893",
+            "0032698674",
+        ] {
             assert_eq!(confidence(text), Some("low"), "{text}");
         }
     }
 
     #[test]
     fn test_numbers_are_found_and_told_apart() {
-        for text in ["NHS number 943 476 5919", "943 476 5919", "patient 9990000026"] {
+        for text in [
+            "NHS number 943 476 5919",
+            "943 476 5919",
+            "patient 9990000026",
+        ] {
             let finding = examine(text);
             assert!(finding.found && finding.synthetic, "{text}");
             assert_eq!(finding.evidence[0].because[1], "synthetic-range");
         }
         assert!(!examine("NHS numbers 943 476 5919 and 450 557 7104").synthetic);
-        assert!(examine("ref 4505577104, and NHS number 943 476 5919").synthetic || examine("x").evidence.is_empty());
+        assert!(
+            examine("ref 4505577104, and NHS number 943 476 5919").synthetic
+                || examine("x").evidence.is_empty()
+        );
     }
 
     #[test]
     fn five_different_numbers_at_low_are_medium_together() {
-        let numbers = ["4505577104", "4010232137", "6716689966", "6541003238", "4000000632"];
+        let numbers = [
+            "4505577104",
+            "4010232137",
+            "6716689966",
+            "6541003238",
+            "4000000632",
+        ];
         assert!(!examine(&numbers[..4].join("\n")).found);
-        assert!(!examine(&[numbers[0]; 9].join("\n")).found, "one number, nine times");
+        assert!(
+            !examine(&[numbers[0]; 9].join("\n")).found,
+            "one number, nine times"
+        );
 
         let finding = examine(&numbers.join("\n"));
         assert_eq!(finding.confidence, Confidence::Medium);
-        assert!(finding.evidence.iter().all(|found| found.because.contains(&"several")));
+        assert!(
+            finding
+                .evidence
+                .iter()
+                .all(|found| found.because.contains(&"several"))
+        );
 
         let spread = numbers.map(|number| piece("body:1", number));
         assert!(detector().examine(spread).found, "over several places");
@@ -434,8 +471,13 @@ mod tests {
 
     #[test]
     fn a_list_of_other_numbers_is_not_taken_for_patients() {
-        let ids: Vec<String> = (0..300u64).map(|n| (4_000_000_000 + n * 7).to_string()).collect();
-        assert!(Candidates::of(&ids.join(",")).valid.len() > 20, "one in eleven");
+        let ids: Vec<String> = (0..300u64)
+            .map(|n| (4_000_000_000 + n * 7).to_string())
+            .collect();
+        assert!(
+            Candidates::of(&ids.join(",")).valid.len() > 20,
+            "one in eleven"
+        );
         assert!(!examine(&ids.join(",")).found);
     }
 
@@ -488,7 +530,8 @@ mod tests {
             for evidence in &finding.evidence {
                 prop_assert!(digits_shown(evidence) == 5);
             }
-            prop_assert!(!format!("{finding:?}").contains(&digits));
+            let shown = format!("{finding:?}");
+            prop_assert!(!shown.contains(&digits));
         }
 
         #[test]

@@ -28,11 +28,16 @@ pub fn in_field<'s>(settings: &'s MarkingSettings, name: &str, value: &str) -> O
         let levels = value.split([',', ';']);
         let named = levels.filter_map(|item| item.trim().split_once('='));
         let level = named.filter(|(key, _)| key.trim().eq_ignore_ascii_case("SEC"));
-        listed(&settings.labels, value)
-            .or_else(|| level.into_iter().find_map(|(_, level)| listed(&settings.labels, level)))
+        listed(&settings.labels, value).or_else(|| {
+            level
+                .into_iter()
+                .find_map(|(_, level)| listed(&settings.labels, level))
+        })
     } else if name.eq_ignore_ascii_case("msip_labels") {
         // MSIP_Label_<GUID>_Enabled=true; MSIP_Label_<GUID>_Name=…; …
-        let items = value.split(';').filter_map(|item| item.trim().split_once('='));
+        let items = value
+            .split(';')
+            .filter_map(|item| item.trim().split_once('='));
         let mut names = items.filter(|(key, _)| key.trim().to_ascii_lowercase().ends_with("_name"));
         names.find_map(|(_, name)| listed(&settings.labels, name))
     } else {
@@ -59,7 +64,8 @@ fn at_start(text: &str) -> Option<&'static str> {
         .find_map(|lead| {
             let rest = start.get(lead.len()..)?;
             let said = start[..lead.len()].eq_ignore_ascii_case(lead);
-            said.then(|| rest.trim_start().strip_prefix([':', '-', '='])).flatten()
+            said.then(|| rest.trim_start().strip_prefix([':', '-', '=']))
+                .flatten()
         })
         .map_or(start, undecorated);
     official_sensitive(start)?;
@@ -95,13 +101,17 @@ fn in_brackets(text: &str) -> Option<&'static str> {
 }
 
 fn undecorated(text: &str) -> &str {
-    text.trim_start_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '"' | '\'' | '\u{2018}' | '\u{201c}'))
+    text.trim_start_matches(|c: char| {
+        !c.is_alphanumeric() && !matches!(c, '"' | '\'' | '\u{2018}' | '\u{201c}')
+    })
 }
 
 /// Returns what follows `OFFICIAL-SENSITIVE`, in any case and spacing, as a whole word.
 fn official_sensitive(text: &str) -> Option<&str> {
     let rest = strip_word(text, "official")?;
-    let gap = rest.trim_start_matches(|c: char| c.is_whitespace() || "-_:/.\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2212}".contains(c));
+    let gap = rest.trim_start_matches(|c: char| {
+        c.is_whitespace() || "-_:/.\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2212}".contains(c)
+    });
     if rest.len() - gap.len() > GAP_OCTETS {
         return None;
     }
@@ -112,7 +122,14 @@ fn official_sensitive(text: &str) -> Option<&str> {
 
 /// `O-S]`, with or without a descriptor.
 fn is_short_form(inner: &str) -> bool {
-    let dash = |text: &str| Some(text.trim_start().strip_prefix(['-', '\u{2010}', '\u{2011}', '\u{2013}'])?.trim_start().len());
+    let dash = |text: &str| {
+        Some(
+            text.trim_start()
+                .strip_prefix(['-', '\u{2010}', '\u{2011}', '\u{2013}'])?
+                .trim_start()
+                .len(),
+        )
+    };
     strip_word(inner, "o")
         .and_then(|rest| dash(rest).map(|left| &rest[rest.len() - left..]))
         .and_then(|rest| strip_word(rest, "s"))
@@ -126,7 +143,8 @@ fn is_old_form(inner: &str, word: &str, close: char) -> bool {
 /// Whether nothing or a descriptor (`: STAFF`, `- PERSONAL`) stands before the closing bracket.
 fn is_descriptor(rest: &str, close: char) -> bool {
     let rest = rest.trim_start();
-    rest.starts_with(close) || (rest.starts_with([':', '-', '\u{2013}', '/']) && has_close(rest, close))
+    rest.starts_with(close)
+        || (rest.starts_with([':', '-', '\u{2013}', '/']) && has_close(rest, close))
 }
 
 /// Whether the bracket is closed soon, on the same line.
@@ -139,7 +157,9 @@ fn has_close(text: &str, close: char) -> bool {
 
 fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let start = text.get(..word.len())?;
-    start.eq_ignore_ascii_case(word).then(|| &text[word.len()..])
+    start
+        .eq_ignore_ascii_case(word)
+        .then(|| &text[word.len()..])
 }
 
 /// The canonical spelling of the marking in use.
@@ -148,7 +168,13 @@ pub const OFFICIAL_SENSITIVE: &str = "OFFICIAL-SENSITIVE";
 const OLD: &[&str] = &["RESTRICTED", "PROTECT"];
 /// What may introduce a marking at the start of a text.
 const LEADS: &[&str] = &[
-    "classification", "security classification", "protective marking", "marking", "sensitivity", "handling", "government",
+    "classification",
+    "security classification",
+    "protective marking",
+    "marking",
+    "sensitivity",
+    "handling",
+    "government",
 ];
 /// Between the two words of a marking, in octets.
 const GAP_OCTETS: usize = 12;
@@ -185,8 +211,14 @@ mod tests {
         }
         assert_eq!(in_subject("x [RESTRICTED]"), Some("RESTRICTED"));
         assert_eq!(in_subject("[Protect - Personal] x"), Some("PROTECT"));
-        assert_eq!(in_text("\r\n  OFFICIAL SENSITIVE\r\n\r\nDear all"), Some(OFFICIAL_SENSITIVE));
-        assert_eq!(in_text("Dear all, [OFFICIAL-SENSITIVE] follows"), Some(OFFICIAL_SENSITIVE));
+        assert_eq!(
+            in_text("\r\n  OFFICIAL SENSITIVE\r\n\r\nDear all"),
+            Some(OFFICIAL_SENSITIVE)
+        );
+        assert_eq!(
+            in_text("Dear all, [OFFICIAL-SENSITIVE] follows"),
+            Some(OFFICIAL_SENSITIVE)
+        );
     }
 
     #[test]
@@ -220,16 +252,32 @@ mod tests {
         let label = "MSIP_Label_1f_Enabled=true; MSIP_Label_1f_SetDate=2026-01-01T00:00:00Z; MSIP_Label_1f_Name=Patient data; MSIP_Label_1f_ContentBits=0;";
         let australian = "VER=2024.1, NS=gov.au, SEC=OFFICIAL:Sensitive, ORIGIN=a@b.example";
         for (name, value, expected) in [
-            ("sensitivity", "company-confidential", Some("Company-Confidential")),
+            (
+                "sensitivity",
+                "company-confidential",
+                Some("Company-Confidential"),
+            ),
             ("Sensitivity", "Personal", None),
             ("msip_labels", label, Some("Patient Data")),
             ("msip_labels", "MSIP_Label_1f_Name=Public", None),
-            ("X-Protective-Marking", "Official Sensitive", Some("OFFICIAL-SENSITIVE")),
-            ("X-Protective-Marking", australian, Some("OFFICIAL-SENSITIVE")),
+            (
+                "X-Protective-Marking",
+                "Official Sensitive",
+                Some("OFFICIAL-SENSITIVE"),
+            ),
+            (
+                "X-Protective-Marking",
+                australian,
+                Some("OFFICIAL-SENSITIVE"),
+            ),
             ("X-Protective-Marking", "SEC=OFFICIAL", None),
             ("Comments", "OFFICIAL-SENSITIVE", None),
         ] {
-            assert_eq!(in_field(&settings, name, value), expected, "{name}: {value}");
+            assert_eq!(
+                in_field(&settings, name, value),
+                expected,
+                "{name}: {value}"
+            );
         }
     }
 

@@ -13,7 +13,10 @@ use super::subject::without_prefixes;
 /// Returns what a subject says about encryption, given the tags of the policy.
 pub fn examine(tags: &[String], subject: &str) -> SecureKeyword {
     let lower = subject.to_ascii_lowercase();
-    if tags.iter().any(|tag| lower.contains(&tag.to_ascii_lowercase())) {
+    if tags
+        .iter()
+        .any(|tag| lower.contains(&tag.to_ascii_lowercase()))
+    {
         return SecureKeyword::Present;
     }
     let seen = as_seen(subject);
@@ -69,7 +72,11 @@ fn is_bare_word(start: &str, word: &str) -> bool {
         return false;
     };
     let after = rest.trim_start();
-    if after.starts_with(':') || after.trim_matches(|c: char| !c.is_alphanumeric()).is_empty() {
+    if after.starts_with(':')
+        || after
+            .trim_matches(|c: char| !c.is_alphanumeric())
+            .is_empty()
+    {
         return true;
     }
     // `Secure - x` and `Secure- x`, but not `Secure-by-design`.
@@ -97,7 +104,10 @@ fn is_one_letter_off(found: &str, word: &str) -> bool {
 /// what nobody sees; any dash is `-`, any square bracket `[` or `]`.
 fn as_seen(text: &str) -> String {
     let visible = text.chars().filter(|c| !is_invisible(*c) && !is_accent(*c));
-    visible.flat_map(char::to_lowercase).map(look_alike).collect()
+    visible
+        .flat_map(char::to_lowercase)
+        .map(look_alike)
+        .collect()
 }
 
 fn is_accent(c: char) -> bool {
@@ -108,7 +118,9 @@ fn look_alike(c: char) -> char {
     match c {
         'а' | 'α' | 'ɑ' | 'á' | 'à' | 'ä' | 'â' => 'a',
         'с' | 'ϲ' | 'ç' | 'ć' | 'ċ' | 'ƈ' => 'c',
-        'е' | 'ε' | 'є' | 'ё' | 'é' | 'è' | 'ê' | 'ë' | 'ē' | 'ė' | 'ę' | '3' | '€' => 'e',
+        'е' | 'ε' | 'є' | 'ё' | 'é' | 'è' | 'ê' | 'ë' | 'ē' | 'ė' | 'ę' | '3' | '€' => {
+            'e'
+        }
         'і' | 'ι' | 'ı' | '1' | 'ł' => 'i',
         'п' | 'ո' | 'ñ' => 'n',
         'о' | 'ο' | 'օ' | '0' | 'ö' | 'ó' | 'ò' => 'o',
@@ -146,7 +158,13 @@ mod tests {
 
     #[test]
     fn the_tag_counts_anywhere_and_in_any_case() {
-        for subject in ["[secure] results", "Re: [SECURE] results", "results [Secure]", "x[encrypt]y", "[[secure]]"] {
+        for subject in [
+            "[secure] results",
+            "Re: [SECURE] results",
+            "results [Secure]",
+            "x[encrypt]y",
+            "[[secure]]",
+        ] {
             assert_eq!(word(subject), "present", "{subject}");
         }
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use crate::config::{Diagnostics, Section, SourceFile, read_toml};
-use crate::policy::finding::{Confidence, PatientData, Unreadable};
+use crate::content::Limits;
+use crate::policy::finding::Confidence;
 
 use super::vocabulary::{Sense, WordGroup};
 
@@ -20,8 +21,6 @@ pub struct Settings {
     pub markings: MarkingSettings,
     /// Tags that ask for encryption, as they stand in the subject: `[secure]`.
     pub secure_tags: Vec<String>,
-    /// What findings restrict.
-    pub restrict: Restrictions,
     /// How far a message is looked into.
     pub limits: Limits,
     /// What is put on outbound mail.
@@ -105,36 +104,6 @@ pub struct MarkingSettings {
     pub labels: Vec<String>,
 }
 
-/// `[restrict]`: which findings keep a message from recipients that are not secure.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Restrictions {
-    /// Whether numbers for tests and training restrict.
-    pub synthetic: bool,
-    /// The reasons of `unreadable` that hold a message.
-    pub unreadable: Vec<String>,
-}
-
-impl Restrictions {
-    /// Whether this finding keeps a message from recipients that are not secure.
-    pub fn restricts(&self, finding: &PatientData) -> bool {
-        finding.found && (self.synthetic || !finding.synthetic)
-    }
-
-    /// Whether a message with this in it is held for recipients that are not secure.
-    pub fn holds(&self, unreadable: &Unreadable) -> bool {
-        self.unreadable.iter().any(|reason| reason == unreadable.because)
-    }
-}
-
-/// `[limits]`: how far a message is looked into. What lies beyond is `too-large`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limits {
-    /// Decoded text of one message, in octets.
-    pub text: usize,
-    /// Messages within messages.
-    pub depth: usize,
-}
-
 /// `[mark]`: what is put on outbound mail with patient data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MarkSettings {
@@ -154,10 +123,13 @@ impl Settings {
         let words = read_words(top);
         Self {
             identifiers: IdentifierSettings::read(top.section("identifiers"), default.identifiers),
-            words: if words.is_empty() { default.words } else { words },
+            words: if words.is_empty() {
+                default.words
+            } else {
+                words
+            },
             markings: read_markings(top.section("markings"), default.markings),
             secure_tags: read_secure_tags(top.section("secure-keyword"), default.secure_tags),
-            restrict: read_restrictions(top.section("restrict"), default.restrict),
             limits: read_limits(top.section("limits"), default.limits),
             mark: read_mark(top.section("mark"), default.mark),
         }
@@ -182,11 +154,10 @@ impl Settings {
                 labels: Vec::new(),
             },
             secure_tags: Vec::new(),
-            restrict: Restrictions {
-                synthetic: true,
-                unreadable: Vec::new(),
+            limits: Limits {
+                text_octets: 0,
+                depth: 0,
             },
-            limits: Limits { text: 0, depth: 0 },
             mark: MarkSettings {
                 sensitivity: None,
                 subject: None,
@@ -225,7 +196,10 @@ fn read_group(section: Section<'_>, sense: Sense, has_window: bool) -> Option<Wo
     let words = section.strings("words").unwrap_or_default();
     for word in &words {
         if word.trim().is_empty() || word.matches(' ').count() > WORD_SPACES_MAX {
-            let help = format!("one word, or up to {} with single spaces", WORD_SPACES_MAX + 1);
+            let help = format!(
+                "one word, or up to {} with single spaces",
+                WORD_SPACES_MAX + 1
+            );
             section.report("bad-keyword", "this cannot be searched for", word, help);
         }
     }
@@ -283,31 +257,12 @@ fn read_secure_tags(section: Section<'_>, default: Vec<String>) -> Vec<String> {
     }
 }
 
-fn read_restrictions(section: Section<'_>, default: Restrictions) -> Restrictions {
-    let unreadable = section.strings("unreadable");
-    for reason in unreadable.iter().flatten() {
-        if !REASONS.contains(&reason.as_str()) {
-            let help = format!("one of {}", REASONS.join(", "));
-            section.report("bad-word", "this is no reason for being unreadable", reason, help);
-        }
-    }
-    let read = Restrictions {
-        synthetic: section.flag("synthetic").map_or(default.synthetic, |flag| *flag),
-        unreadable: unreadable.map_or(default.unreadable, |reasons| {
-            reasons
-                .into_iter()
-                .map(crate::config::Located::into_inner)
-                .collect()
-        }),
-    };
-    section.finish();
-    read
-}
-
 fn read_limits(section: Section<'_>, default: Limits) -> Limits {
-    let text = section.octets("text").and_then(|octets| usize::try_from(*octets).ok());
+    let text = section
+        .octets("text")
+        .and_then(|octets| usize::try_from(*octets).ok());
     let read = Limits {
-        text: text.unwrap_or(default.text),
+        text_octets: text.unwrap_or(default.text_octets),
         depth: count(&section, "depth", 0, default.depth),
     };
     section.finish();
@@ -321,7 +276,12 @@ fn read_mark(section: Section<'_>, default: MarkSettings) -> MarkSettings {
             let printable = text.bytes().all(|octet| (b' '..=b'~').contains(&octet));
             if !printable {
                 let help = "printable ASCII alone: it stands in a header field".to_owned();
-                section.report("not-ascii", format!("`{key}` cannot be written"), &text, help);
+                section.report(
+                    "not-ascii",
+                    format!("`{key}` cannot be written"),
+                    &text,
+                    help,
+                );
             }
             (printable && !text.trim().is_empty()).then(|| text.trim().to_owned())
         }
@@ -372,16 +332,6 @@ const AGAINST: &[(&str, &str)] = &[
     ("other", "other"),
 ];
 
-/// Reasons for which something cannot be read (`design.md` §4.3).
-const REASONS: &[&str] = &[
-    "encrypted-archive",
-    "encrypted-document",
-    "image-only",
-    "too-large",
-    "malformed",
-    "unknown-format",
-];
-
 /// Spaces in one keyword: each multiplies its spellings by eight.
 const WORD_SPACES_MAX: usize = 2;
 
@@ -407,10 +357,9 @@ mod tests {
         let (settings, said) = read(shipped);
         assert_eq!((said, &settings), (vec![], &Settings::default()));
         let empty = Settings::empty();
-        assert!(settings.identifiers.several == 5 && settings.limits.text > 0);
+        assert!(settings.identifiers.several == 5 && settings.limits.text_octets > 0);
         assert!(settings.words.len() > 3 && settings.markings != empty.markings);
         assert_eq!(settings.secure_tags, ["[secure]", "[encrypt]"]);
-        assert_eq!(settings.restrict.unreadable.len(), 5);
     }
 
     #[test]
@@ -418,7 +367,10 @@ mod tests {
         assert_eq!(read(""), (Settings::default(), vec![]));
         let (settings, _) = read("[identifiers]\nmedium = 0.7\n[mark]\nsubject = \"\"\n");
         assert_eq!(settings.identifiers.medium, 0.7);
-        assert_eq!(settings.identifiers.valid, Settings::default().identifiers.valid);
+        assert_eq!(
+            settings.identifiers.valid,
+            Settings::default().identifiers.valid
+        );
         assert_eq!(settings.mark.subject, None);
     }
 
@@ -426,7 +378,7 @@ mod tests {
     fn every_fault_is_reported() {
         let (_, said) = read(
             "[identifiers]\nlow = 0.9\nseveral = 1\n[[keywords]]\nwords = [\"a b c d\"]\n\
-             [restrict]\nunreadable = [\"encrypted\"]\n[secure-keyword]\ntags = [\"\"]\n\
+             [secure-keyword]\ntags = [\"\"]\n\
              [mark]\nsubject = \"[Ünfit]\"\n",
         );
         assert_eq!(
@@ -437,7 +389,6 @@ mod tests {
                 "out-of-bounds: `several` is out of bounds",
                 "thresholds: the thresholds are not in order",
                 "empty-tag: an empty tag is in every subject",
-                "bad-word: this is no reason for being unreadable",
                 "not-ascii: `subject` cannot be written",
             ]
         );

@@ -25,15 +25,26 @@ fn without_reply(text: &str) -> Option<&str> {
 
 fn without_note(text: &str) -> Option<&str> {
     let (note, rest) = text.strip_prefix('[')?.split_once(']')?;
-    NOTES.iter().any(|known| note.trim().eq_ignore_ascii_case(known)).then_some(rest)
+    NOTES
+        .iter()
+        .any(|known| note.trim().eq_ignore_ascii_case(known))
+        .then_some(rest)
 }
 
 /// What mail programs write before the subject of a reply or of forwarded mail.
 const REPLIES: &[&str] = &[
-    "re", "fw", "fwd", "aw", "wg", "sv", "vs", "vb", "antw", "tr", "rv", "ref", "res", "enc", "odp", "ynt",
+    "re", "fw", "fwd", "aw", "wg", "sv", "vs", "vb", "antw", "tr", "rv", "ref", "res", "enc",
+    "odp", "ynt",
 ];
 /// What gateways write before subjects.
-const NOTES: &[&str] = &["external", "ext", "external email", "external sender", "spam", "suspected spam"];
+const NOTES: &[&str] = &[
+    "external",
+    "ext",
+    "external email",
+    "external sender",
+    "spam",
+    "suspected spam",
+];
 
 #[cfg(test)]
 mod tests {

@@ -119,7 +119,8 @@ impl Words<'_> {
             let after = words.partition_point(|word| word.start < number.start);
             let before = after.checked_sub(1).map(|index| &words[index]);
             let labelled = before.is_some_and(|word| is_label_of(text, word.end..number.start));
-            let near = before.is_some_and(|word| within(text, word.end..number.start, group.window))
+            let near = before
+                .is_some_and(|word| within(text, word.end..number.start, group.window))
                 || words
                     .get(after)
                     .is_some_and(|word| within(text, number.end..word.start, group.window));
@@ -138,7 +139,12 @@ impl Words<'_> {
         said
     }
 
-    fn against(&self, text: &str, number: &Range<usize>, last_for: usize) -> Option<(&'static str, f64)> {
+    fn against(
+        &self,
+        text: &str,
+        number: &Range<usize>,
+        last_for: usize,
+    ) -> Option<(&'static str, f64)> {
         let groups = self.groups.iter().zip(&self.words);
         let speaking = groups.filter_map(|(group, words)| {
             let Sense::Against(because) = group.sense else {
@@ -186,15 +192,19 @@ fn is_label_of(text: &str, between: Range<usize>) -> bool {
         && between
             .split(|c: char| !c.is_alphabetic())
             .filter(|word| !word.is_empty())
-            .all(|word| FILLING.iter().any(|filling| word.eq_ignore_ascii_case(filling)))
+            .all(|word| {
+                FILLING
+                    .iter()
+                    .any(|filling| word.eq_ignore_ascii_case(filling))
+            })
 }
 
 /// Whether a word follows in brackets: `7700 900 123 (mobile)`.
 fn is_bracket(text: &str, between: Range<usize>) -> bool {
     between.len() <= BRACKET_OCTETS
-        && text
-            .get(between)
-            .is_some_and(|between| between.trim_start().starts_with(['(', '[']) && between.trim().len() == 1)
+        && text.get(between).is_some_and(|between| {
+            between.trim_start().starts_with(['(', '[']) && between.trim().len() == 1
+        })
 }
 
 /// Whether a number of four digits or more is in it: then a word before belongs to that one.
@@ -224,7 +234,11 @@ fn spellings(word: &str) -> Vec<String> {
         let between: &[&str] = if index == 0 { &[""] } else { SPACES };
         spelt = spelt
             .iter()
-            .flat_map(|start| between.iter().map(move |space| format!("{start}{space}{piece}")))
+            .flat_map(|start| {
+                between
+                    .iter()
+                    .map(move |space| format!("{start}{space}{piece}"))
+            })
             .collect();
     }
     spelt
@@ -253,7 +267,12 @@ mod tests {
             words: words.iter().map(|word| (*word).to_owned()).collect(),
         };
         let vocabulary = Vocabulary::new(vec![
-            group(Sense::For, 0.4, 300, &["nhs number", "patient", "date of birth"]),
+            group(
+                Sense::For,
+                0.4,
+                300,
+                &["nhs number", "patient", "date of birth"],
+            ),
             group(Sense::Label, 0.4, 0, &["nhs"]),
             group(Sense::Against("telephone"), 0.6, 40, &["tel", "mobile"]),
         ])
@@ -277,7 +296,11 @@ mod tests {
             let said = said(text);
             assert!(said.labelled && said.weight_for == 0.4, "{text}: {said:?}");
         }
-        for text in ["impatiently 4505577104", "NHS Trust, London 4505577104", "telnhs number4x 4505577104"] {
+        for text in [
+            "impatiently 4505577104",
+            "NHS Trust, London 4505577104",
+            "telnhs number4x 4505577104",
+        ] {
             assert_eq!(said(text).weight_for, 0.0, "{text}");
         }
     }
@@ -296,7 +319,10 @@ mod tests {
         assert!(against("Patient J Smith, tel 4505577104"));
         assert!(against("4505577104 (mobile)"));
         assert!(!against("Tel: see below. Patient 4505577104"));
-        assert!(!against("Tel 01632 960 and 4960, 4505577104"), "the label is used up");
+        assert!(
+            !against("Tel 01632 960 and 4960, 4505577104"),
+            "the label is used up"
+        );
         assert!(!against("4505577104 tel 01632"));
     }
 }

@@ -1,0 +1,459 @@
+//! HTML as text: what a reader of it may see, in one pass and linear time.
+//!
+//! Tags within a line vanish, so that a number split by markup is whole; blocks end a line and cells are
+//! parted by a tab. Nothing that could be shown is lost because a style hides it. What a program
+//! may show in place of the page (comments that some programs read, alternative texts, titles, addresses of
+//! links, scripts) follows behind the text, each on a line of its own. Style sheets alone are left out.
+
+use encoding_rs::WINDOWS_1252;
+use mail_parser::decoders::html::add_html_token;
+use memchr::memmem;
+
+/// Returns what is to be read in an HTML text.
+pub fn to_text(html: &str) -> String {
+    let mut reader = Reader {
+        html,
+        at: 0,
+        text: Lines::with_capacity(html.len() / 2),
+        aside: Lines::default(),
+    };
+    while reader.at < html.len() {
+        reader.step();
+    }
+    let mut text = reader.text.0;
+    if !reader.aside.0.trim().is_empty() {
+        text.push('\n');
+        text.push_str(&reader.aside.0);
+    }
+    text
+}
+
+struct Reader<'h> {
+    html: &'h str,
+    at: usize,
+    text: Lines,
+    aside: Lines,
+}
+
+impl<'h> Reader<'h> {
+    /// Reads up to the next sign and what it begins.
+    fn step(&mut self) {
+        let rest = &self.html[self.at..];
+        let sign = memchr::memchr2(b'<', b'&', rest.as_bytes()).unwrap_or(rest.len());
+        self.text.push_collapsed(&rest[..sign]);
+        self.at += sign;
+        let rest = &rest[sign..];
+        if rest.starts_with('&') {
+            self.at += push_entity(&mut self.text.0, rest);
+        } else if let Some(comment) = rest.strip_prefix("<!--") {
+            self.comment(comment);
+        } else if rest.starts_with("<!") || rest.starts_with("<?") {
+            self.at += memchr::memchr(b'>', rest.as_bytes()).map_or(rest.len(), |end| end + 1);
+        } else if let Some(tag) = Tag::read(rest) {
+            self.at += tag.len;
+            self.tag(&tag);
+        } else if !rest.is_empty() {
+            self.text.push_collapsed("<");
+            self.at += 1;
+        }
+    }
+
+    fn comment(&mut self, comment: &'h str) {
+        let (inner, len) = if comment.starts_with('>') {
+            ("", 1)
+        } else if comment.starts_with("->") {
+            ("", 2)
+        } else {
+            match memmem::find(comment.as_bytes(), b"-->") {
+                Some(end) => (&comment[..end], end + 3),
+                None => (comment, comment.len()),
+            }
+        };
+        self.at += "<!--".len() + len;
+        self.aside.end_line();
+        push_without_tags(&mut self.aside, inner);
+    }
+
+    fn tag(&mut self, tag: &Tag<'h>) {
+        for (name, value) in tag.attributes() {
+            if ASIDE.iter().any(|aside| name.eq_ignore_ascii_case(aside)) && !value.is_empty() {
+                self.aside.end_line();
+                push_decoded(&mut self.aside, value);
+            }
+        }
+        if tag.is("br") || BLOCKS.iter().any(|block| tag.is(block)) {
+            self.text.end_line();
+        } else if tag.is("td") || tag.is("th") {
+            self.text.end_cell();
+        } else if !tag.closes && (tag.is("style") || tag.is("script")) {
+            self.raw_text(tag);
+        }
+    }
+
+    /// The content of `style` and `script` is not HTML: it runs up to its own closing tag.
+    fn raw_text(&mut self, tag: &Tag<'h>) {
+        let rest = &self.html[self.at..];
+        let end = end_of_raw_text(rest, tag.name);
+        if tag.is("script") {
+            self.aside.end_line();
+            self.aside.push_collapsed(&rest[..end]);
+        }
+        self.at += end;
+    }
+}
+
+/// Text in lines, white space run together.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn with_capacity(octets: usize) -> Self {
+        Self(String::with_capacity(octets))
+    }
+
+    /// Adds text whose white space is that of the source: a run of it is one space.
+    fn push_collapsed(&mut self, text: &str) {
+        let is_space = |octet: u8| matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | 0x0C);
+        let mut rest = text;
+        while !rest.is_empty() {
+            let word = rest.bytes().position(is_space).unwrap_or(rest.len());
+            self.0.push_str(&rest[..word]);
+            rest = &rest[word..];
+            let space = rest.bytes().position(|octet| !is_space(octet));
+            let space = space.unwrap_or(rest.len());
+            if space > 0 && !self.0.is_empty() && !self.0.ends_with([' ', '\n', '\t']) {
+                self.0.push(' ');
+            }
+            rest = &rest[space..];
+        }
+    }
+
+    fn end_line(&mut self) {
+        if !self.0.is_empty() && !self.0.ends_with('\n') {
+            self.0.push('\n');
+        }
+    }
+
+    fn end_cell(&mut self) {
+        if !self.0.is_empty() && !self.0.ends_with(['\n', '\t']) {
+            self.0.push('\t');
+        }
+    }
+}
+
+/// A tag, as written.
+struct Tag<'h> {
+    name: &'h str,
+    closes: bool,
+    /// What stands behind the name.
+    inside: &'h str,
+    /// All of it, in octets.
+    len: usize,
+}
+
+impl<'h> Tag<'h> {
+    /// Reads what begins with `<`; `None` if that begins no tag.
+    fn read(html: &'h str) -> Option<Self> {
+        let after = html.strip_prefix('<')?;
+        let closes = after.starts_with('/');
+        let after = after.strip_prefix('/').unwrap_or(after);
+        if !after.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            return None;
+        }
+        let name_end = after
+            .find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, ':' | '-'))
+            .unwrap_or(after.len());
+        let inside = &after[name_end..];
+        let end = end_of_tag(inside)?;
+        Some(Self {
+            name: &after[..name_end],
+            closes,
+            inside: &inside[..end],
+            len: html.len() - inside.len() + end + 1,
+        })
+    }
+
+    fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// Names and values, entities not decoded.
+    fn attributes(&self) -> impl Iterator<Item = (&'h str, &'h str)> {
+        let mut rest = self.inside;
+        std::iter::from_fn(move || {
+            loop {
+                rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/');
+                let name_end = rest.find(|c: char| c.is_ascii_whitespace() || c == '=')?;
+                let (name, after) = rest.split_at(name_end);
+                let Some(value) = after.trim_start().strip_prefix('=') else {
+                    rest = after;
+                    continue;
+                };
+                let value = value.trim_start();
+                let (value, after) = match value.chars().next() {
+                    Some(quote @ ('"' | '\'')) => {
+                        let inner = &value[1..];
+                        inner.split_once(quote).unwrap_or((inner, ""))
+                    }
+                    _ => {
+                        let end = value.find(|c: char| c.is_ascii_whitespace());
+                        value.split_at(end.unwrap_or(value.len()))
+                    }
+                };
+                rest = after;
+                return Some((name, value));
+            }
+        })
+    }
+}
+
+/// The `>` that ends a tag: not one within quotes, unless the quotes never end. That falls back at most
+/// once for each kind of quote in a text, so that the whole stays linear.
+fn end_of_tag(inside: &str) -> Option<usize> {
+    let octets = inside.as_bytes();
+    let mut at = 0;
+    while let Some(found) = memchr::memchr3(b'>', b'"', b'\'', &octets[at..]) {
+        at += found;
+        if octets[at] == b'>' {
+            return Some(at);
+        }
+        let is_value = inside[..at].trim_end().ends_with('=');
+        match memchr::memchr(octets[at], &octets[at + 1..]) {
+            Some(close) if is_value => at += close + 2,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+fn end_of_raw_text(rest: &str, name: &str) -> usize {
+    let octets = rest.as_bytes();
+    let mut at = 0;
+    while let Some(found) = memmem::find(&octets[at..], b"</") {
+        let name_at = at + found + 2;
+        let closing = octets.get(name_at..name_at + name.len());
+        if closing.is_some_and(|closing| closing.eq_ignore_ascii_case(name.as_bytes())) {
+            return at + found;
+        }
+        at = name_at;
+    }
+    octets.len()
+}
+
+/// Adds text in which entities stand and tags do not.
+fn push_decoded(lines: &mut Lines, text: &str) {
+    let mut rest = text;
+    while let Some(sign) = memchr::memchr(b'&', rest.as_bytes()) {
+        lines.push_collapsed(&rest[..sign]);
+        let read = push_entity(&mut lines.0, &rest[sign..]);
+        rest = &rest[sign + read..];
+    }
+    lines.push_collapsed(rest);
+}
+
+/// Adds the text of a comment: some programs read HTML in it.
+fn push_without_tags(lines: &mut Lines, text: &str) {
+    let mut rest = text;
+    while let Some(open) = memchr::memchr(b'<', rest.as_bytes()) {
+        push_decoded(lines, &rest[..open]);
+        let Some(close) = memchr::memchr(b'>', &rest.as_bytes()[open..]) else {
+            push_decoded(lines, &rest[open..]);
+            return;
+        };
+        rest = &rest[open + close + 1..];
+    }
+    push_decoded(lines, rest);
+}
+
+/// Adds what an entity stands for (itself, if that is nothing), and returns its length in octets.
+/// `text` begins with `&`.
+fn push_entity(out: &mut String, text: &str) -> usize {
+    let octets = text.as_bytes();
+    let name = octets[1..].iter().take(ENTITY_OCTETS);
+    let name_len = name
+        .take_while(|octet| octet.is_ascii_alphanumeric() || **octet == b'#')
+        .count();
+    let closed = octets.get(name_len + 1) == Some(&b';');
+    let name = &text[1..=name_len];
+    if let Some(code) = name.strip_prefix('#') {
+        let (digits, radix) = match code.strip_prefix(['x', 'X']) {
+            Some(digits) => (digits, 16),
+            None => (code, 10),
+        };
+        let end = digits
+            .find(|c: char| !c.is_digit(radix))
+            .unwrap_or(digits.len());
+        let read = name_len - (digits.len() - end);
+        if let Ok(code) = u32::from_str_radix(&digits[..end], radix) {
+            out.push(char_of(code));
+            return 1 + read + usize::from(closed && end == digits.len());
+        }
+    } else if closed && name_len > 0 {
+        add_html_token(out, &octets[..name_len + 2], false);
+        return name_len + 2;
+    } else if let Some((old, c)) = OPEN_ENTITIES.iter().find(|(old, _)| name.starts_with(old)) {
+        out.push(*c);
+        return 1 + old.len();
+    }
+    out.push('&');
+    1
+}
+
+/// The character of a code; those of Windows-1252 where Unicode has controls (HTML §13.2.5.80).
+fn char_of(code: u32) -> char {
+    match u8::try_from(code) {
+        Ok(octet @ 0x80..=0x9F) => {
+            let octets = [octet];
+            let (text, _) = WINDOWS_1252.decode_without_bom_handling(&octets);
+            text.chars().next().unwrap_or(char::REPLACEMENT_CHARACTER)
+        }
+        _ => char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
+    }
+}
+
+/// Elements that stand on lines of their own.
+const BLOCKS: &[&str] = &[
+    "p",
+    "div",
+    "tr",
+    "li",
+    "table",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "ul",
+    "ol",
+    "dl",
+    "dt",
+    "dd",
+    "hr",
+    "blockquote",
+    "pre",
+    "section",
+    "article",
+    "header",
+    "footer",
+    "title",
+    "body",
+    "head",
+    "option",
+    "center",
+    "address",
+    "form",
+    "fieldset",
+    "figure",
+    "main",
+    "nav",
+    "caption",
+    "textarea",
+];
+/// Attributes whose value a reader may come to see.
+const ASIDE: &[&str] = &[
+    "alt",
+    "title",
+    "value",
+    "placeholder",
+    "content",
+    "aria-label",
+    "label",
+    "summary",
+    "href",
+];
+/// Entities that are read without their semicolon too.
+const OPEN_ENTITIES: &[(&str, char)] = &[
+    ("nbsp", '\u{a0}'),
+    ("shy", '\u{ad}'),
+    ("amp", '&'),
+    ("lt", '<'),
+    ("gt", '>'),
+    ("quot", '"'),
+];
+/// The longest name of an entity that is looked for, in octets.
+const ENTITY_OCTETS: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_reader_sees_text_in_lines() {
+        for (html, text) in [
+            ("<p>one</p><p>two</p>", "one\ntwo\n"),
+            ("a\r\n   b", "a b"),
+            ("a<br>b<br/>c", "a\nb\nc"),
+            ("<b>9</b>4<span style='x'>3</span> 476", "943 476"),
+            ("<td>943</td><td>476</td>", "943\t476\t"),
+            (
+                "943&nbsp;476&#8211;5919&#xA0;",
+                "943\u{a0}476\u{2013}5919\u{a0}",
+            ),
+            (
+                "&#150;&lt;&amp;&unknown;&#57&nbsp5",
+                "\u{2013}<&&unknown;9\u{a0}5",
+            ),
+            ("<style>p { x }</style>a", "a"),
+            ("1 < 2 & 3 > 2", "1 < 2 & 3 > 2"),
+            ("<a title=\"1 > 2\">x</a>", "x\n1 > 2"),
+            ("<div style='display:none'>943</div>", "943\n"),
+            ("x<!-- 943 -->y", "xy\n943 "),
+            ("x<!--[if mso]><p>943</p><![endif]-->y", "xy\n943"),
+            ("x<![if !mso]>y<![endif]>z", "xyz"),
+            ("<img alt='NHS 943'>x", "x\nNHS 943"),
+            (
+                "<script>var a = '943</b>'</script>x",
+                "x\nvar a = '943</b>'",
+            ),
+            ("x<!-->y", "xy"),
+            (
+                "<a href=mailto:a@b.example?subject=943>x",
+                "x\nmailto:a@b.example?subject=943",
+            ),
+            ("open <a href='x", "open <a href='x"),
+            ("<p class=\">x</p>", "x\n"),
+        ] {
+            assert_eq!(to_text(html), text, "{html}");
+        }
+    }
+
+    fn markup() -> impl Strategy<Value = String> {
+        prop_oneof![
+            Just(String::new()),
+            Just("<b>".to_owned()),
+            Just("</b>".to_owned()),
+            Just("<!-- x -->".to_owned()),
+            Just("<span style=\"color: #fff; a: '>'\">".to_owned()),
+            Just("&shy;".to_owned()),
+            Just("&#8203;".to_owned()),
+            Just("<wbr>".to_owned()),
+            Just("<o:p></o:p>".to_owned()),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(html in "[\\PC<>&;#\"'=!/\\-]*") {
+            to_text(&html);
+        }
+
+        #[test]
+        fn tags_and_entities_in_any_order_are_read(html in "(<|>|&|&#|;|\"|'|<!--|-->|<a |x=|=\"|</|script|style|1|é|\n){0,40}") {
+            to_text(&html);
+        }
+
+        #[test]
+        fn a_number_split_by_any_markup_is_whole(between in proptest::collection::vec(markup(), 9)) {
+            let mut html = String::from("x ");
+            for (digit, markup) in "9434765919".chars().zip(between.iter().chain([&String::new()])) {
+                html.push(digit);
+                html.push_str(markup);
+            }
+            let text = to_text(&html);
+            let digits: String = text.chars().filter(|c| !matches!(c, '\u{ad}' | '\u{200b}')).collect();
+            prop_assert!(digits.contains("9434765919"), "{}", html);
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! Kinds: what an attachment is, by its octets and never by its name.
+
+use std::borrow::Cow;
+
+use infer::MatcherType;
+use memchr::memmem;
+
+use super::zip::Directory;
+
+/// What a file is, as far as it matters to the policy.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Kind {
+    /// Text in some charset: plain, CSV, JSON, a calendar.
+    Text,
+    /// HTML.
+    Html,
+    /// A mail message.
+    Message,
+    /// PDF.
+    Pdf,
+    /// Rich text.
+    RichText,
+    /// A document of an office program without macros, old or new, or OpenDocument.
+    OfficeDocument,
+    /// One with macros in it.
+    MacroDocument,
+    /// A message, appointment or contact as Outlook stores them, or `winmail.dat`.
+    OutlookItem,
+    /// An archive: several files in one, or a compressed one.
+    Archive,
+    /// A picture.
+    Image,
+    /// Sound or video.
+    Media,
+    /// A program for some machine.
+    Executable,
+    /// Text that a machine runs.
+    Script,
+    /// A Windows shortcut.
+    Shortcut,
+    /// An image of a disk, which opens as a folder.
+    DiskImage,
+    /// A package that installs programs.
+    Installer,
+    /// Mail encrypted from end to end: S/MIME or PGP.
+    EncryptedMessage,
+    /// A signature or a key.
+    Signature,
+    /// None of these.
+    Unknown,
+}
+
+impl Kind {
+    /// All of them with their words, as policy files name them.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("text", Self::Text),
+        ("html", Self::Html),
+        ("message", Self::Message),
+        ("pdf", Self::Pdf),
+        ("rich-text", Self::RichText),
+        ("office-document", Self::OfficeDocument),
+        ("macro-document", Self::MacroDocument),
+        ("outlook-item", Self::OutlookItem),
+        ("archive", Self::Archive),
+        ("image", Self::Image),
+        ("media", Self::Media),
+        ("executable", Self::Executable),
+        ("script", Self::Script),
+        ("shortcut", Self::Shortcut),
+        ("disk-image", Self::DiskImage),
+        ("installer", Self::Installer),
+        ("encrypted-message", Self::EncryptedMessage),
+        ("signature", Self::Signature),
+        ("unknown", Self::Unknown),
+    ];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        let found = Self::WORDS.iter().find(|(_, kind)| *kind == self);
+        found.map_or("unknown", |(word, _)| word)
+    }
+}
+
+/// What is known of a file without unpacking it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Detected {
+    pub(super) kind: Kind,
+    /// Names of the files in it, for ZIP archives.
+    pub(super) names: Vec<String>,
+    /// Why it cannot be read, if that is known already.
+    pub(super) unreadable: Option<&'static str>,
+}
+
+impl Detected {
+    fn plain(kind: Kind) -> Self {
+        let unreadable = match kind {
+            Kind::Text | Kind::Html | Kind::Message | Kind::Script => None,
+            Kind::Image | Kind::Media | Kind::Signature => None,
+            Kind::EncryptedMessage => Some("encrypted-document"),
+            _ => Some("unknown-format"),
+        };
+        Self {
+            kind,
+            names: Vec::new(),
+            unreadable,
+        }
+    }
+}
+
+/// Detects what a file is. `head` are its first octets ([`HEAD_OCTETS`] of them suffice); `whole` is asked
+/// only where the end or the middle has to be seen.
+pub(super) fn detect<'f>(head: &[u8], whole: impl FnOnce() -> Cow<'f, [u8]>) -> Detected {
+    if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
+        return detect_zip(&whole());
+    }
+    if head.starts_with(OLE) {
+        return detect_ole(&whole());
+    }
+    if memmem::find(&head[..head.len().min(PDF_WITHIN)], b"%PDF-").is_some() {
+        return detect_pdf(&whole());
+    }
+    if head.starts_with(b"7z\xBC\xAF\x27\x1C") {
+        return detect_7z(&whole());
+    }
+    Detected::plain(kind_of(head))
+}
+
+fn kind_of(head: &[u8]) -> Kind {
+    let own = OWN
+        .iter()
+        .find(|(at, octets, _)| head.get(*at..).is_some_and(|from| from.starts_with(octets)));
+    if let Some((.., kind)) = own {
+        return *kind;
+    }
+    if looks_like_text(head) {
+        return kind_of_text(head);
+    }
+    let Some(found) = infer::get(head) else {
+        return Kind::Unknown;
+    };
+    match (found.matcher_type(), found.mime_type()) {
+        (_, "application/x-x509-ca-cert") => Kind::Signature,
+        (
+            _,
+            "application/vnd.debian.binary-package"
+            | "application/x-rpm"
+            | "application/x-google-chrome-extension",
+        ) => Kind::Installer,
+        (_, "application/x-shockwave-flash") => Kind::Executable,
+        (_, "application/x-qemu-disk") => Kind::DiskImage,
+        (MatcherType::App, _) => Kind::Executable,
+        (MatcherType::Image, _) => Kind::Image,
+        (MatcherType::Audio | MatcherType::Video, _) => Kind::Media,
+        (MatcherType::Archive, _) => Kind::Archive,
+        _ => Kind::Unknown,
+    }
+}
+
+fn kind_of_text(head: &[u8]) -> Kind {
+    let start = head
+        .strip_prefix(b"\xEF\xBB\xBF")
+        .unwrap_or(head)
+        .trim_ascii_start();
+    let begins = |text: &[u8]| {
+        start
+            .get(..text.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(text))
+    };
+    if begins(b"#!") || begins(b"@echo off") || begins(b"<?php") || begins(b"<job") {
+        Kind::Script
+    } else if HTML.iter().any(|tag| begins(tag)) {
+        Kind::Html
+    } else if begins(b"-----BEGIN PGP MESSAGE-----") {
+        Kind::EncryptedMessage
+    } else if begins(b"-----BEGIN ") {
+        Kind::Signature
+    } else if looks_like_message(start) {
+        Kind::Message
+    } else {
+        Kind::Text
+    }
+}
+
+/// Whether no octet is one that texts do not have. UTF-16 is text if it says so by its first octets.
+pub(super) fn looks_like_text(head: &[u8]) -> bool {
+    if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
+        return true;
+    }
+    let control = |octet: &&u8| matches!(octet, 0..=8 | 14..=26 | 28..=31 | 127);
+    !head.iter().any(|octet| control(&octet))
+}
+
+/// Whether it begins with fields of mail, two of those that all mail has among them.
+fn looks_like_message(start: &[u8]) -> bool {
+    let mut known = 0;
+    for line in start.split(|octet| *octet == b'\n').take(MESSAGE_LINES) {
+        let line = line.trim_ascii_end();
+        if line.is_empty() {
+            break;
+        }
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            continue;
+        }
+        let Some(colon) = memchr::memchr(b':', line) else {
+            return false;
+        };
+        let name = &line[..colon];
+        if name.is_empty() || !name.iter().all(|octet| (b'!'..=b'~').contains(octet)) {
+            return false;
+        }
+        known += usize::from(
+            MAIL_FIELDS
+                .iter()
+                .any(|field| name.eq_ignore_ascii_case(field.as_bytes())),
+        );
+    }
+    known >= 2
+}
+
+fn detect_zip(archive: &[u8]) -> Detected {
+    let Some(directory) = Directory::read(archive) else {
+        return Detected {
+            unreadable: Some("malformed"),
+            ..Detected::plain(Kind::Archive)
+        };
+    };
+    let is_office = directory.has("[Content_Types].xml") || directory.has("mimetype");
+    let has_macros = ["vbaProject.bin", "vbaProjectSignature.bin", "xlmMacro.xml"]
+        .iter()
+        .any(|name| directory.has_file(name))
+        || (is_office && (directory.has_folder("Basic") || directory.has_folder("xl/macrosheets")));
+    let kind = if has_macros {
+        Kind::MacroDocument
+    } else if directory.has("META-INF/MANIFEST.MF") && !is_office {
+        Kind::Executable
+    } else if directory.has("AndroidManifest.xml") || directory.has("AppxManifest.xml") {
+        Kind::Installer
+    } else if is_office {
+        Kind::OfficeDocument
+    } else {
+        Kind::Archive
+    };
+    Detected {
+        kind,
+        unreadable: Some(if directory.encrypted {
+            "encrypted-archive"
+        } else {
+            "unknown-format"
+        }),
+        // The files of an office document are its own affair.
+        names: if kind == Kind::Archive {
+            directory.names
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// Compound files: old office documents, Outlook items, installers; also new documents with a password.
+fn detect_ole(file: &[u8]) -> Detected {
+    let has = |name: &str| memmem::find(file, &utf16(name)).is_some();
+    let kind = if has("_VBA_PROJECT") || has("_VBA_PROJECT_CUR") {
+        Kind::MacroDocument
+    } else if has("__substg1.0_") {
+        Kind::OutlookItem
+    } else if [
+        "WordDocument",
+        "Workbook",
+        "Book",
+        "PowerPoint Document",
+        "EncryptedPackage",
+    ]
+    .iter()
+    .any(|stream| has(stream))
+    {
+        Kind::OfficeDocument
+    } else {
+        Kind::Installer
+    };
+    let encrypted = has("EncryptedPackage") || has("EncryptedSummary");
+    Detected {
+        kind,
+        names: Vec::new(),
+        unreadable: Some(if encrypted {
+            "encrypted-document"
+        } else {
+            "unknown-format"
+        }),
+    }
+}
+
+fn detect_pdf(file: &[u8]) -> Detected {
+    let encrypted = memmem::find_iter(file, b"/Encrypt").any(|at| {
+        file.get(at + b"/Encrypt".len())
+            .is_some_and(|next| next.is_ascii_whitespace() || matches!(next, b'<' | b'['))
+    });
+    Detected {
+        unreadable: Some(if encrypted {
+            "encrypted-document"
+        } else {
+            "unknown-format"
+        }),
+        ..Detected::plain(Kind::Pdf)
+    }
+}
+
+fn detect_7z(file: &[u8]) -> Detected {
+    // The method id of AES in the header at the end.
+    let tail = &file[file.len().saturating_sub(SEVEN_ZIP_TAIL)..];
+    let encrypted = memmem::find(tail, b"\x06\xF1\x07\x01").is_some();
+    Detected {
+        unreadable: Some(if encrypted {
+            "encrypted-archive"
+        } else {
+            "unknown-format"
+        }),
+        ..Detected::plain(Kind::Archive)
+    }
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+/// Octets of a file that tell what it is: those of a disk image stand furthest in.
+pub(super) const HEAD_OCTETS: usize = 0x8001 + 5;
+
+const OLE: &[u8] = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1";
+/// Where the version line of a PDF has to begin.
+const PDF_WITHIN: usize = 1024;
+/// The end of a 7z file in which its header is looked for, in octets.
+const SEVEN_ZIP_TAIL: usize = 4096;
+/// Lines that are looked at to tell a message.
+const MESSAGE_LINES: usize = 100;
+
+/// Signatures: where, which octets, what it is.
+const OWN: &[(usize, &[u8], Kind)] = &[
+    (0, b"{\\rtf", Kind::RichText),
+    (0, b"\x4C\x00\x00\x00\x01\x14\x02\x00", Kind::Shortcut),
+    (0, b"\x78\x9F\x3E\x22", Kind::OutlookItem),
+    (0, b"\x7FELF", Kind::Executable),
+    (0, b"\xFE\xED\xFA\xCE", Kind::Executable),
+    (0, b"\xFE\xED\xFA\xCF", Kind::Executable),
+    (0, b"\xCE\xFA\xED\xFE", Kind::Executable),
+    (0, b"\xCF\xFA\xED\xFE", Kind::Executable),
+    (0, b"\xCA\xFE\xBA\xBE", Kind::Executable),
+    (0, b"\0asm", Kind::Executable),
+    (0, b"ITSF\x03\0\0\0", Kind::Executable),
+    (0, b"MSCF\0\0\0\0", Kind::Archive),
+    (0, b"Rar!\x1A\x07", Kind::Archive),
+    (0, b"\x1F\x8B", Kind::Archive),
+    (4, b"1AY&SY", Kind::Archive),
+    (0, b"\xFD7zXZ\0", Kind::Archive),
+    (0, b"vhdxfile", Kind::DiskImage),
+    (0, b"conectix\0\0\0", Kind::DiskImage),
+    (0x8001, b"CD001", Kind::DiskImage),
+    // OneNote, which runs what is embedded in it.
+    (0, b"\xE4\x52\x5C\x7B\x8C\xD8\xA7\x4D", Kind::MacroDocument),
+];
+
+/// How HTML begins.
+const HTML: &[&[u8]] = &[
+    b"<!doctype html",
+    b"<html",
+    b"<head",
+    b"<body",
+    b"<script",
+    b"<style",
+    b"<table",
+    b"<div",
+    b"<meta",
+    b"<p>",
+    b"<iframe",
+    b"<title",
+];
+
+/// Fields of which mail has at least two.
+const MAIL_FIELDS: &[&str] = &[
+    "Received",
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "MIME-Version",
+    "Content-Type",
+    "Return-Path",
+    "Delivered-To",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::zip::tests::archive;
+    use super::*;
+    use proptest::prelude::*;
+
+    fn detected(octets: &[u8]) -> (Kind, Option<&'static str>) {
+        let detected = detect(octets, || Cow::Borrowed(octets));
+        (detected.kind, detected.unreadable)
+    }
+
+    #[test]
+    fn a_file_is_what_its_octets_say() {
+        let iso = [vec![0; 0x8001], b"CD001".to_vec()].concat();
+        let exe = [b"MZ\x90\0\x03\0\0\0".to_vec(), vec![0; 600]].concat();
+        for (octets, kind) in [
+            (&b"hello, world"[..], Kind::Text),
+            ("caf\u{e9},9434765919\n".as_bytes(), Kind::Text),
+            (b"\xFF\xFEa\0b\0", Kind::Text),
+            (b"MZ is how this text begins", Kind::Text),
+            (b"<!DOCTYPE HTML><p>", Kind::Html),
+            (b"\xEF\xBB\xBF<html>", Kind::Html),
+            (
+                b"From: a@b.example\r\nSubject: x\r\n\r\nhello",
+                Kind::Message,
+            ),
+            (b"Note: this\nis no mail: at all", Kind::Text),
+            (b"#!/bin/sh\nrm", Kind::Script),
+            (b"{\\rtf1 x}", Kind::RichText),
+            (b"\x89PNG\r\n\x1a\n", Kind::Image),
+            (b"\x7FELF\x02\x01\x01\0", Kind::Executable),
+            (&exe, Kind::Executable),
+            (&iso, Kind::DiskImage),
+            (b"\x4C\x00\x00\x00\x01\x14\x02\x00", Kind::Shortcut),
+            (b"\x1F\x8B\x08\0", Kind::Archive),
+            (b"\0\x01\x02\x03", Kind::Unknown),
+            (b"", Kind::Text),
+        ] {
+            assert_eq!(
+                detected(octets).0,
+                kind,
+                "{:?}",
+                &octets[..octets.len().min(30)]
+            );
+        }
+    }
+
+    #[test]
+    fn archives_and_documents_tell_what_they_hold_and_whether_they_are_locked() {
+        let ole = |stream: &str| [OLE, &utf16(stream)].concat();
+        for (octets, expected) in [
+            (
+                archive(&["a.txt"], 0),
+                (Kind::Archive, Some("unknown-format")),
+            ),
+            (
+                archive(&["a.txt"], 1),
+                (Kind::Archive, Some("encrypted-archive")),
+            ),
+            (
+                archive(&["[Content_Types].xml", "word/document.xml"], 0),
+                (Kind::OfficeDocument, Some("unknown-format")),
+            ),
+            (
+                archive(&["[Content_Types].xml", "word/vbaProject.bin"], 0),
+                (Kind::MacroDocument, Some("unknown-format")),
+            ),
+            (
+                archive(&["META-INF/MANIFEST.MF", "A.class"], 0),
+                (Kind::Executable, Some("unknown-format")),
+            ),
+            (
+                b"PK\x03\x04 cut off".to_vec(),
+                (Kind::Archive, Some("malformed")),
+            ),
+            (
+                ole("WordDocument"),
+                (Kind::OfficeDocument, Some("unknown-format")),
+            ),
+            (
+                ole("_VBA_PROJECT"),
+                (Kind::MacroDocument, Some("unknown-format")),
+            ),
+            (
+                ole("EncryptedPackage"),
+                (Kind::OfficeDocument, Some("encrypted-document")),
+            ),
+            (
+                ole("__substg1.0_0037001F"),
+                (Kind::OutlookItem, Some("unknown-format")),
+            ),
+            (
+                b"%PDF-1.7\n1 0 obj".to_vec(),
+                (Kind::Pdf, Some("unknown-format")),
+            ),
+            (
+                b"%PDF-1.7\ntrailer << /Encrypt 5 0 R >>".to_vec(),
+                (Kind::Pdf, Some("encrypted-document")),
+            ),
+            (
+                b"7z\xBC\xAF\x27\x1C\0\x04 \x06\xF1\x07\x01".to_vec(),
+                (Kind::Archive, Some("encrypted-archive")),
+            ),
+            (
+                b"-----BEGIN PGP MESSAGE-----\r\n".to_vec(),
+                (Kind::EncryptedMessage, Some("encrypted-document")),
+            ),
+            (
+                b"-----BEGIN PGP SIGNATURE-----\r\n".to_vec(),
+                (Kind::Signature, None),
+            ),
+        ] {
+            assert_eq!(detected(&octets), expected);
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_word() {
+        for (word, kind) in Kind::WORDS {
+            assert_eq!(kind.word(), *word);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_of_some_kind(octets in proptest::collection::vec(any::<u8>(), 0..400), signature in 0usize..OWN.len()) {
+            detected(&octets);
+            detected(&[OWN[signature].1, &octets].concat());
+            detected(&[OLE, &octets].concat());
+            detected(&[b"%PDF-", &octets[..]].concat());
+        }
+    }
+}

@@ -1,1 +1,0 @@
-//! Putting a footer into a message without touching anything else.

@@ -1,0 +1,36 @@
+//! Whether a footer is in a text already, as it was sent or as a reply quotes it.
+
+use super::leaf::{Leaf, LeafKind};
+use super::{Footer, html};
+
+/// A footer as it is looked for: letters and digits alone, so that neither quote marks, line breaks,
+/// spacing nor a mail program's taste in dashes hide it.
+pub(super) struct Presence {
+    text: String,
+    html: String,
+}
+
+impl Presence {
+    /// Returns what to look for, or `None` if there is nothing in the footer that could be found.
+    pub(super) fn of(footer: &Footer<'_>) -> Option<Self> {
+        let presence = Self {
+            text: bones(footer.text),
+            html: bones(&html::scan(footer.html).text),
+        };
+        (!presence.text.is_empty() && !presence.html.is_empty()).then_some(presence)
+    }
+
+    /// Whether the whole footer stands in the leaf, in either form: replies turn one into the other.
+    pub(super) fn is_in(&self, leaf: &Leaf<'_>) -> bool {
+        let bones = match leaf.kind {
+            LeafKind::Text => bones(&leaf.text),
+            LeafKind::Html => bones(&html::scan(&leaf.text).text),
+        };
+        bones.contains(&self.text) || bones.contains(&self.html)
+    }
+}
+
+fn bones(text: &str) -> String {
+    let kept = text.chars().filter(|character| character.is_alphanumeric());
+    kept.flat_map(char::to_lowercase).collect()
+}

@@ -1,0 +1,352 @@
+use super::*;
+use crate::mail::edit::{self, EditKind};
+use crate::mail::mime;
+
+const FOOTER: Footer<'static> = Footer {
+    text: "\nBumbleton Ltd. Company no. 01234567.\n",
+    html: "<p>Bumbleton Ltd. Company no. 01234567.</p>",
+    entity: "bumbleton",
+};
+
+const POUND: Footer<'static> = Footer {
+    text: "Café, paid-up capital £1",
+    html: "<p>Café, paid-up capital £1</p>",
+    entity: "cafe",
+};
+
+fn plan(message: &str, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {
+    let message = Message::new(message.replace('\n', "\r\n").into_bytes());
+    let structure = mime::parse(message.octets()).unwrap();
+    plan_footer(&message, &structure, footer)
+}
+
+/// The message with the footer in it, with LF for CRLF.
+fn edited(message: &str, footer: &Footer<'_>) -> String {
+    let edits = plan(message, footer).unwrap();
+    let message = Message::new(message.replace('\n', "\r\n").into_bytes());
+    let edited = edit::apply(&message, &edits).unwrap();
+    let text = String::from_utf8(edited.octets().to_vec()).unwrap();
+    assert_eq!(text.matches('\n').count(), text.matches("\r\n").count());
+    let structure = mime::parse(edited.octets()).unwrap();
+    assert_eq!(
+        plan_footer(&edited, &structure, footer),
+        Err(NotEdited::AlreadyThere)
+    );
+    text.replace("\r\n", "\n")
+}
+
+fn reason(message: &str) -> NotEdited {
+    plan(message, &FOOTER).unwrap_err()
+}
+
+#[test]
+fn a_plain_message_gets_it_at_its_end() {
+    for (body, expected) in [
+        (
+            "Dear all\n",
+            "Dear all\n\nBumbleton Ltd. Company no. 01234567.\n",
+        ),
+        (
+            "Dear all",
+            "Dear all\n\nBumbleton Ltd. Company no. 01234567.\n",
+        ),
+        ("", "\nBumbleton Ltd. Company no. 01234567.\n"),
+    ] {
+        let header = "Subject: x\n\n";
+        assert_eq!(
+            edited(&format!("{header}{body}"), &FOOTER),
+            format!("{header}{expected}")
+        );
+    }
+}
+
+#[test]
+fn each_alternative_gets_it_and_nothing_else_does() {
+    let message = "\
+Content-Type: multipart/mixed; boundary=a
+
+pre
+--a
+Content-Type: multipart/alternative; boundary=b
+
+--b
+Content-Type: text/plain
+
+one
+--b
+Content-Type: multipart/related; boundary=c
+
+--c
+Content-Type: text/html
+
+<body>two</body>
+--c
+Content-Type: image/png
+
+png
+--c--
+--b--
+--a
+Content-Type: text/plain
+
+an attachment after the body
+--a
+Content-Type: message/rfc822
+
+Subject: inner
+
+three
+--a--
+";
+    let expected = message
+        .replace("one\n", "one\n\nBumbleton Ltd. Company no. 01234567.\n\n")
+        .replace(
+            "two</body>",
+            "two\n<p>Bumbleton Ltd. Company no. 01234567.</p>\n</body>",
+        );
+    assert_eq!(edited(message, &FOOTER), expected);
+    let edits = plan(message, &FOOTER).unwrap();
+    let parts: Vec<_> = edits
+        .iter()
+        .map(|edit| edit.part.as_deref().unwrap())
+        .collect();
+    assert_eq!(parts, ["1.1", "1.2.1"]);
+    assert!(edits.iter().all(|edit| edit.kind == EditKind::Footer));
+    assert_eq!(edits[0].entity.as_deref(), Some("bumbleton"));
+}
+
+#[test]
+fn one_alternative_that_has_it_leaves_it_to_the_other() {
+    let message = "Content-Type: multipart/alternative; boundary=b\n\n--b\n\nx\n> Bumbleton Ltd.\n> Company no.  01234567.\n--b\nContent-Type: text/html\n\n<p>x\n--b--\n";
+    let edits = plan(message, &FOOTER).unwrap();
+    assert_eq!(edits.len(), 1);
+    assert_eq!(edits[0].part.as_deref(), Some("2"));
+}
+
+#[test]
+fn the_text_form_counts_in_html_and_the_other_way_round() {
+    let other = Footer {
+        html: "<b>Other</b>",
+        ..FOOTER
+    };
+    let html = "Content-Type: text/html\n\n<blockquote>Bumbleton&nbsp;Ltd.<br>Company no. 0<!-- x -->1234567.</blockquote>";
+    assert_eq!(plan(html, &other), Err(NotEdited::AlreadyThere));
+    let hidden = "Content-Type: text/html\n\n<!-- Bumbleton Ltd. Company no. 01234567. --><p>x";
+    assert!(plan(hidden, &FOOTER).is_ok());
+    let part_of_it = "Subject: x\n\nBumbleton Ltd. Company no.\n";
+    assert!(plan(part_of_it, &FOOTER).is_ok());
+}
+
+#[test]
+fn quoted_printable_stays_so() {
+    let header =
+        "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n";
+    for (body, expected) in [
+        ("a=\nb\n", "a=\nb\nCaf=C3=A9, paid-up capital =C2=A31\n"),
+        ("a", "a\nCaf=C3=A9, paid-up capital =C2=A31\n"),
+        ("a=", "a=\n\nCaf=C3=A9, paid-up capital =C2=A31\n"),
+        ("a=0D=0A", "a=0D=0A=\nCaf=C3=A9, paid-up capital =C2=A31\n"),
+        ("a\n  ", "a\nCaf=C3=A9, paid-up capital =C2=A31\n  "),
+        ("a  ", "a\nCaf=C3=A9, paid-up capital =C2=A31\n  "),
+    ] {
+        assert_eq!(
+            edited(&format!("{header}{body}"), &POUND),
+            format!("{header}{expected}")
+        );
+    }
+    let html =
+        "Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\n";
+    assert_eq!(
+        edited(&format!("{html}<p>x </bo=\ndy>"), &POUND),
+        format!("{html}<p>x =\n\n<p>Caf=C3=A9, paid-up capital =C2=A31</p>\n</bo=\ndy>")
+    );
+}
+
+#[test]
+fn base64_is_written_anew_from_its_line_on() {
+    let header = "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\n";
+    let message = format!("{header}SGVs\nbG8=\n");
+    assert_eq!(
+        edited(&message, &POUND),
+        format!("{header}SGVs\nbG8NCkNhZsOpLCBwYWlkLXVwIGNhcGl0YWwgwqMxDQo=\n")
+    );
+    let two = "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Transfer-Encoding: base64\n\n--b--\n";
+    let done = edited(two, &FOOTER);
+    assert!(done.ends_with("=\n--b--\n"), "{done}");
+}
+
+#[test]
+fn the_charset_of_the_part_is_kept_if_it_holds_the_footer() {
+    let message = b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: 8bit\r\n\r\n\xe9\r\n";
+    let message = Message::new(&message[..]);
+    let structure = mime::parse(message.octets()).unwrap();
+    let edits = plan_footer(&message, &structure, &POUND).unwrap();
+    assert_eq!(edits.len(), 1);
+    assert_eq!(edits[0].with, b"Caf\xe9, paid-up capital \xa31\r\n");
+}
+
+#[test]
+fn a_charset_that_cannot_hold_it_gives_way_to_utf8_in_that_leaf_alone() {
+    for (before, after) in [
+        (
+            "Subject: x\n\nHi\n",
+            "Subject: x\nMIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nHi\nCaf=C3=A9, paid-up capital =C2=A31\n",
+        ),
+        (
+            "Content-Type: text/plain;\n charset=\"us-ascii\"; format=flowed\nX: y\nContent-Transfer-Encoding: 7bit\n\nHi\n",
+            "Content-Type: text/plain;\n charset=utf-8; format=flowed\nX: y\nContent-Transfer-Encoding: quoted-printable\n\nHi\nCaf=C3=A9, paid-up capital =C2=A31\n",
+        ),
+        (
+            "Content-Type: text/html\nContent-Transfer-Encoding: 8bit\n\nHi\n",
+            "Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\nHi\n<p>Café, paid-up capital £1</p>\n",
+        ),
+        (
+            "Content-Type: text/plain; charset=utf-8\n\nHi\n",
+            "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nHi\nCaf=C3=A9, paid-up capital =C2=A31\n",
+        ),
+    ] {
+        assert_eq!(edited(before, &POUND), after);
+    }
+}
+
+#[test]
+fn html_that_names_its_charset_gets_character_references() {
+    let message =
+        "Content-Type: text/html; charset=us-ascii\n\n<meta charset=us-ascii><p>Hi</body>\n";
+    assert_eq!(
+        edited(message, &POUND),
+        message.replace("Hi", "Hi\n<p>Caf&#233;, paid-up capital &#163;1</p>\n")
+    );
+}
+
+#[test]
+fn flowed_text_does_not_swallow_it() {
+    let header = "Content-Type: text/plain; format=flowed\n\n";
+    let footer = Footer {
+        text: "-- \n  Bumbleton \nFrom here",
+        ..FOOTER
+    };
+    assert_eq!(
+        edited(&format!("{header}goes \n"), &footer),
+        format!("{header}goes \n\n-- \n   Bumbleton\n From here\n")
+    );
+}
+
+#[test]
+fn long_lines_are_written_in_quoted_printable() {
+    let long = "Bumbleton ".repeat(120);
+    let footer = Footer {
+        text: &long,
+        ..FOOTER
+    };
+    let done = edited("Subject: x\n\nHi\n", &footer);
+    assert!(
+        done.starts_with(
+            "Subject: x\nContent-Transfer-Encoding: quoted-printable\n\nHi\nBumbleton"
+        )
+    );
+    assert!(done.lines().all(|line| line.len() <= 76));
+}
+
+#[test]
+fn what_must_be_left_alone_is_left_alone_and_says_why() {
+    let mixed =
+        |parts: &str| format!("Content-Type: multipart/mixed; boundary=a\n\n--a\n{parts}\n--a--\n");
+    for (message, expected) in [
+        (
+            "Auto-Submitted: auto-replied (vacation)\n\nx".to_owned(),
+            NotEdited::AutomaticReply,
+        ),
+        (
+            "Precedence: bulk\n\nx".to_owned(),
+            NotEdited::AutomaticReply,
+        ),
+        (
+            "Content-Type: multipart/report; boundary=a\n\n--a\n\nx\n--a--\n".to_owned(),
+            NotEdited::Report,
+        ),
+        (
+            "Content-Type: multipart/signed; boundary=a\n\n--a\n\nx\n--a--\n".to_owned(),
+            NotEdited::Signed,
+        ),
+        (
+            "Content-Type: multipart/encrypted; boundary=a\n\n--a\n\nx\n--a--\n".to_owned(),
+            NotEdited::Encrypted,
+        ),
+        (
+            "Content-Type: application/pkcs7-mime; smime-type=enveloped-data\n\nx".to_owned(),
+            NotEdited::Encrypted,
+        ),
+        (
+            "Content-Type: application/x-pkcs7-mime; smime-type=signed-data\n\nx".to_owned(),
+            NotEdited::Signed,
+        ),
+        (
+            "Content-Type: application/octet-stream; name=smime.p7m\n\nx".to_owned(),
+            NotEdited::Encrypted,
+        ),
+        (
+            "X: y\n\nx\n-----BEGIN PGP MESSAGE-----\n".to_owned(),
+            NotEdited::Encrypted,
+        ),
+        (
+            "X: y\n\n-----BEGIN PGP SIGNED MESSAGE-----\n".to_owned(),
+            NotEdited::Signed,
+        ),
+        (
+            mixed("\nx\n--a\nContent-Type: text/calendar; method=REQUEST\n\nBEGIN:VCALENDAR"),
+            NotEdited::Invitation,
+        ),
+        (mixed("Content-Type: image/png\n\nx"), NotEdited::NoTextLeaf),
+        (
+            mixed("Content-Disposition: attachment\n\nx"),
+            NotEdited::NoTextLeaf,
+        ),
+        (
+            mixed("Content-Type: message/rfc822\n\nX: y\n\nx"),
+            NotEdited::NoTextLeaf,
+        ),
+        ("X: y\n\ncaf\u{e9}".to_owned(), NotEdited::Undecodable),
+        (
+            "Content-Transfer-Encoding: base64\n\nSGVs*bG8=".to_owned(),
+            NotEdited::Undecodable,
+        ),
+        (
+            "Content-Type: text/plain; charset=x-nobody\n\nx".to_owned(),
+            NotEdited::Undecodable,
+        ),
+        (
+            "Content-Type: text/plain\nContent-Type: text/html\n\nx".to_owned(),
+            NotEdited::Ambiguous,
+        ),
+        (
+            "Content-Type: multipart/mixed; boundary=a\n\n--a\n\nx".to_owned(),
+            NotEdited::Ambiguous,
+        ),
+        (mixed("\nx --a y"), NotEdited::Ambiguous),
+        (
+            "Content-Type: text/html\n\n<!-- never closed".to_owned(),
+            NotEdited::Ambiguous,
+        ),
+    ] {
+        assert_eq!(reason(&message), expected, "{message}");
+    }
+    let empty = Footer {
+        text: "--",
+        ..FOOTER
+    };
+    assert_eq!(plan("X: y\n\nx", &empty), Err(NotEdited::EmptyFooter));
+}
+
+#[test]
+fn what_looks_alike_and_is_not_is_edited() {
+    for message in [
+        "Auto-Submitted: no\n\nx",
+        "Precedence: bulk\nList-Id: <a.b>\n\nx",
+        "X: y\n\n> -----BEGIN PGP MESSAGE-----\n",
+        "Content-Type: multipart/mixed; boundary=a\n\n--a\n\nx\n--a\nContent-Type: text/calendar\nContent-Disposition: attachment\n\nx\n--a--\n",
+        "Content-Type: multipart/mixed; boundary=a\n\n--a\n\nx\n--a\nContent-Type: message/rfc822\n\nContent-Type: multipart/signed; boundary=c\n\nx\n--a--\n",
+    ] {
+        assert!(plan(message, &FOOTER).is_ok(), "{message}");
+    }
+}

@@ -1,0 +1,835 @@
+//! What a store of the queue must do: one specification for every store there is.
+
+#[path = "support/accepted.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use postern::base::Clock;
+use postern::mail::{Message, Notify, Recipient};
+use postern::outcome::audit::{AuditEvent, AuditKind};
+use postern::outcome::notify::{Event, Told, notices};
+use postern::queue::*;
+use proptest::prelude::*;
+use support::*;
+
+/// A store of its own for a test, in a folder that goes with it.
+struct Fixture {
+    store: Arc<dyn Store>,
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn sqlite() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), Clock::fixed(start())).unwrap();
+        Self {
+            store: Arc::new(store),
+            folder,
+        }
+    }
+
+    /// The same store as another process sees it.
+    fn again(&self) -> SqliteStore {
+        SqliteStore::open(self.folder.path(), Clock::fixed(start())).unwrap()
+    }
+
+    async fn accept(&self, accepted: Accepted) {
+        self.store
+            .accept(vec![accepted], Handoff::None)
+            .await
+            .unwrap();
+    }
+
+    async fn lease_at(&self, now: Timestamp) -> Vec<Lease> {
+        self.store
+            .lease(now, now + LEASE, 100, Skip::nothing())
+            .await
+            .unwrap()
+    }
+
+    async fn states(&self) -> Vec<(String, State)> {
+        let list = self.store.list(Filter::default()).await.unwrap();
+        list.into_iter()
+            .map(|one| (one.recipient, one.state))
+            .collect()
+    }
+
+    async fn events(&self) -> Vec<String> {
+        let events = self.store.events(1, 10_000).await.unwrap();
+        events
+            .iter()
+            .map(|event| event.object()["kind"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    async fn is_whole(&self) {
+        assert_eq!(self.store.verify().await.unwrap().faults, []);
+    }
+
+    fn sql(&self, statement: &str) {
+        let connection =
+            rusqlite::Connection::open(self.folder.path().join("queue.sqlite")).unwrap();
+        connection.execute_batch(statement).unwrap();
+    }
+
+    fn spool_files(&self) -> usize {
+        std::fs::read_dir(self.folder.path().join("spool"))
+            .unwrap()
+            .count()
+    }
+}
+
+fn stores() -> Vec<Fixture> {
+    vec![Fixture::sqlite()]
+}
+
+fn minutes(n: u64) -> Duration {
+    Duration::from_secs(60 * n)
+}
+
+fn recipients(lease: &Lease) -> Vec<String> {
+    let path = |one: &LeasedDelivery| one.recipient.forward_path.to_string();
+    lease.deliveries.iter().map(path).collect()
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_leased_with_all_that_was_said_of_it() {
+    for f in stores() {
+        let mut accepted = accepted(&["a@ward.example", "\"b c\"@ward.example", "Postmaster"]);
+        accepted.env_id = postern::mail::EnvId::parse("QQ+2B1");
+        accepted.ret = postern::mail::Ret::parse("FULL");
+        accepted.smtputf8 = true;
+        accepted.require_tls = true;
+        accepted.patient_data = true;
+        accepted.deliveries[0].recipient.notify = Notify::parse("SUCCESS,DELAY");
+        accepted.deliveries[0].recipient.orcpt =
+            postern::mail::Orcpt::parse("rfc822;x+2By@z.example");
+        accepted.deliveries[1].binding = Binding::VerifiedTls;
+        f.accept(accepted.clone()).await;
+
+        let [lease] = &f.lease_at(start()).await[..] else {
+            panic!("one message")
+        };
+
+        let message = &lease.message;
+        assert_eq!(message.message, accepted.message);
+        assert_eq!(message.reference, accepted.reference);
+        assert_eq!(message.reverse_path, accepted.reverse_path);
+        assert_eq!(
+            (&message.env_id, message.ret),
+            (&accepted.env_id, accepted.ret)
+        );
+        assert!(message.smtputf8 && message.require_tls && message.patient_data);
+        assert_eq!(message.received_at, start());
+        for (leased, given) in lease.deliveries.iter().zip(&accepted.deliveries) {
+            assert_eq!(leased.recipient, given.recipient);
+            assert_eq!((leased.binding, leased.attempts), (given.binding, 0));
+        }
+        assert_eq!(lease.until, start() + LEASE);
+    }
+}
+
+#[tokio::test]
+async fn a_hand_off_comes_back_leased_and_is_leased_to_nobody_else() {
+    for f in stores() {
+        let mut accepted = accepted(&["a@ward.example"]);
+        accepted
+            .deliveries
+            .push(new_delivery("b@ward.example", Standing::Held));
+        let until = start() + LEASE;
+
+        let lease = f
+            .store
+            .accept(vec![accepted], Handoff::LeaseUntil(until))
+            .await
+            .unwrap()
+            .unwrap();
+
+        assert_eq!(recipients(&lease), ["a@ward.example"]);
+        assert!(f.lease_at(start()).await.is_empty());
+        assert_eq!(f.lease_at(until).await.len(), 1, "the lease ran out");
+    }
+}
+
+#[tokio::test]
+async fn held_and_quarantined_deliveries_are_never_leased() {
+    for f in stores() {
+        let mut accepted = accepted(&[]);
+        accepted.deliveries = vec![
+            new_delivery("a@ward.example", Standing::Held),
+            new_delivery("b@ward.example", Standing::Quarantined),
+        ];
+        let handoff = Handoff::LeaseUntil(start() + LEASE);
+        assert!(
+            f.store
+                .accept(vec![accepted], handoff)
+                .await
+                .unwrap()
+                .is_none()
+        );
+
+        assert!(
+            f.lease_at(start() + minutes(60 * 24 * 365))
+                .await
+                .is_empty()
+        );
+        assert_eq!(f.store.next_ready().await.unwrap(), None);
+        assert_eq!(f.store.recover(start()).await.unwrap(), 0);
+        assert_eq!(f.states().await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_retry_comes_when_it_is_due_and_counts_the_attempts() {
+    for f in stores() {
+        f.accept(accepted(&["a@ward.example"])).await;
+        let later = start() + minutes(15);
+        let id = f.lease_at(start()).await[0].deliveries[0].id;
+
+        let mut settlement = deferred(id, later);
+        settlement.delay_notified = true;
+        f.store.settle(vec![settlement], vec![]).await.unwrap();
+
+        assert_eq!(f.store.next_ready().await.unwrap(), Some(later));
+        assert!(f.lease_at(later - minutes(1)).await.is_empty());
+        let delivery = f.lease_at(later).await[0].deliveries[0].clone();
+        assert_eq!(
+            (delivery.id, delivery.attempts, delivery.delay_notified),
+            (id, 1, true)
+        );
+        assert_eq!(f.events().await, ["received", "deferred"]);
+    }
+}
+
+#[tokio::test]
+async fn a_message_goes_with_its_last_delivery() {
+    for f in stores() {
+        f.accept(accepted(&["a@ward.example", "b@lab.example"]))
+            .await;
+        let lease = f.lease_at(start()).await.remove(0);
+        let [a, b] = [lease.deliveries[0].id, lease.deliveries[1].id];
+
+        f.store.settle(vec![delivered(a)], vec![]).await.unwrap();
+        assert_eq!(
+            f.states().await,
+            [("b@lab.example".to_owned(), State::Leased)]
+        );
+        f.store.settle(vec![failed(b)], vec![]).await.unwrap();
+
+        assert_eq!(f.states().await, []);
+        assert_eq!(f.events().await, ["received", "delivered", "failed"]);
+        f.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn a_failure_and_its_report_are_written_together_and_once() {
+    for f in stores() {
+        f.accept(accepted(&["a@ward.example"])).await;
+        let lease = f.lease_at(start()).await.remove(0);
+        let told = Told {
+            recipient: &lease.deliveries[0].recipient,
+            outcome: &reply(550, "5.1.1", "no such user"),
+            event: Event::Failed,
+        };
+        let report = || {
+            let notices = notices(&lease.message.original(), &[told], "gate.example", start());
+            notices.into_iter().map(Accepted::from).collect::<Vec<_>>()
+        };
+
+        f.store
+            .settle(vec![failed(lease.deliveries[0].id)], report())
+            .await
+            .unwrap();
+        f.store
+            .settle(vec![failed(lease.deliveries[0].id)], report())
+            .await
+            .unwrap();
+
+        assert_eq!(f.states().await, [(sender().to_string(), State::Due)]);
+        assert_eq!(f.events().await, ["received", "failed", "notified"]);
+        let report = f.lease_at(start()).await.remove(0).message;
+        assert_eq!(report.reverse_path, postern::mail::ReversePath::Null);
+    }
+}
+
+#[tokio::test]
+async fn recovery_frees_the_leases_of_the_dead_and_nobody_elses() {
+    for f in stores() {
+        f.accept(accepted(&["a@ward.example"])).await;
+        f.accept(accepted(&["b@ward.example"])).await;
+        f.store
+            .lease(start(), start() + LEASE, 1, Skip::nothing())
+            .await
+            .unwrap();
+
+        assert_eq!(f.store.recover(start()).await.unwrap(), 1);
+        assert_eq!(f.lease_at(start()).await.len(), 2);
+        assert!(matches!(
+            f.again().recover(start()).await,
+            Err(QueueError::Served)
+        ));
+    }
+}
+
+#[tokio::test]
+async fn what_is_given_back_was_not_tried() {
+    for f in stores() {
+        f.accept(accepted(&["a@ward.example"])).await;
+        let id = f.lease_at(start()).await[0].deliveries[0].id;
+
+        f.store.give_back(vec![id], start()).await.unwrap();
+
+        let delivery = f.lease_at(start()).await[0].deliveries[0].clone();
+        assert_eq!((delivery.id, delivery.attempts), (id, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_for_a_busy_destination_hides_nobody_else() {
+    for f in stores() {
+        let crowd: Vec<String> = (0..3_000).map(|i| format!("u{i}@slow.example")).collect();
+        let crowd: Vec<&str> = crowd.iter().map(String::as_str).collect();
+        f.accept(accepted(&crowd)).await;
+        f.accept(accepted(&["a@quick.example", "b@slow.example"]))
+            .await;
+        f.accept(accepted(&["Postmaster"])).await;
+        let skip =
+            Skip::when(|path, _| path.domain().is_some_and(|d| d.as_str() == "slow.example"));
+
+        let leases = f
+            .store
+            .lease(start(), start() + LEASE, 10, skip)
+            .await
+            .unwrap();
+
+        let mut leased: Vec<String> = leases.iter().flat_map(recipients).collect();
+        leased.sort();
+        assert_eq!(leased, ["Postmaster", "a@quick.example"]);
+    }
+}
+
+#[tokio::test]
+async fn large_messages_lie_in_a_file_as_long_as_they_are_needed() {
+    for f in stores() {
+        let big = format!("Subject: big\r\n\r\n{}", "x".repeat(300 << 10));
+        let lease = f
+            .store
+            .accept(
+                vec![accepted_with(&["a@ward.example"], big.clone())],
+                Handoff::LeaseUntil(start()),
+            )
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(lease.message.message, Message::new(big.clone()));
+        assert_eq!(f.spool_files(), 1);
+
+        let again = f.lease_at(start()).await.remove(0);
+        assert_eq!(
+            again.message.message,
+            Message::new(big.clone()),
+            "read back"
+        );
+        f.store
+            .settle(vec![delivered(again.deliveries[0].id)], vec![])
+            .await
+            .unwrap();
+
+        assert_eq!(f.spool_files(), 0);
+        assert_eq!(again.message.message.len(), big.len(), "still mapped");
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_a_message_goes_at_the_next_start() {
+    for f in stores() {
+        let big = format!("Subject: big\r\n\r\n{}", "x".repeat(300 << 10));
+        f.accept(accepted_with(&["a@ward.example"], big)).await;
+        std::fs::write(f.folder.path().join("spool/ORPHAN00.eml"), "half a mess").unwrap();
+
+        f.store.recover(start()).await.unwrap();
+
+        assert_eq!(f.spool_files(), 1);
+        assert_eq!(f.lease_at(start()).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_held_and_stops_nobody() {
+    for f in stores() {
+        let big = format!("Subject: big\r\n\r\n{}", "x".repeat(300 << 10));
+        f.accept(accepted_with(&["a@ward.example"], big)).await;
+        f.accept(accepted(&["b@ward.example"])).await;
+        std::fs::remove_dir_all(f.folder.path().join("spool")).unwrap();
+
+        let leases = f.lease_at(start()).await;
+
+        assert_eq!(recipients(&leases[0]), ["b@ward.example"]);
+        assert_eq!(
+            f.states().await[0],
+            ("a@ward.example".to_owned(), State::Held)
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_bad_job_does_not_touch_its_neighbours() {
+    for f in stores() {
+        f.sql(
+            "CREATE TRIGGER no BEFORE INSERT ON delivery WHEN new.forward_path = 'bad@ward.example'
+             BEGIN SELECT raise(ABORT, 'not this one'); END",
+        );
+        let bad = accepted(&["good@ward.example", "bad@ward.example"]);
+        let jobs = [
+            f.store
+                .accept(vec![accepted(&["b@ward.example"])], Handoff::None),
+            f.store.accept(vec![bad], Handoff::None),
+            f.store
+                .accept(vec![accepted(&["c@ward.example"])], Handoff::None),
+        ];
+        let [b, bad, c] = jobs;
+        let (b, bad, c) = tokio::join!(b, bad, c);
+
+        assert!(b.is_ok() && bad.is_err() && c.is_ok());
+        assert_eq!(f.states().await.len(), 2);
+        f.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn another_process_sees_and_changes_the_same_queue() {
+    for f in stores() {
+        f.accept(accepted(&["a@ward.example"])).await;
+        let other = f.again();
+        let reason = || "asked by the ward".to_owned();
+
+        let held = other
+            .administer(
+                Selection::All,
+                Order::Hold { reason: reason() },
+                "root".into(),
+            )
+            .await
+            .unwrap();
+        assert_eq!(held.changed, 1);
+        assert!(f.lease_at(start()).await.is_empty());
+        f.accept(accepted(&["b@ward.example"])).await;
+        other
+            .administer(
+                Selection::All,
+                Order::ReleaseHeld { reason: reason() },
+                "root".into(),
+            )
+            .await
+            .unwrap();
+
+        assert_eq!(f.lease_at(start()).await.len(), 2);
+        assert_eq!(
+            f.events().await,
+            ["received", "held", "received", "released"]
+        );
+        f.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn orders_pass_over_what_they_are_not_for() {
+    for f in stores() {
+        let mut accepted = accepted(&["due@ward.example"]);
+        accepted
+            .deliveries
+            .push(new_delivery("held@ward.example", Standing::Held));
+        accepted
+            .deliveries
+            .push(new_delivery("bad@ward.example", Standing::Quarantined));
+        let reference = accepted.reference.clone();
+        f.accept(accepted).await;
+        f.accept(support::accepted(&["leased@lab.example"])).await;
+        let skip =
+            Skip::when(|path, _| path.domain().is_some_and(|d| d.as_str() == "ward.example"));
+        f.store
+            .lease(start(), start() + LEASE, 10, skip)
+            .await
+            .unwrap();
+        let reason = || "why not".to_owned();
+
+        let delete = Order::Delete { reason: reason() };
+        let done = f
+            .store
+            .administer(Selection::All, delete, "root".into())
+            .await
+            .unwrap();
+        assert_eq!((done.changed, done.in_attempt, done.passed_over), (1, 1, 2));
+        let fail = Order::Fail {
+            reason: reason(),
+            hostname: "gate.example".to_owned(),
+        };
+        let done = f
+            .store
+            .administer(Selection::Message(reference), fail, "root".into())
+            .await
+            .unwrap();
+        assert_eq!((done.changed, done.in_attempt, done.passed_over), (2, 0, 0));
+
+        let left = [
+            ("leased@lab.example".to_owned(), State::Leased),
+            (sender().to_string(), State::Due),
+        ];
+        assert_eq!(f.states().await, left, "and one report for both");
+        let kinds = [
+            "received", "received", "deleted", "notified", "failed", "failed",
+        ];
+        assert_eq!(f.events().await, kinds);
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_held_while_it_is_tried_stays_held() {
+    for f in stores() {
+        f.accept(accepted(&["a@ward.example"])).await;
+        let id = f.lease_at(start()).await[0].deliveries[0].id;
+        f.store
+            .settle(
+                vec![settlement(id, reply(451, "4.7.0", "no route"), Next::Held)],
+                vec![],
+            )
+            .await
+            .unwrap();
+        f.store
+            .settle(vec![deferred(id, start())], vec![])
+            .await
+            .unwrap();
+        assert_eq!(f.states().await[0].1, State::Held);
+    }
+}
+
+#[tokio::test]
+async fn lists_are_filtered() {
+    for f in stores() {
+        let mut first = accepted(&["a@ward.example", "b@lab.example"]);
+        first.deliveries[1].standing = Standing::Held;
+        let reference = first.reference.clone();
+        f.accept(first).await;
+        f.accept(accepted(&["c@ward.example"])).await;
+        let list = async |filter| {
+            let list: Vec<Waiting> = f.store.list(filter).await.unwrap();
+            list.into_iter()
+                .map(|one| one.recipient)
+                .collect::<Vec<_>>()
+        };
+        let all = Filter::default;
+
+        assert_eq!(
+            list(Filter { limit: 2, ..all() }).await,
+            ["a@ward.example", "b@lab.example"]
+        );
+        assert_eq!(
+            list(Filter {
+                states: vec![State::Held],
+                ..all()
+            })
+            .await,
+            ["b@lab.example"]
+        );
+        let domain = Some("WARD.example".to_owned());
+        assert_eq!(
+            list(Filter { domain, ..all() }).await,
+            ["a@ward.example", "c@ward.example"]
+        );
+        let reference = Some(reference);
+        assert_eq!(
+            list(Filter { reference, ..all() }).await,
+            ["a@ward.example", "b@lab.example"]
+        );
+        let expected = BTreeMap::from([("due", 2), ("held", 1), ("leased", 0), ("quarantined", 0)]);
+        assert_eq!(f.store.count().await.unwrap(), expected);
+    }
+}
+
+fn event(i: u32) -> AuditEvent {
+    let mut event = AuditEvent::new(
+        start() + Duration::from_secs(u64::from(i)),
+        postern::base::Reference::random(),
+        AuditKind::Received,
+        format!("s{}@Bumbleton.example", i % 7),
+    );
+    event.recipient = Some(format!("R{i}@ward.example"));
+    event.message_id = Some(format!("<M{}@bumbleton.example>", i / 3));
+    event
+}
+
+#[tokio::test]
+async fn events_are_found_by_any_of_their_names_in_any_case_however_long_the_trail() {
+    for f in stores() {
+        let events: Vec<AuditEvent> = (0..3_000).map(event).collect();
+        for some in events.chunks(500) {
+            f.store.record(some.to_vec()).await.unwrap();
+        }
+        let count = async |about: &str| {
+            let found = f
+                .store
+                .trace(TraceQuery::parse(about), 10_000)
+                .await
+                .unwrap();
+            found.len()
+        };
+
+        for i in [0, 1_023, 1_024, 2_047, 2_999] {
+            assert_eq!(count(&format!("<r{i}@WARD.example>")).await, 1, "{i}");
+            let reference = events[i as usize].reference.to_string();
+            assert_eq!(count(&reference.to_lowercase()).await, 1);
+            assert_eq!(count(reference.trim_start_matches("PX-")).await, 1);
+        }
+        assert_eq!(count("m400@bumbleton.example").await, 3);
+        assert_eq!(count("nobody@ward.example").await, 0);
+        assert_eq!(
+            count("2026-11-21T10:10:00Z..2026-11-21T10:20:00Z").await,
+            600
+        );
+        assert_eq!(count("2026-11-21T10:40:00Z..").await, 600);
+        let both = TraceQuery {
+            about: Some("s3@bumbleton.example".to_owned()),
+            from: None,
+            to: Some(start() + Duration::from_secs(70)),
+        };
+        assert_eq!(f.store.trace(both.clone(), 10_000).await.unwrap().len(), 10);
+        assert_eq!(f.store.trace(both, 4).await.unwrap().len(), 4);
+    }
+}
+
+#[tokio::test]
+async fn the_chain_tells_of_every_row_that_was_touched() {
+    let cases: [(&str, Vec<Fault>); 6] = [
+        (
+            "UPDATE audit SET event = replace(event, 'R5@', 'R6@') WHERE id = 6",
+            vec![Fault::Changed(6)],
+        ),
+        (
+            "DELETE FROM audit WHERE id BETWEEN 3 AND 4",
+            vec![Fault::Missing { first: 3, last: 4 }],
+        ),
+        (
+            "DELETE FROM audit WHERE id > 8",
+            vec![Fault::End {
+                found: 8,
+                expected: 10,
+            }],
+        ),
+        (
+            "UPDATE audit SET id = 100 WHERE id = 3; UPDATE audit SET id = 3 WHERE id = 4; UPDATE audit SET id = 4 WHERE id = 100",
+            vec![Fault::Changed(3), Fault::Changed(4), Fault::Changed(5)],
+        ),
+        (
+            "INSERT INTO audit SELECT 11, event, hash FROM audit WHERE id = 10",
+            vec![Fault::End {
+                found: 11,
+                expected: 10,
+            }],
+        ),
+        (
+            "UPDATE audit SET hash = zeroblob(32) WHERE id = 10",
+            vec![Fault::Changed(10)],
+        ),
+    ];
+    for (tampering, faults) in cases {
+        let f = Fixture::sqlite();
+        f.store.record((0..10).map(event).collect()).await.unwrap();
+        f.is_whole().await;
+
+        f.sql(tampering);
+
+        assert_eq!(
+            f.store.verify().await.unwrap().faults,
+            faults,
+            "{tampering}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_export_is_the_trail_line_by_line() {
+    for f in stores() {
+        f.store.record(vec![event(0), event(1)]).await.unwrap();
+        let page = f.store.events(2, 10).await.unwrap();
+        let line: serde_json::Value = serde_json::from_str(&page[0].line()).unwrap();
+        assert_eq!(line["number"], 2);
+        assert_eq!(line["event"]["recipient"], "R1@ward.example");
+        assert_eq!(line["hash"].as_str().unwrap().len(), 64);
+    }
+}
+
+/// What may happen to the queue, in any order.
+#[derive(Clone, Debug)]
+enum Step {
+    Accept { recipients: usize, handoff: bool },
+    Lease,
+    Settle { which: usize, how: u8 },
+    GiveBack { which: usize },
+    Pass { minutes: u64 },
+    Recover,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (1..4usize, any::<bool>()).prop_map(|(recipients, handoff)| Step::Accept {
+            recipients,
+            handoff
+        }),
+        Just(Step::Lease),
+        (any::<usize>(), 0..4u8).prop_map(|(which, how)| Step::Settle { which, how }),
+        any::<usize>().prop_map(|which| Step::GiveBack { which }),
+        (1..40u64).prop_map(|minutes| Step::Pass { minutes }),
+        Just(Step::Recover),
+    ]
+}
+
+/// The state table of `manual::queue_states`, kept beside the store.
+#[derive(Default)]
+struct Model {
+    now: Option<Timestamp>,
+    standing: BTreeMap<DeliveryId, (State, Timestamp)>,
+    in_hand: Vec<DeliveryId>,
+    accepted: usize,
+    settled: usize,
+}
+
+impl Model {
+    fn now(&self) -> Timestamp {
+        self.now.unwrap_or_else(start)
+    }
+
+    fn take(&mut self, leases: &[Lease], expect_ready: bool) {
+        for one in leases.iter().flat_map(|lease| &lease.deliveries) {
+            let until = self.now() + LEASE;
+            let before = self.standing.insert(one.id, (State::Leased, until));
+            if expect_ready {
+                let (state, ready_at) = before.expect("known");
+                assert!(matches!(state, State::Due | State::Leased) && ready_at <= self.now());
+            }
+            self.in_hand.push(one.id);
+        }
+    }
+
+    fn ready(&self) -> usize {
+        let ready = |(_, at): &&(State, Timestamp)| *at <= self.now();
+        self.standing
+            .values()
+            .filter(|(state, _)| *state != State::Held)
+            .filter(ready)
+            .count()
+    }
+}
+
+async fn run(f: &Fixture, model: &mut Model, step: Step) {
+    match step {
+        Step::Accept {
+            recipients,
+            handoff,
+        } => {
+            let to = ["a@x.example", "b@y.example", "c@z.example"];
+            let mut message = accepted(&to[..recipients]);
+            message.received_at = model.now();
+            let handoff = match handoff {
+                true => Handoff::LeaseUntil(model.now() + LEASE),
+                false => Handoff::None,
+            };
+            let lease = f.store.accept(vec![message], handoff).await.unwrap();
+            model.accepted += recipients;
+            model.take(lease.as_slice(), false);
+            for one in f.store.list(Filter::default()).await.unwrap() {
+                let due = (State::Due, model.now());
+                model
+                    .standing
+                    .entry(DeliveryId(one.delivery))
+                    .or_insert(due);
+            }
+        }
+        Step::Lease => {
+            let ready = model.ready();
+            let leases = f.lease_at(model.now()).await;
+            let leased: usize = leases.iter().map(|lease| lease.deliveries.len()).sum();
+            assert_eq!(leased, ready, "all that is ready, nothing else");
+            model.take(&leases, true);
+        }
+        Step::Settle { which, how } if !model.in_hand.is_empty() => {
+            let id = model.in_hand.swap_remove(which % model.in_hand.len());
+            let later = model.now() + minutes(10);
+            let settlement = match how {
+                0 => delivered(id),
+                1 => failed(id),
+                2 => deferred(id, later),
+                _ => settlement(id, reply(451, "4.7.0", "no route"), Next::Held),
+            };
+            f.store.settle(vec![settlement], vec![]).await.unwrap();
+            if let Some((state, ready_at)) = model.standing.get_mut(&id) {
+                match how {
+                    0 | 1 => {
+                        model.standing.remove(&id);
+                        model.settled += 1;
+                    }
+                    2 if *state == State::Leased => (*state, *ready_at) = (State::Due, later),
+                    3 if *state == State::Leased => *state = State::Held,
+                    _ => {}
+                }
+            }
+        }
+        Step::GiveBack { which } if !model.in_hand.is_empty() => {
+            let id = model.in_hand.swap_remove(which % model.in_hand.len());
+            f.store.give_back(vec![id], model.now()).await.unwrap();
+            let now = model.now();
+            if let Some((state, ready_at)) = model.standing.get_mut(&id)
+                && *state == State::Leased
+            {
+                (*state, *ready_at) = (State::Due, now);
+            }
+        }
+        Step::Pass { minutes: n } => model.now = Some(model.now() + minutes(n)),
+        Step::Recover => {
+            f.store.recover(model.now()).await.unwrap();
+            let now = model.now();
+            for (state, ready_at) in model.standing.values_mut() {
+                if *state == State::Leased {
+                    (*state, *ready_at) = (State::Due, now);
+                }
+            }
+        }
+        Step::Settle { .. } | Step::GiveBack { .. } => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn any_sequence_of_steps_keeps_the_state_table(steps in proptest::collection::vec(step(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let f = Fixture::sqlite();
+            let mut model = Model::default();
+            for step in steps {
+                run(&f, &mut model, step).await;
+                let listed: BTreeMap<DeliveryId, State> = f.store.list(Filter::default()).await.unwrap()
+                    .into_iter().map(|one| (DeliveryId(one.delivery), one.state)).collect();
+                let expected: BTreeMap<DeliveryId, State> =
+                    model.standing.iter().map(|(id, (state, _))| (*id, *state)).collect();
+                assert_eq!(listed, expected);
+                assert_eq!(model.accepted, listed.len() + model.settled, "nothing is lost");
+            }
+            f.is_whole().await;
+        });
+    }
+}
+
+#[test]
+fn a_recipient_is_due_by_default() {
+    let recipient = Recipient::new(path("a@ward.example"));
+    assert!(postern::outcome::notify::is_due(
+        &sender(),
+        &recipient,
+        Event::Failed
+    ));
+}

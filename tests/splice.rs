@@ -1,0 +1,354 @@
+//! Footers in generated messages: any structure, encoding and charset, judged by readers that nobody
+//! here wrote: mail-parser and Python's email package.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postern::mail::mime::{self, Part, Structure};
+use postern::mail::splice::{Footer, NotEdited, plan_footer};
+use postern::mail::{Edit, Message, edit};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+
+const FOOTERS: [Footer<'static>; 2] = [
+    Footer {
+        text: "\n-- \nBumbleton Ltd. Company no. 01234567.",
+        html: "<p>Bumbleton Ltd.<br>Company no. 01234567.</p>",
+        entity: "plain",
+    },
+    Footer {
+        text: "Café Bumbleton – paid-up capital £100\nEdinburgh\n",
+        html: "<hr>\n<p>Café Bumbleton – paid-up capital £100</p>",
+        entity: "accents",
+    },
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_is_edited_is_the_same_but_for_the_footer(before in message(), which in 0usize..2) {
+        match footer_edits(&before, &FOOTERS[which]) {
+            Ok(edits) => assert_proved(&before, &edits, &FOOTERS[which]),
+            Err(reason) => prop_assert!(matches!(reason, NotEdited::NoTextLeaf | NotEdited::Ambiguous), "{}", reason),
+        }
+    }
+
+    #[test]
+    fn any_octets_are_edited_or_left_alone(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let message = Message::new(octets);
+        if let Ok(edits) = footer_edits(&message, &FOOTERS[1]) {
+            prop_assert!(edit::apply(&message, &edits).is_ok());
+        }
+    }
+}
+
+#[test]
+fn pythons_reader_sees_the_same_message_and_the_footer() {
+    let Ok(mut python) = Command::new("python3")
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/splice_judge.py"
+        ))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+    else {
+        eprintln!("skipped: no python3");
+        return;
+    };
+    let mut runner = TestRunner::deterministic();
+    let cases = (0..CASES).map(|which| case(&mut runner, &FOOTERS[which % 2]));
+    let cases = cases.collect::<Vec<_>>().concat();
+
+    python
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(cases.as_bytes())
+        .unwrap();
+    let output = python.wait_with_output().unwrap();
+
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        format!("{CASES} judged\n")
+    );
+}
+
+const CASES: usize = 400;
+
+/// One line for the judge: a message that was edited, before and after.
+fn case(runner: &mut TestRunner, footer: &Footer<'_>) -> String {
+    loop {
+        let before = message().new_tree(runner).unwrap().current();
+        let Ok(edits) = footer_edits(&before, footer) else {
+            continue;
+        };
+        let after = edit::apply(&before, &edits).unwrap();
+        let case = serde_json::json!({
+            "before": STANDARD.encode(before.octets()),
+            "after": STANDARD.encode(after.octets()),
+            "touched": edited_parts(&parse(&before), &edits),
+            "text": footer.text,
+            "html": footer.html,
+        });
+        return format!("{case}\n");
+    }
+}
+
+fn parse(message: &Message) -> Structure {
+    mime::parse(message.octets()).unwrap()
+}
+
+fn footer_edits(message: &Message, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {
+    plan_footer(message, &parse(message), footer)
+}
+
+/// The indices of the parts that were edited.
+fn edited_parts(structure: &Structure, edits: &[Edit]) -> Vec<usize> {
+    let numbers: Vec<_> = edits
+        .iter()
+        .filter_map(|edit| edit.part.as_deref())
+        .collect();
+    let is_edited =
+        |part: &Part| part.within_message.is_none() && numbers.contains(&part.number.as_str());
+    let parts = structure.parts.iter().enumerate();
+    parts
+        .filter(|(_, part)| is_edited(part))
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// Text or HTML without white space, of which a footer may add some, and without references.
+fn squeezed(text: &str) -> String {
+    let text = text
+        .replace("&#233;", "é")
+        .replace("&#163;", "£")
+        .replace("&#8211;", "–");
+    text.split_whitespace().collect()
+}
+
+fn assert_proved(before: &Message, edits: &[Edit], footer: &Footer<'_>) {
+    let old = parse(before);
+    let touched = edited_parts(&old, edits);
+    assert_within_leaves(&old, &touched, edits);
+    let after = edit::apply(before, edits).unwrap();
+    let new = parse(&after);
+    assert_eq!(old.parts.len(), new.parts.len());
+    for (at, (one, other)) in old.parts.iter().zip(&new.parts).enumerate() {
+        assert_eq!(other.oddities, []);
+        assert_eq!((&one.number, one.depth), (&other.number, other.depth));
+        if touched.contains(&at) {
+            let footer = if one.is("text", "html") {
+                footer.html
+            } else {
+                footer.text
+            };
+            let one = squeezed(&one.text(before.octets()).unwrap());
+            let other = squeezed(&other.text(after.octets()).unwrap());
+            assert_eq!(other.len(), one.len() + squeezed(footer).len());
+            assert_eq!(other.replacen(&squeezed(footer), "", 1), one);
+        } else if one.is_leaf() {
+            assert_eq!(one.header.len(), other.header.len());
+            assert_eq!(one.raw(before.octets()), other.raw(after.octets()));
+        }
+    }
+    assert_eq!(footer_edits(&after, footer), Err(NotEdited::AlreadyThere));
+    assert_eq!(parts_of_mail_parser(before), parts_of_mail_parser(&after));
+    assert!(longest_line(&after) <= longest_line(before).max(Some(999)));
+}
+
+fn assert_within_leaves(structure: &Structure, touched: &[usize], edits: &[Edit]) {
+    for edit in edits {
+        let within = |at: &usize| {
+            let part = &structure.parts[*at];
+            part.header.start <= edit.at.start && edit.at.end <= part.body.end
+        };
+        assert!(
+            touched.iter().any(within),
+            "{edit:?} lies outside of its leaf"
+        );
+    }
+}
+
+fn parts_of_mail_parser(message: &Message) -> usize {
+    let octets: &[u8] = message.octets();
+    mail_parser::MessageParser::default()
+        .parse(octets)
+        .unwrap()
+        .parts
+        .len()
+}
+
+fn longest_line(message: &Message) -> Option<usize> {
+    message
+        .octets()
+        .split(|octet| *octet == b'\n')
+        .map(<[u8]>::len)
+        .max()
+}
+
+/// What a message is made of.
+#[derive(Clone, Debug)]
+enum Node {
+    Leaf {
+        kind: &'static str,
+        charset: Option<&'static str>,
+        encoding: &'static str,
+        text: String,
+    },
+    File(Vec<u8>),
+    Attached(Box<Node>),
+    Multi(&'static str, Vec<Node>),
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    node().prop_map(|node| {
+        let header = b"From: a@b.example\r\nMIME-Version: 1.0\r\n";
+        let mut octets = [header, &render(&node, &mut 0)[..]].concat();
+        if !octets.ends_with(b"\r\n") {
+            octets.extend(b"\r\n");
+        }
+        Message::new(octets)
+    })
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let file = proptest::collection::vec(any::<u8>(), 0..40).prop_map(Node::File);
+    prop_oneof![6 => leaf(), 1 => file].prop_recursive(3, 12, 4, |inner| {
+        let kind = prop::sample::select(vec!["mixed", "alternative", "related", "x-new"]);
+        let children = proptest::collection::vec(inner.clone(), 1..4);
+        prop_oneof![
+            6 => (kind, children).prop_map(|(kind, children)| Node::Multi(kind, children)),
+            1 => inner.prop_map(|inner| Node::Attached(Box::new(inner))),
+        ]
+    })
+}
+
+fn leaf() -> impl Strategy<Value = Node> {
+    let kind = prop::sample::select(vec!["text/plain", "text/html", "text/plain; format=flowed"]);
+    let charset = prop::sample::select(vec![
+        None,
+        Some("us-ascii"),
+        Some("utf-8"),
+        Some("ISO-8859-1"),
+        Some("\"windows-1252\""),
+        Some("shift_jis"),
+    ]);
+    let encoding = prop::sample::select(vec!["7bit", "8bit", "quoted-printable", "base64"]);
+    (kind, charset, encoding, text()).prop_map(|(kind, charset, encoding, text)| {
+        let ascii = matches!(charset, None | Some("us-ascii" | "shift_jis")) || encoding == "7bit";
+        let text = if ascii {
+            text.replace(['é', '£'], "e")
+        } else {
+            text
+        };
+        Node::Leaf {
+            kind,
+            charset,
+            encoding,
+            text,
+        }
+    })
+}
+
+fn text() -> impl Strategy<Value = String> {
+    const LONG: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+    let pieces = vec![
+        "Dear Mrs Jones,",
+        "\r\n",
+        "\r\n\r\n",
+        "=3D",
+        "café £5",
+        "> quoted ",
+        LONG,
+        " ",
+        "<b>",
+        "</body></html>",
+        "<!-- </body> -->",
+        "<meta charset=iso-8859-1>",
+        ".",
+    ];
+    proptest::collection::vec(prop::sample::select(pieces), 0..12)
+        .prop_map(|pieces| pieces.concat())
+}
+
+/// Writes a node as a header and a body; `serial` makes boundaries.
+fn render(node: &Node, serial: &mut usize) -> Vec<u8> {
+    match node {
+        Node::Leaf {
+            kind,
+            charset,
+            encoding,
+            text,
+        } => render_leaf(kind, *charset, encoding, text),
+        Node::File(octets) => {
+            let header = "Content-Type: application/pdf\r\nContent-Disposition: attachment; filename=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n";
+            [header.as_bytes(), &encoded(octets, "base64")].concat()
+        }
+        Node::Attached(inner) => [
+            b"Content-Type: message/rfc822\r\n\r\n",
+            &render(inner, serial)[..],
+        ]
+        .concat(),
+        Node::Multi(kind, children) => {
+            *serial += 1;
+            let boundary = format!("b{serial}=_end");
+            let header = format!("Content-Type: multipart/{kind}; boundary=\"{boundary}\"");
+            let mut out = format!("{header}\r\n\r\npreamble\r\n").into_bytes();
+            for child in children {
+                out.extend(format!("--{boundary}\r\n").bytes());
+                out.extend(render(child, serial));
+                out.extend(b"\r\n");
+            }
+            out.extend(format!("--{boundary}--\r\nepilogue").bytes());
+            out
+        }
+    }
+}
+
+fn render_leaf(kind: &str, charset: Option<&str>, encoding: &str, text: &str) -> Vec<u8> {
+    let charset_param = charset
+        .map(|charset| format!("; charset={charset}"))
+        .unwrap_or_default();
+    let header = format!(
+        "Content-Type: {kind}{charset_param}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
+    );
+    let octets = match charset {
+        Some("utf-8") => text.as_bytes().to_vec(),
+        _ => text
+            .chars()
+            .map(|character| u8::try_from(character).unwrap())
+            .collect(),
+    };
+    [header.as_bytes(), &encoded(&octets, encoding)].concat()
+}
+
+fn encoded(octets: &[u8], encoding: &str) -> Vec<u8> {
+    match encoding {
+        "base64" => {
+            let digits = STANDARD.encode(octets);
+            let lines: Vec<_> = digits.as_bytes().chunks(76).collect();
+            lines.join(&b"\r\n"[..])
+        }
+        "quoted-printable" => quoted(octets),
+        _ => octets.to_vec(),
+    }
+}
+
+fn quoted(octets: &[u8]) -> Vec<u8> {
+    let mut out = String::new();
+    for (at, octet) in octets.iter().enumerate() {
+        match octet {
+            b'\r' | b'\n' | b'!'..=b'<' | b'>'..=b'~' => out.push(char::from(*octet)),
+            _ => out.push_str(&format!("={octet:02X}")),
+        }
+        if at % 20 == 19 && *octet != b'\r' {
+            out.push_str("=\r\n");
+        }
+    }
+    out.into_bytes()
+}
