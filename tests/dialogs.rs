@@ -3,9 +3,9 @@
 //! The client is a stranger (no relay network is ours), `bumbleton.example` is served,
 //! `foreign.example` is not.
 
-mod support;
 #[path = "support/dialog.rs"]
 mod dialog;
+mod support;
 
 use std::fs;
 
@@ -21,7 +21,10 @@ fn every_conversation_goes_as_written() {
             "relay-networks = [\"127.0.0.0/8\", \"::1/128\"]",
             "relay-networks = [\"192.0.2.0/24\"]",
         );
-        assert_ne!(text, strangers, "the shipped policy names its relay networks otherwise");
+        assert_ne!(
+            text, strangers,
+            "the shipped policy names its relay networks otherwise"
+        );
         fs::write(&file, strangers).expect("a policy of strangers");
     });
     let ports = Ports {
@@ -41,7 +44,9 @@ fn every_conversation_goes_as_written() {
         .filter_map(|file| {
             let script = fs::read_to_string(file).expect("a conversation");
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            play(&script, ports).err().map(|wrong| format!("{name}: {wrong}"))
+            play(&script, ports)
+                .err()
+                .map(|wrong| format!("{name}: {wrong}"))
         })
         .collect();
 

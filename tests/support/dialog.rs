@@ -28,14 +28,14 @@ use tokio_rustls::rustls::{
 
 /// Where the listeners of a gateway are.
 #[derive(Clone, Copy, Debug)]
-pub struct Ports {
-    pub relay: u16,
-    pub submission: u16,
-    pub submissions: u16,
+pub(crate) struct Ports {
+    pub(crate) relay: u16,
+    pub(crate) submission: u16,
+    pub(crate) submissions: u16,
 }
 
 /// Plays all of it; an error says at which line what went otherwise.
-pub fn play(script: &str, ports: Ports) -> Result<(), String> {
+pub(crate) fn play(script: &str, ports: Ports) -> Result<(), String> {
     let mut peer = None;
     for (number, line) in (1..).zip(script.lines()) {
         let line = line.trim_end();
