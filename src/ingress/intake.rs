@@ -4,7 +4,7 @@
 //! stays in step. Writing to disk happens on threads that may wait.
 
 use crate::mail::Message;
-use crate::smtp::data::{Decoder, Fault, LineEnds, Progress};
+use crate::smtp::data::{Decoder, LineEnds, Progress};
 use crate::smtp::server::DataError;
 
 use super::body::{Body, BodyError, Hold};
@@ -144,6 +144,7 @@ const ABSURD_FACTOR: u64 = 4;
 mod tests {
     use super::super::body::Budget;
     use super::*;
+    use crate::smtp::data::Fault;
 
     fn intake(in_memory: usize, max: u64) -> Intake {
         let body = Body::new(std::env::temp_dir(), in_memory, Budget::new(1 << 20));

@@ -103,7 +103,7 @@ impl Certificates {
                 info!("changed certificates are in force");
             }
             Err(because) => {
-                error!(%because, "changed certificates cannot be used: those before stay in force")
+                error!(%because, "changed certificates cannot be used: those before stay in force");
             }
         }
     }

@@ -165,6 +165,11 @@ impl Client {
     /// Connects and reads the greeting.
     pub fn connect(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        Self::over(stream)
+    }
+
+    /// Reads the greeting off a connection.
+    pub fn over(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a time-out");
