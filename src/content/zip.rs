@@ -125,7 +125,8 @@ pub(super) mod tests {
         fn any_octets_are_read(mut octets in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..200) {
             Directory::read(&octets);
             octets.splice(at.min(octets.len()).., archive(&["x"], 0));
-            octets.rotate_left(at.min(octets.len()));
+            let turn = at.min(octets.len());
+            octets.rotate_left(turn);
             Directory::read(&octets);
         }
     }

@@ -244,21 +244,50 @@ impl Checker<'_> {
     }
 }
 
-/// The nodes of a graph from which a walk can come back to where it began: those that are left when
-/// all that lead nowhere but out have been taken away, from both ends.
+/// The nodes of a graph that are on a loop, or on a way from one loop to another: those that are
+/// left when all ends have been taken away, forwards and then backwards.
 fn members_of_loops<N: Clone + Eq + Hash>(links: &HashMap<N, Vec<N>>) -> HashSet<N> {
-    let mut left: HashSet<N> = links.keys().cloned().collect();
-    loop {
-        let led_to: HashSet<N> = left.iter().flat_map(|node| &links[node]).cloned().collect();
-        let stays = |node: &&N| {
-            led_to.contains(*node) && links[*node].iter().any(|next| left.contains(next))
-        };
-        let next: HashSet<N> = left.iter().filter(stays).cloned().collect();
-        if next.len() == left.len() {
-            return left;
+    let leads_on = without_ends(links);
+    let mut backwards: HashMap<N, Vec<N>> = HashMap::new();
+    for from in &leads_on {
+        for to in links[from].iter().filter(|to| leads_on.contains(*to)) {
+            backwards.entry(to.clone()).or_default().push(from.clone());
         }
-        left = next;
     }
+    without_ends(&backwards)
+}
+
+/// The nodes from which a walk need not end, in time that grows with the graph and no faster.
+fn without_ends<N: Clone + Eq + Hash>(links: &HashMap<N, Vec<N>>) -> HashSet<N> {
+    let mut sources: HashMap<&N, Vec<&N>> = HashMap::new();
+    let mut ways_on: HashMap<&N, usize> = links.keys().map(|node| (node, 0)).collect();
+    for (from, to) in links
+        .iter()
+        .flat_map(|(from, all)| all.iter().map(move |to| (from, to)))
+    {
+        if links.contains_key(to) {
+            sources.entry(to).or_default().push(from);
+            *ways_on.entry(from).or_default() += 1;
+        }
+    }
+    let mut ends: Vec<&N> = ways_on
+        .iter()
+        .filter(|(_, ways)| **ways == 0)
+        .map(|(node, _)| *node)
+        .collect();
+    while let Some(end) = ends.pop() {
+        ways_on.remove(end);
+        for source in sources.remove(end).unwrap_or_default() {
+            let Some(ways) = ways_on.get_mut(source) else {
+                continue;
+            };
+            *ways -= 1;
+            if *ways == 0 {
+                ends.push(source);
+            }
+        }
+    }
+    ways_on.into_keys().cloned().collect()
 }
 
 #[cfg(test)]

@@ -39,7 +39,9 @@ impl Table {
             reports: Reports::new(file, diagnostics),
         };
         let header = reader.headers().cloned().unwrap_or_default();
-        let header_line = header.position().map_or(1, line_at);
+        let header_line = header
+            .position()
+            .map_or(1, |position| reading.line(position));
         if let Some(columns) = Columns::read(&header, header_line, &mut reading.reports) {
             for record in reader.records() {
                 reading.take(&columns, record);
@@ -60,17 +62,27 @@ struct Reading<'r> {
 }
 
 impl Reading<'_> {
+    /// The line of a record. Its position is before the comments and empty lines that precede it.
+    fn line(&self, position: &csv::Position) -> usize {
+        let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
+        let rest = self.reports.file.text.get(start..).unwrap_or_default();
+        let skipped = rest
+            .lines()
+            .take_while(|line| line.is_empty() || line.starts_with('#'));
+        usize::try_from(position.line()).unwrap_or(usize::MAX) + skipped.count()
+    }
+
     fn take(&mut self, columns: &Columns, record: Result<StringRecord, csv::Error>) {
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                let line = error.position().map_or(1, line_at);
+                let line = error.position().map_or(1, |position| self.line(position));
                 return self
                     .reports
                     .error(line, format!("this row cannot be read: {error}"));
             }
         };
-        let line = record.position().map_or(1, line_at);
+        let line = record.position().map_or(1, |position| self.line(position));
         if record.len() != columns.count {
             let message = format!(
                 "this row has {} fields, the header has {}",
@@ -303,10 +315,6 @@ impl<'r> Reports<'r> {
             });
         }
     }
-}
-
-fn line_at(position: &csv::Position) -> usize {
-    usize::try_from(position.line()).unwrap_or(usize::MAX)
 }
 
 /// The columns, in the order in which the shipped file has them; those that must be there first.

@@ -172,3 +172,48 @@ fn is_date_off(header: &Header<'_>, now: Timestamp, hours: i64) -> bool {
 
 /// Letters that a subject must have to be shouted.
 const SHOUTED_LETTERS_MIN: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::testing::World;
+
+    fn holds(header: &str, condition: &Condition) -> bool {
+        let world = World::new(&format!("{header}\n\nhello\n"), "x@y.example", &["a@nhs.net"]);
+        world.ask(|case| Facts::new(case).holds(condition))
+    }
+
+    #[test]
+    fn each_condition_speaks_for_what_it_says_and_not_for_what_is_near_it() {
+        let date = Condition::DateOff(96);
+        for (speaks, header, condition) in [
+            (true, "Subject: x", &Condition::Missing("Date")),
+            (false, "date: x", &Condition::Missing("Date")),
+            (true, "From: a@b.example, c@d.example", &Condition::SeveralFrom),
+            (false, "From: \"a, b\" <a@b.example>", &Condition::SeveralFrom),
+            (true, "From: a@b.example\nReply-To: c@d.example", &Condition::ReplyToDiffers),
+            (false, "From: a@b.example\nReply-To: c@mail.b.example", &Condition::ReplyToDiffers),
+            (true, "Precedence: Bulk", &Condition::BulkPrecedence),
+            (false, "Precedence: list", &Condition::BulkPrecedence),
+            (true, "From: \"boss@c.example\" <a@b.example>", &Condition::NameShowsOtherAddress),
+            (false, "From: \"a@b.example\" <a@b.example>", &Condition::NameShowsOtherAddress),
+            (true, "From: \"NHS (gp@nhs.net)\" <a@b.example>", &Condition::NameShowsServedDomain),
+            (true, "From: helpdesk nhs.net <a@b.example>", &Condition::NameShowsServedDomain),
+            (false, "From: \"gp@nhs.net\" <gp@nhs.net>", &Condition::NameShowsServedDomain),
+            (true, "From: gp@nhs.net", &Condition::FromServedDomain),
+            (false, "From: gp@sub.nhs.net", &Condition::FromServedDomain),
+            (true, "Date: Mon, 2 Nov 2026 10:00:00 +0000", &date),
+            (true, "Date: yesterday", &date),
+            (false, "Date: Fri, 20 Nov 2026 10:00:00 GMT", &date),
+            (true, "nonsense", &Condition::MalformedHeader),
+        ] {
+            assert_eq!(holds(header, condition), speaks, "{header:?} {condition:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_subject_in_capitals_is_not_shouted() {
+        assert!(is_shouted("BUY NOW OR NEVER AGAIN"));
+        assert!(!is_shouted("RE: MDT") && !is_shouted("Buy Now Or Never Again"));
+    }
+}

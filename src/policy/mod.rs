@@ -22,6 +22,8 @@ pub mod scoring;
 pub mod secure_domains;
 pub mod settings;
 pub mod stage;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

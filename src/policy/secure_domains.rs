@@ -99,7 +99,7 @@ impl SecureDomains {
         load_toml(path, diagnostics, |top| Self::read(top, now))
     }
 
-    fn read(top: &Section<'_>, now: Timestamp) -> Self {
+    pub(super) fn read(top: &Section<'_>, now: Timestamp) -> Self {
         let mut register = Self {
             verdicts: Verdicts::read(top),
             ..Self::default()

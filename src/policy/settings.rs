@@ -319,3 +319,72 @@ fn place_of_stages(policy: &Section<'_>) -> Place {
 const DNS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many questions may be out at once.
 const DNS_CONCURRENT: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, read_toml, render};
+    use crate::policy::testing::file;
+
+    fn read(text: &str) -> (Settings, Vec<Diagnostic>) {
+        let diagnostics = Diagnostics::default();
+        let file = file("policies/postern.toml", text);
+        let settings = read_toml(&file, &diagnostics, Settings::read);
+        (settings, diagnostics.into_vec())
+    }
+
+    fn ids(text: &str) -> Vec<&'static str> {
+        read(text).1.iter().map(|diagnostic| diagnostic.id).collect()
+    }
+
+    fn stages(lines: &[&str]) -> String {
+        format!("[policy]\nstage = [\n{}\n]\n", lines.join(",\n"))
+    }
+
+    const RESOLVE: &str = "{ use = \"resolve-recipients\" }";
+    const CLASSIFY: &str = "{ use = \"classify-patient-data\" }";
+    const SECURE: &str = "{ use = \"secure-domain\", on-failure = \"defer\" }";
+
+    #[test]
+    fn an_empty_file_means_the_stages_as_they_ship() {
+        let (settings, said) = read("");
+        let words: Vec<_> = settings.stages.iter().map(|entry| entry.name.word()).collect();
+        assert_eq!(words, StageName::ALL.map(StageName::word));
+        assert_eq!(settings.stages[4].on_failure, OnFailure::Defer);
+        assert_eq!(settings.stages[5].on_failure, OnFailure::Pass);
+        assert!(said.is_empty() && settings.relay_networks.is_empty());
+    }
+
+    #[test]
+    fn a_stage_runs_after_those_whose_findings_it_reads() {
+        assert!(ids(&stages(&[RESOLVE, CLASSIFY, SECURE])).is_empty());
+        let (_, said) = read(&stages(&[RESOLVE, SECURE, CLASSIFY]));
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].message, "`secure-domain` runs before `classify-patient-data`");
+        let labels: Vec<_> = said[0].labels.iter().map(|label| (label.place.line(), label.text.as_str())).collect();
+        assert_eq!(labels, [(4, "and is needed here"), (5, "its finding is made here")]);
+        assert_eq!(said[0].help.as_deref(), Some("move this stage below `classify-patient-data`"));
+        let _ = render::short(&said[0]);
+    }
+
+    #[test]
+    fn each_stage_runs_once_and_no_safety_stage_is_left_out() {
+        assert_eq!(ids(&stages(&[RESOLVE, RESOLVE, CLASSIFY, SECURE])), ["stage-twice"]);
+        assert_eq!(ids(&stages(&[RESOLVE, CLASSIFY])), ["stage-missing"]);
+        assert_eq!(ids(&stages(&[RESOLVE, CLASSIFY, SECURE, "{ use = \"secure-domian\" }"])), ["bad-word"]);
+    }
+
+    #[test]
+    fn a_safety_stage_never_passes_mail_when_it_fails() {
+        let pass = CLASSIFY.replace(" }", ", on-failure = \"pass\" }");
+        assert_eq!(ids(&stages(&[RESOLVE, &pass, SECURE])), ["unsafe-on-failure"]);
+    }
+
+    #[test]
+    fn served_domains_and_networks_are_checked() {
+        let text = "[policy]\nrelay-networks = [\"10.0.0.0/33\"]\nserved = [{ domain = \"nhs.net\" }, { domain = \"NHS.net.\" }]\n";
+        assert_eq!(ids(text), ["twice", "bad-value"]);
+        let (settings, _) = read(text);
+        assert_eq!(settings.postmaster.unwrap().to_string(), "postmaster@nhs.net");
+    }
+}

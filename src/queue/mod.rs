@@ -35,6 +35,7 @@ pub use store::{
 #[derive(Clone)]
 pub struct Queue {
     store: Arc<dyn Store>,
+    clock: Clock,
 }
 
 impl Queue {
@@ -42,15 +43,17 @@ impl Queue {
     /// open: the gateway, and the commands of administrators.
     pub async fn open(folder: &Path, clock: Clock) -> Result<Self, QueueError> {
         let folder = folder.to_owned();
-        let open = tokio::task::spawn_blocking(move || SqliteStore::open(&folder, clock));
+        let opened = clock.clone();
+        let open = tokio::task::spawn_blocking(move || SqliteStore::open(&folder, opened));
         let store = open.await.map_err(|_| StoreError::Ended)??;
-        Ok(Self::on(store))
+        Ok(Self::on(store, clock))
     }
 
     /// The queue on this store.
-    pub fn on(store: impl Store) -> Self {
+    pub fn on(store: impl Store, clock: Clock) -> Self {
         Self {
             store: Arc::new(store),
+            clock,
         }
     }
 
@@ -111,8 +114,14 @@ impl Queue {
 
     /// Makes this process the queue's one scheduler and ends the leases of the one before it.
     /// Returns how many there were.
-    pub async fn recover(&self, now: Timestamp) -> Result<usize, QueueError> {
-        self.store.recover(now).await
+    pub async fn recover(&self) -> Result<usize, QueueError> {
+        self.store.recover(self.clock.now()).await
+    }
+
+    /// Ends the queue: what was asked before is done and durable when this returns; what is asked
+    /// afterwards fails.
+    pub async fn close(&self) {
+        self.store.close().await;
     }
 
     /// When something becomes due next, or a lease ends; in the past if something is due now.

@@ -46,6 +46,9 @@ pub trait Store: Send + Sync + 'static {
     /// removes files that no message refers to. Returns how many leases there were.
     fn recover(&self, now: Timestamp) -> Answer<'_, usize>;
 
+    /// Does what was asked before, then ends: what is asked afterwards fails.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+
     /// When the next delivery becomes due or the next lease ends; in the past if one has.
     fn next_ready(&self) -> Answer<'_, Option<Timestamp>>;
 

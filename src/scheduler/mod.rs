@@ -1,1 +1,388 @@
-//! When mail goes onward.
+//! When mail goes onward: leases what is due, hands it out to destinations, settles what came of it.
+//!
+//! Work arrives in two ways. A message that was just accepted may be offered by hand, still in
+//! memory, if [`Handle::reserve`] found room; everything else is leased from the queue when it is due.
+//! Both ways have their own bound on what is in hand, so that neither a backlog nor a flood stops the other.
+//! Each destination has its row on the [`destination::Board`]: its own concurrency, its own rate.
+
+mod attempt;
+mod courier;
+mod destination;
+mod retry;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::base::{Clock, Shutdown};
+use crate::delivery::{Deliveries, Route, Router, TlsNeed};
+use crate::mail::EnhancedStatusCode;
+use crate::outcome::Outcome;
+use crate::queue::{Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip};
+
+pub use courier::{Attempt, Courier, Onward};
+use destination::{Batch, Board};
+
+/// The scheduler: one for each queue.
+pub struct Scheduler;
+
+impl Scheduler {
+    /// Starts it. It ends with `shutdown`: it leases no more, lets attempts in flight settle for a
+    /// while, and gives back the rest.
+    pub fn start(
+        queue: Queue,
+        router: watch::Receiver<Arc<Router>>,
+        deliveries: Deliveries,
+        clock: Clock,
+        shutdown: Shutdown,
+        hostname: impl ToString,
+    ) -> Handle {
+        let onward = Arc::new(Onward { router, deliveries });
+        Self::start_with(queue, onward, clock, shutdown, hostname)
+    }
+
+    /// The same over any courier.
+    pub fn start_with(
+        queue: Queue,
+        courier: Arc<dyn Courier>,
+        clock: Clock,
+        shutdown: Shutdown,
+        hostname: impl ToString,
+    ) -> Handle {
+        let shared = Arc::new(Shared {
+            queue,
+            courier,
+            clock,
+            hostname: hostname.to_string(),
+            shutdown,
+            board: Mutex::new(Board::default()),
+            wake: Notify::new(),
+            hungry: AtomicBool::new(false),
+            cut_off: CancellationToken::new(),
+            handoffs: Arc::new(Semaphore::new(HANDOFFS_MAX)),
+            leases: Arc::new(Semaphore::new(LEASES_MAX)),
+        });
+        shared.shutdown.spawn(Arc::clone(&shared).work());
+        Handle { shared }
+    }
+}
+
+/// The way to the scheduler for those who accept mail. Clones share it.
+#[derive(Clone)]
+pub struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Handle {
+    /// Room for one more message in hand; `None` if there is none, or the gateway is stopping: the
+    /// message then waits in the queue.
+    pub fn reserve(&self) -> Option<Permit> {
+        if self.shared.shutdown.has_begun() {
+            return None;
+        }
+        let permit = Arc::clone(&self.shared.handoffs).try_acquire_owned().ok()?;
+        Some(Permit { _permit: permit })
+    }
+
+    /// Hands over a message that was accepted under a lease. Returns at once.
+    pub fn offer(&self, permit: Permit, lease: Lease) {
+        let shared = Arc::clone(&self.shared);
+        let ids = lease.deliveries.iter().map(|one| one.id).collect();
+        if self.shared.shutdown.has_begun() {
+            self.shared
+                .shutdown
+                .spawn(async move { shared.give_back(ids).await });
+            return;
+        }
+        shared.hand_out(lease, permit, HANDOFFS_WAITING);
+    }
+
+    /// Something may be due.
+    pub fn wake(&self) {
+        self.shared.wake.notify_one();
+    }
+}
+
+/// Room for one message in hand.
+pub struct Permit {
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What the loop, the attempts and the handles share.
+struct Shared {
+    queue: Queue,
+    courier: Arc<dyn Courier>,
+    clock: Clock,
+    hostname: String,
+    shutdown: Shutdown,
+    board: Mutex<Board>,
+    wake: Notify,
+    /// Whether the last lease left something behind for want of room.
+    hungry: AtomicBool,
+    /// The end of waiting for attempts in flight.
+    cut_off: CancellationToken,
+    handoffs: Arc<Semaphore>,
+    leases: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// The loop.
+    async fn work(self: Arc<Self>) {
+        while !self.shutdown.has_begun() {
+            let next_ready = self.lease_what_is_due().await;
+            self.start_paced();
+            let until = self.next_look(next_ready);
+            tokio::select! {
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(until) => {}
+                () = self.shutdown.begun() => {}
+            }
+        }
+        self.drain().await;
+    }
+
+    /// Leases as long as something is due and there is room. Returns when the next is due.
+    async fn lease_what_is_due(self: &Arc<Self>) -> Option<Timestamp> {
+        loop {
+            let room = self.leases.available_permits().min(LEASE_BATCH);
+            let next_ready = match self.queue.next_ready().await {
+                Ok(next) => next?,
+                Err(error) => {
+                    error!(%error, "the queue could not be asked for what is due");
+                    return None;
+                }
+            };
+            let now = self.clock.now();
+            self.hungry
+                .store(next_ready <= now && room == 0, Ordering::SeqCst);
+            if next_ready > now || room == 0 || self.shutdown.has_begun() {
+                return Some(next_ready);
+            }
+            match self.queue.lease(now, room, self.busy()).await {
+                Ok(leases) if leases.is_empty() => return None,
+                Ok(leases) => leases.into_iter().for_each(|lease| self.take(lease)),
+                Err(error) => {
+                    error!(%error, "nothing could be leased");
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn take(self: &Arc<Self>, lease: Lease) {
+        match Arc::clone(&self.leases).try_acquire_owned() {
+            Ok(permit) => Arc::clone(self).hand_out(lease, Permit { _permit: permit }, usize::MAX),
+            // The loop leases no more than there are permits, and nobody else takes any.
+            Err(_) => self.return_to_queue(lease.deliveries),
+        }
+    }
+
+    /// What to pass over: recipients whose destination has enough in hand.
+    fn busy(self: &Arc<Self>) -> Skip {
+        let shared = Arc::clone(self);
+        Skip::when(move |path, binding| {
+            let route = shared.courier.route(path, binding == Binding::Encryption);
+            route.is_some_and(|route| shared.board().is_full(&route.destination(path)))
+        })
+    }
+
+    /// Sorts the deliveries of a message by where they go, and starts what may start. What finds
+    /// more than `waiting_max` before it goes back into the queue.
+    fn hand_out(self: Arc<Self>, lease: Lease, permit: Permit, waiting_max: usize) {
+        let permit = Arc::new(permit);
+        let (batches, unroutable) = self.sort(&lease, &permit);
+        let now = Instant::now();
+        for batch in batches {
+            let mut board = self.board();
+            if board.waiting(&batch.destination) >= waiting_max {
+                drop(board);
+                self.return_to_queue(batch.deliveries);
+                continue;
+            }
+            let started = board.add(batch, now);
+            drop(board);
+            self.start(started);
+        }
+        if !unroutable.is_empty() {
+            let shared = Arc::clone(&self);
+            self.shutdown.spawn(async move {
+                shared.settle_unroutable(&lease, unroutable).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Batches for attempts, and the deliveries that no route takes.
+    fn sort(&self, lease: &Lease, permit: &Arc<Permit>) -> (Vec<Batch>, Vec<LeasedDelivery>) {
+        let mut batches: Vec<Batch> = Vec::with_capacity(1);
+        let mut open: HashMap<(String, String, TlsNeed), usize> = HashMap::new();
+        let mut unroutable = Vec::new();
+        for delivery in lease.deliveries.iter().cloned() {
+            let path = &delivery.recipient.forward_path;
+            let Some(route) = self
+                .courier
+                .route(path, delivery.binding == Binding::Encryption)
+            else {
+                unroutable.push(delivery);
+                continue;
+            };
+            let (destination, need) = (route.destination(path), need(delivery.binding));
+            let key = (route.name.clone(), destination.clone(), need);
+            match open.get(&key) {
+                Some(at) if batches[*at].deliveries.len() < RECIPIENTS_MAX => {
+                    batches[*at].deliveries.push(delivery)
+                }
+                _ => {
+                    open.insert(key, batches.len());
+                    batches.push(Batch {
+                        route,
+                        destination,
+                        need,
+                        message: Arc::clone(&lease.message),
+                        deliveries: vec![delivery],
+                        permit: Arc::clone(permit),
+                    });
+                }
+            }
+        }
+        (batches, unroutable)
+    }
+
+    /// Nothing takes these: an error of the settings must lose no mail. What must be encrypted is
+    /// held, for nothing but a change of settings helps; the rest is tried again until its time is over.
+    async fn settle_unroutable(&self, lease: &Lease, deliveries: Vec<LeasedDelivery>) {
+        let (encrypt, others): (Vec<_>, Vec<_>) = deliveries
+            .into_iter()
+            .partition(|one| one.binding == Binding::Encryption);
+        if !others.is_empty() {
+            let outcome = Outcome::without_reply(
+                EnhancedStatusCode::transient(4, 4),
+                "no route takes this recipient",
+            );
+            let outcomes = vec![outcome; others.len()];
+            self.settle(&lease.message, &others, outcomes, None::<&Arc<Route>>)
+                .await;
+        }
+        let held = encrypt.into_iter().map(|one| Settlement {
+            delivery: one.id,
+            outcome: Outcome::without_reply(
+                EnhancedStatusCode::transient(7, 5),
+                "must be encrypted, and no route for encryption is set up",
+            ),
+            next: Next::Held,
+            delay_notified: false,
+        });
+        let held: Vec<Settlement> = held.collect();
+        if !held.is_empty() {
+            self.write(held, Vec::new(), self.clock.now()).await;
+        }
+    }
+
+    fn start(self: &Arc<Self>, batch: Option<Batch>) {
+        if let Some(batch) = batch {
+            self.shutdown.spawn(Arc::clone(self).run(batch));
+        }
+    }
+
+    fn start_paced(self: &Arc<Self>) {
+        let paced = self.board().paced(Instant::now());
+        paced.into_iter().for_each(|batch| self.start(Some(batch)));
+    }
+
+    /// An attempt has ended: its place is free.
+    fn finished(self: &Arc<Self>, destination: &str) {
+        let (started, room) = self.board().finished(destination, Instant::now());
+        self.start(started);
+        if room {
+            self.wake.notify_one();
+        }
+    }
+
+    /// A message less in hand: the loop may go on leasing if it had to stop.
+    fn one_less_in_hand(&self) {
+        if self.leases.available_permits() >= LEASE_BATCH
+            && self.hungry.swap(false, Ordering::SeqCst)
+        {
+            self.wake.notify_one();
+        }
+    }
+
+    /// When to look again if nobody wakes the loop: another process may have changed the queue.
+    fn next_look(&self, next_ready: Option<Timestamp>) -> Instant {
+        let now = Instant::now();
+        let ready = next_ready.map(|at| {
+            let wait = Duration::try_from(at - self.clock.now()).unwrap_or_default();
+            now + wait.clamp(LOOK_AT_LEAST, LOOK_EVERY)
+        });
+        let paced = self.board().next_paced();
+        let look = now + LOOK_EVERY;
+        [ready, paced]
+            .into_iter()
+            .flatten()
+            .fold(look, Instant::min)
+    }
+
+    fn return_to_queue(self: &Arc<Self>, deliveries: Vec<LeasedDelivery>) {
+        let shared = Arc::clone(self);
+        let ids = deliveries.iter().map(|one| one.id).collect();
+        self.shutdown
+            .spawn(async move { shared.give_back(ids).await });
+    }
+
+    async fn give_back(&self, deliveries: Vec<DeliveryId>) {
+        if let Err(error) = self.queue.give_back(deliveries, self.clock.now()).await {
+            error!(%error, "deliveries could not be given back: they are free when their lease ends");
+        }
+    }
+
+    /// Gives back what waits, and lets what is in flight settle for a while.
+    async fn drain(self: &Arc<Self>) {
+        let waiting: Vec<DeliveryId> = self.board().drain().iter().flat_map(Batch::ids).collect();
+        info!(given_back = waiting.len(), "the scheduler is stopping");
+        self.give_back(waiting).await;
+        let shared = Arc::clone(self);
+        // Not one of the tasks that the end waits for: it only ends their waiting.
+        tokio::spawn(async move {
+            tokio::time::sleep(DRAIN_MAX).await;
+            shared.cut_off.cancel();
+        });
+    }
+
+    fn board(&self) -> MutexGuard<'_, Board> {
+        // Nothing in a critical section can leave the board half changed.
+        self.board.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn need(binding: Binding) -> TlsNeed {
+    match binding {
+        Binding::VerifiedTls => TlsNeed::Verified,
+        Binding::Any | Binding::Encryption => TlsNeed::AsRoute,
+    }
+}
+
+/// Messages in hand that were offered.
+const HANDOFFS_MAX: usize = 256;
+/// Offered messages that may wait for one destination: the rest stays for the others.
+const HANDOFFS_WAITING: usize = 192;
+/// Messages in hand that were leased.
+const LEASES_MAX: usize = 512;
+/// Messages leased in one transaction.
+const LEASE_BATCH: usize = 64;
+/// Recipients in one attempt: what every server takes (RFC 5321 §4.5.3.1.8).
+const RECIPIENTS_MAX: usize = 100;
+/// Another process may change the queue: look at least this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Two looks are at least this far apart, whatever the clocks say.
+const LOOK_AT_LEAST: Duration = Duration::from_millis(5);
+/// How long attempts in flight may take to settle once the gateway stops.
+const DRAIN_MAX: Duration = Duration::from_secs(30);

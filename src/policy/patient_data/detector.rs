@@ -530,7 +530,8 @@ mod tests {
             for evidence in &finding.evidence {
                 prop_assert!(digits_shown(evidence) == 5);
             }
-            prop_assert!(!format!("{finding:?}").contains(&digits));
+            let shown = format!("{finding:?}");
+            prop_assert!(!shown.contains(&digits));
         }
 
         #[test]

@@ -226,3 +226,119 @@ fn after_comment(rest: &[u8]) -> &[u8] {
 
 /// Longest value of a property, in characters: a mailbox has 320 octets at most.
 const VALUE_MAX: usize = 320;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::edit;
+    use crate::policy::testing::World;
+    use proptest::prelude::*;
+    use std::future::Future as _;
+
+    fn examined(world: &World) -> Opinions {
+        let stage = AuthenticateSender::new(None);
+        let mut opinions = Opinions::none();
+        // The case borrows what `ask` makes, so the future ends inside it.
+        world.ask(|case| {
+            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+            match std::pin::pin!(stage.examine(case)).poll(&mut context) {
+                std::task::Poll::Ready(said) => opinions = said,
+                std::task::Poll::Pending => panic!("nothing to wait for without DNS"),
+            }
+        });
+        opinions
+    }
+
+    fn asks(account: &str, reverse_path: &str, from: &str) -> Vec<Ask> {
+        let message = format!("From: {from}\n\nhello\n");
+        let world = World::new(&message, reverse_path, &["a@b.example", "c@d.example"]).outbound(Some(account));
+        let opinions = examined(&world);
+        opinions.per_recipient.into_iter().map(|opinion| opinion.ask).collect()
+    }
+
+    #[test]
+    fn an_account_sends_under_its_own_names_alone() {
+        let own = "reminders@bumbleton.example";
+        assert!(asks(own, own, own).is_empty());
+        assert!(asks(own, "", "Shop <any@shop.bumbleton.example>").is_empty());
+        assert!(asks("REMINDERS@bumbleton.example", "Reminders@Bumbleton.example", own).is_empty());
+        let refused = [Ask::Refuse(Refusal::SenderNotAllowed), Ask::Refuse(Refusal::SenderNotAllowed)];
+        for (reverse_path, from) in [
+            ("boss@bumbleton.example", own),
+            (own, "boss@bumbleton.example"),
+            (own, "reminders@bumbleton.example, boss@bumbleton.example"),
+            (own, "any@sub.shop.bumbleton.example"),
+            (own, "no address at all"),
+        ] {
+            assert_eq!(asks(own, reverse_path, from), refused, "{reverse_path} {from}");
+        }
+        assert_eq!(asks("gone@bumbleton.example", own, own), refused);
+    }
+
+    #[test]
+    fn a_relay_network_sends_under_any_name() {
+        let world = World::new("From: any@one.example\n\n", "any@one.example", &["a@b.example"]).outbound(None);
+        let opinions = examined(&world);
+        assert!(opinions.per_recipient.is_empty() && opinions.edits.is_empty());
+    }
+
+    #[test]
+    fn a_field_in_our_name_is_forged_and_others_are_left_alone() {
+        let message = "Authentication-Results: other.example; spf=pass\n\
+            authentication-results: (\"x;) c) GATEWAY.bumbleton.example/1 1;\n\tdkim=pass\n\
+            Authentication-Results: \"gateway.bumbleton.example\"; spf=pass\n\
+            Authentication-Results: gateway.bumbleton.example; none\n\
+            Subject: x\n\nAuthentication-Results: gateway.bumbleton.example; none\n";
+        let message = message.replace("/1 1", " 1");
+        let world = World::new(&message, "a@b.example", &["a@nhs.net"]);
+        let opinions = examined(&world);
+        let edited = edit::apply(&world.transaction.message, &opinions.edits).unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(edited.octets()),
+            "Authentication-Results: gateway.bumbleton.example; none\r\n\
+             Authentication-Results: other.example; spf=pass\r\n\
+             Subject: x\r\n\r\nAuthentication-Results: gateway.bumbleton.example; none\r\n"
+        );
+    }
+
+    #[test]
+    fn results_are_written_one_a_line() {
+        let results = AuthenticationResults {
+            methods: vec![
+                MethodResult {
+                    method: "spf",
+                    result: "pass".into(),
+                    properties: vec![format!("smtp.mailfrom={}", value("a@b.example"))],
+                },
+                MethodResult {
+                    method: "dkim",
+                    result: "none".into(),
+                    properties: Vec::new(),
+                },
+            ],
+            dmarc_disposition: None,
+        };
+        assert_eq!(
+            String::from_utf8(results_field("gw.example", &results)).unwrap(),
+            "Authentication-Results: gw.example;\r\n\tspf=pass smtp.mailfrom=a@b.example;\r\n\tdkim=none\r\n"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_can_end_a_line_or_a_quoted_string(text in "\\PC{0,40}|[\\x00-\\x7f]{0,40}") {
+            let value = value(&text);
+            prop_assert!(value.bytes().all(|b| (b' '..=b'~').contains(&b)));
+            if let Some(quoted) = value.strip_prefix('"') {
+                let inner = quoted.strip_suffix('"').unwrap().replace("\\\\", "").replace("\\\"", "");
+                prop_assert!(!inner.contains('"') && !inner.ends_with('\\'));
+            }
+        }
+
+        #[test]
+        fn any_field_has_an_id_or_none(octets in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let field = [b"Authentication-Results: ", &octets[..], b"\r\n"].concat();
+            forged_fields(&Header::parse(&field), "gw.example");
+        }
+    }
+}

@@ -156,3 +156,119 @@ fn forged_fields(header: &Header<'_>) -> Vec<Edit> {
 
 /// What the names of such fields begin with.
 const PREFIX: &str = "X-Spam-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, read_toml};
+    use crate::mail::edit;
+    use crate::policy::finding::MethodResult;
+    use crate::policy::testing::{World, file};
+
+    const SCORING: &str = "
+[thresholds]
+tag = 5
+quarantine = 10
+refuse = 20
+[[rule]]
+name = \"TAGGED\"
+weight = 6
+when = \"header-matches\"
+header = \"Subject\"
+pattern = \"tag\"
+description = \"a\"
+[[rule]]
+name = \"AWFUL\"
+weight = 30
+when = \"header-matches\"
+header = \"Subject\"
+pattern = \"awful\"
+description = \"b\"
+[[rule]]
+name = \"GOOD\"
+weight = -0.1
+when = \"dmarc-pass\"
+description = \"c\"
+";
+    const REGISTER: &str = "
+[[domain]]
+pattern = \"nhs.net\"
+owner = \"NHS England\"
+reason = \"NHSmail\"
+";
+
+    fn stage() -> ScoreSpam {
+        let diagnostics = Diagnostics::default();
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let scoring = read_toml(&file("scoring.toml", SCORING), &diagnostics, Scoring::read);
+        let register = read_toml(&file("secure-domains.toml", REGISTER), &diagnostics, |top| {
+            SecureDomains::read(top, now)
+        });
+        assert!(diagnostics.into_vec().is_empty());
+        ScoreSpam::new(scoring, Arc::new(register))
+    }
+
+    fn inbound(subject: &str, from: &str) -> World {
+        World::new(&format!("From: {from}\nSubject: {subject}\n\nhello\n"), from, &["a@nhs.net"])
+    }
+
+    fn ask(world: &World) -> Ask {
+        let said = world.ask(|case| stage().examine(case));
+        said.per_recipient[0].ask.clone()
+    }
+
+    fn proven(mut world: World) -> World {
+        world.findings.authentication.methods.push(MethodResult {
+            method: "dmarc",
+            result: "pass".into(),
+            properties: Vec::new(),
+        });
+        world
+    }
+
+    #[test]
+    fn a_score_passes_quarantines_or_refuses() {
+        assert_eq!(ask(&inbound("hello", "x@y.example")), Ask::Pass);
+        assert_eq!(ask(&inbound("tag", "x@y.example")), Ask::Pass);
+        assert_eq!(ask(&inbound("awful", "x@y.example")), Ask::Refuse(Refusal::Spam));
+    }
+
+    #[test]
+    fn clinical_mail_is_never_refused_on_its_score_but_whoever_pretends_to_send_it_is() {
+        assert_eq!(ask(&proven(inbound("awful", "gp@nhs.net"))), Ask::Pass);
+        assert_eq!(ask(&inbound("awful", "gp@nhs.net")), Ask::Refuse(Refusal::Spam));
+        assert_eq!(ask(&proven(inbound("awful", "x@y.example"))), Ask::Refuse(Refusal::Spam));
+    }
+
+    #[test]
+    fn the_dmarc_policy_of_the_author_is_obeyed() {
+        for (disposition, expected) in [
+            (DmarcDisposition::Reject, Ask::Refuse(Refusal::DmarcReject)),
+            (DmarcDisposition::Quarantine, Ask::Quarantine),
+            (DmarcDisposition::None, Ask::Pass),
+        ] {
+            let mut world = inbound("hello", "x@y.example");
+            world.findings.authentication.dmarc_disposition = Some(disposition);
+            assert_eq!(ask(&world), expected);
+        }
+    }
+
+    #[test]
+    fn the_score_and_its_reasons_are_written_on_the_mail_in_place_of_forged_ones() {
+        let message = "X-Spam-Status: No\nSubject: tag\nx-spam-flag: NO\n\n";
+        let world = proven(World::new(message, "x@y.example", &["a@nhs.net"]));
+        let said = world.ask(|case| stage().examine(case));
+        let edited = edit::apply(&world.transaction.message, &said.edits).unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(edited.octets()),
+            "X-Spam-Flag: YES\r\nX-Spam-Score: 5.9\r\nX-Spam-Status: Yes, score=5.9 required=5\r\n\
+             \ttests=TAGGED(6),\r\n\tGOOD(-0.1)\r\nSubject: tag\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn our_own_mail_is_not_scored() {
+        let said = inbound("awful", "x@y.example").outbound(None).ask(|case| stage().examine(case));
+        assert!(said.per_recipient.is_empty() && said.edits.is_empty() && said.findings.is_empty());
+    }
+}

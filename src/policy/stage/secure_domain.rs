@@ -151,3 +151,133 @@ fn restrict(
 
 /// The smallest change for a recipient elsewhere.
 const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a secure domain";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, read_toml};
+    use crate::policy::finding::{Confidence, PatientData, Unreadable};
+    use crate::policy::testing::{World, file};
+
+    const REGISTER: &str = "
+[verdicts]
+mailbox-declines = \"refuse\"
+[verdicts.unreadable]
+too-large = \"refuse\"
+[[domain]]
+pattern = \"nhs.net\"
+owner = \"NHS England\"
+reason = \"NHSmail\"
+[[domain]]
+pattern = \"bumbleton.example\"
+owner = \"us\"
+reason = \"ours\"
+[[domain]]
+pattern = \"lapsed.example\"
+owner = \"us\"
+reason = \"over\"
+valid-until = 2026-11-20
+";
+
+    const TO: [&str; 3] = ["gp@nhs.net", "patient@example.com", "x@lapsed.example"];
+
+    fn register() -> Arc<SecureDomains> {
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let diagnostics = Diagnostics::default();
+        Arc::new(read_toml(&file("secure-domains.toml", REGISTER), &diagnostics, |top| {
+            SecureDomains::read(top, now)
+        }))
+    }
+
+    fn found(synthetic: bool) -> PatientData {
+        PatientData {
+            found: true,
+            confidence: Confidence::High,
+            synthetic,
+            evidence: Vec::new(),
+        }
+    }
+
+    fn opinions(to: &[&str], findings: Findings) -> Vec<Opinion> {
+        let register = register();
+        let mut world = World::new("", "a@b.example", to).with_register(&register);
+        world.findings = findings;
+        world.ask(|case| SecureDomain::new(register).examine(case)).per_recipient
+    }
+
+    fn asks(to: &[&str], findings: Findings) -> Vec<Ask> {
+        opinions(to, findings).into_iter().map(|opinion| opinion.ask).collect()
+    }
+
+    fn finding(patient_data: PatientData, secure_keyword: SecureKeyword) -> Findings {
+        Findings {
+            patient_data,
+            secure_keyword,
+            ..Findings::default()
+        }
+    }
+
+    #[test]
+    fn without_patient_data_everybody_gets_the_message() {
+        assert_eq!(asks(&TO, Findings::default()), [Ask::Pass, Ask::Pass, Ask::Pass]);
+    }
+
+    #[test]
+    fn patient_data_goes_to_secure_domains_over_verified_tls_and_is_held_for_others() {
+        let said = opinions(&TO, finding(found(false), SecureKeyword::Absent));
+        let asks: Vec<_> = said.iter().map(|opinion| &opinion.ask).collect();
+        assert_eq!(asks, [&Ask::RequireVerifiedTls, &Ask::Hold, &Ask::Hold]);
+        assert!(said[1].would_pass_if.as_ref().unwrap().contains("[secure]"));
+        assert!(said[2].because.contains("out of its dates (secure-domains.toml:15)"), "{}", said[2].because);
+    }
+
+    #[test]
+    fn the_keyword_sends_others_to_the_encryption_next_hop_with_or_without_patient_data() {
+        for patient_data in [found(false), PatientData::default()] {
+            let asks = asks(&TO[1..], finding(patient_data, SecureKeyword::Present));
+            assert_eq!(asks, [Ask::Encrypt, Ask::Encrypt]);
+        }
+        let secure = asks(&TO[..1], finding(found(false), SecureKeyword::Present));
+        assert_eq!(secure, [Ask::RequireVerifiedTls]);
+    }
+
+    #[test]
+    fn a_near_miss_of_the_keyword_is_held_for_others_alone() {
+        let asks = asks(&TO[..2], finding(PatientData::default(), SecureKeyword::NearMiss));
+        assert_eq!(asks, [Ask::Pass, Ask::Hold]);
+    }
+
+    #[test]
+    fn numbers_that_are_never_issued_restrict_nothing() {
+        let asks = asks(&TO[..2], finding(found(true), SecureKeyword::Absent));
+        assert_eq!(asks, [Ask::Pass, Ask::Pass]);
+    }
+
+    #[test]
+    fn a_mailbox_that_takes_no_patient_data_does_not_get_any() {
+        let to = ["reception@bumbleton.example", "marketing@bumbleton.example"];
+        let said = opinions(&to, finding(found(false), SecureKeyword::Absent));
+        assert_eq!(said[0].ask, Ask::RequireVerifiedTls);
+        let domain = "bumbleton.example".to_owned();
+        assert_eq!(said[1].ask, Ask::Refuse(Refusal::PatientData { domain }));
+        assert_eq!(said[1].rule, "secure-domains.toml:3");
+    }
+
+    #[test]
+    fn what_could_not_be_looked_into_counts_by_its_reason_for_others_alone() {
+        let unreadable = |reasons: &[&'static str]| Findings {
+            unreadable: reasons
+                .iter()
+                .map(|because| Unreadable {
+                    place: "attachment:2".into(),
+                    because,
+                })
+                .collect(),
+            ..Findings::default()
+        };
+        assert_eq!(asks(&TO[..2], unreadable(&["unknown-format"])), [Ask::Pass, Ask::Pass]);
+        assert_eq!(asks(&TO[..2], unreadable(&["image-only"])), [Ask::Pass, Ask::Hold]);
+        let worst = asks(&TO[1..2], unreadable(&["image-only", "too-large"]));
+        assert!(matches!(worst[0], Ask::Refuse(_)), "{worst:?}");
+    }
+}

@@ -17,6 +17,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -175,6 +176,10 @@ impl Store for SqliteStore {
             spool.remove_orphans(on_disk, &known).await;
             Ok(freed)
         })
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.writer.close())
     }
 
     fn next_ready(&self) -> Answer<'_, Option<Timestamp>> {

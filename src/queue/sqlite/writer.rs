@@ -5,7 +5,8 @@
 //! under load many messages share one sync, and without load nobody waits for company.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -20,7 +21,9 @@ use super::trace;
 
 /// The way to the writing thread. The thread ends when this is dropped.
 pub(super) struct Writer {
-    jobs: Sender<Job>,
+    /// `None` once it is closed.
+    jobs: Mutex<Option<Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// A job: runs in the transaction and returns what answers its caller after the commit.
@@ -36,11 +39,24 @@ impl Writer {
     /// Starts the thread.
     pub(super) fn start(connection: Connection, spool: Spool) -> Self {
         let (jobs, waiting) = channel();
-        // A failure to start a thread is a failure to start the program: callers see `Ended`.
-        let _ = thread::Builder::new()
+        // Without a thread the channel is closed, and callers see `Ended`.
+        let thread = thread::Builder::new()
             .name("queue-writer".to_owned())
             .spawn(move || write(&connection, &spool, &waiting));
-        Self { jobs }
+        Self {
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(thread.ok()),
+        }
+    }
+
+    /// Lets the thread finish what it was given, and waits for its end.
+    pub(super) async fn close(&self) {
+        drop(lock(&self.jobs).take());
+        let Some(thread) = lock(&self.thread).take() else {
+            return;
+        };
+        // A thread that panicked has said so already.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     }
 
     /// Runs a job in the next transaction. What it did is durable when this returns `Ok`; nothing
@@ -63,7 +79,9 @@ impl Writer {
                 }),
             }
         });
-        self.jobs.send(job).map_err(|_| StoreError::Ended)?;
+        let jobs = lock(&self.jobs).clone().ok_or(StoreError::Ended)?;
+        jobs.send(job).map_err(|_| StoreError::Ended)?;
+        drop(jobs);
         answered.await.map_err(|_| StoreError::Ended)?
     }
 }
@@ -109,6 +127,8 @@ fn write(connection: &Connection, spool: &Spool, waiting: &Receiver<Job>) {
             (answered.answer)(committed.clone());
         }
     }
+    // A tidy end: the next start has nothing to read back from the log.
+    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
 }
 
 /// Runs the jobs in one transaction. `answers` holds those that ran, whatever came of it.
@@ -150,6 +170,11 @@ fn run(batch: &mut Batch<'_>, job: Job, answers: &mut Vec<Answered>) -> Result<(
         batch.gone.truncate(gone);
     }
     execute(batch.db, "RELEASE job")
+}
+
+/// The values behind these locks are whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn execute(db: &Connection, sql: &str) -> Result<(), QueueError> {

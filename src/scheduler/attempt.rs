@@ -1,0 +1,200 @@
+//! One attempt from its start to its settlement.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::{debug, error, info};
+
+use crate::base::metrics;
+use crate::delivery::Route;
+use crate::mail::{EnhancedStatusCode, Envelope, Recipient};
+use crate::outcome::Outcome;
+use crate::outcome::notify::{self, Event, Told};
+use crate::queue::{Accepted, LeasedDelivery, Next, QueuedMessage, Settlement};
+
+use super::Shared;
+use super::destination::Batch;
+use super::retry::{Judgement, judge};
+
+impl Shared {
+    /// Makes the attempt of a batch and settles it; then starts what waited for its place.
+    pub(super) async fn run(self: Arc<Self>, batch: Batch) {
+        let outcomes = tokio::select! {
+            outcomes = self.attempt(&batch) => Some(outcomes),
+            () = self.cut_off.cancelled() => None,
+        };
+        self.finished(&batch.destination);
+        match outcomes {
+            Some(outcomes) => {
+                self.settle(
+                    &batch.message,
+                    &batch.deliveries,
+                    outcomes,
+                    Some(&batch.route),
+                )
+                .await;
+            }
+            None => self.give_back(batch.ids()).await,
+        }
+        drop(batch.permit);
+        self.one_less_in_hand();
+    }
+
+    /// Attempts; one outcome for each recipient, whatever happens. A panic is one more failure
+    /// that may go by.
+    async fn attempt(&self, batch: &Batch) -> Vec<Outcome> {
+        let recipients: Vec<Recipient> = batch
+            .deliveries
+            .iter()
+            .map(|one| one.recipient.clone())
+            .collect();
+        let envelope: Envelope = batch.message.envelope(recipients);
+        let (courier, route) = (Arc::clone(&self.courier), Arc::clone(&batch.route));
+        let (message, need) = (batch.message.message.clone(), batch.need);
+        let attempt =
+            tokio::spawn(async move { courier.attempt(&route, &envelope, &message, need).await });
+        // Dropped with this future when the process stops waiting for it.
+        let mut attempt = AbortOnDrop(attempt);
+        let mut outcomes = match (&mut attempt.0).await {
+            Ok(outcomes) => outcomes,
+            Err(failure) => {
+                error!(reference = %batch.message.reference, %failure, "an attempt broke off");
+                Vec::new()
+            }
+        };
+        outcomes.resize_with(batch.deliveries.len(), broken_off);
+        outcomes
+    }
+
+    /// Writes what came of it, and the reports that follow, in one transaction.
+    pub(super) async fn settle(
+        &self,
+        message: &QueuedMessage,
+        deliveries: &[LeasedDelivery],
+        outcomes: Vec<Outcome>,
+        route: Option<&Arc<Route>>,
+    ) {
+        let now = self.clock.now();
+        let judged: Vec<(&LeasedDelivery, Outcome, Judgement)> = deliveries
+            .iter()
+            .zip(outcomes)
+            .map(|(delivery, outcome)| {
+                let route = route.map(|route| &**route);
+                let judgement = judge(&outcome, delivery, route, message.received_at, now);
+                (delivery, outcome, judgement)
+            })
+            .collect();
+        let told: Vec<Told<'_>> = judged
+            .iter()
+            .filter_map(|(delivery, outcome, judgement)| {
+                Some(Told {
+                    recipient: &delivery.recipient,
+                    outcome,
+                    event: judgement.event?,
+                })
+            })
+            .collect();
+        let notices = notify::notices(&message.original(), &told, &self.hostname, now);
+        let settlements = judged
+            .into_iter()
+            .map(|(delivery, outcome, judgement)| {
+                say(message, &outcome, judgement.next);
+                Settlement {
+                    delivery: delivery.id,
+                    outcome,
+                    next: judgement.next,
+                    delay_notified: matches!(judgement.event, Some(Event::Delayed { .. })),
+                }
+            })
+            .collect();
+        self.write(
+            settlements,
+            notices.into_iter().map(Accepted::from).collect(),
+            now,
+        )
+        .await;
+    }
+
+    /// Writes settlements. A message that was delivered and is not written down as such would be
+    /// delivered again, so this goes on until it succeeds or the process ends.
+    pub(super) async fn write(
+        &self,
+        settlements: Vec<Settlement>,
+        notices: Vec<Accepted>,
+        now: Timestamp,
+    ) {
+        let (reports, soonest) = (notices.len(), soonest(&settlements));
+        metrics::NOTIFICATIONS.add(i64::try_from(reports).unwrap_or(0));
+        while let Err(error) = self
+            .queue
+            .settle(settlements.clone(), notices.clone())
+            .await
+        {
+            error!(%error, "what came of an attempt could not be written; trying again");
+            tokio::select! {
+                () = tokio::time::sleep(SETTLE_AGAIN) => {}
+                () = self.cut_off.cancelled() => return,
+            }
+        }
+        if reports > 0 || soonest.is_some_and(|at| at <= now + SOON) {
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// When the first of them is tried again.
+fn soonest(settlements: &[Settlement]) -> Option<Timestamp> {
+    let retries = settlements
+        .iter()
+        .filter_map(|settlement| match settlement.next {
+            Next::RetryAt(at) => Some(at),
+            _ => None,
+        });
+    retries.min()
+}
+
+/// Counts it, and tells the operator: ids and codes, nobody's address.
+fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
+    let (reference, status) = (&message.reference, outcome.status);
+    let next_hop = outcome.next_hop.as_deref().unwrap_or("-");
+    match next {
+        Next::Delivered => {
+            metrics::DELIVERED.add(1);
+            debug!(%reference, %status, next_hop, "delivered");
+        }
+        Next::RetryAt(at) => {
+            metrics::DEFERRED.add(1);
+            info!(%reference, %status, next_hop, next_attempt = %at, "deferred");
+        }
+        Next::Failed => {
+            metrics::FAILED.add(1);
+            info!(%reference, %status, next_hop, "failed");
+        }
+        Next::Expired => {
+            metrics::EXPIRED.add(1);
+            info!(%reference, %status, next_hop, "expired");
+        }
+        Next::Held => {
+            metrics::HELD.add(1);
+            info!(%reference, %status, "held");
+        }
+    }
+}
+
+fn broken_off() -> Outcome {
+    Outcome::without_reply(EnhancedStatusCode::transient(3, 0), "the attempt broke off")
+}
+
+struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Between two tries to write a settlement.
+const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+/// A retry within this makes the loop look again at once when it is due.
+const SOON: Duration = Duration::from_secs(2);

@@ -1,0 +1,192 @@
+//! What follows an attempt: nothing, another one, or the end; and what the sender hears of it.
+//!
+//! Between attempts RFC 5321 §4.5.4.1 holds; whether a report is due, RFC 3461 §5.2 says.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::delivery::{RetrySchedule, Route, Transport};
+use crate::outcome::notify::Event;
+use crate::outcome::{DeliveryResult, Outcome};
+use crate::queue::{LeasedDelivery, Next};
+
+/// What follows an attempt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Judgement {
+    /// For the queue.
+    pub(super) next: Next,
+    /// For the sender, if he wants to know.
+    pub(super) event: Option<Event>,
+}
+
+/// Judges what came of an attempt at `now` for a delivery whose message was received at `received_at`.
+pub(super) fn judge(
+    outcome: &Outcome,
+    delivery: &LeasedDelivery,
+    route: Option<&Route>,
+    received_at: Timestamp,
+    now: Timestamp,
+) -> Judgement {
+    match outcome.result {
+        DeliveryResult::Delivered { dsn_passed_on } => Judgement {
+            next: Next::Delivered,
+            event: match (dsn_passed_on, route) {
+                (true, _) => None,
+                (false, Some(route)) if is_final(route) => Some(Event::Delivered),
+                (false, _) => Some(Event::Relayed),
+            },
+        },
+        DeliveryResult::Permanent => Judgement {
+            next: Next::Failed,
+            event: Some(Event::Failed),
+        },
+        DeliveryResult::Transient => {
+            let default = RetrySchedule::default();
+            let schedule = route.map_or(&default, |route| &route.schedule);
+            after_deferral(delivery, schedule, received_at, now)
+        }
+    }
+}
+
+fn after_deferral(
+    delivery: &LeasedDelivery,
+    schedule: &RetrySchedule,
+    received_at: Timestamp,
+    now: Timestamp,
+) -> Judgement {
+    // A clock that was set back makes an age of nothing.
+    let age = Duration::try_from(now - received_at).unwrap_or_default();
+    let age = if now < received_at {
+        Duration::ZERO
+    } else {
+        age
+    };
+    let Some(delay) = schedule.next_delay(delivery.attempts + 1, age) else {
+        return Judgement {
+            next: Next::Expired,
+            event: Some(Event::Expired),
+        };
+    };
+    let until = received_at + schedule.give_up_after;
+    let next = now + delay + jitter(delivery, delay);
+    let is_late = age >= schedule.warn_after && !delivery.delay_notified;
+    Judgement {
+        // The last attempt is made when its time is over, not before.
+        next: Next::RetryAt(next.min(until)),
+        event: is_late.then_some(Event::Delayed { until }),
+    }
+}
+
+/// Whether a message is in its mailbox once it went this way (RFC 2033 §1: LMTP is final delivery).
+fn is_final(route: &Route) -> bool {
+    matches!(
+        route.transport,
+        Transport::Maildir { .. } | Transport::Lmtp(_)
+    )
+}
+
+/// Up to a tenth of the delay, so that what failed together does not return together; the same for
+/// one delivery each time. Nothing for short delays.
+fn jitter(delivery: &LeasedDelivery, delay: Duration) -> Duration {
+    if delay < JITTER_FROM {
+        return Duration::ZERO;
+    }
+    // Fibonacci hashing: neighbouring numbers land far apart.
+    let spread = delivery
+        .id
+        .0
+        .unsigned_abs()
+        .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        >> 54;
+    delay.mul_f64(spread as f64 / 10_240.0)
+}
+
+/// Delays under this are kept to the letter.
+const JITTER_FROM: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{EnhancedStatusCode, ForwardPath, Recipient};
+    use crate::queue::{Binding, DeliveryId};
+
+    fn start() -> Timestamp {
+        "2026-11-21T10:00:00Z".parse().unwrap()
+    }
+
+    fn delivery(attempts: u32) -> LeasedDelivery {
+        LeasedDelivery {
+            id: DeliveryId(1 << 20),
+            recipient: Recipient::new(ForwardPath::Postmaster),
+            binding: Binding::Any,
+            attempts,
+            delay_notified: false,
+        }
+    }
+
+    fn after(hours: u64, attempts: u32, notified: bool) -> Judgement {
+        let outcome = Outcome::without_reply(EnhancedStatusCode::transient(4, 1), "no answer");
+        let delivery = LeasedDelivery {
+            delay_notified: notified,
+            ..delivery(attempts)
+        };
+        judge(
+            &outcome,
+            &delivery,
+            None,
+            start(),
+            start() + Duration::from_secs(3600 * hours),
+        )
+    }
+
+    #[test]
+    fn delays_grow_and_stay_near_the_schedule() {
+        for (attempts, minutes) in [(0, 15), (1, 30), (2, 60), (4, 240), (9, 240)] {
+            let Next::RetryAt(at) = after(0, attempts, false).next else {
+                panic!("another attempt")
+            };
+            let seconds = (at - start()).get_seconds() as u64;
+            assert!(
+                (minutes * 60..=minutes * 66).contains(&seconds),
+                "{attempts}: {seconds}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_sender_hears_of_the_delay_once() {
+        let until = start() + Duration::from_secs(5 * 24 * 3600);
+        assert_eq!(after(3, 3, false).event, None);
+        assert_eq!(after(4, 4, false).event, Some(Event::Delayed { until }));
+        assert_eq!(after(4, 4, true).event, None);
+    }
+
+    #[test]
+    fn the_last_attempt_is_made_when_the_time_is_over() {
+        let until = start() + Duration::from_secs(5 * 24 * 3600);
+        assert_eq!(after(5 * 24 - 1, 40, true).next, Next::RetryAt(until));
+        assert_eq!(after(5 * 24, 41, true).next, Next::Expired);
+        assert_eq!(after(5 * 24, 41, true).event, Some(Event::Expired));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_gives_nothing_up() {
+        let outcome = Outcome::without_reply(EnhancedStatusCode::transient(4, 1), "no answer");
+        let earlier = start() - Duration::from_secs(3600);
+        let judgement = judge(&outcome, &delivery(0), None, start(), earlier);
+        assert!(matches!(judgement.next, Next::RetryAt(_)));
+    }
+
+    #[test]
+    fn a_next_hop_that_does_not_report_makes_us_say_relayed() {
+        let mut outcome = Outcome::without_reply(EnhancedStatusCode::success(0, 0), "");
+        for (dsn_passed_on, event) in [(true, None), (false, Some(Event::Relayed))] {
+            outcome.result = DeliveryResult::Delivered { dsn_passed_on };
+            assert_eq!(
+                judge(&outcome, &delivery(0), None, start(), start()).event,
+                event
+            );
+        }
+    }
+}
