@@ -18,7 +18,10 @@ use postern::settings::{self, Loaded, PolicyTests, Settings};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&error),
     };
@@ -42,30 +45,59 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             let loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
             let format = admin::check::format(asked.format, cli.json, Colour::of(&io::stdout()));
             let folder = file.parent().unwrap_or(Path::new("."));
-            return Ok(admin::check::run(folder, &loaded.diagnostics, loaded.tests, format, out)?);
+            return Ok(admin::check::run(
+                folder,
+                &loaded.diagnostics,
+                loaded.tests,
+                format,
+                out,
+            )?);
         }
-        Command::Send(asked) => return Ok(admin::send::run(asked, cli.json, &mut io::stdin().lock(), out)?),
+        Command::Send(asked) => {
+            return Ok(admin::send::run(
+                asked,
+                cli.json,
+                &mut io::stdin().lock(),
+                out,
+            )?);
+        }
         _ => {}
     }
     let settings = load_or_say(&cli.config).await?;
     let queue = || Queue::open(&settings.data, Clock::system());
     let by = admin::queue::administrator();
-    let desk = admin::queue::Desk { by: &by, hostname: settings.hostname.as_str(), json: cli.json };
+    let desk = admin::queue::Desk {
+        by: &by,
+        hostname: settings.hostname.as_str(),
+        json: cli.json,
+    };
     Ok(match &cli.command {
         Command::Resolve(asked) => {
-            let resolve = |mailbox: &postern::mail::Mailbox| settings.policy.directory().resolve(mailbox);
-            admin::resolve::run(&asked.addresses, resolve, cli.json, &mut BufReader::new(io::stdin()), out)?
+            let resolve =
+                |mailbox: &postern::mail::Mailbox| settings.policy.directory().resolve(mailbox);
+            admin::resolve::run(
+                &asked.addresses,
+                resolve,
+                cli.json,
+                &mut BufReader::new(io::stdin()),
+                out,
+            )?
         }
         Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
         Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
-        Command::Quarantine(command) => admin::queue::run_quarantine(command, &queue().await?, desk, out).await?,
+        Command::Quarantine(command) => {
+            admin::queue::run_quarantine(command, &queue().await?, desk, out).await?
+        }
         Command::Trace(asked) => admin::trace::run(asked, &queue().await?, cli.json, out).await?,
-        Command::Audit(AuditCommand::Verify) => admin::audit::verify(&queue().await?, cli.json, out).await?,
+        Command::Audit(AuditCommand::Verify) => {
+            admin::audit::verify(&queue().await?, cli.json, out).await?
+        }
         Command::Audit(AuditCommand::Export { from, out: file }) => {
             admin::audit::export(&queue().await?, *from, file.as_deref(), out).await?
         }
         Command::Account(command) => {
-            let answer = admin::account::run(command, settings.policy.accounts_file(), cli.json, out)?;
+            let answer =
+                admin::account::run(command, settings.policy.accounts_file(), cli.json, out)?;
             if let Some(event) = admin::account::event(command, &by, Clock::system().now())
                 && answer == Answer::Done
             {
@@ -91,8 +123,12 @@ async fn serve(config: &Path) -> anyhow::Result<Answer> {
     if let Some(settings) = &loaded.settings {
         admin::settings::start_log(&settings.admin);
         for pair in &settings.ingress.certificates {
-            let Some(folder) = pair.certificate.parent() else { continue };
-            if DevelopmentFiles::in_folder(folder).certificate == pair.certificate && !pair.certificate.exists() {
+            let Some(folder) = pair.certificate.parent() else {
+                continue;
+            };
+            if DevelopmentFiles::in_folder(folder).certificate == pair.certificate
+                && !pair.certificate.exists()
+            {
                 admin::certs::init(folder, settings.hostname.as_str(), Clock::system().now())?;
             }
         }
@@ -107,14 +143,25 @@ async fn load_or_say(config: &Path) -> anyhow::Result<Settings> {
     if loaded.has_errors() {
         say(&loaded)?;
     }
-    loaded.settings.ok_or_else(|| anyhow::anyhow!("the configuration has errors: see `postern check`"))
+    loaded
+        .settings
+        .ok_or_else(|| anyhow::anyhow!("the configuration has errors: see `postern check`"))
 }
 
 fn say(loaded: &Loaded) -> io::Result<()> {
-    render::render(&loaded.diagnostics, Format::Human(Colour::of(&io::stderr())), &mut io::stderr())
+    render::render(
+        &loaded.diagnostics,
+        Format::Human(Colour::of(&io::stderr())),
+        &mut io::stderr(),
+    )
 }
 
-async fn explain(asked: &Explain, settings: &Settings, json: bool, out: &mut impl Write) -> anyhow::Result<Answer> {
+async fn explain(
+    asked: &Explain,
+    settings: &Settings,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Answer> {
     match asked.question() {
         Err(wrong) => {
             eprintln!("postern: {wrong}");
@@ -127,7 +174,15 @@ async fn explain(asked: &Explain, settings: &Settings, json: bool, out: &mut imp
         Ok(Question::Messages { from, to, files }) => {
             let router = Router::new(settings.delivery.routes.clone());
             let onward = |recipient: &RecipientDecision| onward(&router, recipient);
-            Ok(admin::explain::run(&settings.policy, asked, (from, to, files), onward, json, out).await?)
+            Ok(admin::explain::run(
+                &settings.policy,
+                asked,
+                (from, to, files),
+                onward,
+                json,
+                out,
+            )
+            .await?)
         }
     }
 }
@@ -135,10 +190,15 @@ async fn explain(asked: &Explain, settings: &Settings, json: bool, out: &mut imp
 /// Where a recipient's mail would go.
 fn onward(router: &Router, recipient: &RecipientDecision) -> Onward {
     let encrypt = recipient.verdict == Verdict::Encrypt;
-    let Some(route) = router.route(&recipient.recipient.forward_path, encrypt) else { return Onward::default() };
+    let Some(route) = router.route(&recipient.recipient.forward_path, encrypt) else {
+        return Onward::default();
+    };
     let tls = match recipient.verdict {
         Verdict::DeliverVerifiedTls if !route.is_local() => Some("verified".to_owned()),
         _ => route.tls_level().map(|level| level.to_string()),
     };
-    Onward { route: Some(route.name.clone()), tls }
+    Onward {
+        route: Some(route.name.clone()),
+        tls,
+    }
 }

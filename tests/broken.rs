@@ -59,19 +59,30 @@ fn every_broken_policy_is_told_in_full_and_at_the_right_place() {
         let mut said = said_of(&folder.path().join("policies"));
         said.retain(|one| !as_shipped.contains(one));
         let differs = said.len() != expected.len()
-            || !said.iter().zip(expected).all(|(said, expected)| says(said, expected));
+            || !said
+                .iter()
+                .zip(expected)
+                .all(|(said, expected)| says(said, expected));
         if differs {
             let about = &case.about;
             failures.push(format!("{}\n# {about}\n{}", path.display(), written(&said)));
         }
     }
-    assert!(failures.is_empty(), "what is said of these differs:\n\n{}", failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "what is said of these differs:\n\n{}",
+        failures.join("\n")
+    );
 }
 
 #[test]
 fn the_shipped_policies_have_no_errors() {
     let output = check(&shipped(), "human");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
 }
 
 #[test]
@@ -84,11 +95,22 @@ fn people_see_the_line_the_caret_and_help() {
 
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
-    for part in ["error[unknown-key]", "policies/postern.toml:", "conections = 12000", "help: did you mean `connections`?"] {
+    for part in [
+        "error[unknown-key]",
+        "policies/postern.toml:",
+        "conections = 12000",
+        "help: did you mean `connections`?",
+    ] {
         assert!(text.contains(part), "no {part:?} in:\n{text}");
     }
-    assert!(text.ends_with("run\n") && text.contains("cannot be used: 1 error"), "{text}");
-    assert!(!text.contains('\x1b'), "escape sequences in a pipe:\n{text}");
+    assert!(
+        text.ends_with("run\n") && text.contains("cannot be used: 1 error"),
+        "{text}"
+    );
+    assert!(
+        !text.contains('\x1b'),
+        "escape sequences in a pipe:\n{text}"
+    );
 }
 
 #[test]
@@ -103,7 +125,11 @@ fn a_folder_without_a_policy_is_an_error_and_no_crash() {
 /// Whether a diagnostic is the one expected. What is not said of it in the case is left open.
 fn says(said: &Expected, expected: &Expected) -> bool {
     let same = |said: &str, expected: &str| expected.is_empty() || said == expected;
-    let severity = if expected.severity.is_empty() { "error" } else { &expected.severity };
+    let severity = if expected.severity.is_empty() {
+        "error"
+    } else {
+        &expected.severity
+    };
     said.severity == severity
         && said.id == expected.id
         && same(&said.file, &expected.file)
@@ -123,7 +149,11 @@ fn broken(case: &Case) -> tempfile::TempDir {
         match (&edit.replace, &edit.with) {
             (Some(old), new) => {
                 let found = text.matches(old.as_str()).count();
-                assert_eq!(found, 1, "{}: {old:?} stands {found} times in {}", case.about, edit.file);
+                assert_eq!(
+                    found, 1,
+                    "{}: {old:?} stands {found} times in {}",
+                    case.about, edit.file
+                );
                 let new = new.as_deref().unwrap_or_default();
                 fs::write(&path, text.replacen(old.as_str(), new, 1)).unwrap();
             }
@@ -146,7 +176,11 @@ fn said_of(policies: &Path) -> Vec<Expected> {
     let errors = said.iter().any(|one| one.severity == "error");
     let status = output.status.code();
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(status, Some(i32::from(errors)), "exit status; it said:\n{text}{stderr}");
+    assert_eq!(
+        status,
+        Some(i32::from(errors)),
+        "exit status; it said:\n{text}{stderr}"
+    );
     said
 }
 
@@ -208,7 +242,10 @@ fn cases() -> BTreeSet<PathBuf> {
     let entries = fs::read_dir(root().join("tests/broken")).unwrap();
     entries
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect()
 }
 

@@ -39,7 +39,10 @@ pub async fn run(
         return Err(DisableError::Unknown(name.clone()).into());
     }
     let case = Supposed {
-        client: client(asked.client, asked.account.as_deref().map(str::to_ascii_lowercase)),
+        client: client(
+            asked.client,
+            asked.account.as_deref().map(str::to_ascii_lowercase),
+        ),
         from,
         to,
         at: asked.at.unwrap_or_else(|| Clock::system().now()),

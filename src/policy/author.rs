@@ -48,9 +48,15 @@ mod tests {
     fn names_are_decoded_and_groups_are_opened() {
         let octets = b"From: =?utf-8?q?Fl=C3=BCr?= <a@b.example>, group: c@d.example, nonsense;\r\nfrom: e@f.example\r\n";
         let found = authors(&Header::parse(octets), "From");
-        let addresses: Vec<_> = found.iter().map(|a| a.mailbox.as_ref().map(Mailbox::to_string)).collect();
+        let addresses: Vec<_> = found
+            .iter()
+            .map(|a| a.mailbox.as_ref().map(Mailbox::to_string))
+            .collect();
         assert_eq!(found[0].name.as_deref(), Some("Fl\u{fc}r"));
-        assert!(addresses.contains(&Some("c@d.example".into())) && addresses.contains(&Some("e@f.example".into())));
+        assert!(
+            addresses.contains(&Some("c@d.example".into()))
+                && addresses.contains(&Some("e@f.example".into()))
+        );
     }
 
     proptest! {

@@ -107,7 +107,10 @@ fn verdict_of(ask: &Ask) -> Verdict {
 fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> RecipientDecision {
     let verdict = verdict_of(&opinion.ask);
     let (rule, because) = match opinion.ask {
-        Ask::Pass => ("built-in".to_owned(), "no rule speaks against it".to_owned()),
+        Ask::Pass => (
+            "built-in".to_owned(),
+            "no rule speaks against it".to_owned(),
+        ),
         _ => (opinion.rule, opinion.because),
     };
     RecipientDecision {
@@ -176,18 +179,30 @@ mod tests {
 
     #[test]
     fn the_worst_opinion_wins_and_of_equal_ones_the_first() {
-        let mut tally = Tally::new(vec![recipient(0, "a@b.example"), recipient(1, "c@d.example")]);
+        let mut tally = Tally::new(vec![
+            recipient(0, "a@b.example"),
+            recipient(1, "c@d.example"),
+        ]);
         tally.take(said([(Ask::Hold, "one:1"), (Ask::Pass, "")]));
-        tally.take(said([(Ask::Hold, "two:2"), (Ask::RequireVerifiedTls, "two:3")]));
+        tally.take(said([
+            (Ask::Hold, "two:2"),
+            (Ask::RequireVerifiedTls, "two:3"),
+        ]));
         tally.take(said([(Ask::Encrypt, "three:4"), (Ask::Pass, "")]));
         let decided = tally.decide();
-        assert_eq!((&decided[0].verdict, decided[0].rule.as_str()), (&Verdict::Hold, "one:1"));
+        assert_eq!(
+            (&decided[0].verdict, decided[0].rule.as_str()),
+            (&Verdict::Hold, "one:1")
+        );
         assert_eq!(decided[1].verdict, Verdict::DeliverVerifiedTls);
     }
 
     #[test]
     fn the_members_of_a_list_inherit_what_was_asked_for_the_list() {
-        let mut tally = Tally::new(vec![recipient(0, "list@b.example"), recipient(1, "c@d.example")]);
+        let mut tally = Tally::new(vec![
+            recipient(0, "list@b.example"),
+            recipient(1, "c@d.example"),
+        ]);
         tally.take(said([(Ask::Hold, "one:1"), (Ask::Pass, "")]));
         let resolved = vec![
             recipient(0, "x@b.example"),
@@ -196,7 +211,10 @@ mod tests {
         ];
         tally.take(Opinions::finding(Finding::Recipients(resolved)));
         let decided = tally.decide();
-        let seen: Vec<_> = decided.iter().map(|d| (d.verdict.word(), d.duplicate)).collect();
+        let seen: Vec<_> = decided
+            .iter()
+            .map(|d| (d.verdict.word(), d.duplicate))
+            .collect();
         assert_eq!(seen, [("hold", false), ("hold", false), ("deliver", true)]);
     }
 

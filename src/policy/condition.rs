@@ -58,7 +58,9 @@ impl<'c> Facts<'c> {
 
     /// The domain of the first author.
     pub fn author_domain(&self) -> Option<&Domain> {
-        self.from.iter().find_map(|author| author.mailbox.as_ref()?.domain())
+        self.from
+            .iter()
+            .find_map(|author| author.mailbox.as_ref()?.domain())
     }
 
     /// Whether a method of sender authentication came to one of these results.
@@ -84,24 +86,27 @@ impl<'c> Facts<'c> {
             }
             Condition::BulkPrecedence => is_bulk(header),
             Condition::NameShowsOtherAddress => self.from.iter().any(shows_other_address),
-            Condition::NameShowsServedDomain => {
-                self.from.iter().any(|author| self.shows_served_domain(author))
-            }
+            Condition::NameShowsServedDomain => self
+                .from
+                .iter()
+                .any(|author| self.shows_served_domain(author)),
             Condition::FromServedDomain => self.is_unproven_own(),
             Condition::DateOff(hours) => is_date_off(header, self.case.now, *hours),
             Condition::HeloNoName => {
                 let helo = self.case.transaction.client.helo.as_deref();
                 helo.is_none_or(|name| name.starts_with('[') || !name.contains('.'))
             }
-            Condition::HeaderMatches(field, pattern) => {
-                header.all(field).any(|field| pattern.is_match(&field.value()))
-            }
+            Condition::HeaderMatches(field, pattern) => header
+                .all(field)
+                .any(|field| pattern.is_match(&field.value())),
         }
     }
 
     fn reply_to_differs(&self) -> bool {
         let reply_to = authors(self.case.header, "Reply-To");
-        let domain = reply_to.iter().find_map(|author| author.mailbox.as_ref()?.domain());
+        let domain = reply_to
+            .iter()
+            .find_map(|author| author.mailbox.as_ref()?.domain());
         match (domain, self.author_domain()) {
             (Some(reply_to), Some(from)) => {
                 reply_to != from && !reply_to.is_below(from) && !from.is_below(reply_to)
@@ -112,7 +117,12 @@ impl<'c> Facts<'c> {
 
     fn shows_served_domain(&self, author: &Author) -> bool {
         let served = |domain: &Domain| self.case.directory.serves(domain);
-        if author.mailbox.as_ref().and_then(|mailbox| mailbox.domain()).is_some_and(served) {
+        if author
+            .mailbox
+            .as_ref()
+            .and_then(|mailbox| mailbox.domain())
+            .is_some_and(served)
+        {
             return false;
         }
         words(author).any(|word| {
@@ -154,7 +164,9 @@ fn is_shouted(subject: &str) -> bool {
 fn is_bulk(header: &Header<'_>) -> bool {
     let precedence = header.first("Precedence").map(|field| field.value());
     precedence.is_some_and(|value| {
-        ["bulk", "junk"].iter().any(|word| value.eq_ignore_ascii_case(word))
+        ["bulk", "junk"]
+            .iter()
+            .any(|word| value.eq_ignore_ascii_case(word))
     })
 }
 
@@ -164,7 +176,10 @@ fn is_date_off(header: &Header<'_>, now: Timestamp, hours: i64) -> bool {
         return false;
     };
     let value = field.value();
-    match jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true).parse_timestamp(value.as_bytes()) {
+    match jiff::fmt::rfc2822::DateTimeParser::new()
+        .relaxed_weekday(true)
+        .parse_timestamp(value.as_bytes())
+    {
         Ok(date) => (now.as_second() - date.as_second()).abs() > hours * 3_600,
         Err(_) => true,
     }

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::dmarc::Policy;
+use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{
     AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, MessageAuthenticator,
@@ -51,10 +51,8 @@ impl Evidence {
 
     async fn ask(&self, transaction: &MailTransaction, hostname: &str) -> AuthenticationResults {
         let message = parsed(transaction);
-        let (spf, dkim) = tokio::join!(
-            self.spf(transaction, hostname),
-            self.dkim(message.as_ref()),
-        );
+        let (spf, dkim) =
+            tokio::join!(self.spf(transaction, hostname), self.dkim(message.as_ref()),);
         let mut methods = vec![spf_result(transaction, &spf)];
         methods.extend(dkim_results(&dkim));
         let mut results = AuthenticationResults {
@@ -105,7 +103,8 @@ impl Evidence {
             message,
             dkim_output: dkim,
             dkim2_output: None,
-            rfc5321_mail_from_domain: domain.map_or_else(|| helo(transaction), |domain| domain.as_str()),
+            rfc5321_mail_from_domain: domain
+                .map_or_else(|| helo(transaction), |domain| domain.as_str()),
             spf_output: spf,
         };
         self.authenticator.verify_dmarc(parameters).await
@@ -114,7 +113,9 @@ impl Evidence {
 
 impl std::fmt::Debug for Evidence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Evidence").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Evidence")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 

@@ -135,7 +135,11 @@ fn write_recipient(
     if let Some(change) = &recipient.would_pass_if {
         line(text, "  would pass if", change);
     }
-    line(text, "  reply", &recipient.reply(&decision.reference).to_string());
+    line(
+        text,
+        "  reply",
+        &recipient.reply(&decision.reference).to_string(),
+    );
     if let Some(route) = &onward.route {
         let tls = onward.tls.as_deref().unwrap_or("none");
         line(text, "  route", &format!("{route}, TLS {tls}"));
@@ -153,7 +157,10 @@ fn write_findings(text: &mut String, findings: &Findings) {
     for evidence in &found.evidence {
         let because = evidence.because.join(", ");
         let (kind, confidence) = (evidence.kind, evidence.confidence.word());
-        let words = format!("{kind} {} in {} ({confidence}: {because})", evidence.redacted, evidence.place);
+        let words = format!(
+            "{kind} {} in {} ({confidence}: {because})",
+            evidence.redacted, evidence.place
+        );
         line(text, "  evidence", &words);
     }
     for marking in &findings.markings {
@@ -161,14 +168,22 @@ fn write_findings(text: &mut String, findings: &Findings) {
     }
     line(text, "secure keyword", findings.secure_keyword.word());
     for unreadable in &findings.unreadable {
-        line(text, "unreadable", &format!("{} ({})", unreadable.place, unreadable.because));
+        line(
+            text,
+            "unreadable",
+            &format!("{} ({})", unreadable.place, unreadable.because),
+        );
     }
     for method in methods(findings) {
         line(text, "sender", &method);
     }
     line(text, "spam score", &findings.spam.score.to_string());
     for symbol in &findings.spam.symbols {
-        line(text, "  symbol", &format!("{} {:+}: {}", symbol.name, symbol.score, symbol.because));
+        line(
+            text,
+            "  symbol",
+            &format!("{} {:+}: {}", symbol.name, symbol.score, symbol.because),
+        );
     }
     for note in &findings.notes {
         line(text, "note", note);

@@ -29,12 +29,7 @@ impl Policy {
     /// Reads `[policy]` and `[files]` out of the outermost section, and every file that is named
     /// there. What is wrong is reported through the section; `None` if a file cannot be used at all.
     /// Without `dns` nothing is asked about strangers.
-    pub fn load(
-        top: &Section<'_>,
-        hostname: &str,
-        dns: Option<Dns>,
-        clock: Clock,
-    ) -> Option<Self> {
+    pub fn load(top: &Section<'_>, hostname: &str, dns: Option<Dns>, clock: Clock) -> Option<Self> {
         let settings = Settings::read(top);
         let version = version(&top.place().file().text, &settings.files);
         let parts = Parts::load(top, &settings, &clock)?;
@@ -84,7 +79,11 @@ impl Parts {
             settings.plus_addressing,
             diagnostics,
         );
-        let patient_data = load_toml(&files.patient_data, diagnostics, patient_data::Settings::read);
+        let patient_data = load_toml(
+            &files.patient_data,
+            diagnostics,
+            patient_data::Settings::read,
+        );
         let scoring = Scoring::load(&files.scoring, diagnostics);
         let scan = Scan::load(&files.links, diagnostics);
         let footer = Footer::load(&files.organisations, diagnostics);
@@ -125,7 +124,11 @@ impl Parts {
         stages
     }
 
-    fn make(self, recipients: &Arc<ResolveRecipients>, dns: Option<Dns>) -> Vec<(StageName, Stage)> {
+    fn make(
+        self,
+        recipients: &Arc<ResolveRecipients>,
+        dns: Option<Dns>,
+    ) -> Vec<(StageName, Stage)> {
         let register = || Arc::clone(&self.register);
         let authenticate = AuthenticateSender::new(dns);
         let secure = SecureDomain::new(register());
@@ -133,9 +136,18 @@ impl Parts {
         let mark = Mark::new(self.patient_data.mark.clone());
         let classify = ClassifyPatientData::new(self.patient_data);
         vec![
-            (StageName::AuthenticateSender, Stage::AuthenticateSender(authenticate)),
-            (StageName::ResolveRecipients, Stage::ResolveRecipients(Arc::clone(recipients))),
-            (StageName::ClassifyPatientData, Stage::ClassifyPatientData(classify)),
+            (
+                StageName::AuthenticateSender,
+                Stage::AuthenticateSender(authenticate),
+            ),
+            (
+                StageName::ResolveRecipients,
+                Stage::ResolveRecipients(Arc::clone(recipients)),
+            ),
+            (
+                StageName::ClassifyPatientData,
+                Stage::ClassifyPatientData(classify),
+            ),
             (StageName::SecureDomain, Stage::SecureDomain(secure)),
             (StageName::Scan, Stage::Scan(self.scan)),
             (StageName::ScoreSpam, Stage::ScoreSpam(score)),
@@ -158,5 +170,11 @@ fn version(gateway_file: &str, files: &Files) -> PolicyVersion {
         add(name, &std::fs::read(path).unwrap_or_default());
     }
     let digest = hash.finalize();
-    PolicyVersion(digest.iter().take(6).map(|octet| format!("{octet:02x}")).collect())
+    PolicyVersion(
+        digest
+            .iter()
+            .take(6)
+            .map(|octet| format!("{octet:02x}"))
+            .collect(),
+    )
 }

@@ -15,6 +15,7 @@ pub mod explain;
 pub mod finding;
 pub mod load;
 pub mod opinion;
+pub mod organisations;
 pub mod patient_data;
 pub mod policy_test;
 pub mod refusal;

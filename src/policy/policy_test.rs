@@ -56,7 +56,12 @@ impl PolicyTest {
         let name = name?;
         if to.is_empty() || message.is_none() {
             let help = "message = \"a.eml\", to = { \"a@b.example\" = \"deliver\" }".to_owned();
-            section.report("incomplete-test", "a test needs `message` and `to`", &name, help);
+            section.report(
+                "incomplete-test",
+                "a test needs `message` and `to`",
+                &name,
+                help,
+            );
         }
         Some(Self {
             name,
@@ -111,7 +116,10 @@ impl PolicyTest {
         wanted: &Located<&'static str>,
     ) -> Option<Diagnostic> {
         let given = ForwardPath::parse(address).ok()?;
-        let members = decision.recipients.iter().filter(|decided| decided.given == given);
+        let members = decision
+            .recipients
+            .iter()
+            .filter(|decided| decided.given == given);
         let decided = members.max_by_key(|decided| decided.verdict.severity());
         match decided {
             Some(decided) if decided.verdict.word() == **wanted => None,
@@ -163,7 +171,10 @@ fn test_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
         .collect();
     files.sort();
     files
@@ -183,7 +194,12 @@ fn read_to(section: &Section<'_>) -> BTreeMap<String, Located<&'static str>> {
     let mut to = BTreeMap::new();
     for address in section.keys() {
         if let Err(error) = ForwardPath::parse(&address) {
-            section.report("bad-value", "this is no recipient", &address, error.to_string());
+            section.report(
+                "bad-value",
+                "this is no recipient",
+                &address,
+                error.to_string(),
+            );
             continue;
         }
         if let Some(word) = section.word(&address, &words) {

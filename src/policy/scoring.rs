@@ -94,7 +94,12 @@ fn check_thresholds(
         (quarantine, refuse, "`refuse` is below `quarantine`"),
     ] {
         if **upper < **lower {
-            section.report("threshold-order", names, upper, "a worse fate needs a higher score".into());
+            section.report(
+                "threshold-order",
+                names,
+                upper,
+                "a worse fate needs a higher score".into(),
+            );
         }
     }
 }
@@ -118,7 +123,12 @@ fn read_rules(top: &Section<'_>) -> Vec<Rule> {
         let Some(rule) = rule else { continue };
         if rules.iter().any(|known| *known.name == *rule.name) {
             let message = format!("the rule `{}` is there twice", rule.name.as_str());
-            top.report("twice", message, &rule.name, "give one of them another name".into());
+            top.report(
+                "twice",
+                message,
+                &rule.name,
+                "give one of them another name".into(),
+            );
             continue;
         }
         rules.push(rule);
@@ -190,7 +200,12 @@ fn read_header_matches(section: &Section<'_>) -> Option<Condition> {
         Ok(regex) => Some(Condition::HeaderMatches(field?.into_inner(), regex)),
         Err(error) => {
             let help = error.to_string();
-            section.report("bad-pattern", "this is not a regular expression", &pattern, help);
+            section.report(
+                "bad-pattern",
+                "this is not a regular expression",
+                &pattern,
+                help,
+            );
             None
         }
     }
@@ -203,7 +218,10 @@ const CONDITIONS: &[(&str, Condition)] = &[
     ("spf-softfail", Condition::Method("spf", &["softfail"])),
     ("spf-none", Condition::Method("spf", &["none", "permerror"])),
     ("dkim-pass", Condition::Method("dkim", &["pass"])),
-    ("dkim-fail", Condition::Method("dkim", &["fail", "neutral", "permerror"])),
+    (
+        "dkim-fail",
+        Condition::Method("dkim", &["fail", "neutral", "permerror"]),
+    ),
     ("dmarc-pass", Condition::Method("dmarc", &["pass"])),
     ("dmarc-fail", Condition::Method("dmarc", &["fail"])),
     ("missing-from", Condition::Missing("From")),

@@ -126,12 +126,12 @@ impl SecureDomains {
     }
 
     fn most_specific(&self, domain: &str) -> Option<&Entry> {
-        let parents = domain
-            .match_indices('.')
-            .map(|(dot, _)| &domain[dot + 1..]);
-        self.exact
-            .get(domain)
-            .or_else(|| parents.into_iter().find_map(|parent| self.below.get(parent)))
+        let parents = domain.match_indices('.').map(|(dot, _)| &domain[dot + 1..]);
+        self.exact.get(domain).or_else(|| {
+            parents
+                .into_iter()
+                .find_map(|parent| self.below.get(parent))
+        })
     }
 
     fn add(&mut self, section: &Section<'_>, today: Date) {
@@ -139,10 +139,7 @@ impl SecureDomains {
         section.required_string("owner");
         section.required_string("reason");
         let retired = section.word("status", &[("current", false), ("retired", true)]);
-        let entry = (
-            section.date("valid-from"),
-            section.date("valid-until"),
-        );
+        let entry = (section.date("valid-from"), section.date("valid-until"));
         let Some(pattern) = pattern else { return };
         let entry = Entry {
             valid_from: entry.0.map(Located::into_inner),
@@ -151,7 +148,13 @@ impl SecureDomains {
         };
         entry.check_dates(section, today);
         if retired.is_some_and(|retired| *retired) {
-            warn(section, "retired-domain", &entry, "is a retired family that still counts as secure", "take it out when nobody uses it any more");
+            warn(
+                section,
+                "retired-domain",
+                &entry,
+                "is a retired family that still counts as secure",
+                "take it out when nobody uses it any more",
+            );
         }
         self.insert(section, entry);
     }
@@ -192,12 +195,26 @@ impl Entry {
             section.report("bad-dates", message, &self.pattern, "swap the dates".into());
             return;
         }
-        let Some(until) = self.valid_until else { return };
+        let Some(until) = self.valid_until else {
+            return;
+        };
         let warned_from = until.saturating_sub(jiff::Span::new().days(WARN_BEFORE_DAYS));
         if until < today {
-            warn(section, "lapsed-domain", self, &format!("lapsed on {until}: it is not secure any more"), "renew it or take it out");
+            warn(
+                section,
+                "lapsed-domain",
+                self,
+                &format!("lapsed on {until}: it is not secure any more"),
+                "renew it or take it out",
+            );
         } else if warned_from <= today {
-            warn(section, "lapsing-domain", self, &format!("lapses on {until}"), "renew it in time");
+            warn(
+                section,
+                "lapsing-domain",
+                self,
+                &format!("lapses on {until}"),
+                "renew it in time",
+            );
         }
     }
 }
@@ -313,7 +330,10 @@ valid-from = 2026-11-21
         let now = "2026-11-21T00:00:00Z".parse().unwrap();
         let register = read_toml(&file, &diagnostics, |top| SecureDomains::read(top, now));
         let said = diagnostics.into_vec().into_iter();
-        (register, said.map(|d| format!("{}: {}", d.id, d.message)).collect())
+        (
+            register,
+            said.map(|d| format!("{}: {}", d.id, d.message)).collect(),
+        )
     }
 
     fn is_secure(register: &SecureDomains, domain: &str, at: &str) -> bool {
@@ -342,10 +362,26 @@ valid-from = 2026-11-21
     #[test]
     fn the_most_specific_entry_speaks_even_when_it_is_out_of_its_dates() {
         let (register, said) = read(REGISTER);
-        assert!(is_secure(&register, "x.old.police.uk", "2026-11-20T23:59:59Z"));
-        assert!(!is_secure(&register, "x.old.police.uk", "2026-11-21T00:00:00Z"));
-        assert!(!is_secure(&register, "new.old.police.uk", "2026-11-20T23:59:59Z"));
-        assert!(is_secure(&register, "new.old.police.uk", "2026-11-21T00:00:00Z"));
+        assert!(is_secure(
+            &register,
+            "x.old.police.uk",
+            "2026-11-20T23:59:59Z"
+        ));
+        assert!(!is_secure(
+            &register,
+            "x.old.police.uk",
+            "2026-11-21T00:00:00Z"
+        ));
+        assert!(!is_secure(
+            &register,
+            "new.old.police.uk",
+            "2026-11-20T23:59:59Z"
+        ));
+        assert!(is_secure(
+            &register,
+            "new.old.police.uk",
+            "2026-11-21T00:00:00Z"
+        ));
         assert_eq!(
             said,
             ["lapsed-domain: `*.old.police.uk` lapsed on 2026-11-20: it is not secure any more"]

@@ -293,12 +293,10 @@ fn report_order(
     let later = entries.iter().find(|other| *other.name == needed);
     let (name, other) = (entry.name.word(), needed.word());
     let diagnostic = match later {
-        Some(later) => {
-            Diagnostic::error("stage-order", format!("`{name}` runs before `{other}`"))
-                .at_maybe(entry.name.place(), "and is needed here")
-                .at_maybe(later.name.place(), "its finding is made here")
-                .help(format!("move this stage below `{other}`"))
-        }
+        Some(later) => Diagnostic::error("stage-order", format!("`{name}` runs before `{other}`"))
+            .at_maybe(entry.name.place(), "and is needed here")
+            .at_maybe(later.name.place(), "its finding is made here")
+            .help(format!("move this stage below `{other}`")),
         None => Diagnostic::error("stage-order", format!("`{name}` runs without `{other}`"))
             .at_maybe(entry.name.place(), "its finding is needed here")
             .help(format!("put `{other}` above it")),

@@ -158,7 +158,9 @@ impl RecipientDecision {
     /// What a client that sent the message for this recipient alone would hear.
     pub fn reply(&self, reference: &Reference) -> Reply {
         match &self.verdict {
-            Verdict::Deliver | Verdict::DeliverVerifiedTls | Verdict::Encrypt => accepted(reference),
+            Verdict::Deliver | Verdict::DeliverVerifiedTls | Verdict::Encrypt => {
+                accepted(reference)
+            }
             Verdict::Hold => kept("accepted and held", reference),
             Verdict::Quarantine => kept("accepted and quarantined", reference),
             Verdict::Defer(refusal) | Verdict::Refuse(refusal) => refusal.reply(reference),

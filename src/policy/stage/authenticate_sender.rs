@@ -6,6 +6,7 @@
 //! here. A field in our own name that came with the message is forged and taken out (§5), whoever
 //! sent it.
 
+use crate::accounts::{Account, Accounts};
 use crate::base::dns::Dns;
 use crate::config::Place;
 use crate::mail::{Client, Edit, EditKind, Header, HeaderField, Mailbox, ReversePath};
@@ -15,7 +16,6 @@ use crate::policy::evidence::Evidence;
 use crate::policy::finding::{AuthenticationResults, MethodResult};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
-use crate::accounts::{Account, Accounts};
 
 /// The stage `authenticate-sender`.
 #[derive(Debug)]
@@ -45,7 +45,9 @@ impl AuthenticateSender {
         } else {
             let results = self.ask(case).await;
             let field = results_field(case.hostname, &results);
-            opinions.edits.push(Edit::prepend_fields(EditKind::Trace, field));
+            opinions
+                .edits
+                .push(Edit::prepend_fields(EditKind::Trace, field));
             results
         };
         opinions.findings.push(Finding::Authentication(results));
@@ -74,7 +76,10 @@ pub fn may_use(
     };
     let account = accounts.get(name).filter(|account| !account.disabled);
     let Some(account) = account else {
-        return Err(not_allowed(None, "the account does not exist any more, or is disabled"));
+        return Err(not_allowed(
+            None,
+            "the account does not exist any more, or is disabled",
+        ));
     };
     match reverse_path.notifiable() {
         Some(mailbox) if !account.may_send_as(mailbox) => {
@@ -88,14 +93,23 @@ pub fn may_use(
 /// What speaks against the names that the message of an account bears.
 fn foreign_name(case: &Case<'_>) -> Option<Opinion> {
     let transaction = case.transaction;
-    if let Err(opinion) = may_use(case.accounts, &transaction.client, &transaction.envelope.reverse_path) {
+    if let Err(opinion) = may_use(
+        case.accounts,
+        &transaction.client,
+        &transaction.envelope.reverse_path,
+    ) {
         return Some(opinion);
     }
     let account = case.account?;
     let foreign = authors(case.header, "From")
         .into_iter()
         .any(|author| !is_own(account, author.mailbox.as_ref()));
-    foreign.then(|| not_allowed(account.place(), "the account may not use the address in From"))
+    foreign.then(|| {
+        not_allowed(
+            account.place(),
+            "the account may not use the address in From",
+        )
+    })
 }
 
 /// Something in `From` that is no address is nobody's own name.
@@ -113,7 +127,10 @@ fn not_allowed(place: Option<&Place>, because: &str) -> Opinion {
 fn own_client(client: &Client) -> AuthenticationResults {
     let property = match &client.account {
         Some(name) => format!("smtp.auth={}", value(name)),
-        None => format!("policy.relay-network={}", value(&client.address.ip().to_string())),
+        None => format!(
+            "policy.relay-network={}",
+            value(&client.address.ip().to_string())
+        ),
     };
     AuthenticationResults {
         methods: vec![MethodResult {
@@ -187,7 +204,13 @@ fn authserv_id(field: &HeaderField<'_>) -> Option<Vec<u8>> {
     let rest = skip_comments(field.raw_value());
     if let Some(quoted) = rest.strip_prefix(b"\"") {
         let end = memchr::memchr(b'"', quoted)?;
-        return Some(quoted[..end].iter().copied().filter(|b| *b != b'\\').collect());
+        return Some(
+            quoted[..end]
+                .iter()
+                .copied()
+                .filter(|b| *b != b'\\')
+                .collect(),
+        );
     }
     let end = rest
         .iter()

@@ -1,1 +1,346 @@
-//! The stage classify-patient-data.
+//! What is in the message: patient data, markings, a wish for encryption, and what nobody could read.
+//!
+//! Looks at everything that a reader of the message sees: subject and header, bodies, attachments, file
+//! names. Restricts nothing by itself; `secure-domain` acts on what is found here. Evidence is
+//! redacted where it is made: no number leaves this stage.
+
+use std::collections::BTreeMap;
+
+use crate::content::{Content, Form, TextPiece};
+use crate::policy::case::Case;
+use crate::policy::finding::{Confidence, Evidence, PatientData, SecureKeyword, Unreadable};
+use crate::policy::opinion::{Finding, Opinions};
+use crate::policy::patient_data::{Detector, Piece, Settings, marking, secure_keyword};
+
+/// The stage `classify-patient-data`.
+#[derive(Debug)]
+pub struct ClassifyPatientData {
+    settings: Settings,
+    /// `Err` if the words of the policy file are too many to be searched for: then nothing is judged.
+    detector: Result<Detector, String>,
+}
+
+/// What was found in one message.
+#[derive(Clone, Debug)]
+pub struct Classification {
+    /// Numbers, markings and declarations.
+    pub patient_data: PatientData,
+    /// Markings, each once, in their canonical spelling.
+    pub markings: Vec<String>,
+    /// What the subject says about encryption.
+    pub secure_keyword: SecureKeyword,
+    /// What could not be looked into.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl ClassifyPatientData {
+    /// The stage by the settings of `patient-data.toml`.
+    pub fn new(settings: Settings) -> Self {
+        let detector = Detector::new(&settings).map_err(|error| error.to_string());
+        Self { settings, detector }
+    }
+
+    /// Says what is in it; asks nothing of anyone.
+    pub fn examine(&self, case: &Case<'_>) -> Opinions {
+        let declaring = case.account.filter(|account| account.declares_patient_data);
+        match self.classify(case.content, declaring.map(|account| account.name())) {
+            Ok(found) => Opinions {
+                findings: vec![
+                    Finding::PatientData(found.patient_data),
+                    Finding::Markings(found.markings),
+                    Finding::SecureKeyword(found.secure_keyword),
+                    Finding::Unreadable(found.unreadable),
+                ],
+                ..Opinions::none()
+            },
+            Err(error) => Opinions::failed(format!("the words of patient-data.toml: {error}")),
+        }
+    }
+
+    /// Classifies what was read of a message. `declared_by` is the account that says of all its mail
+    /// that it is patient data. Errs if the words of the policy file cannot be searched for.
+    pub fn classify(
+        &self,
+        content: &Content,
+        declared_by: Option<&str>,
+    ) -> Result<Classification, &str> {
+        let detector = self.detector.as_ref().map_err(String::as_str)?;
+        let numbers = with_pieces(content, |pieces| detector.examine(pieces));
+        let mut certain: Vec<Evidence> = declared_by.into_iter().map(declared).collect();
+        certain.extend(self.markings(content));
+        let mut markings: Vec<String> = Vec::new();
+        for evidence in certain.iter().filter(|evidence| evidence.kind == "marking") {
+            if !markings.contains(&evidence.redacted) {
+                markings.push(evidence.redacted.clone());
+            }
+        }
+        Ok(Classification {
+            patient_data: combined(certain, numbers),
+            markings,
+            secure_keyword: secure_keyword::examine(&self.settings.secure_tags, &content.subject),
+            unreadable: unreadable(content),
+        })
+    }
+
+    /// Each marking, once for each place.
+    fn markings(&self, content: &Content) -> Vec<Evidence> {
+        let subject = marking::in_subject(&content.subject).map(|marking| ("subject", marking));
+        let headers = content.headers.iter().filter_map(|piece| {
+            let place = piece.place.as_str();
+            let found = match place.strip_prefix("header:") {
+                Some(name) => marking::in_field(&self.settings.markings, name, &piece.text),
+                None if place.starts_with("filename:") => None,
+                None => marking::in_subject(&piece.text),
+            };
+            found.map(|marking| (place, marking))
+        });
+        let texts = content.texts.iter().filter_map(|piece| {
+            marking::in_text(&piece.text).map(|marking| (piece.place.as_str(), marking))
+        });
+        let mut found = Vec::new();
+        for (place, marking) in subject.into_iter().chain(headers).chain(texts) {
+            let evidence = certain("marking", place, marking);
+            if !found.contains(&evidence) {
+                found.push(evidence);
+            }
+        }
+        found
+    }
+}
+
+/// Hands over every text with a place, and what stands over it.
+fn with_pieces<T>(content: &Content, examine: impl FnOnce(Vec<Piece<'_>>) -> T) -> T {
+    let headings = headings(content);
+    let names = names(content);
+    let piece = |place, text, heading, is_table| Piece {
+        place,
+        text,
+        heading,
+        is_table,
+    };
+    let mut pieces = vec![piece("subject", &content.subject, "", false)];
+    for header in &content.headers {
+        if !FOR_MACHINES.contains(&header.place.as_str()) {
+            pieces.push(piece(&header.place, &header.text, "", false));
+        }
+    }
+    for TextPiece { place, text, form } in &content.texts {
+        let heading = headings.get(place.as_str()).unwrap_or(&content.subject);
+        pieces.push(piece(place, text, heading, *form == Form::Table));
+    }
+    for (place, name) in &names {
+        pieces.push(piece(place, name, &content.subject, false));
+    }
+    examine(pieces)
+}
+
+/// What stands over each attachment: the subject and its own name.
+fn headings(content: &Content) -> BTreeMap<&str, String> {
+    let named = content.attachments.iter().filter_map(|attachment| {
+        let name = attachment.filename.as_deref()?;
+        let heading = format!("{}\n{name}", content.subject);
+        Some((attachment.place.as_str(), heading))
+    });
+    named.collect()
+}
+
+/// The names of attachments and of the files in archives, with their places.
+fn names(content: &Content) -> Vec<(String, &str)> {
+    let mut names = Vec::new();
+    for attachment in &content.attachments {
+        let place = attachment.filename_place();
+        for (index, name) in attachment.names.iter().enumerate() {
+            names.push((format!("{place}/{}", index + 1), name.as_str()));
+        }
+        if let Some(name) = &attachment.filename {
+            names.push((place, name.as_str()));
+        }
+    }
+    names
+}
+
+fn declared(account: &str) -> Evidence {
+    certain("declared-by-account", "account", account)
+}
+
+fn certain(kind: &'static str, place: &str, shown: &str) -> Evidence {
+    Evidence {
+        kind,
+        confidence: Confidence::High,
+        place: place.to_owned(),
+        redacted: shown.to_owned(),
+        because: vec![if kind == "marking" {
+            "marking"
+        } else {
+            "declared"
+        }],
+    }
+}
+
+fn combined(mut certain: Vec<Evidence>, numbers: PatientData) -> PatientData {
+    if certain.is_empty() {
+        return numbers;
+    }
+    certain.extend(numbers.evidence);
+    PatientData {
+        found: true,
+        confidence: Confidence::High,
+        synthetic: false,
+        evidence: certain,
+    }
+}
+
+fn unreadable(content: &Content) -> Vec<Unreadable> {
+    let unread = content.unreadable.iter();
+    unread
+        .map(|unread| Unreadable {
+            place: unread.place.clone(),
+            because: unread.because,
+        })
+        .collect()
+}
+
+/// Fields that programs write and whose digits mean nothing.
+const FOR_MACHINES: &[&str] = &[
+    "header:Sensitivity",
+    "header:X-Protective-Marking",
+    "header:msip_labels",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::{Limits, read};
+    use crate::mail::{Message, mime};
+
+    fn classify(octets: &str) -> Classification {
+        let message = Message::new(octets.replace('\n', "\r\n").into_bytes());
+        let structure = mime::parse(message.octets()).unwrap();
+        let limits = Limits {
+            text_octets: 1 << 20,
+            depth: 3,
+        };
+        let content = read(&message, &structure, &limits);
+        let stage = ClassifyPatientData::new(Settings::default());
+        stage.classify(&content, None).unwrap()
+    }
+
+    fn places(octets: &str) -> Vec<String> {
+        let evidence = classify(octets).patient_data.evidence.into_iter();
+        let mut places: Vec<_> = evidence.map(|evidence| evidence.place).collect();
+        places.sort();
+        places
+    }
+
+    #[test]
+    fn a_number_is_found_wherever_a_reader_sees_it() {
+        for (message, place) in [
+            ("Subject: NHS 450 557 7104\n\n", "subject"),
+            (
+                "Subject: =?utf-8?Q?NHS_450_557?= =?utf-8?B?IDcxMDQ=?=\n\n",
+                "subject",
+            ),
+            (
+                "From: \"NHS 450 557 7104\" <a@b.example>\n\n",
+                "header:From",
+            ),
+            ("\nNHS 450 557 7104\n", "body:1"),
+            (
+                "Content-Transfer-Encoding: quoted-printable\n\nNHS 450 5=\n57=C2=A07104\n",
+                "body:1",
+            ),
+            (
+                "Content-Transfer-Encoding: base64\n\nTkhTIDQ1MCA1NTcgNzEwNA==\n",
+                "body:1",
+            ),
+            (
+                "Content-Type: text/html\n\n<b>NHS</b> 4<i>50</i>&nbsp;557 71<!-- -->04\n",
+                "body:1",
+            ),
+            (
+                "Content-Type: text/plain; charset=utf-16be; name=a.txt\nContent-Transfer-Encoding: base64\n\nAE4ASABTACAANAA1ADAAIAA1ADUANwAgADcAMQAwADQ=\n",
+                "attachment:1",
+            ),
+            (
+                "Content-Type: application/octet-stream; name=\"=?utf-8?Q?NHS_450_557_7104=2Ebin?=\"\nContent-Transfer-Encoding: base64\n\nAAECAw==\n",
+                "filename:1",
+            ),
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\nNHS 450 557 7104\n--b\n\nx\n--b--\n",
+                "body:preamble",
+            ),
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b--\nNHS 450 557 7104\n",
+                "body:epilogue",
+            ),
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b\nContent-Type: text/csv\nContent-Disposition: attachment; filename=a.csv\n\nnhs number\n4505577104\n--b--\n",
+                "attachment:2",
+            ),
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b\nContent-Type: message/rfc822\n\nSubject: NHS 450 557 7104\n\nx\n--b--\n",
+                "attachment:2",
+            ),
+            (
+                "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nx\n--b\nContent-Type: message/rfc822\n\nSubject: x\n\nNHS 450 557 7104\n--b--\n",
+                "attachment:2/1",
+            ),
+        ] {
+            assert_eq!(places(message), [place], "{message}");
+        }
+    }
+
+    #[test]
+    fn markings_count_as_patient_data_by_themselves() {
+        for (message, place, marking) in [
+            (
+                "Subject: OFFICIAL SENSITIVE: x\n\n",
+                "subject",
+                "OFFICIAL-SENSITIVE",
+            ),
+            (
+                "Subject: x\n\n\nOfficial-Sensitive\n\nDear",
+                "body:1",
+                "OFFICIAL-SENSITIVE",
+            ),
+            (
+                "Sensitivity: company-confidential\n\nx",
+                "header:Sensitivity",
+                "Company-Confidential",
+            ),
+        ] {
+            let found = classify(message);
+            assert_eq!(found.markings, [marking]);
+            assert!(found.patient_data.found && !found.patient_data.synthetic);
+            assert_eq!(found.patient_data.evidence[0].place, place);
+        }
+        assert!(!classify("Sensitivity: Personal\n\nx").patient_data.found);
+    }
+
+    #[test]
+    fn a_declaration_of_the_account_is_evidence() {
+        let stage = ClassifyPatientData::new(Settings::default());
+        let found = stage
+            .classify(&Content::default(), Some("reminders"))
+            .unwrap();
+        assert!(found.patient_data.found);
+        assert_eq!(found.patient_data.evidence[0].kind, "declared-by-account");
+    }
+
+    #[test]
+    fn the_tag_is_read_in_the_decoded_subject() {
+        let keyword = |subject: &str| classify(&format!("Subject: {subject}\n\n")).secure_keyword;
+        assert_eq!(
+            keyword("=?utf-8?Q?=5BSecure=5D?= results"),
+            SecureKeyword::Present
+        );
+        assert_eq!(keyword("(secure) results"), SecureKeyword::NearMiss);
+        assert_eq!(keyword("Secure storage"), SecureKeyword::Absent);
+    }
+
+    #[test]
+    fn test_numbers_beside_a_marking_are_no_longer_all_there_is() {
+        assert!(classify("\nNHS 943 476 5919").patient_data.synthetic);
+        assert!(!classify("\n[O-S] NHS 943 476 5919").patient_data.synthetic);
+    }
+}

@@ -116,8 +116,10 @@ impl ResolveRecipients {
             Host::Literal(_) => false,
         };
         if !served {
-            return Err(denied("a stranger asks for a domain that is not served here")
-                .would_pass_if("the client logs in, or its network is in relay-networks"));
+            return Err(
+                denied("a stranger asks for a domain that is not served here")
+                    .would_pass_if("the client logs in, or its network is in relay-networks"),
+            );
         }
         if mailbox.local_part().as_str().contains(['%', '@', '!']) {
             return Err(denied("the local part holds a route to somewhere else")
@@ -139,13 +141,25 @@ impl ResolveRecipients {
             End::List(_) => (Refusal::EmptyList, "the list has no members"),
             End::Moved(successor) => {
                 let successor = successor.to_string();
-                (Refusal::MovedMailbox { successor }, "the mailbox has moved, and mail is not forwarded")
+                (
+                    Refusal::MovedMailbox { successor },
+                    "the mailbox has moved, and mail is not forwarded",
+                )
             }
-            End::Closed => (Refusal::ClosedMailbox, "the mailbox is closed and has no confirmed successor"),
-            End::Ambiguous(_) => (Refusal::AmbiguousMailbox, "the name may mean more than one mailbox, or disagrees with its code"),
+            End::Closed => (
+                Refusal::ClosedMailbox,
+                "the mailbox is closed and has no confirmed successor",
+            ),
+            End::Ambiguous(_) => (
+                Refusal::AmbiguousMailbox,
+                "the name may mean more than one mailbox, or disagrees with its code",
+            ),
             End::Unknown(suggestion) => {
                 let suggestion = suggestion.map(|mailbox| mailbox.to_string());
-                (Refusal::UnknownMailbox { suggestion }, "the directory of this domain is complete and does not have the name")
+                (
+                    Refusal::UnknownMailbox { suggestion },
+                    "the directory of this domain is complete and does not have the name",
+                )
             }
             End::Loop => (Refusal::AliasLoop, "the aliases of the name form a loop"),
         };

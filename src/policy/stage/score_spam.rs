@@ -49,7 +49,11 @@ impl ScoreSpam {
     }
 
     fn score(&self, facts: &Facts<'_>) -> SpamScore {
-        let spoke = self.scoring.rules.iter().filter(|rule| facts.holds(&rule.condition));
+        let spoke = self
+            .scoring
+            .rules
+            .iter()
+            .filter(|rule| facts.holds(&rule.condition));
         let symbols: Vec<Symbol> = spoke
             .map(|rule| Symbol {
                 name: rule.name.as_str().to_owned(),
@@ -116,7 +120,11 @@ impl ScoreSpam {
         let _ = write!(fields, "X-Spam-Score: {}\r\n", spam.score);
         let yes = if spam.tagged { "Yes" } else { "No" };
         let required = *self.scoring.tag;
-        let _ = write!(fields, "X-Spam-Status: {yes}, score={} required={required}\r\n\ttests=", spam.score);
+        let _ = write!(
+            fields,
+            "X-Spam-Status: {yes}, score={} required={required}\r\n\ttests=",
+            spam.score
+        );
         if spam.symbols.is_empty() {
             fields.push_str("none");
         }

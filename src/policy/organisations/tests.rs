@@ -1,0 +1,250 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use super::*;
+use crate::config::{Severity, SourceFile, read_toml};
+
+fn read(text: &str) -> (Organisations, Vec<String>) {
+    let file = Arc::new(SourceFile {
+        path: "organisations.toml".into(),
+        text: text.into(),
+    });
+    let diagnostics = Diagnostics::default();
+    let organisations = read_toml(&file, &diagnostics, Organisations::read);
+    let said = diagnostics.into_vec().into_iter().map(|said| {
+        let kind = match said.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        format!(
+            "{kind} {}: {} | {}",
+            said.id,
+            said.message,
+            said.help.unwrap_or_default()
+        )
+    });
+    (organisations, said.collect())
+}
+
+/// The footer text of an entity with these lines.
+fn footer(lines: &str) -> String {
+    let (organisations, said) = read(&format!(
+        "[[entity]]\nid = \"e\"\ndomains = [\"e.example\"]\n{lines}"
+    ));
+    assert_eq!(said, Vec::<String>::new());
+    let mailbox = Mailbox::parse("x@e.example").unwrap();
+    let entity = organisations.of(sender(&mailbox)).unwrap();
+    entity
+        .footer
+        .as_ref()
+        .map_or(String::new(), |footer| footer.text.trim().to_owned())
+}
+
+fn diagnostics(lines: &str) -> Vec<String> {
+    read(&format!("[[entity]]\nid = \"e\"\n{lines}")).1
+}
+
+fn sender(mailbox: &Mailbox) -> Sender<'_> {
+    Sender {
+        mailbox,
+        organisation: None,
+        account: None,
+    }
+}
+
+const COMPANY: &str = "registered-in = \"England and Wales\"\nnumber = \"01234567\"\nregistered-office = \"1 High St\"\n";
+
+#[test]
+fn each_form_says_what_the_law_wants() {
+    for (lines, expected) in [
+        (
+            format!("form = \"company\"\nname = \"A Ltd\"\n{COMPANY}"),
+            "A Ltd. Registered in England and Wales. Company no. 01234567. Registered office: 1 High St.",
+        ),
+        (
+            format!("form = \"cic\"\nname = \"A C.I.C.\"\n{COMPANY}"),
+            "A C.I.C, a limited company. Registered in England and Wales no. 01234567. Registered office: 1 High St.",
+        ),
+        (
+            "form = \"llp\"\nname = \"A LLP\"\nregistered-in = \"Scotland\"\nnumber = \"SO123456\"\nregistered-office = \"1 High St\"".into(),
+            "A LLP, a limited liability partnership registered in Scotland (SO123456). Registered office: 1 High St. A list of members may be inspected at that office.",
+        ),
+        (
+            "form = \"sole-trader\"\nname = \"Hive Pharmacy\"\npeople = [\"Ann Bee\"]\naddress = \"1 High St\"".into(),
+            "Hive Pharmacy is the business name of Ann Bee. Address for service: 1 High St.",
+        ),
+        (
+            "form = \"partnership\"\nname = \"Hive Pharmacy\"\npeople = [\"A\", \"B\", \"C\"]\naddress = \"1 High St\"".into(),
+            "Hive Pharmacy is a partnership of A, B and C. Address for service: 1 High St.",
+        ),
+        (
+            "form = \"large-partnership\"\nname = \"Hive Pharmacy\"\naddress = \"1 High St\"".into(),
+            "Hive Pharmacy: a list of the partners' names may be inspected at our principal place of business, 1 High St.",
+        ),
+        (
+            format!("form = \"charitable-company\"\nname = \"A\"\ncharity-number = \"123\"\n{COMPANY}"),
+            "A is a registered charity in England and Wales (no. 123) and a company limited by guarantee registered in England and Wales (no. 01234567). Registered office: 1 High St.",
+        ),
+        (
+            format!("form = \"company\"\nname = \"A Ltd\"\nstate = \"being-wound-up\"\n{COMPANY}"),
+            "A Ltd – being wound up. Registered in England and Wales. Company no. 01234567. Registered office: 1 High St.",
+        ),
+        (
+            format!("form = \"company\"\nname = \"A Ltd\"\nstate = \"in-administration\"\nadministrators = [\"B\", \"C\"]\n{COMPANY}"),
+            "A Ltd (in administration). The affairs, business and property of the company are being managed by B and C, who act as agents without personal liability. Registered in England and Wales. Company no. 01234567. Registered office: 1 High St.",
+        ),
+        ("form = \"nhs-body\"\nname = \"A Trust\"".into(), ""),
+    ] {
+        assert_eq!(footer(&lines), expected);
+    }
+}
+
+#[test]
+fn what_the_law_wants_and_the_file_lacks_is_reported_with_its_instrument() {
+    assert_eq!(
+        diagnostics("form = \"company\"\nname = \"A Ltd\""),
+        [
+            "error missing-particular: `registered-in` is missing: the law wants the part of the United Kingdom where it is registered | the part of the United Kingdom where it is registered (SI 2015/17 reg 25)",
+            "error missing-particular: `number` is missing: the law wants the registered number | the registered number (SI 2015/17 reg 25)",
+            "error missing-particular: `registered-office` is missing: the law wants the address of the registered office | the address of the registered office (SI 2015/17 reg 25)",
+        ]
+    );
+    assert!(
+        diagnostics("form = \"sole-trader\"\nname = \"Ann Bee\"\npeople = [\"Ann Bee\"]")
+            .is_empty()
+    );
+    assert_eq!(
+        diagnostics("form = \"sole-trader\"\nname = \"Hive\"").len(),
+        2
+    );
+    assert_eq!(diagnostics("name = \"x\"").len(), 1);
+}
+
+#[test]
+fn numbers_and_names_are_held_against_their_shape() {
+    let company = |number: &str, name: &str| {
+        diagnostics(&format!(
+            "form = \"company\"\nname = \"{name}\"\nregistered-in = \"England and Wales\"\nnumber = \"{number}\"\nregistered-office = \"x\""
+        ))
+    };
+    assert_eq!(
+        company("1234567", "A Ltd"),
+        [
+            "error bad-company-number: this is not a registered number | write it with zeros in front: \"01234567\""
+        ]
+    );
+    for bad in ["sc123456", "SC12345", "0123456é", "é1", ""] {
+        assert!(
+            company(bad, "A Ltd")[0].contains("bad-company-number"),
+            "{bad}"
+        );
+    }
+    assert!(company("SC123456", "A Ltd")[0].starts_with("warning number-of-another-register"));
+    assert!(company("01234567", "A")[0].starts_with("warning name-without-form"));
+}
+
+#[test]
+fn a_footer_written_by_hand_must_say_it_too() {
+    let given = |text: &str| {
+        diagnostics(&format!(
+            "form = \"company\"\nname = \"A Ltd\"\n{COMPANY}footer = {{ text = \"{text}\" }}"
+        ))
+    };
+    assert_eq!(
+        given("A Ltd, registered in England & Wales 01234567, England and Wales, 1 High\\nSt")
+            .len(),
+        0
+    );
+    let said = given("A Ltd");
+    assert_eq!(said.len(), 3);
+    assert!(said[1].starts_with(
+        "warning footer-lacks-particular: this footer does not say the registered number"
+    ));
+}
+
+#[test]
+fn html_is_made_from_the_text_with_its_markup_escaped() {
+    let (organisations, _) = read(
+        "[[entity]]\nid = \"e\"\nform = \"nhs-body\"\nname = \"x\"\ndomains = [\"e.example\"]\nfooter = { text = \"\\nA & B <c>\\nline\\n\\nnext\\n\" }",
+    );
+    let mailbox = Mailbox::parse("x@e.example").unwrap();
+    let footer = organisations
+        .of(sender(&mailbox))
+        .unwrap()
+        .footer
+        .clone()
+        .unwrap();
+    assert_eq!(
+        footer.html,
+        "<p>A &amp; B &lt;c&gt;<br>\nline</p>\n<p>next</p>"
+    );
+}
+
+#[test]
+fn the_entity_is_found_by_sender_then_directory_then_account_then_domain() {
+    let entity = |id: &str, lines: &str| {
+        format!("[[entity]]\nid = \"{id}\"\nform = \"nhs-body\"\nname = \"x\"\n{lines}\n")
+    };
+    let (organisations, said) = read(
+        &[
+            entity("sender", "senders = [\"Boss@b.example\"]"),
+            entity("code", "ods-codes = [\"FA001\"]"),
+            entity("account", "accounts = [\"App\"]"),
+            entity("domain", "domains = [\"b.example\"]"),
+            entity("below", "domains = [\"*.b.example\"]"),
+        ]
+        .concat(),
+    );
+    assert_eq!(said, Vec::<String>::new());
+    let code = OdsCode::parse("FA001").ok();
+    for (address, organisation, account, expected) in [
+        ("boss@b.example", code, Some("app"), Some("sender")),
+        ("x@b.example", code, Some("app"), Some("code")),
+        ("x@b.example", None, Some("app"), Some("account")),
+        ("x@b.example", None, Some("other"), Some("domain")),
+        ("x@c.d.b.example", None, None, Some("below")),
+        ("x@example", None, None, None),
+    ] {
+        let mailbox = Mailbox::parse(address).unwrap();
+        let found = organisations.of(Sender {
+            mailbox: &mailbox,
+            organisation,
+            account,
+        });
+        assert_eq!(
+            found.map(|entity| entity.id.as_str()),
+            expected,
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn one_sender_cannot_belong_to_two() {
+    let entity = |id: &str| {
+        format!(
+            "[[entity]]\nid = \"{id}\"\nform = \"nhs-body\"\nname = \"x\"\ndomains = [\"b.example\"]\n"
+        )
+    };
+    let said = read(&format!("{}{}{}", entity("a"), entity("b"), entity("b"))).1;
+    assert!(said[0].starts_with("error two-entities"), "{said:?}");
+    assert!(
+        said[1].starts_with("error twice: there are two entity `b`"),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn the_shipped_file_is_right() {
+    let diagnostics = Diagnostics::default();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/organisations.toml");
+    let organisations = Organisations::load(&path, &diagnostics).unwrap();
+    assert_eq!(diagnostics.into_vec(), []);
+    let mailbox = Mailbox::parse("orders@bumbleton.example").unwrap();
+    let entity = organisations.of(sender(&mailbox)).unwrap();
+    assert_eq!(entity.id, "bumbleton-pharmacies");
+    assert_eq!(
+        entity.footer.as_ref().unwrap().text,
+        "\nBumbleton Pharmacies Ltd. Registered in England and Wales. Company no. 01234567. Registered office: 1 Market Place, Bumbleton BU1 1AA.\n"
+    );
+}
