@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_printed() {
-        let secret = Secret::new("s3cret");
+        let secret = Secret::new("s3cret".to_owned());
         assert_eq!(
             format!("{secret:?} {:#?}", Some(&secret)),
             "*** Some(\n    ***,\n)"

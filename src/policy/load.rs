@@ -92,7 +92,7 @@ impl Parts {
             register: Arc::new(register?),
             accounts: Arc::new(accounts?),
             directory: Arc::new(directory?),
-            limits: Limits,
+            limits: patient_data.limits,
             patient_data,
             scoring: scoring?,
             scan: scan?,
