@@ -221,11 +221,38 @@ struct Source {
     code: String,
 }
 
+/// The files of `src`, without those that are tests as a whole.
 fn sources() -> Vec<Source> {
     let mut paths = Vec::new();
     collect(&root().join("src"), &mut paths);
     paths.sort();
+    let tests: Vec<PathBuf> = paths.iter().flat_map(|path| test_modules(path)).collect();
+    paths.retain(|path| !tests.iter().any(|module| is_of(path, module)));
     paths.iter().map(|path| source(path)).collect()
+}
+
+/// The modules that a file declares under `#[cfg(test)]`, as paths without `.rs`.
+fn test_modules(path: &Path) -> Vec<PathBuf> {
+    let text = fs::read_to_string(path).unwrap();
+    let folder = match path.file_stem().unwrap().to_str().unwrap() {
+        "mod" | "lib" | "main" => path.parent().unwrap().to_owned(),
+        _ => path.with_extension(""),
+    };
+    let after = text.split("#[cfg(test)]").skip(1);
+    after
+        .filter_map(|rest| {
+            let (words, _) = rest
+                .split_once(['{', ';'])
+                .filter(|(words, _)| rest[words.len()..].starts_with(';'))?;
+            let (_, name) = words.rsplit_once("mod ")?;
+            Some(folder.join(name.trim()))
+        })
+        .collect()
+}
+
+/// Whether a file is a module's own, or lies in the module's folder.
+fn is_of(path: &Path, module: &Path) -> bool {
+    path.with_extension("") == module || path.starts_with(module)
 }
 
 fn source(path: &Path) -> Source {

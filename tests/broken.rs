@@ -157,7 +157,11 @@ fn broken(case: &Case) -> tempfile::TempDir {
                 let new = new.as_deref().unwrap_or_default();
                 fs::write(&path, text.replacen(old.as_str(), new, 1)).unwrap();
             }
-            (None, Some(more)) => fs::write(&path, format!("{text}\n{more}")).unwrap(),
+            (None, Some(more)) => {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                let text = if text.is_empty() { text } else { text + "\n" };
+                fs::write(&path, text + more).unwrap();
+            }
             (None, None) => fs::remove_file(&path).unwrap(),
         }
     }

@@ -27,6 +27,11 @@ mod tests {
         let message = read_message(Path::new("-"), &mut &b"Subject: x\n\nhi\n"[..]).unwrap();
         assert_eq!(message.body_octets(), b"hi\r\n");
         let missing = read_message(Path::new("/nowhere/x.eml"), &mut std::io::empty());
-        assert!(missing.unwrap_err().to_string().starts_with("/nowhere/x.eml: "));
+        assert!(
+            missing
+                .unwrap_err()
+                .to_string()
+                .starts_with("/nowhere/x.eml: ")
+        );
     }
 }

@@ -434,7 +434,9 @@ impl<'t> Section<'t> {
         place: &Place,
     ) -> Option<T> {
         let message = format!("`{key}` must be {wanted}");
-        let found = format!("this is a {}", found.type_str());
+        let kind = found.type_str();
+        let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+        let found = format!("this is {article} {kind}");
         self.diagnostics
             .push(Diagnostic::error("wrong-type", message).at(place, found));
         None

@@ -3,7 +3,7 @@
 //! A wrong alias sends a referral to the wrong pharmacy, so nothing here guesses. A [`Directory`]
 //! is one immutable reading of `directory.csv` (mailboxes) and `aliases.toml` (names that lead to
 //! them, and the rules for old shapes). [`Directory::resolve`] says of any address where it ends,
-//! through which hops, and which line says so; the order is in [`resolve`].
+//! through which hops, and which line says so; the order is in `resolve`.
 
 mod agreement;
 mod aliases;

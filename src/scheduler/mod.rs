@@ -3,7 +3,7 @@
 //! Work arrives in two ways. A message that was just accepted may be offered by hand, still in
 //! memory, if [`Handle::reserve`] found room; everything else is leased from the queue when it is due.
 //! Both ways have their own bound on what is in hand, so that neither a backlog nor a flood stops the other.
-//! Each destination has its row on the [`destination::Board`]: its own concurrency, its own rate.
+//! Each destination has its row on the `destination::Board`: its own concurrency, its own rate.
 
 mod attempt;
 mod courier;

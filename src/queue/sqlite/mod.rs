@@ -1,6 +1,6 @@
 //! The store on one machine: SQLite in WAL mode, every commit synced (`synchronous=FULL`).
 //!
-//! One thread writes, and commits for all who wait at that moment together ([`writer`]); reading
+//! One thread writes, and commits for all who wait at that moment together (`writer`); reading
 //! goes over connections of its own and waits for nobody. Another process may have the same
 //! database open: `postern queue …` beside `postern serve`.
 
