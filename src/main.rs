@@ -17,6 +17,7 @@ use postern::server;
 use postern::settings::{self, Loaded, PolicyTests, Settings};
 
 fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(say_where));
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -27,8 +28,26 @@ fn main() -> ExitCode {
     };
     match runtime.block_on(run(&cli)) {
         Ok(answer) => answer.into(),
+        Err(error) if reader_left(&error) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+/// A panic's place and nothing else: its message could hold what a message says.
+fn say_where(panic: &std::panic::PanicHookInfo<'_>) {
+    match panic.location() {
+        Some(place) => eprintln!("postern: panic at {}:{}", place.file(), place.line()),
+        None => eprintln!("postern: panic"),
+    }
+}
+
+/// Whether nobody reads our output any more: `postern queue list | head`.
+fn reader_left(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
 }
 
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {

@@ -42,7 +42,9 @@ pub enum ServeError {
 /// Runs the gateway until SIGTERM or SIGINT, then drains it: no new connections, sessions in data
 /// finish, deliveries in flight settle. `say` prints for the terminal.
 pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<(), ServeError> {
-    let Loaded { settings, files, .. } = loaded;
+    let Loaded {
+        settings, files, ..
+    } = loaded;
     let settings = settings.ok_or(ServeError::Configuration)?;
     let clock = Clock::system();
     let shutdown = Shutdown::new();
@@ -53,10 +55,21 @@ pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<
     let router = Router::new(settings.delivery.routes.clone());
     let (routes, router) = watch::channel(Arc::new(router));
     let hostname = settings.hostname.as_str();
-    let deliveries = Deliveries::new(&settings.delivery.connections, hostname, settings.dns.clone(), clock.clone())
-        .map_err(|error| ServeError::Start(error.to_string()))?;
-    let scheduler =
-        Scheduler::start(queue.clone(), router, deliveries, clock.clone(), shutdown.clone(), settings.hostname.clone());
+    let deliveries = Deliveries::new(
+        &settings.delivery.connections,
+        settings.dns.clone(),
+        hostname,
+        clock.clone(),
+    )
+    .map_err(|error| ServeError::Start(error.to_string()))?;
+    let scheduler = Scheduler::start(
+        queue.clone(),
+        router,
+        deliveries,
+        clock.clone(),
+        shutdown.clone(),
+        settings.hostname.clone(),
+    );
     let metrics = admin::metrics::start(&settings.admin, &shutdown)
         .await
         .map_err(|error| ServeError::Start(error.to_string()))?;
@@ -69,26 +82,44 @@ pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<
         clock: clock.clone(),
         shutdown: shutdown.clone(),
     };
-    let listening = ingress::start(&settings.ingress, parts).await.map_err(|error| ServeError::Start(error.to_string()))?;
+    let listening = ingress::start(&settings.ingress, parts)
+        .await
+        .map_err(|error| ServeError::Start(error.to_string()))?;
     say(&banner(config, &settings, &listening, metrics));
 
-    let reload = Reload { config: config.to_owned(), queue: queue.clone(), clock, policy, routes };
+    let reload = Reload {
+        config: config.to_owned(),
+        queue: queue.clone(),
+        clock,
+        policy,
+        routes,
+    };
     shutdown.spawn(follow(reload, files, shutdown.clone()));
     wait_for_the_end().await;
     drain(&shutdown).await;
+    queue.close().await;
+    info!("stopped");
     Ok(())
 }
 
 async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServeError> {
-    let failed = |source| ServeError::Queue { folder: settings.data.clone(), source };
-    let queue = Queue::open(&settings.data, clock.clone()).await.map_err(failed)?;
+    let failed = |source| ServeError::Queue {
+        folder: settings.data.clone(),
+        source,
+    };
+    let queue = Queue::open(&settings.data, clock.clone())
+        .await
+        .map_err(failed)?;
     queue.recover().await.map_err(failed)?;
     Ok(queue)
 }
 
 /// Returns at the first SIGTERM or SIGINT.
 async fn wait_for_the_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         error!("signals cannot be received: stop the process with SIGKILL");
         return std::future::pending().await;
     };
@@ -100,10 +131,15 @@ async fn wait_for_the_end() {
 
 async fn drain(shutdown: &Shutdown) {
     shutdown.begin();
-    if tokio::time::timeout(DRAIN_MAX, shutdown.finished()).await.is_err() {
-        warn!(seconds = DRAIN_MAX.as_secs(), "not everything ended in time; what is left is in the queue");
+    if tokio::time::timeout(DRAIN_MAX, shutdown.finished())
+        .await
+        .is_err()
+    {
+        warn!(
+            seconds = DRAIN_MAX.as_secs(),
+            "not everything ended in time; what is left is in the queue"
+        );
     }
-    info!("stopped");
 }
 
 /// What a reload needs and changes.
@@ -116,8 +152,8 @@ struct Reload {
 }
 
 /// Loads the policy anew whenever a file changes or SIGHUP comes.
-async fn follow(reload: Reload, files: Vec<PathBuf>, shutdown: Shutdown) {
-    let mut watcher = Watcher::start(files, EVERY, &shutdown);
+async fn follow(reload: Reload, mut followed: Vec<PathBuf>, shutdown: Shutdown) {
+    let mut watcher = Watcher::start(followed.clone(), EVERY, &shutdown);
     let Ok(mut hangup) = signal(SignalKind::hangup()) else {
         error!("SIGHUP cannot be received; changed files are still followed");
         return;
@@ -128,8 +164,12 @@ async fn follow(reload: Reload, files: Vec<PathBuf>, shutdown: Shutdown) {
                 if !changed {
                     return;
                 }
-                let files = reload.run().await;
-                watcher.follow(files);
+                followed = match reload.run().await {
+                    Reloaded::InForce { files } => files,
+                    // What a broken file names is unknown: its repair may be in any file of before.
+                    Reloaded::Refused { files } => union(followed, files),
+                };
+                watcher.follow(followed.clone());
             }
             _ = hangup.recv() => watcher.ask(),
         }
@@ -137,24 +177,42 @@ async fn follow(reload: Reload, files: Vec<PathBuf>, shutdown: Shutdown) {
 }
 
 impl Reload {
-    /// Takes the changed files into force, or says why not and keeps the policy as it was. Returns the
-    /// files to follow from now on.
-    async fn run(&self) -> Vec<PathBuf> {
-        let Loaded { settings, diagnostics, files } = settings::load(&self.config, &self.clock, PolicyTests::Run).await;
+    /// Takes the changed files into force, or says why not and keeps the policy as it was.
+    async fn run(&self) -> Reloaded {
+        let Loaded {
+            settings,
+            diagnostics,
+            files,
+            ..
+        } = settings::load(&self.config, &self.clock, PolicyTests::Run).await;
         log_diagnostics(&diagnostics);
         let Some(settings) = settings else {
             metrics::POLICY_RELOADS_REFUSED.add(1);
             error!("the changed policy has errors: the one before stays in force");
-            return files;
+            return Reloaded::Refused { files };
         };
         let version = settings.policy.version().clone();
         record_policy(&self.queue, &self.clock, &version).await;
         self.policy.send_replace(settings.policy);
-        self.routes.send_replace(Arc::new(Router::new(settings.delivery.routes)));
+        self.routes
+            .send_replace(Arc::new(Router::new(settings.delivery.routes)));
         metrics::POLICY_RELOADS.add(1);
         info!(policy = %version, "the changed policy is in force (listeners and limits change with a restart)");
-        files
+        Reloaded::InForce { files }
     }
+}
+
+/// What a reload came to, and the files it read.
+enum Reloaded {
+    InForce { files: Vec<PathBuf> },
+    Refused { files: Vec<PathBuf> },
+}
+
+fn union(mut followed: Vec<PathBuf>, files: Vec<PathBuf>) -> Vec<PathBuf> {
+    followed.extend(files);
+    followed.sort();
+    followed.dedup();
+    followed
 }
 
 fn log_diagnostics(diagnostics: &[Diagnostic]) {
@@ -167,7 +225,12 @@ fn log_diagnostics(diagnostics: &[Diagnostic]) {
 }
 
 async fn record_policy(queue: &Queue, clock: &Clock, version: &PolicyVersion) {
-    let mut event = AuditEvent::new(clock.now(), Reference::random(), AuditKind::PolicyLoaded, "");
+    let mut event = AuditEvent::new(
+        clock.now(),
+        Reference::random(),
+        AuditKind::PolicyLoaded,
+        "",
+    );
     event.policy = Some(version.clone());
     if let Err(error) = queue.record(vec![event]).await {
         error!(%error, "the audit trail does not take the change of policy");
@@ -175,12 +238,27 @@ async fn record_policy(queue: &Queue, clock: &Clock, version: &PolicyVersion) {
 }
 
 /// What the terminal shows at the start.
-fn banner(config: &Path, settings: &Settings, listening: &[ingress::Listening], metrics: Option<std::net::SocketAddr>) -> String {
+fn banner(
+    config: &Path,
+    settings: &Settings,
+    listening: &[ingress::Listening],
+    metrics: Option<std::net::SocketAddr>,
+) -> String {
     use std::fmt::Write as _;
-    let mut text = format!("postern {} is running as {}\n\n", env!("CARGO_PKG_VERSION"), settings.hostname);
+    let mut text = format!(
+        "postern {} is running as {}\n\n",
+        env!("CARGO_PKG_VERSION"),
+        settings.hostname
+    );
     // Writing to a String does not fail.
     for listener in listening {
-        let _ = writeln!(text, "  {:<12} {:<22} {}", listener.name, listener.address.to_string(), listener.description);
+        let _ = writeln!(
+            text,
+            "  {:<12} {:<22} {}",
+            listener.name,
+            listener.address.to_string(),
+            listener.description
+        );
     }
     if let Some(address) = metrics {
         let _ = writeln!(text, "  {:<12} http://{address}/metrics", "metrics");
@@ -188,10 +266,20 @@ fn banner(config: &Path, settings: &Settings, listening: &[ingress::Listening], 
     let _ = writeln!(text, "  {:<12} {}", "policy", config.display());
     let _ = writeln!(text, "  {:<12} {}", "data", settings.data.display());
     for route in &settings.delivery.routes {
-        let _ = writeln!(text, "  {:<12} {} → {}", "route", route.name, route.transport);
+        let _ = writeln!(
+            text,
+            "  {:<12} {} → {}",
+            "route", route.name, route.transport
+        );
     }
-    let port = listening.first().map_or(2525, |listener| listener.address.port());
-    let _ = write!(text, "\nSend a first message:\n\n{}", FIRST_MESSAGE.replace("PORT", &port.to_string()));
+    let port = listening
+        .first()
+        .map_or(2525, |listener| listener.address.port());
+    let _ = write!(
+        text,
+        "\nSend a first message:\n\n{}",
+        FIRST_MESSAGE.replace("PORT", &port.to_string())
+    );
     text
 }
 

@@ -43,8 +43,14 @@ pub struct Loaded {
 impl Loaded {
     /// Whether the files cannot be used.
     pub fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        any_error(&self.diagnostics)
     }
+}
+
+fn any_error(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
 /// Whether the tests in the policy folder are run as part of loading.
@@ -64,13 +70,19 @@ pub async fn load(path: &Path, clock: &Clock, tests: PolicyTests) -> Loaded {
     let (mut all, mut ran) = (diagnostics.into_vec(), 0);
     if let Some(settings) = &settings {
         files.extend(settings.policy.files());
-        if tests == PolicyTests::Run {
+        // What a policy with errors decides says nothing.
+        if tests == PolicyTests::Run && !any_error(&all) {
             let run = policy_test::run(&settings.policy).await;
             ran = run.tests;
             all.extend(run.diagnostics);
         }
     }
-    let mut loaded = Loaded { settings, diagnostics: all, tests: ran, files };
+    let mut loaded = Loaded {
+        settings,
+        diagnostics: all,
+        tests: ran,
+        files,
+    };
     if loaded.has_errors() {
         loaded.settings = None;
     }
@@ -80,14 +92,25 @@ pub async fn load(path: &Path, clock: &Clock, tests: PolicyTests) -> Loaded {
 fn read(top: &Section<'_>, path: &Path, clock: &Clock) -> Option<Settings> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let hostname = top.required::<Domain>("hostname").map(Located::into_inner);
-    let data = top.path("data").map_or_else(|| folder.join("../data"), Located::into_inner);
+    let data = top
+        .path("data")
+        .map_or_else(|| folder.join("../data"), Located::into_inner);
     let ingress = ingress::Settings::read(top);
     let delivery = delivery::Settings::read(top);
     let admin = admin::Settings::read(top);
     let dns = Dns::new(&crate::policy::settings::read_dns(top)).map_err(|error| {
-        top.diagnostics().push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
+        top.diagnostics()
+            .push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
     });
     let name = hostname.as_ref().map_or("invalid", Domain::as_str);
     let policy = Policy::load(top, name, dns.as_ref().ok().cloned(), clock.clone());
-    Some(Settings { hostname: hostname?, data, ingress, delivery, policy: Arc::new(policy?), dns: dns.ok()?, admin })
+    Some(Settings {
+        hostname: hostname?,
+        data,
+        ingress,
+        delivery,
+        policy: Arc::new(policy?),
+        dns: dns.ok()?,
+        admin,
+    })
 }

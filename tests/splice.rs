@@ -297,8 +297,8 @@ enum Node {
         text: String,
     },
     File(Vec<u8>),
-    Attached(Box<Node>),
-    Multi(&'static str, Vec<Node>),
+    Attached(Box<Self>),
+    Multi(&'static str, Vec<Self>),
 }
 
 fn message() -> impl Strategy<Value = Message> {

@@ -435,7 +435,11 @@ impl<'t> Section<'t> {
     ) -> Option<T> {
         let message = format!("`{key}` must be {wanted}");
         let kind = found.type_str();
-        let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+        let article = if kind.starts_with(['a', 'i']) {
+            "an"
+        } else {
+            "a"
+        };
         let found = format!("this is {article} {kind}");
         self.diagnostics
             .push(Diagnostic::error("wrong-type", message).at(place, found));

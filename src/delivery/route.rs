@@ -254,6 +254,26 @@ pub enum TlsLevel {
     Verified,
 }
 
+impl TlsLevel {
+    /// Every level by its word in the configuration and in explanations.
+    pub const WORDS: [(&str, Self); 4] = [
+        (Self::None.word(), Self::None),
+        (Self::Opportunistic.word(), Self::Opportunistic),
+        (Self::Required.word(), Self::Required),
+        (Self::Verified.word(), Self::Verified),
+    ];
+
+    /// The level's word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Opportunistic => "opportunistic",
+            Self::Required => "required",
+            Self::Verified => "verified",
+        }
+    }
+}
+
 /// What one message wants of the connection, whatever its route says.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum TlsNeed {

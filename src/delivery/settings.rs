@@ -275,15 +275,7 @@ fn refuse_unused(
 }
 
 fn read_level(section: &Section<'_>) -> Option<Located<TlsLevel>> {
-    section.word(
-        "tls",
-        &[
-            ("none", TlsLevel::None),
-            ("opportunistic", TlsLevel::Opportunistic),
-            ("required", TlsLevel::Required),
-            ("verified", TlsLevel::Verified),
-        ],
-    )
+    section.word("tls", &TlsLevel::WORDS)
 }
 
 /// A server on this machine is spoken to as it likes; one elsewhere under TLS if it can.

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A gateway of its own process, with the shipped policies, free ports and a folder that goes with it.
-pub struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
     pub folder: tempfile::TempDir,
     pub relay: u16,
@@ -20,12 +20,12 @@ pub struct Gateway {
 
 impl Gateway {
     /// Starts one with the shipped policy.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(|_| ())
     }
 
     /// Starts one after `change` has had its way with the copy of the policy folder.
-    pub fn start_with(change: impl FnOnce(&Path)) -> Self {
+    pub(crate) fn start_with(change: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let [relay, submission, submissions, metrics] = std::array::from_fn(|_| free_port());
         let policies = folder.path().join("policies");
@@ -53,23 +53,23 @@ impl Gateway {
     }
 
     /// The policy folder's main file.
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("policies/postern.toml")
     }
 
     /// The process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Ends it as a crash does.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("kill -9");
         self.child.wait().expect("its end");
     }
 
     /// Asks it to stop, as an administrator does, and returns whether it ended well.
-    pub fn terminate(&mut self) -> bool {
+    pub(crate) fn terminate(&mut self) -> bool {
         let pid = self.child.id().to_string();
         assert!(
             Command::new("kill")
@@ -85,13 +85,13 @@ impl Gateway {
     }
 
     /// Starts it again on the same folder.
-    pub fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.child = spawn(&self.config());
         self.wait_until_up();
     }
 
     /// Runs a command of the same binary on the same configuration.
-    pub fn postern(&self, args: &[&str]) -> std::process::Output {
+    pub(crate) fn postern(&self, args: &[&str]) -> std::process::Output {
         let config = self.config();
         Command::new(env!("CARGO_BIN_EXE_postern"))
             .arg("--config")
@@ -102,12 +102,12 @@ impl Gateway {
     }
 
     /// A connection to the relay port, greeting read.
-    pub fn connect(&self) -> Client {
+    pub(crate) fn connect(&self) -> Client {
         Client::connect(self.relay)
     }
 
     /// The messages that lie in the Maildir of an address, oldest first.
-    pub fn mail_for(&self, address: &str) -> Vec<Vec<u8>> {
+    pub(crate) fn mail_for(&self, address: &str) -> Vec<Vec<u8>> {
         let (local, domain) = address.rsplit_once('@').expect("an address");
         let folder = self
             .folder
@@ -130,7 +130,7 @@ impl Gateway {
     }
 
     /// Waits until `count` messages lie there.
-    pub fn wait_for_mail(&self, address: &str, count: usize) -> Vec<Vec<u8>> {
+    pub(crate) fn wait_for_mail(&self, address: &str, count: usize) -> Vec<Vec<u8>> {
         wait_for(&format!("{count} message(s) for {address}"), || {
             let mail = self.mail_for(address);
             (mail.len() >= count).then_some(mail)
@@ -157,19 +157,19 @@ impl Drop for Gateway {
 }
 
 /// A plain SMTP client that says exactly what it is told to.
-pub struct Client {
+pub(crate) struct Client {
     stream: BufReader<TcpStream>,
 }
 
 impl Client {
     /// Connects and reads the greeting.
-    pub fn connect(port: u16) -> Self {
+    pub(crate) fn connect(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         Self::over(stream)
     }
 
     /// Reads the greeting off a connection.
-    pub fn over(stream: TcpStream) -> Self {
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream
             .set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a time-out");
@@ -182,7 +182,7 @@ impl Client {
     }
 
     /// Sends octets as they are.
-    pub fn send(&mut self, octets: &[u8]) {
+    pub(crate) fn send(&mut self, octets: &[u8]) {
         self.stream
             .get_mut()
             .write_all(octets)
@@ -190,17 +190,17 @@ impl Client {
     }
 
     /// Sends octets, or says that the connection is gone.
-    pub fn try_send(&mut self, octets: &[u8]) -> Option<()> {
+    pub(crate) fn try_send(&mut self, octets: &[u8]) -> Option<()> {
         self.stream.get_mut().write_all(octets).ok()
     }
 
     /// Reads one whole reply; its lines with their line ends.
-    pub fn reply(&mut self) -> String {
+    pub(crate) fn reply(&mut self) -> String {
         self.try_reply().expect("a reply")
     }
 
     /// As [`Client::reply`], or `None` if the connection is gone.
-    pub fn try_reply(&mut self) -> Option<String> {
+    pub(crate) fn try_reply(&mut self) -> Option<String> {
         let mut reply = String::new();
         loop {
             let mut line = String::new();
@@ -216,13 +216,13 @@ impl Client {
     }
 
     /// Sends one command and returns its reply.
-    pub fn command(&mut self, command: &str) -> String {
+    pub(crate) fn command(&mut self, command: &str) -> String {
         self.send(format!("{command}\r\n").as_bytes());
         self.reply()
     }
 
     /// Sends a message with dots stuffed and returns the reply to its end, or the first refusal.
-    pub fn submit(&mut self, from: &str, to: &[&str], message: &[u8]) -> String {
+    pub(crate) fn submit(&mut self, from: &str, to: &[&str], message: &[u8]) -> String {
         let mut commands = vec![format!("MAIL FROM:<{from}> BODY=8BITMIME")];
         commands.extend(to.iter().map(|to| format!("RCPT TO:<{to}>")));
         for command in commands {
@@ -242,7 +242,7 @@ impl Client {
 }
 
 /// The message as DATA carries it, with the end of data.
-pub fn stuffed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn stuffed(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 8);
     let mut at_line_start = true;
     for &octet in message {
@@ -260,7 +260,7 @@ pub fn stuffed(message: &[u8]) -> Vec<u8> {
 }
 
 /// Waits until `probe` has an answer, for half a minute at most.
-pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         if let Some(answer) = probe() {
@@ -272,7 +272,7 @@ pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Whether a program can be run; says that the test is skipped if not.
-pub fn installed(program: &str) -> bool {
+pub(crate) fn installed(program: &str) -> bool {
     let there = Command::new(program)
         .arg("--version")
         .stdout(Stdio::null())
@@ -286,12 +286,12 @@ pub fn installed(program: &str) -> bool {
 }
 
 /// The folder of the checkout.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// A port that nobody listens on.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
