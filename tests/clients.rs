@@ -17,6 +17,7 @@ m["From"], m["To"], m["Subject"] = "sender@elsewhere.example", "pharmacy.fa001@n
 m["Date"], m["Message-ID"] = "Sat, 21 Nov 2026 10:00:00 +0000", "<python-1@elsewhere.example>"
 m.set_content("Open at nine.\n.\n..two dots\ncaf\u00e9\n")
 m.add_attachment(bytes(range(256)), maintype="application", subtype="x-test", filename="all.bin")
+m.set_boundary("both-times-the-same")
 with smtplib.SMTP("127.0.0.1", int(sys.argv[1])) as s:
     s.send_message(m)
 sys.stdout.buffer.write(m.as_bytes(policy=m.policy.clone(linesep="\r\n")))

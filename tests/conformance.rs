@@ -81,11 +81,19 @@ fn every_case_of_the_black_box_suite_passes() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// Copies the policy folder with ports and data folder filled in; returns the path of its main file.
+/// Copies the shipped policy files, and over them those of the suite with ports and data folder filled
+/// in; returns the path of the main one.
 fn policy_folder(folder: &Path, relay: u16, sink: u16) -> std::path::PathBuf {
-    let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/policies");
-    for entry in fs::read_dir(template).expect("the template") {
-        let path = entry.expect("an entry").path();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files = ["policies", "tests/conformance/policies"].map(|of| root.join(of));
+    for path in files
+        .iter()
+        .flat_map(|of| fs::read_dir(of).expect("a policy folder"))
+    {
+        let path = path.expect("an entry").path();
+        if path.is_dir() {
+            continue;
+        }
         let text = fs::read_to_string(&path).expect("text");
         let text = text
             .replace("@RELAY@", &relay.to_string())
