@@ -33,6 +33,8 @@ pub(super) struct Target<'a> {
     pub(super) credentials: Option<&'a Credentials>,
     /// Whether what goes there stays on this machine.
     pub(super) local: bool,
+    /// Whether CHUNKING may be used where it is offered.
+    pub(super) chunking: bool,
 }
 
 /// An address of a next hop.
@@ -69,7 +71,8 @@ impl Connection {
     ) -> Result<Self, OpenError> {
         let stream = connect(&target.address, us.settings.connect_timeout, deadline).await?;
         let wire = Wire::new(stream, deadline);
-        let (wire, extensions, tls) = lead(wire, target, us, deadline).await?;
+        let (wire, mut extensions, tls) = lead(wire, target, us, deadline).await?;
+        extensions.chunking &= target.chunking;
         Ok(Self {
             wire,
             out: Vec::new(),

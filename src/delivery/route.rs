@@ -55,6 +55,8 @@ pub struct Route {
     pub connections: usize,
     /// Messages a minute to one destination; 0 is no limit.
     pub rate_per_minute: u32,
+    /// Whether messages go by BDAT where the next hop offers CHUNKING (RFC 3030): not to one that gets it wrong.
+    pub chunking: bool,
     /// When it is tried again.
     pub schedule: RetrySchedule,
 }
@@ -334,6 +336,7 @@ mod tests {
             transport,
             connections: 20,
             rate_per_minute: 0,
+            chunking: true,
             schedule: RetrySchedule::default(),
         })
     }

@@ -128,6 +128,7 @@ fn read_route(section: &Section<'_>) -> Option<Route> {
     let transport = read_transport(section);
     let connections = count(section, "connections", DEFAULT_CONNECTIONS);
     let rate = section.integer("rate", 0..=1_000_000);
+    let chunking = section.flag("chunking");
     let schedule = read_schedule(section);
     Some(Route {
         name: name?.into_inner(),
@@ -135,6 +136,7 @@ fn read_route(section: &Section<'_>) -> Option<Route> {
         transport: transport?,
         connections,
         rate_per_minute: rate.map_or(0, |rate| u32::try_from(*rate).unwrap_or(0)),
+        chunking: chunking.is_none_or(Located::into_inner),
         schedule,
     })
 }

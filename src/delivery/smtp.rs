@@ -99,6 +99,7 @@ impl Deliveries {
             level: job.level,
             credentials: credentials(job.route),
             local: job.route.is_local(),
+            chunking: job.route.chunking,
         };
         let connection = self.open(target, deadline).await?;
         self.send_on(connection, key, job).await

@@ -66,6 +66,7 @@ impl Courier for Scripted {
             },
             connections: 2,
             rate_per_minute: self.rate_per_minute,
+            chunking: true,
             schedule: RetrySchedule {
                 delays: vec![Duration::from_secs(30)],
                 warn_after: Duration::from_secs(60),

@@ -56,6 +56,7 @@ fn route(transport: Transport) -> Arc<Route> {
         transport,
         connections: 20,
         rate_per_minute: 0,
+        chunking: true,
         schedule: RetrySchedule::default(),
     })
 }

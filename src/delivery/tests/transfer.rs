@@ -45,6 +45,24 @@ async fn a_large_message_arrives_octet_by_octet() {
 }
 
 #[tokio::test]
+async fn a_route_may_do_without_chunks_where_they_are_offered() {
+    let hop = NextHop::start(Script::offering(ALL)).await;
+    let mut route = smart_host(&hop, TlsLevel::None);
+    Arc::make_mut(&mut route).chunking = false;
+    let to_one = envelope(&["a@b.example"]);
+
+    attempt(&deliveries(&settings()).await, &route, &to_one, MESSAGE).await;
+
+    assert_eq!(hop.messages(), [MESSAGE]);
+    let heard = hop.lines_of(1);
+    assert!(heard.iter().any(|line| line == "DATA"), "{heard:?}");
+    assert!(
+        heard.iter().all(|line| !line.starts_with("BDAT")),
+        "{heard:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_message_without_a_line_end_keeps_to_itself_in_a_chunk_and_gets_one_with_dots() {
     let to_one = envelope(&["a@b.example"]);
     let (hop, _) = send(Script::offering(&["CHUNKING"]), &to_one, b"A: b\r\n\r\nend").await;
