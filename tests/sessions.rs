@@ -170,6 +170,13 @@ fn a_trusted_proxy_says_who_the_client_is_and_nobody_else_may() {
     let mut liar = connect(proxied.relay);
     liar.write_all(b"EHLO client.example\r\n").expect("octets");
     assert_eq!(rest(liar), "");
+
+    // Whoever talks too early is turned away without a wait for it, too: here both come in one piece.
+    let mut early = connect(proxied.relay);
+    early
+        .write_all(b"PROXY TCP4 192.0.2.77 192.0.2.2 4711 25\r\nEHLO bot.example\r\n")
+        .expect("octets");
+    assert!(rest(early).starts_with("554 5.5.1 "));
     drop(proxied);
 
     let untrusted = gateway(&[

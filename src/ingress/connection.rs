@@ -153,23 +153,29 @@ impl Connection {
 
     /// Says who we are, unless the client talks first (a sign of a program that does not listen).
     async fn greet(&mut self) -> Result<(), End> {
-        let delay = self.door.limits.greeting_delay;
-        match self.wire()?.more(GREETING_PIECE, delay).await {
-            Err(WireError::Silent) => {}
-            Err(error) => return Err(End::Lost(error)),
-            Ok(()) => {
-                metrics::CONNECTIONS_REFUSED.add(1);
-                info!(client = %self.session.client().address, "talked before the greeting");
-                let text = "you talk before the greeting";
-                return Err(End::Said(Reply::new(
-                    554,
-                    EnhancedStatusCode::permanent(5, 1),
-                    text,
-                )));
-            }
+        if self.talks_too_early().await? {
+            metrics::CONNECTIONS_REFUSED.add(1);
+            info!(client = %self.session.client().address, "talked before the greeting");
+            let status = EnhancedStatusCode::permanent(5, 1);
+            let refusal = Reply::new(554, status, "you talk before the greeting");
+            return Err(End::Said(refusal));
         }
         let greeting = self.session.greeting();
         self.say(&greeting).await
+    }
+
+    async fn talks_too_early(&mut self) -> Result<bool, End> {
+        let delay = self.door.limits.greeting_delay;
+        let wire = self.wire()?;
+        if delay.is_zero() {
+            // A timer of no length takes a millisecond: more than all else before the message.
+            return Ok(!wire.input().is_empty() || wire.stream().has_input());
+        }
+        match wire.more(GREETING_PIECE, delay).await {
+            Ok(()) => Ok(true),
+            Err(WireError::Silent) => Ok(false),
+            Err(error) => Err(End::Lost(error)),
+        }
     }
 
     /// Waits for a command; a shutdown ends the wait.

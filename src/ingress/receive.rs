@@ -84,6 +84,7 @@ async fn decide(
         let decision = policy.decide(&transaction).await;
         (transaction, decision)
     });
+    let abort = task.abort_handle();
     match tokio::time::timeout(DECISION_MAX, task).await {
         Ok(Ok(decided)) => Some(decided),
         Ok(Err(_)) => {
@@ -91,6 +92,7 @@ async fn decide(
             None
         }
         Err(_) => {
+            abort.abort();
             error!("the policy took too long: the client was told to try again");
             None
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -28,6 +29,17 @@ impl Stream {
         let stream = acceptor.accept(stream).await?;
         let session = describe(&stream);
         Ok((Self::Tls(Box::new(stream)), session))
+    }
+
+    /// Whether the client has said something already. Asks the socket itself: the runtime hears of what
+    /// has come with a delay. Under TLS anything that follows the handshake counts.
+    pub(super) fn has_input(&self) -> bool {
+        let socket = match self {
+            Self::Clear(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        recv(socket, &mut [0_u8; 1], flags).is_ok_and(|(octets, _)| octets > 0)
     }
 }
 
@@ -84,5 +96,30 @@ impl AsyncWrite for Stream {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn what_has_come_is_seen_and_left_where_it_is() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let stream = Stream::Clear(server);
+        assert!(!stream.has_input());
+
+        client.write_all(b"EHLO bot.example\r\n").await.unwrap();
+        let Stream::Clear(server) = &stream else {
+            panic!("in clear");
+        };
+        server.readable().await.unwrap();
+        assert!(stream.has_input() && stream.has_input());
     }
 }

@@ -66,6 +66,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.stream
     }
 
+    /// The stream, to look at.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// What was received and not yet read.
     pub fn input(&self) -> &[u8] {
         &self.buffer[self.read..]
