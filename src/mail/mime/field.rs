@@ -243,6 +243,11 @@ impl Pieces {
         }
     }
 
+    /// The value in plain form, if there is one in another form that counts before it.
+    fn other(&self) -> Option<Vec<u8>> {
+        self.plain.clone().filter(|_| !self.is_plain())
+    }
+
     fn is_plain(&self) -> bool {
         self.extended.is_none() && self.sections.is_empty()
     }
@@ -295,6 +300,7 @@ fn combine(raw: Vec<RawParam>, oddities: &mut Vec<Oddity>) -> (Params, Option<Ve
         if name == "boundary" && !piece.is_plain() {
             oddities.push(Oddity::BadBoundary);
         }
+        let other = piece.other();
         let (octets, charset) = piece.join();
         let value = match &charset {
             Some(label) => Charset::of(Some(label)).decode_lossy(&octets),
@@ -303,7 +309,9 @@ fn combine(raw: Vec<RawParam>, oddities: &mut Vec<Oddity>) -> (Params, Option<Ve
         if name == "boundary" {
             boundary = Some(octets);
         }
+        let other = other.map(|octets| (name.clone(), charset::utf8_or_latin1(&octets)));
         params.push((name, value));
+        params.extend(other);
     }
     (Params(params), boundary)
 }
@@ -402,7 +410,8 @@ mod tests {
         );
         assert_eq!(
             params("a; f=plain; f*=utf-8''better"),
-            [pair("f", "better")]
+            [pair("f", "better"), pair("f", "plain")],
+            "the better one is found first"
         );
     }
 

@@ -156,7 +156,8 @@ impl Words<'_> {
                 let between = word.end..number.start;
                 word.end > last_for
                     && within(text, between.clone(), group.window)
-                    && !holds_number(&text[between])
+                    && !holds_number(&text[between.clone()])
+                    && !is_heading(text, between, last_for)
             });
             let bracketed = words
                 .get(after)
@@ -197,6 +198,13 @@ fn is_label_of(text: &str, between: Range<usize>) -> bool {
                     .iter()
                     .any(|filling| word.eq_ignore_ascii_case(filling))
             })
+}
+
+/// Whether the word before `between` stands in a line above the number beside one that speaks for it:
+/// a heading names several columns (`NHS number   Telephone`), and each has its own numbers below.
+fn is_heading(text: &str, between: Range<usize>, last_for: usize) -> bool {
+    let line = memchr::memrchr(b'\n', &text.as_bytes()[..between.start]).map_or(0, |lf| lf + 1);
+    last_for > line && memchr::memchr(b'\n', &text.as_bytes()[between]).is_some()
 }
 
 /// Whether a word follows in brackets: `7700 900 123 (mobile)`.
@@ -245,7 +253,7 @@ fn spellings(word: &str) -> Vec<String> {
 }
 
 /// Ways to write a space within a word.
-const SPACES: &[&str] = &[" ", "\u{a0}", "-", "_", "", "  ", "\n", "\r\n"];
+const SPACES: &[&str] = &[" ", "\u{a0}", "\u{fffd}", "-", "_", "", "  ", "\n", "\r\n"];
 /// Words that may stand between a label and its number.
 const FILLING: &[&str] = &[
     "no", "nos", "number", "numbers", "num", "nr", "id", "is", "was", "the", "and", "a", "s",

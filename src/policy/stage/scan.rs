@@ -87,6 +87,7 @@ impl Scan {
         let own = attachment
             .filename
             .iter()
+            .chain(&attachment.also_named)
             .map(|name| (name, "an attachment"));
         let inner = attachment
             .names
@@ -327,6 +328,7 @@ mod tests {
         Content {
             attachments: vec![Attachment {
                 place: "attachment:2".into(),
+                also_named: Vec::new(),
                 filename: Some(filename.to_owned()),
                 declared: "application/octet-stream".into(),
                 kind,
