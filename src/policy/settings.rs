@@ -231,9 +231,10 @@ fn shipped_stages() -> Vec<StageEntry> {
     StageName::ALL.map(entry).into()
 }
 
-/// Defer where patient data, relaying or malware hang on it.
+/// Defer where patient data, relaying, forgery or malware hang on it.
 fn default_on_failure(name: StageName) -> OnFailure {
-    if name.is_safety() || name == StageName::Scan {
+    let guards = matches!(name, StageName::AuthenticateSender | StageName::Scan);
+    if name.is_safety() || guards {
         OnFailure::Defer
     } else {
         OnFailure::Pass

@@ -74,7 +74,7 @@ impl ScoreSpam {
     /// Whether the author is at a secure domain and DMARC vouches for it.
     fn is_proven_secure(&self, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         let secure = |domain| self.register.is_secure(domain, case.now);
-        facts.method_is("dmarc", &["pass"]) && facts.author_domain().is_some_and(secure)
+        facts.author_is_proven() && facts.author_domain().is_some_and(secure)
     }
 
     fn by_score(&self, spam: &SpamScore, protected: bool) -> Opinion {
