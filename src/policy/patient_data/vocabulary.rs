@@ -203,8 +203,9 @@ fn is_label_of(text: &str, between: Range<usize>) -> bool {
 /// Whether the word before `between` stands in a line above the number beside one that speaks for it:
 /// a heading names several columns (`NHS number   Telephone`), and each has its own numbers below.
 fn is_heading(text: &str, between: Range<usize>, last_for: usize) -> bool {
-    let line = memchr::memrchr(b'\n', &text.as_bytes()[..between.start]).map_or(0, |lf| lf + 1);
-    last_for > line && memchr::memchr(b'\n', &text.as_bytes()[between]).is_some()
+    let breaks = |range: Range<usize>| memchr::memchr(b'\n', &text.as_bytes()[range]).is_some();
+    let beside = last_for..between.start;
+    last_for > 0 && beside.len() <= HEADING_OCTETS && !breaks(beside) && breaks(between)
 }
 
 /// Whether a word follows in brackets: `7700 900 123 (mobile)`.
@@ -260,6 +261,8 @@ const FILLING: &[&str] = &[
 ];
 /// How far a label may stand from its number, in octets.
 const LABEL_OCTETS: usize = 24;
+/// How far apart two words of one heading may stand, in octets.
+const HEADING_OCTETS: usize = 400;
 /// How far a bracketed word may stand behind a number, in octets.
 const BRACKET_OCTETS: usize = 4;
 
