@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::base::{Reference, metrics};
@@ -65,38 +66,16 @@ pub async fn receive(
 ) -> Reply {
     let reply = match loop_in(&transaction, parts, hops_max) {
         Some(reply) => reply,
-        None => match decide(policy, transaction).await {
-            Some((transaction, decision)) => carry_out(parts, transaction, decision).await,
-            None => try_later(),
+        None => match timeout(DECISION_MAX, policy.decide(&transaction)).await {
+            Ok(decision) => carry_out(parts, transaction, decision).await,
+            Err(_) => {
+                error!("the policy took too long: the client was told to try again");
+                try_later()
+            }
         },
     };
     count(&reply);
     reply
-}
-
-/// The policy's decision; `None` if it could not be made in time, or at all.
-async fn decide(
-    policy: Arc<Policy>,
-    transaction: MailTransaction,
-) -> Option<(MailTransaction, Decision)> {
-    // A task of its own: a panic ends there.
-    let task = tokio::spawn(async move {
-        let decision = policy.decide(&transaction).await;
-        (transaction, decision)
-    });
-    let abort = task.abort_handle();
-    match tokio::time::timeout(DECISION_MAX, task).await {
-        Ok(Ok(decided)) => Some(decided),
-        Ok(Err(_)) => {
-            error!("the policy panicked: the client was told to try again");
-            None
-        }
-        Err(_) => {
-            abort.abort();
-            error!("the policy took too long: the client was told to try again");
-            None
-        }
-    }
 }
 
 async fn carry_out(parts: &Parts, transaction: MailTransaction, decision: Decision) -> Reply {
