@@ -270,6 +270,11 @@ mod tests {
                 &Condition::NameShowsServedDomain,
             ),
             (true, "From: gp@nhs.net", &Condition::FromServedDomain),
+            (
+                true,
+                "From: x@y.example, gp@nhs.net",
+                &Condition::FromServedDomain,
+            ),
             (false, "From: gp@sub.nhs.net", &Condition::FromServedDomain),
             (true, "Date: Mon, 2 Nov 2026 10:00:00 +0000", &date),
             (true, "Date: yesterday", &date),

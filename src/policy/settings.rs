@@ -357,8 +357,11 @@ mod tests {
             .map(|entry| entry.name.word())
             .collect();
         assert_eq!(words, StageName::ALL.map(StageName::word));
-        assert_eq!(settings.stages[4].on_failure, OnFailure::Defer);
-        assert_eq!(settings.stages[5].on_failure, OnFailure::Pass);
+        for entry in &settings.stages {
+            let may_pass = matches!(entry.name.word(), "score-spam" | "footer" | "mark");
+            let passes = entry.on_failure == OnFailure::Pass;
+            assert_eq!(passes, may_pass, "{}", entry.name.word());
+        }
         assert!(said.is_empty() && settings.relay_networks.is_empty());
     }
 

@@ -392,8 +392,24 @@ mod tests {
             ("9 4 3 4 7 6 5 9 1 9", Odd),
             ("Smith_943_476_5919.pdf", Grouped),
             ("no.9434765919.", Unspaced),
+            ("943\u{fffd}476\u{fffd}5919", Grouped),
+            ("943\u{1}476\u{7f}5919", Unspaced),
         ] {
             assert_eq!(shapes(text), [shape], "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_of_the_scripts_of_patients_are_digits() {
+        for zero in [
+            '\u{660}', '\u{6f0}', '\u{966}', '\u{9e6}', '\u{a66}', '\u{ae6}',
+        ] {
+            let own = |c: char| c.to_digit(10).and_then(|n| char::from_u32(zero as u32 + n));
+            let text: String = "943 476 5919"
+                .chars()
+                .map(|c| own(c).unwrap_or(c))
+                .collect();
+            assert_eq!(shapes(&text), [Shape::Grouped], "{text}");
         }
     }
 

@@ -382,6 +382,14 @@ mod tests {
     }
 
     #[test]
+    fn every_name_of_an_attachment_is_looked_at() {
+        let (scan, _) = scan("");
+        let mut content = content(Kind::Unknown, "letter.pdf", &[]);
+        content.attachments[0].also_named = vec!["letter.exe".into()];
+        assert!(scan.judge(&content).is_some());
+    }
+
+    #[test]
     fn an_opinion_names_its_rule_and_no_file() {
         let (scan, _) =
             scan("[scan]\nverdict = \"quarantine\"\nrefuse-extensions = [\n\"exe\",\n]\n");

@@ -264,6 +264,18 @@ reason = \"NHSmail\"
     }
 
     #[test]
+    fn dmarc_vouches_for_none_of_several_authors() {
+        for from in [
+            "From: gp@nhs.net, x@y.example",
+            "From: gp@nhs.net\nFrom: x@y.example",
+        ] {
+            let message = format!("{from}\nSubject: awful\n\nhello\n");
+            let world = proven(World::new(&message, "x@y.example", &["a@nhs.net"]));
+            assert_eq!(ask(&world), Ask::Refuse(Refusal::Spam), "{from}");
+        }
+    }
+
+    #[test]
     fn the_dmarc_policy_of_the_author_is_obeyed() {
         for (disposition, expected) in [
             (DmarcDisposition::Reject, Ask::Refuse(Refusal::DmarcReject)),
