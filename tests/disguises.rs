@@ -187,6 +187,14 @@ async fn no_structure_hides_a_number() {
             message("Content-Type: multipart/mixed\r\n", NUMBER),
         ),
         (
+            "another boundary",
+            mixed("Content-Type: multipart/mixed; boundary=c\r\n"),
+        ),
+        (
+            "a text in the place of parts",
+            message("Content-Type: multipart/mixed; boundary=c\r\n", NUMBER),
+        ),
+        (
             "two boundaries",
             mixed("Content-Type: multipart/mixed; boundary=a; boundary=b\r\n"),
         ),
@@ -244,6 +252,17 @@ async fn no_structure_hides_a_number() {
         ),
     ])
     .await;
+}
+
+#[tokio::test]
+async fn a_multipart_without_a_single_boundary_hides_nothing() {
+    let report = "Content-Type: multipart/report; report-type=delivery-status; boundary=q\r\n";
+    for fields in [report, "Content-Type: multipart/mixed\r\n"] {
+        let to = ["patient@example.com"];
+        let decision = judge(&policy(), message(fields, "x\r\n"), &to).await;
+        let verdict = &decision.recipients[0].verdict;
+        assert_eq!(*verdict, Verdict::Deliver, "{fields}");
+    }
 }
 
 #[tokio::test]

@@ -100,7 +100,8 @@ impl Reader {
     /// Where readers may part ways, what is read here need not be what is shown there. Some take a
     /// line that is no field for the start of the body: what stands in such a header is read as text.
     fn doubts(&mut self, octets: &[u8], part: &Part, within: Option<&str>) {
-        if part.oddities.iter().any(|oddity| may_hide(*oddity, part)) {
+        let may_hide = |oddity: &Oddity| may_hide(*oddity, part, octets);
+        if part.oddities.iter().any(may_hide) {
             self.unread(&place_of(part, within), "malformed");
         }
         if part.is_odd(Oddity::MalformedHeader) || part.is_odd(Oddity::UnfinishedHeader) {
@@ -310,7 +311,7 @@ fn place_of(part: &Part, within: Option<&str>) -> String {
 }
 
 /// Whether a reader that takes this in another way may show what nobody here has read.
-fn may_hide(oddity: Oddity, part: &Part) -> bool {
+fn may_hide(oddity: Oddity, part: &Part, octets: &[u8]) -> bool {
     match oddity {
         Oddity::DuplicateField
         | Oddity::DuplicateParameter
@@ -320,7 +321,10 @@ fn may_hide(oddity: Oddity, part: &Part) -> bool {
         | Oddity::EncodedComposite => true,
         // `multipart; boundary=x`, but not the `text` of old programs.
         Oddity::MalformedType => part.content_type.params.get("boundary").is_some(),
-        Oddity::BadBoundary | Oddity::BoundaryNotFound => part.is_leaf(),
+        // Where nothing could be a boundary, nobody finds a part.
+        Oddity::BadBoundary | Oddity::BoundaryNotFound => {
+            part.is_leaf() && memchr::memmem::find(&octets[part.body.clone()], b"--").is_some()
+        }
         Oddity::MalformedParameter
         | Oddity::MalformedHeader
         | Oddity::UnfinishedHeader
