@@ -353,7 +353,7 @@ impl Connection {
             message,
             received_at: parts.clock.now(),
         };
-        Ok(receive::receive(parts, policy, transaction, self.door.limits.received_hops).await)
+        Ok(receive::receive(parts, policy, transaction, &self.door.limits).await)
     }
 
     /// The transaction under way. It begins with its first recipient, and so does its policy.

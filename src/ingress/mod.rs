@@ -16,6 +16,7 @@ use crate::queue::Queue;
 use crate::scheduler::Handle;
 use crate::smtp::server::ServerSettings;
 
+pub mod at_sight;
 pub mod body;
 mod connection;
 pub mod events;
