@@ -108,8 +108,8 @@ async fn accept(
     decision: Decision,
     reply: Reply,
 ) -> Reply {
-    let Ok(message) = edit::apply(&transaction.message, &edits(parts, &transaction, &decision))
-    else {
+    let edits = edits(parts, &transaction, &decision);
+    let Some(message) = edited(&transaction.message, edits).await else {
         error!(reference = %decision.reference, "edits contradict each other: the client was told to try again");
         return try_later();
     };
@@ -147,6 +147,17 @@ async fn accept(
             try_later()
         }
     }
+}
+
+/// The message with its edits; `None` if they contradict each other. A large one is copied on a thread that
+/// may take its time.
+async fn edited(message: &Message, edits: Vec<Edit>) -> Option<Message> {
+    if message.len() <= INLINE_OCTETS_MAX {
+        return edit::apply(message, &edits).ok();
+    }
+    let message = message.clone();
+    let applied = tokio::task::spawn_blocking(move || edit::apply(&message, &edits));
+    applied.await.ok()?.ok()
 }
 
 /// The message for the queue, with what goes into the audit trail beside it.
@@ -314,6 +325,8 @@ fn count(reply: &Reply) {
     }
 }
 
+/// Messages up to this are copied on the spot: that takes less than the way to another thread.
+const INLINE_OCTETS_MAX: usize = 256 << 10;
 /// How long the policy may take: well under the ten minutes that a client waits (RFC 5321
 /// §4.5.3.2.6).
 const DECISION_MAX: Duration = Duration::from_secs(120);
