@@ -137,6 +137,7 @@ impl Shared {
                 () = self.cut_off.cancelled() => return,
             }
         }
+        self.out_of_hand(settlements.iter().map(|one| one.delivery));
         if reports > 0 || soonest.is_some_and(|at| at <= now + SOON) {
             self.wake.notify_one();
         }

@@ -12,7 +12,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +65,7 @@ impl Scheduler {
             hostname: hostname.to_string(),
             shutdown,
             board: Mutex::new(Board::default()),
+            in_hand: Mutex::new(HashSet::new()),
             wake: Notify::new(),
             hungry: AtomicBool::new(false),
             cut_off: CancellationToken::new(),
@@ -125,6 +126,8 @@ struct Shared {
     hostname: String,
     shutdown: Shutdown,
     board: Mutex<Board>,
+    /// Deliveries between their lease and their settlement: not leased again, whatever the clock says.
+    in_hand: Mutex<HashSet<DeliveryId>>,
     wake: Notify,
     /// Whether the last lease left something behind for want of room.
     hungry: AtomicBool,
@@ -188,17 +191,20 @@ impl Shared {
 
     /// What to pass over: recipients whose destination has enough in hand.
     fn busy(self: &Arc<Self>) -> Skip {
-        let shared = Arc::clone(self);
+        let (shared, holder) = (Arc::clone(self), Arc::clone(self));
         Skip::when(move |path, binding| {
             let route = shared.courier.route(path, binding == Binding::Encryption);
             route.is_some_and(|route| shared.board().is_full(&route.destination(path)))
         })
+        .and_what_is_in_hand(move |delivery| holder.in_hand().contains(&delivery))
     }
 
     /// Sorts the deliveries of a message by where they go, and starts what may start. What finds
     /// more than `waiting_max` before it goes back into the queue.
     fn hand_out(self: Arc<Self>, lease: Lease, permit: Permit, waiting_max: usize) {
         let permit = Arc::new(permit);
+        let ids = lease.deliveries.iter().map(|one| one.id);
+        self.in_hand().extend(ids);
         let (batches, unroutable) = self.sort(&lease, &permit);
         let now = Instant::now();
         for batch in batches {
@@ -339,9 +345,14 @@ impl Shared {
     }
 
     async fn give_back(&self, deliveries: Vec<DeliveryId>) {
-        if let Err(error) = self.queue.give_back(deliveries, self.clock.now()).await {
+        let given_back = self
+            .queue
+            .give_back(deliveries.clone(), self.clock.now())
+            .await;
+        if let Err(error) = given_back {
             error!(%error, "deliveries could not be given back: they are free when their lease ends");
         }
+        self.out_of_hand(deliveries);
     }
 
     /// Gives back what waits, and lets what is in flight settle for a while.
@@ -355,6 +366,17 @@ impl Shared {
             tokio::time::sleep(DRAIN_MAX).await;
             shared.cut_off.cancel();
         });
+    }
+
+    fn out_of_hand(&self, deliveries: impl IntoIterator<Item = DeliveryId>) {
+        let mut in_hand = self.in_hand();
+        for delivery in deliveries {
+            in_hand.remove(&delivery);
+        }
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, HashSet<DeliveryId>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {

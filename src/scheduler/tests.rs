@@ -384,6 +384,33 @@ async fn a_destination_has_no_more_at_once_than_its_route_says() {
 }
 
 #[tokio::test]
+async fn what_is_in_hand_is_not_tried_again_beside_it_when_its_lease_ends() {
+    let running = Running::with(Scripted::default(), &["x@hang.example"; 2]).await;
+    running
+        .hand_off(accepted(&running.clock, &["h@hang.example"]))
+        .await;
+    running
+        .hand_off(accepted(&running.clock, &["first@ok.example"]))
+        .await;
+    running.until("delivered", 1).await;
+
+    // The clock jumps, or a turn is waited for longer than a lease lasts.
+    running.clock.advance(2 * LEASE);
+    for _ in 0..3 {
+        let marker = accepted(&running.clock, &["y@ok.example"]);
+        running.queue.accept(marker, Handoff::None).await.unwrap();
+        running.handle.wake();
+    }
+    running.until("delivered", 4).await;
+
+    let in_hand = running.handle.shared.leases.available_permits();
+    assert!(
+        in_hand >= LEASES_MAX - 2,
+        "leased twice: {in_hand} are free"
+    );
+}
+
+#[tokio::test]
 async fn a_rate_is_kept() {
     let courier = Scripted {
         rate_per_minute: 600,
