@@ -104,7 +104,7 @@ impl Handle {
                 .spawn(async move { shared.give_back(ids).await });
             return;
         }
-        shared.hand_out(lease, permit, HANDOFFS_WAITING);
+        shared.hand_out(lease, permit, Came::Offered);
     }
 
     /// Something may be due.
@@ -183,7 +183,9 @@ impl Shared {
 
     fn take(self: &Arc<Self>, lease: Lease) {
         match Arc::clone(&self.leases).try_acquire_owned() {
-            Ok(permit) => Arc::clone(self).hand_out(lease, Permit { _permit: permit }, usize::MAX),
+            Ok(permit) => {
+                Arc::clone(self).hand_out(lease, Permit { _permit: permit }, Came::Leased)
+            }
             // The loop leases no more than there are permits, and nobody else takes any.
             Err(_) => self.return_to_queue(lease.deliveries),
         }
@@ -200,8 +202,8 @@ impl Shared {
     }
 
     /// Sorts the deliveries of a message by where they go, and starts what may start. What finds
-    /// more than `waiting_max` before it goes back into the queue.
-    fn hand_out(self: Arc<Self>, lease: Lease, permit: Permit, waiting_max: usize) {
+    /// too many before it goes back into the queue.
+    fn hand_out(self: Arc<Self>, lease: Lease, permit: Permit, came: Came) {
         let permit = Arc::new(permit);
         let ids = lease.deliveries.iter().map(|one| one.id);
         self.in_hand().extend(ids);
@@ -209,6 +211,10 @@ impl Shared {
         let now = Instant::now();
         for batch in batches {
             let mut board = self.board();
+            let waiting_max = match came {
+                Came::Offered => HANDOFFS_WAITING,
+                Came::Leased => board.leased_max(&batch.destination),
+            };
             if board.waiting(&batch.destination) >= waiting_max {
                 drop(board);
                 self.return_to_queue(batch.deliveries);
@@ -216,7 +222,7 @@ impl Shared {
             }
             let started = board.add(batch, now);
             drop(board);
-            self.start(started);
+            started.into_iter().for_each(|batch| self.start(batch));
         }
         if !unroutable.is_empty() {
             let shared = Arc::clone(&self);
@@ -293,21 +299,19 @@ impl Shared {
         }
     }
 
-    fn start(self: &Arc<Self>, batch: Option<Batch>) {
-        if let Some(batch) = batch {
-            self.shutdown.spawn(Arc::clone(self).run(batch));
-        }
+    fn start(self: &Arc<Self>, batch: Batch) {
+        self.shutdown.spawn(Arc::clone(self).run(batch));
     }
 
     fn start_paced(self: &Arc<Self>) {
         let paced = self.board().paced(Instant::now());
-        paced.into_iter().for_each(|batch| self.start(Some(batch)));
+        paced.into_iter().for_each(|batch| self.start(batch));
     }
 
     /// An attempt has ended: its place is free.
-    fn finished(self: &Arc<Self>, destination: &str) {
-        let (started, room) = self.board().finished(destination, Instant::now());
-        self.start(started);
+    fn finished(self: &Arc<Self>, destination: &str, answered: bool) {
+        let (started, room) = self.board().finished(destination, answered, Instant::now());
+        started.into_iter().for_each(|batch| self.start(batch));
         if room {
             self.wake.notify_one();
         }
@@ -383,6 +387,13 @@ impl Shared {
         // Nothing in a critical section can leave the board half changed.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How a message came into the scheduler's hands.
+#[derive(Clone, Copy)]
+enum Came {
+    Offered,
+    Leased,
 }
 
 fn need(binding: Binding) -> TlsNeed {
