@@ -184,7 +184,7 @@ impl Shared {
     fn take(self: &Arc<Self>, lease: Lease) {
         match Arc::clone(&self.leases).try_acquire_owned() {
             Ok(permit) => {
-                Arc::clone(self).hand_out(lease, Permit { _permit: permit }, Came::Leased)
+                Arc::clone(self).hand_out(lease, Permit { _permit: permit }, Came::Leased);
             }
             // The loop leases no more than there are permits, and nobody else takes any.
             Err(_) => self.return_to_queue(lease.deliveries),
