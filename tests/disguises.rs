@@ -255,9 +255,12 @@ async fn no_structure_hides_a_number() {
 }
 
 #[tokio::test]
-async fn a_multipart_without_a_single_boundary_hides_nothing() {
-    let report = "Content-Type: multipart/report; report-type=delivery-status; boundary=q\r\n";
-    for fields in [report, "Content-Type: multipart/mixed\r\n"] {
+async fn what_no_reader_takes_in_another_way_hides_nothing() {
+    for fields in [
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=q\r\n",
+        "Content-Type: multipart/mixed\r\n",
+        "Content-Type: text/html; charset=\"iso-8859-1\"; charset=\"iso-8859-1\"\r\n",
+    ] {
         let to = ["patient@example.com"];
         let decision = judge(&policy(), message(fields, "x\r\n"), &to).await;
         let verdict = &decision.recipients[0].verdict;

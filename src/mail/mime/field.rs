@@ -223,7 +223,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Takes a piece; false if it was there already.
+    /// Takes a piece; false if it was there already, with another value or in pieces.
     fn take(&mut self, param: RawParam) -> bool {
         let RawParam {
             section,
@@ -234,12 +234,8 @@ impl Pieces {
         match (section, extended) {
             (Some(section), _) => self.sections.insert(section, (extended, value)).is_none(),
             (None, true) => self.extended.replace(value).is_none(),
-            // The first one counts, as in most readers.
-            (None, false) if self.plain.is_some() => false,
-            (None, false) => {
-                self.plain = Some(value);
-                true
-            }
+            // The first one counts, as in most readers. Some old programs write a charset twice.
+            (None, false) => *self.plain.get_or_insert_with(|| value.clone()) == value,
         }
     }
 
