@@ -112,7 +112,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             admin::audit::verify(&queue().await?, cli.json, out).await?
         }
         Command::Audit(AuditCommand::Export { from, out: file }) => {
-            admin::audit::export(&queue().await?, *from, file.as_deref(), out).await?
+            admin::audit::export(&queue().await?, *from, file.as_deref(), cli.json, out).await?
         }
         Command::Account(command) => {
             let answer =
