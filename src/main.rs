@@ -206,9 +206,16 @@ async fn explain(
     }
 }
 
-/// Where a recipient's mail would go.
+/// Where a recipient's mail would go; nowhere if it is kept or refused.
 fn onward(router: &Router, recipient: &RecipientDecision) -> Onward {
     let encrypt = recipient.verdict == Verdict::Encrypt;
+    if !matches!(
+        recipient.verdict,
+        Verdict::Deliver | Verdict::DeliverVerifiedTls
+    ) && !encrypt
+    {
+        return Onward::default();
+    }
     let Some(route) = router.route(&recipient.recipient.forward_path, encrypt) else {
         return Onward::default();
     };
