@@ -37,18 +37,17 @@ impl Policy {
     /// Decides about a message as of the moment it was received. Never fails: what cannot be judged is
     /// deferred. Large messages are judged on a thread of their own.
     pub async fn decide(self: &Arc<Self>, transaction: &MailTransaction) -> Decision {
-        if transaction.message.len() <= INLINE_OCTETS_MAX {
-            return self.judge(transaction, Network::Allowed).await;
-        }
-        let (policy, owned) = (Arc::clone(self), transaction.clone());
-        let runtime = Handle::current();
-        let judged = tokio::task::spawn_blocking(move || {
-            runtime.block_on(policy.judge(&owned, Network::Allowed))
-        });
-        match judged.await {
-            Ok(decision) => decision,
-            Err(_) => self.undecided(transaction),
-        }
+        let judged = if transaction.message.len() <= INLINE_OCTETS_MAX {
+            without_panic(self.judge(transaction, Network::Allowed)).await
+        } else {
+            let (policy, owned) = (Arc::clone(self), transaction.clone());
+            let runtime = Handle::current();
+            let task = tokio::task::spawn_blocking(move || {
+                runtime.block_on(policy.judge(&owned, Network::Allowed))
+            });
+            task.await.map_err(|_| Panicked)
+        };
+        judged.unwrap_or_else(|Panicked| self.undecided(transaction))
     }
 
     /// As [`Policy::decide`], on the spot.
@@ -173,7 +172,7 @@ fn unresolved(transaction: &MailTransaction) -> Vec<ResolvedRecipient> {
         .collect()
 }
 
-/// A stage panicked. What it said is for nobody: it may hold content.
+/// Something panicked. What it said is for nobody: it may hold content.
 struct Panicked;
 
 /// Runs a future to its end, or to its panic.
