@@ -84,6 +84,11 @@ impl Gateway {
     /// Asks it to stop, as an administrator does, and returns whether it ended well.
     pub(crate) fn terminate(&mut self) -> bool {
         self.signal("-TERM");
+        self.wait()
+    }
+
+    /// Waits for it to end, and returns whether it ended well.
+    pub(crate) fn wait(&mut self) -> bool {
         wait_for("the gateway to end", || {
             self.child.try_wait().expect("its state")
         })
