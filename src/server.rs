@@ -421,14 +421,12 @@ fn first_message(
 
 /// A path that means the same wherever it is read: without `..`, where that much of it exists.
 fn in_full(path: &Path) -> String {
-    let whole = path.canonicalize().ok().or_else(|| {
-        let folder = path.parent()?.canonicalize().ok()?;
-        Some(folder.join(path.file_name()?))
+    let found = path.ancestors().find_map(|folder| {
+        let rest = path.strip_prefix(folder).ok()?;
+        Some(folder.canonicalize().ok()?.join(rest))
     });
-    whole
-        .unwrap_or_else(|| path.to_owned())
-        .display()
-        .to_string()
+    let whole = found.unwrap_or_else(|| path.to_owned());
+    whole.display().to_string().trim_end_matches('/').to_owned()
 }
 
 /// How long a drain may take: longer than an attempt that is going well.

@@ -155,6 +155,10 @@ fn the_shipped_policy_starts_without_a_line_of_noise() {
     ] {
         assert!(banner.contains(part), "no {part} in\n{banner}");
     }
+    assert!(
+        !banner.contains(".."),
+        "a path that is not whole in\n{banner}"
+    );
     assert!(gateway.terminate());
 }
 
