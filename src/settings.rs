@@ -7,6 +7,7 @@ use crate::base::Clock;
 use crate::base::dns::Dns;
 use crate::config::{Diagnostic, Diagnostics, Located, Section, Severity, load_toml};
 use crate::mail::Domain;
+use crate::policy::settings::Files;
 use crate::policy::{Policy, policy_test};
 use crate::{admin, delivery, ingress};
 
@@ -66,27 +67,45 @@ pub enum PolicyTests {
 pub async fn load(path: &Path, clock: &Clock, tests: PolicyTests) -> Loaded {
     let diagnostics = Diagnostics::default();
     let settings = load_toml(path, &diagnostics, |top| read(top, path, clock)).flatten();
-    let mut files = vec![path.to_owned()];
     let (mut all, mut ran) = (diagnostics.into_vec(), 0);
-    if let Some(settings) = &settings {
-        files.extend(settings.policy.files());
-        // What a policy with errors decides says nothing.
-        if tests == PolicyTests::Run && !any_error(&all) {
-            let run = policy_test::run(&settings.policy).await;
-            ran = run.tests;
-            all.extend(run.diagnostics);
-        }
+    // What a policy with errors decides says nothing.
+    if let Some(settings) = &settings
+        && tests == PolicyTests::Run
+        && !any_error(&all)
+    {
+        let run = policy_test::run(&settings.policy).await;
+        ran = run.tests;
+        all.extend(run.diagnostics);
     }
     let mut loaded = Loaded {
         settings,
-        diagnostics: all,
+        diagnostics: all.into_iter().map(with_help).collect(),
         tests: ran,
-        files,
+        files: files(path),
     };
     if loaded.has_errors() {
         loaded.settings = None;
     }
     loaded
+}
+
+/// The gateway's own file and those that it names: also where one of them cannot be used, for
+/// its repair is what is waited for.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let named = load_toml(path, &Diagnostics::default(), Files::named);
+    std::iter::once(path.to_owned())
+        .chain(named.unwrap_or_default())
+        .collect()
+}
+
+/// A file that cannot be read was named by somebody: says where.
+fn with_help(diagnostic: Diagnostic) -> Diagnostic {
+    if diagnostic.id != "unreadable-file" || !diagnostic.labels.is_empty() {
+        return diagnostic;
+    }
+    diagnostic.help(
+        "`--config FILE` names the gateway's own file, policies/postern.toml if it is left out; that file names the others under [files]",
+    )
 }
 
 fn read(top: &Section<'_>, path: &Path, clock: &Clock) -> Option<Settings> {

@@ -257,7 +257,12 @@ impl Connection {
             return Err(End::Lost(WireError::Closed));
         };
         let handshake = wire.into_stream().secure(&acceptor);
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
+        let shutdown = self.door.parts.shutdown.clone();
+        let Some(handshake) = shutdown.unless_begun(handshake).await else {
+            return Err(End::Lost(WireError::Closed));
+        };
+        match handshake {
             Ok(Ok((stream, tls))) => {
                 self.wire = Some(Wire::new(stream, self.door.limits.line_octets));
                 self.session.tls_started(tls);

@@ -101,6 +101,13 @@ impl Files {
         read
     }
 
+    /// The files and the folder that the gateway's own file names, whether or not they can be used.
+    pub fn named(top: &Section<'_>) -> Vec<PathBuf> {
+        let files = Self::read(top);
+        let texts = files.texts().into_iter().map(|(_, path)| path.clone());
+        texts.chain([files.tests.clone()]).collect()
+    }
+
     /// Those whose text makes up the policy, with the names they are known by.
     pub fn texts(&self) -> [(&'static str, &PathBuf); 8] {
         [
