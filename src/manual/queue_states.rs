@@ -60,4 +60,6 @@
 //! Every transaction adds its events to one chain: each row's hash covers the row before. Rows are
 //! never changed and have no index; a Bloom filter for every 1,024 rows says where a reference or an
 //! address can be at all (`queue::sqlite`). `audit verify` names rows that were changed, are missing
-//! or out of order, and an end that is not where the last transaction left it.
+//! or out of order, and an end that is not where, or not what, the last transaction left. It cannot tell
+//! of an end that was cut off together with its note of where the chain ends (`audit_end`), nor of an
+//! old copy of the whole file: for that, hold the last hash of an `audit export` kept elsewhere against it.
