@@ -14,7 +14,9 @@
 //! ```
 //!
 //! `accept` with a hand-off makes a delivery *leased* at once, in the same transaction: the message is
-//! durable, its octets are still in memory, and no other scheduler takes it.
+//! durable, its octets are still in memory, and no other scheduler takes it. A policy that holds or
+//! quarantines makes the delivery so in `accept`; `settle` holds what no route for encryption takes, and
+//! `lease` holds a message that cannot be read. A retry asked for leaves a delivery *due*, from now on.
 //!
 //! # Each step is one transaction
 //!
@@ -23,6 +25,8 @@
 //! | `accept` | message, deliveries, events; reports about recipients refused after the data | answer 250 |
 //! | `lease` | `leased` and the end of the lease | attempt |
 //! | `settle` | the delivery's next state or its end, its event, the report to the sender | forget the attempt |
+//! | `give_back` | *due* again, untried | forget the delivery |
+//! | `recover` | every lease ended | lease |
 //! | `administer` | the change, its event, the report to the sender | tell the administrator |
 //! | `record` | events | answer a refusal |
 //!

@@ -108,7 +108,10 @@ pub(super) fn verify(db: &Connection) -> Result<Verified, QueueError> {
         verified.faults.truncate(FAULTS_MAX);
     }
     // A last row that follows from the one before, and yet is not the one that was written.
-    if walk.last == end && walk.hash != Some(hash) && verified.faults.last() != Some(&Fault::Changed(end)) {
+    if walk.last == end
+        && walk.hash != Some(hash)
+        && verified.faults.last() != Some(&Fault::Changed(end))
+    {
         verified.faults.push(Fault::Changed(end));
     }
     let beyond: Option<i64> = db
@@ -137,7 +140,11 @@ fn page(db: &Connection, after: i64, end: i64) -> Result<Vec<Row>, QueueError> {
         "SELECT id, event, hash FROM audit WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     )?;
     let rows = statement.query_map(params![after, end, PAGE], |row| {
-        Ok((row.get(0)?, row.get_ref(1)?.as_bytes()?.to_vec(), row.get(2)?))
+        Ok((
+            row.get(0)?,
+            row.get_ref(1)?.as_bytes()?.to_vec(),
+            row.get(2)?,
+        ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
