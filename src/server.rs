@@ -115,19 +115,23 @@ pub async fn serve(
     let clock = Clock::system();
     let queue = open_queue(&settings, &clock).await?;
 
+    let Signals { mut end, hangup } = signals;
     let started = start(config, &settings, &queue, &clock, &shutdown).await;
     let ended = match started {
         Ok((reload, mut started)) => {
             started.warnings = diagnostics.len();
             say(&started);
-            shutdown.spawn(follow(reload, watcher, files, signals.hangup));
-            wait_for_the_end(signals.terminate, signals.interrupt).await;
+            shutdown.spawn(follow(reload, watcher, files, hangup));
+            info!("{}: draining", end.wait().await);
             Ok(())
         }
         Err(error) => Err(error),
     };
     // Also where the start failed half-way: deliveries may be in flight.
-    drain(&shutdown).await;
+    tokio::select! {
+        () = drain(&shutdown) => (),
+        name = end.wait() => warn!("{name} again: what is not finished is cut off"),
+    }
     queue.close().await;
     info!("stopped");
     ended
@@ -211,9 +215,14 @@ async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServeEr
 /// The signals that steer the gateway. Take them first of all: from then on one that comes early
 /// waits its turn instead of ending the process.
 pub struct Signals {
+    end: EndSignals,
+    hangup: Signal,
+}
+
+/// Those that ask for the end.
+struct EndSignals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
 }
 
 impl Signals {
@@ -224,18 +233,22 @@ impl Signals {
     pub fn take() -> Result<Self, ServeError> {
         let take = |kind| signal(kind).map_err(ServeError::Signals);
         Ok(Self {
-            terminate: take(SignalKind::terminate())?,
-            interrupt: take(SignalKind::interrupt())?,
+            end: EndSignals {
+                terminate: take(SignalKind::terminate())?,
+                interrupt: take(SignalKind::interrupt())?,
+            },
             hangup: take(SignalKind::hangup())?,
         })
     }
 }
 
-/// Returns at the first SIGTERM or SIGINT.
-async fn wait_for_the_end(mut terminate: Signal, mut interrupt: Signal) {
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: draining"),
-        _ = interrupt.recv() => info!("SIGINT: draining"),
+impl EndSignals {
+    /// Waits for the next one; returns its name.
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 

@@ -200,3 +200,21 @@ fn connections_on_which_nothing_happens_do_not_delay_the_end() {
         began.elapsed()
     );
 }
+
+#[test]
+fn whoever_asks_twice_does_not_wait_and_nothing_is_lost() {
+    let next = NextHop::start();
+    let mut gateway = gateway(&next);
+    let mut client = gateway.connect();
+    client.command("EHLO x");
+    submit(&mut client, "nurse@bumbleton.example");
+    next.wait_for_message();
+
+    gateway.signal("-TERM");
+    wait_until_it_drains(&gateway);
+    gateway.signal("-TERM");
+
+    assert!(gateway.wait(), "the gateway did not end well");
+    assert!(gateway.log().contains("cut off"), "{}", gateway.log());
+    assert_eq!(queue(&gateway).len(), 1);
+}

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A gateway of its own process, with the shipped policies, free ports and a folder that goes with it.
@@ -317,13 +318,23 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, given out once: below those that the system gives to clients, which could be
+/// taken again before a gateway listens there.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let of_this_process = std::process::id() * 64;
+    for _ in 0..PORTS {
+        let nth = of_this_process + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST_PORT + u16::try_from(nth % PORTS).expect("fewer than all ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("a free port")
 }
+
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u32 = 20_000;
 
 fn spawn(folder: &Path) -> Child {
     let file = |name| {
