@@ -881,3 +881,81 @@ fn a_recipient_is_due_by_default() {
         Event::Failed
     ));
 }
+
+/// A use of an old name by gp@nhs.net, who should hear of it once a day.
+fn use_of(name: &str, used_by: &str, at: Timestamp) -> Accepted {
+    let mut notice = accepted(&["gp@nhs.net"]);
+    notice.events.clear();
+    Accepted {
+        received_at: at,
+        events: Vec::new(),
+        old_names: vec![OldNameUse {
+            name: name.to_owned(),
+            mailbox: "pharmacy.fa001@nhs.net".to_owned(),
+            because: "renamed",
+            used_by: used_by.to_owned(),
+            notice: Some(Box::new(OldNameNotice {
+                to: "gp@nhs.net".to_owned(),
+                at_most_every: minutes(24 * 60),
+                notice,
+            })),
+        }],
+        ..accepted(&["pharmacy.fa001@nhs.net"])
+    }
+}
+
+#[tokio::test]
+async fn old_names_are_counted_and_whoever_uses_one_is_told_once_in_a_while() {
+    for f in stores() {
+        let day = minutes(24 * 60);
+        for (name, used_by, at) in [
+            ("old@nhs.net", "A81001", start()),
+            ("old@nhs.net", "A81001", start() + minutes(1)),
+            ("old@nhs.net", "other.example", start() + minutes(2)),
+            ("older@nhs.net", "A81001", start() + minutes(3)),
+            ("old@nhs.net", "A81001", start() + day),
+        ] {
+            f.accept(use_of(name, used_by, at)).await;
+        }
+        let told = f.states().await;
+        let told = told.iter().filter(|(to, _)| to == "gp@nhs.net").count();
+        assert_eq!(
+            told, 3,
+            "of each name once, and of the first again a day later"
+        );
+
+        let counts = f.store.old_names(10).await.unwrap();
+        let of = |count: &OldNameCount| (count.name.clone(), count.uses, count.used_by.clone());
+        let users = |users: &[&str]| {
+            users
+                .iter()
+                .map(|user| (*user).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            counts.iter().map(of).collect::<Vec<_>>(),
+            [
+                (
+                    "old@nhs.net".to_owned(),
+                    4,
+                    users(&["A81001", "other.example"])
+                ),
+                ("older@nhs.net".to_owned(), 1, users(&["A81001"])),
+            ]
+        );
+        assert_eq!(counts[0].mailbox, "pharmacy.fa001@nhs.net");
+        assert_eq!(counts[0].first_used, start().to_string());
+        assert_eq!(counts[0].last_used, (start() + day).to_string());
+        assert_eq!(f.store.old_names(1).await.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_queue_of_the_version_before_is_taken_over() {
+    let f = Fixture::sqlite();
+    f.accept(accepted(&["a@ward.example"])).await;
+    f.sql("DROP TABLE old_name; DROP TABLE told; PRAGMA user_version = 1");
+    let again = f.again();
+    assert_eq!(again.old_names(1).await.unwrap(), []);
+    assert_eq!(again.list(Filter::default()).await.unwrap().len(), 1);
+}

@@ -370,6 +370,7 @@ mod tests {
                 delivery("c@nhs.net", Standing::Due),
                 delivery("d@nhs.net", Standing::Quarantined),
             ],
+            old_names: Vec::new(),
             events: vec![decided.fact("verdict", "hold")],
         };
         queue.accept(accepted, Handoff::None).await.unwrap();

@@ -24,6 +24,7 @@ pub mod events;
 pub mod intake;
 mod listener;
 mod login;
+mod promise;
 pub mod proxy;
 pub mod receive;
 pub mod settings;

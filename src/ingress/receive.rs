@@ -15,15 +15,13 @@ use crate::mail::{
     Client, EnhancedStatusCode, MailTransaction, Message, Recipient, Reply, ReversePath, Service,
     trace,
 };
-use crate::outcome::Outcome;
-use crate::outcome::notify::{self, Event, Original, Told};
 use crate::policy::verdict::{Fate, FinalReply};
-use crate::policy::{Decision, Policy, RecipientDecision};
+use crate::policy::{Decision, Policy};
 use crate::queue::record::LEASE;
-use crate::queue::{Accepted, Binding, Handoff, NewDelivery, QueueError, Standing};
+use crate::queue::{Handoff, QueueError};
 
 use super::settings::Limits;
-use super::{Parts, at_sight, events};
+use super::{Parts, at_sight, events, promise};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -114,8 +112,7 @@ async fn accept(
         return try_later();
     };
     let octets = message.len();
-    let accepted = accepted(&transaction, &decision, message);
-    let reports = reports(parts, &transaction, &decision);
+    let (accepted, others) = promise::messages(parts, &transaction, &decision, message);
     let permit = parts.scheduler.reserve();
     let handoff = match &permit {
         Some(_) => Handoff::LeaseUntil(parts.clock.now() + LEASE),
@@ -123,7 +120,7 @@ async fn accept(
     };
     match parts
         .queue
-        .accept_with_notices(accepted, reports, handoff)
+        .accept_with_notices(accepted, others, handoff)
         .await
     {
         Ok(lease) => {
@@ -158,96 +155,6 @@ async fn edited(message: &Message, edits: Vec<Edit>) -> Option<Message> {
     let message = message.clone();
     let applied = tokio::task::spawn_blocking(move || edit::apply(&message, &edits));
     applied.await.ok()?.ok()
-}
-
-/// The message for the queue, with what goes into the audit trail beside it.
-fn accepted(transaction: &MailTransaction, decision: &Decision, message: Message) -> Accepted {
-    let envelope = &transaction.envelope;
-    let message_id = events::message_id(&message);
-    Accepted {
-        reference: decision.reference.clone(),
-        reverse_path: envelope.reverse_path.clone(),
-        env_id: envelope.env_id.clone(),
-        ret: envelope.ret,
-        body: envelope.body,
-        smtputf8: envelope.smtputf8,
-        require_tls: envelope.require_tls,
-        events: events::message_accepted(transaction, decision, message_id.as_deref()),
-        message_id,
-        message,
-        patient_data: decision.holds_patient_data(),
-        received_at: transaction.received_at,
-        deliveries: decision
-            .fates()
-            .filter_map(|(recipient, fate)| delivery(decision, recipient, &fate))
-            .collect(),
-    }
-}
-
-/// What the queue does for a recipient; `None` for one that fails at once.
-fn delivery(
-    decision: &Decision,
-    recipient: &RecipientDecision,
-    fate: &Fate,
-) -> Option<NewDelivery> {
-    let bound = if recipient.secure && decision.holds_patient_data() {
-        Binding::VerifiedTls
-    } else {
-        Binding::Any
-    };
-    let (standing, binding) = match fate {
-        Fate::Deliver => (Standing::Due, Binding::Any),
-        Fate::DeliverVerifiedTls => (Standing::Due, Binding::VerifiedTls),
-        Fate::Encrypt => (Standing::Due, Binding::Encryption),
-        Fate::Hold => (Standing::Held, bound),
-        Fate::Quarantine => (Standing::Quarantined, bound),
-        Fate::Fail(_) => return None,
-    };
-    Some(NewDelivery {
-        recipient: recipient.recipient.clone(),
-        standing,
-        binding,
-        rule: recipient.rule.clone(),
-        because: recipient.because.clone(),
-    })
-}
-
-/// Reports to a sender of ours about recipients that were refused while others were not.
-fn reports(parts: &Parts, transaction: &MailTransaction, decision: &Decision) -> Vec<Accepted> {
-    let failed: Vec<(&Recipient, Outcome)> = decision
-        .fates()
-        .filter_map(|(recipient, fate)| match fate {
-            Fate::Fail(refusal) => {
-                let reply = refusal.reply(&decision.reference);
-                Some((
-                    &recipient.recipient,
-                    Outcome::from_reply(reply, parts.hostname.as_str(), false),
-                ))
-            }
-            _ => None,
-        })
-        .collect();
-    let told: Vec<Told<'_>> = failed
-        .iter()
-        .map(|(recipient, outcome)| Told {
-            recipient,
-            outcome,
-            event: Event::Failed,
-        })
-        .collect();
-    let message_id = events::message_id(&transaction.message);
-    let original = Original {
-        reference: &decision.reference,
-        reverse_path: &transaction.envelope.reverse_path,
-        env_id: transaction.envelope.env_id.as_ref(),
-        ret: transaction.envelope.ret,
-        message: &transaction.message,
-        message_id: message_id.as_deref(),
-        patient_data: decision.holds_patient_data(),
-        received_at: transaction.received_at,
-    };
-    let notices = notify::notices(&original, &told, parts.hostname.as_str(), parts.clock.now());
-    notices.into_iter().map(Accepted::from).collect()
 }
 
 /// The trace fields and what the policy wants, in the order in which they stand in the message.

@@ -6,6 +6,7 @@ pub mod envelope;
 pub mod header;
 pub mod message;
 pub mod mime;
+pub mod notice;
 pub mod path;
 pub mod report;
 pub mod splice;

@@ -278,7 +278,7 @@ fn typed_address(addr_type: &str, address: &str) -> String {
 }
 
 /// An address that is not ASCII cannot stand in a 7-bit header: an empty group bears its name.
-fn to_field(to: &Mailbox) -> String {
+pub(super) fn to_field(to: &Mailbox) -> String {
     match to.is_ascii() {
         true => format!("<{to}>"),
         false => format!(
@@ -289,13 +289,13 @@ fn to_field(to: &Mailbox) -> String {
 }
 
 /// RFC 5322 §3.3, in universal time.
-fn date(at: Timestamp) -> String {
+pub(super) fn date(at: Timestamp) -> String {
     // Fails for years outside 0 to 9999 alone, which no clock here shows.
     jiff::fmt::rfc2822::to_string(&at.to_zoned(TimeZone::UTC)).unwrap_or_default()
 }
 
 /// Printable ASCII in one line: everything else becomes `?` or a space, runs of spaces become one.
-fn plain(text: &str, max: usize) -> String {
+pub(super) fn plain(text: &str, max: usize) -> String {
     let mut out = String::new();
     for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
         if word.is_empty() || out.len() >= max {
@@ -324,7 +324,7 @@ fn write_folded(out: &mut String, name: &str, body: &str) {
 
 /// Breaks lines at spaces; `indent` starts every line but the first. A word longer than a line
 /// stands alone in one.
-fn wrap(out: &mut String, text: &str, indent: &str) {
+pub(super) fn wrap(out: &mut String, text: &str, indent: &str) {
     let mut column = 0;
     for word in text.split(' ') {
         if column > 0 && column + 1 + word.len() > WRAP_AT {
@@ -387,17 +387,17 @@ fn boundary(message_id: &str, parts: &[&String]) -> String {
 }
 
 /// Longest line, in octets without its end (RFC 5322 §2.1.1).
-const LINE_MAX: usize = 990;
+pub(super) const LINE_MAX: usize = 990;
 /// Longest word kept, so that no line is longer than may be sent.
 const WORD_MAX: usize = 900;
 /// Longest domain (RFC 1035 §2.3.4), with some room for a port or a literal.
-const NAME_MAX: usize = 300;
+pub(super) const NAME_MAX: usize = 300;
 /// Longest address, in characters: an ORCPT has 500 at most, a mailbox fewer.
 const ADDRESS_MAX: usize = 500;
 /// Longest address as it is written, in octets.
 const ADDRESS_LINE_MAX: usize = 900;
 /// Longest paragraph or diagnostic, in octets.
-const PARAGRAPH_MAX: usize = 4_000;
+pub(super) const PARAGRAPH_MAX: usize = 4_000;
 /// Largest message that is returned whole, in octets.
 const RETURN_MAX: usize = 1 << 20;
 /// Largest header that is returned, in octets.

@@ -1,5 +1,6 @@
 //! What came of an attempt, and who is told: values only. The queue writes them down.
 
+pub mod address_changed;
 pub mod audit;
 pub mod notify;
 

@@ -61,6 +61,8 @@ pub struct ResolvedRecipient {
     pub recipient: Recipient,
     /// How the one became the other.
     pub path: Vec<Hop>,
+    /// Who answers for the list that it is a member of: hears of failures in place of the sender (RFC 5321 §3.9.2).
+    pub errors_to: Option<Mailbox>,
     /// Whether its domain may have patient data, as of the moment of the case.
     pub secure: bool,
     /// What says so: `policies/secure-domains.toml:31`; `None` if no entry covers the domain.
@@ -77,10 +79,21 @@ impl ResolvedRecipient {
             given: recipient.forward_path.clone(),
             recipient: recipient.clone(),
             path: Vec::new(),
+            errors_to: None,
             secure: false,
             secure_rule: None,
             served: false,
         }
+    }
+
+    /// The same as a member of a list that somebody answers for: a message of its own, of which the sender
+    /// of the first hears no more (RFC 5321 §3.9.2; RFC 3461 §5.2.7.3: neither NOTIFY nor ORCPT goes along).
+    #[must_use]
+    pub fn of_list(mut self, owner: &Mailbox) -> Self {
+        self.recipient.notify = None;
+        self.recipient.orcpt = None;
+        self.errors_to = Some(owner.clone());
+        self
     }
 
     /// What is equal for two recipients that are one mailbox. Case tells local parts apart but in the

@@ -116,6 +116,7 @@ fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> R
         given: resolved.given,
         recipient: resolved.recipient,
         path: resolved.path,
+        errors_to: resolved.errors_to,
         duplicate,
         secure: resolved.secure,
         verdict,

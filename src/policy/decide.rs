@@ -18,6 +18,7 @@ use crate::mail::{Header, MailTransaction};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
+use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
 use super::settings::OnFailure;
 use super::stage::StageName;
@@ -62,10 +63,29 @@ impl Policy {
                     network,
                 };
                 self.run_stages(&look, &reading, &mut tally).await;
+                self.decision_with_old_names(&look, &reading, tally)
             }
-            Err(_) => tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in")),
+            Err(_) => {
+                tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
+                self.decision(direction, tally)
+            }
         }
-        self.decision(direction, tally)
+    }
+
+    fn decision_with_old_names(
+        &self,
+        look: &Look<'_>,
+        reading: &Reading<'_>,
+        tally: Tally,
+    ) -> Decision {
+        let sender = Sender {
+            reverse_path: &look.transaction.envelope.reverse_path,
+            direction: look.direction,
+            header: &reading.header,
+        };
+        let mut decision = self.decision(look.direction, tally);
+        decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
+        decision
     }
 
     async fn run_stages(&self, look: &Look<'_>, reading: &Reading<'_>, tally: &mut Tally) {
@@ -117,6 +137,7 @@ impl Policy {
             reference: Reference::random(),
             direction,
             recipients: tally.decide(),
+            old_names: Vec::new(),
             edits: tally.edits,
             findings: tally.findings,
             policy: self.version.clone(),

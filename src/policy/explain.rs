@@ -232,10 +232,12 @@ mod tests {
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction: Direction::Outbound,
+            old_names: Vec::new(),
             recipients: vec![RecipientDecision {
                 given: path.clone(),
                 recipient: Recipient::new(path),
                 path: Vec::new(),
+                errors_to: None,
                 duplicate: false,
                 secure: false,
                 verdict: Verdict::Hold,

@@ -46,6 +46,7 @@ impl Policy {
             limits: parts.limits,
             accounts: Arc::clone(&parts.accounts),
             directory: Arc::clone(&parts.directory),
+            tell_of_old_names: settings.tell_of_old_names,
             stages: parts.stages(&settings.stages, &recipients, dns),
             recipients,
             files: settings.files,

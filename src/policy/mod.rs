@@ -14,6 +14,7 @@ pub mod evidence;
 pub mod explain;
 pub mod finding;
 pub mod load;
+pub mod old_name;
 pub mod opinion;
 pub mod organisations;
 pub mod patient_data;
@@ -30,6 +31,7 @@ pub mod verdict;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::accounts::Accounts;
 use crate::base::{Clock, PolicyVersion, Reference};
@@ -44,6 +46,7 @@ use stage::{Stage, StageName};
 
 pub use case::{Case, ResolvedRecipient};
 pub use finding::Findings;
+pub use old_name::{OldName, Tell};
 pub use opinion::{Ask, Finding, Opinion, Opinions};
 pub use refusal::Refusal;
 pub use verdict::{Decision, Direction, Fate, FinalReply, RecipientDecision, Verdict};
@@ -60,6 +63,8 @@ pub struct Policy {
     directory: Arc<Directory>,
     recipients: Arc<ResolveRecipients>,
     stages: Vec<PlacedStage>,
+    /// How often a sender is told that a name is an old one; `None` for never.
+    tell_of_old_names: Option<Duration>,
 }
 
 /// A stage, and its line in the policy file.

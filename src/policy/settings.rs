@@ -24,6 +24,8 @@ pub struct Settings {
     pub plus_addressing: bool,
     /// Who gets mail for the bare `postmaster`, and for that of a domain without one.
     pub postmaster: Option<Mailbox>,
+    /// How often a sender is told that a name is an old one; `None` for never.
+    pub tell_of_old_names: Option<Duration>,
     /// The stages in their order.
     pub stages: Vec<StageEntry>,
     /// Where the other files are.
@@ -137,6 +139,10 @@ impl Settings {
                 .collect(),
             plus_addressing: policy.flag("plus-addressing").is_some_and(|flag| *flag),
             postmaster: postmaster(&policy, &served),
+            tell_of_old_names: policy
+                .duration("address-changed-notice")
+                .map(Located::into_inner)
+                .filter(|every| !every.is_zero()),
             stages: stages(&policy),
             served,
             files: Files::read(top),

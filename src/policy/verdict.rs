@@ -2,9 +2,10 @@
 
 use crate::base::{PolicyVersion, Reference};
 use crate::directory::Hop;
-use crate::mail::{Class, Edit, EnhancedStatusCode, ForwardPath, Recipient, Reply};
+use crate::mail::{Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Recipient, Reply};
 
 use super::finding::Findings;
+use super::old_name::OldName;
 use super::refusal::Refusal;
 
 /// What the policy decided about one message.
@@ -16,6 +17,8 @@ pub struct Decision {
     pub direction: Direction,
     /// One for each resolved recipient, in envelope order; a list has one for each member.
     pub recipients: Vec<RecipientDecision>,
+    /// Old names that the message was sent to.
+    pub old_names: Vec<OldName>,
     /// What changes in the octets.
     pub edits: Vec<Edit>,
     /// What the stages found.
@@ -140,6 +143,8 @@ pub struct RecipientDecision {
     pub recipient: Recipient,
     /// How the one became the other.
     pub path: Vec<Hop>,
+    /// Who answers for the list that it is a member of, and hears of failures in place of the sender.
+    pub errors_to: Option<Mailbox>,
     /// Whether an earlier recipient of this message is the same mailbox: it gets one copy.
     pub duplicate: bool,
     /// Whether its domain may have patient data.
@@ -254,6 +259,7 @@ mod tests {
             given: ForwardPath::Postmaster,
             recipient: Recipient::new(ForwardPath::Postmaster),
             path: Vec::new(),
+            errors_to: None,
             duplicate: false,
             secure: false,
             verdict: verdict.clone(),
@@ -265,6 +271,7 @@ mod tests {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction,
             recipients: verdicts.iter().map(recipient).collect(),
+            old_names: Vec::new(),
             edits: Vec::new(),
             findings: Findings::default(),
             policy: PolicyVersion("0123456789ab".into()),

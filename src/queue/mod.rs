@@ -23,12 +23,12 @@ use crate::outcome::audit::AuditEvent;
 pub use error::{QueueError, StoreError};
 pub use record::{
     Accepted, Binding, DeliveryId, Handoff, LEASE, Lease, LeasedDelivery, MessageId, NewDelivery,
-    Next, QueuedMessage, Settlement, Standing,
+    Next, OldNameNotice, OldNameUse, QueuedMessage, Settlement, Standing,
 };
 pub use sqlite::SqliteStore;
 pub use store::{
-    Administered, AuditEntry, Fault, Filter, Order, Selection, Skip, State, Store, TraceQuery,
-    Verified, Waiting,
+    Administered, AuditEntry, Fault, Filter, OldNameCount, Order, Selection, Skip, State, Store,
+    TraceQuery, Verified, Waiting,
 };
 
 /// The queue. Cheap to clone; clones share it.
@@ -161,6 +161,11 @@ impl Queue {
     /// The events from number `from` on (the first is 1), `limit` at most: an export asks for page after page.
     pub async fn events(&self, from: i64, limit: usize) -> Result<Vec<AuditEntry>, QueueError> {
         self.store.events(from, limit).await
+    }
+
+    /// How often each old name was used and by whom, the most used first, `limit` names at most.
+    pub async fn old_names(&self, limit: usize) -> Result<Vec<OldNameCount>, QueueError> {
+        self.store.old_names(limit).await
     }
 
     /// Goes over the whole chain of events.

@@ -37,8 +37,36 @@ pub struct Accepted {
     pub received_at: Timestamp,
     /// One for each recipient; not empty.
     pub deliveries: Vec<NewDelivery>,
+    /// Old names that it came by, counted in the same transaction.
+    pub old_names: Vec<OldNameUse>,
     /// What goes into the audit trail in the same transaction.
     pub events: Vec<AuditEvent>,
+}
+
+/// One use of a name that leads to a mailbox of another name.
+#[derive(Clone, Debug)]
+pub struct OldNameUse {
+    /// The name, folded.
+    pub name: String,
+    /// The mailbox.
+    pub mailbox: String,
+    /// Why the one leads to the other, as in `resolve`.
+    pub because: &'static str,
+    /// The organisation or domain that used it.
+    pub used_by: String,
+    /// What tells the sender, if it was not told lately.
+    pub notice: Option<Box<OldNameNotice>>,
+}
+
+/// A notice that goes out at most so often.
+#[derive(Clone, Debug)]
+pub struct OldNameNotice {
+    /// Who gets it.
+    pub to: String,
+    /// Not again before so much time has gone.
+    pub at_most_every: Duration,
+    /// The notice itself.
+    pub notice: Accepted,
 }
 
 /// A recipient of a message that is accepted.
@@ -185,8 +213,9 @@ impl From<Notice> for Accepted {
                 standing: Standing::Due,
                 binding: Binding::Any,
                 rule: "built-in".to_owned(),
-                because: "a delivery status notification".to_owned(),
+                because: "written by the gateway itself".to_owned(),
             }],
+            old_names: Vec::new(),
             events: vec![notice.event],
         }
     }

@@ -72,6 +72,9 @@ pub trait Store: Send + Sync + 'static {
     /// The events from number `from` on, `limit` at most: the whole trail, page by page.
     fn events(&self, from: i64, limit: usize) -> Answer<'_, Vec<AuditEntry>>;
 
+    /// How often each old name was used and by whom, the most used first, `limit` names at most.
+    fn old_names(&self, limit: usize) -> Answer<'_, Vec<OldNameCount>>;
+
     /// Goes over the whole chain of events.
     fn verify(&self) -> Answer<'_, Verified>;
 }
@@ -163,6 +166,26 @@ impl State {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.word() == word)
     }
+}
+
+/// The use of one old name.
+#[derive(Clone, Debug, Eq, PartialEq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub struct OldNameCount {
+    /// The name.
+    pub name: String,
+    /// The mailbox that it led to when it was last used.
+    pub mailbox: String,
+    /// Why it did.
+    pub because: String,
+    /// How often it was used.
+    pub uses: i64,
+    /// When for the first time.
+    pub first_used: String,
+    /// When for the last time.
+    pub last_used: String,
+    /// The organisations (ODS codes) and domains that used it, the most frequent first, 20 at most.
+    pub used_by: Vec<String>,
 }
 
 /// Which deliveries to list. Everything by default.

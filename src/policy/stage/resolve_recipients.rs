@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use crate::base::Network;
-use crate::directory::{Directory, End, Hop};
+use crate::directory::{Because, Directory, End, Hop, Resolution};
 use crate::mail::{Client, ForwardPath, Host, Mailbox, Orcpt, Recipient};
 use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
@@ -93,11 +94,31 @@ impl ResolveRecipients {
         self.check_relaying(direction, mailbox, now)?;
         let today = now.to_zoned(TimeZone::UTC).date();
         let resolution = self.directory.resolve_on(mailbox, today);
+        let errors_to = self.list_owner(&resolution, today);
         let ends = self.ends(mailbox, resolution.end)?;
         let resolved = ends
             .into_iter()
             .map(|end| self.led_to(of, recipient, end, resolution.path.clone(), now));
-        Ok(resolved.collect())
+        Ok(match errors_to {
+            Some(owner) => resolved.map(|one| one.of_list(&owner)).collect(),
+            None => resolved.collect(),
+        })
+    }
+
+    /// Who answers for the list that an address leads to, if it leads to one and somebody does.
+    fn list_owner(&self, resolution: &Resolution, today: Date) -> Option<Mailbox> {
+        let End::List(_) = resolution.end else {
+            return None;
+        };
+        let list = resolution
+            .path
+            .iter()
+            .find(|hop| hop.because == Because::List)?;
+        let owner = self.directory.list_owner(&list.from)?;
+        match self.directory.resolve_on(owner, today).end {
+            End::Mailbox(owner) => Some(owner),
+            _ => Some(owner.clone()),
+        }
     }
 
     fn is_relay_network(&self, address: IpAddr) -> bool {

@@ -14,6 +14,7 @@ use crate::queue::record::{
 use crate::queue::spool::Placed;
 use crate::queue::store::{State, delivery_of};
 
+use super::old_names;
 use super::rows;
 use super::writer::Batch;
 
@@ -44,7 +45,18 @@ fn accept_one(
     handoff: Handoff,
 ) -> Result<Option<Lease>, QueueError> {
     let id = insert_message(batch, &placed)?;
-    let accepted = placed.accepted;
+    let mut accepted = placed.accepted;
+    let uses = std::mem::take(&mut accepted.old_names);
+    for notice in old_names::count(batch, uses, accepted.received_at)? {
+        accept_one(
+            batch,
+            Placed {
+                accepted: notice,
+                file: None,
+            },
+            Handoff::None,
+        )?;
+    }
     let mut leased = Vec::new();
     for (place, delivery) in accepted.deliveries.iter().enumerate() {
         let id = delivery_of(id, place);

@@ -9,6 +9,7 @@ mod administer;
 mod audit;
 mod lease;
 mod list;
+mod old_names;
 mod rows;
 mod settle;
 mod trace;
@@ -33,8 +34,8 @@ use super::error::{QueueError, StoreError};
 use super::record::{Accepted, DeliveryId, Handoff, Lease, Settlement};
 use super::spool::{self, Spool};
 use super::store::{
-    Administered, Answer, AuditEntry, Filter, Order, Selection, Skip, Store, TraceQuery, Verified,
-    Waiting,
+    Administered, Answer, AuditEntry, Filter, OldNameCount, Order, Selection, Skip, Store,
+    TraceQuery, Verified, Waiting,
 };
 use writer::{Batch, Writer};
 
@@ -217,6 +218,10 @@ impl Store for SqliteStore {
         Box::pin(self.read(move |connection| audit::events(connection, from, limit)))
     }
 
+    fn old_names(&self, limit: usize) -> Answer<'_, Vec<OldNameCount>> {
+        Box::pin(self.read(move |connection| old_names::list(connection, limit)))
+    }
+
     fn verify(&self) -> Answer<'_, Verified> {
         Box::pin(self.read(audit::verify))
     }
@@ -269,6 +274,11 @@ fn make_schema(connection: &Connection) -> Result<(), QueueError> {
             // The first of two processes makes them; the write lock orders the two.
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.execute_batch(include_str!("../schema/sqlite.sql"))?;
+            transaction.execute_batch(include_str!("../schema/sqlite-2.sql"))?;
+        }
+        1 => {
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.execute_batch(include_str!("../schema/sqlite-2.sql"))?;
         }
         SCHEMA_VERSION => {}
         found => {
@@ -292,7 +302,7 @@ fn wait_for_the_other_process(tries: i32) -> bool {
 
 const DATABASE: &str = "queue.sqlite";
 const LOCK: &str = "scheduler.lock";
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// Bodies of usual size then take one or two pages.
 const PAGE_OCTETS: i64 = 4_096;
 /// Pages in the log before they go into the database: 16 MiB, tens of milliseconds.
