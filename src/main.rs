@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use postern::admin::cli::{AuditCommand, CertsCommand, Cli, Command, Explain, Question};
+use postern::admin::cli::{
+    AuditCommand, CertsCommand, Cli, Command, DirectoryCommand, Explain, Question,
+};
 use postern::admin::{self, Answer, certs::DevelopmentFiles};
 use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
@@ -102,6 +104,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 out,
             )?
         }
+        Command::Directory(command) => directory(command, &settings, cli.json, out)?,
         Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
         Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
         Command::Quarantine(command) => {
@@ -154,6 +157,29 @@ async fn serve(config: &Path) -> anyhow::Result<Answer> {
     }
     server::serve(config, loaded, |text| println!("{text}")).await?;
     Ok(Answer::Done)
+}
+
+/// Looks after the mailboxes and organisations.
+fn directory(
+    command: &DirectoryCommand,
+    settings: &Settings,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Answer> {
+    let files = settings.policy.directory_files();
+    let now = Clock::system().now();
+    let desk = admin::directory::Desk {
+        directory: settings.policy.directory(),
+        files: &files,
+        settings: settings.directory,
+        today: now.to_zoned(jiff::tz::TimeZone::UTC).date(),
+        json,
+    };
+    Ok(match command {
+        DirectoryCommand::Import(asked) => admin::directory::import(asked, &desk, out)?,
+        DirectoryCommand::Export(asked) => admin::directory::export(asked, &desk, out)?,
+        DirectoryCommand::Lint { .. } => Answer::Usage,
+    })
 }
 
 /// The settings, or every error of the files on the terminal.

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod certs;
 pub mod check;
 pub mod cli;
+pub mod directory;
 pub mod explain;
 pub mod input;
 pub mod metrics;

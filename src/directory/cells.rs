@@ -93,6 +93,15 @@ impl Columns {
         (complete.then_some(Self { at, count }), wrong)
     }
 
+    /// All columns of a schema, in its order.
+    pub(super) fn all(schema: &Schema) -> Self {
+        let all = schema.columns.iter().enumerate();
+        Self {
+            at: all.map(|(index, column)| (*column, index)).collect(),
+            count: schema.columns.len(),
+        }
+    }
+
     /// Whether the table has a column.
     pub(super) fn has(&self, column: &str) -> bool {
         self.at.contains_key(column)

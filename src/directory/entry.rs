@@ -128,6 +128,16 @@ impl Kind {
         !matches!(self, Self::Personal | Self::Application | Self::List)
     }
 
+    /// Whether a mailbox of it belongs to an organisation that has a code.
+    pub(super) fn needs_code(self) -> bool {
+        self.is_organisation() && self != Self::Shared
+    }
+
+    /// The word for it in files and JSON.
+    pub fn word(self) -> &'static str {
+        word_of(Self::WORDS, self)
+    }
+
     pub(super) const WORDS: &'static [(&'static str, Self)] = &[
         ("pharmacy", Self::Pharmacy),
         ("care", Self::Care),
@@ -172,13 +182,7 @@ impl FromStr for Link {
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let right = Right::WORDS.iter().find(|(_, right)| *right == self.right);
-        write!(
-            f,
-            "{}:{}",
-            self.account,
-            right.map_or("", |(word, _)| *word)
-        )
+        write!(f, "{}:{}", self.account, word_of(Right::WORDS, self.right))
     }
 }
 
@@ -214,6 +218,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// The word for it in files and JSON.
+    pub fn word(self) -> &'static str {
+        word_of(Self::WORDS, self)
+    }
+
     pub(super) const WORDS: &'static [(&'static str, Self)] = &[
         ("active", Self::Active),
         ("inactive", Self::Inactive),
@@ -240,6 +249,12 @@ pub enum Completeness {
     Complete,
     /// A name that is not in it is passed on as it is.
     Partial,
+}
+
+/// The word of a value, in a list that has all of them.
+fn word_of<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    let found = words.iter().find(|(_, one)| *one == value);
+    found.map_or("", |(word, _)| *word)
 }
 
 #[cfg(test)]
