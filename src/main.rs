@@ -11,7 +11,9 @@ use postern::admin::cli::{
 use postern::admin::{self, Answer, certs::DevelopmentFiles};
 use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
+use postern::config::{Diagnostic, Diagnostics};
 use postern::delivery::Router;
+use postern::directory::Sources;
 use postern::policy::explain::Onward;
 use postern::policy::{RecipientDecision, Verdict};
 use postern::queue::Queue;
@@ -63,7 +65,8 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         Command::Serve => return serve(&cli.config).await,
         Command::Check(asked) => {
             let file = asked.file(&cli.config);
-            let loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
+            let mut loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
+            loaded.diagnostics.extend(lint(&loaded));
             let format = admin::check::format(asked.format, cli.json, Colour::of(&io::stdout()));
             let folder = file.parent().unwrap_or(Path::new("."));
             return Ok(admin::check::run(
@@ -73,6 +76,16 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 format,
                 out,
             )?);
+        }
+        Command::Directory(DirectoryCommand::Lint { format }) => {
+            let mut loaded = settings::load(&cli.config, &Clock::system(), PolicyTests::Skip).await;
+            if let Some(settings) = &loaded.settings {
+                let files = settings.policy.directory_files();
+                loaded.diagnostics.retain(|one| files.are_meant_by(one));
+            }
+            loaded.diagnostics.extend(lint(&loaded));
+            let format = admin::check::format(*format, cli.json, Colour::of(&io::stdout()));
+            return Ok(admin::directory::lint(&loaded.diagnostics, format, out)?);
         }
         Command::Send(asked) => {
             return Ok(admin::send::run(
@@ -157,6 +170,21 @@ async fn serve(config: &Path) -> anyhow::Result<Answer> {
     }
     server::serve(config, loaded, |text| println!("{text}")).await?;
     Ok(Answer::Done)
+}
+
+/// What is worth knowing of the directory, if the files can be used at all.
+fn lint(loaded: &Loaded) -> Vec<Diagnostic> {
+    let Some(settings) = &loaded.settings else {
+        return Vec::new();
+    };
+    let files = settings.policy.directory_files();
+    let sources = Sources::load(&files, &Diagnostics::default());
+    let today = Clock::system()
+        .now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
+    let directory = settings.policy.directory();
+    sources.map_or_else(Vec::new, |sources| directory.lint_on(&sources, today))
 }
 
 /// Looks after the mailboxes and organisations.

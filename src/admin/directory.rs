@@ -15,7 +15,7 @@ use jiff::civil::Date;
 use serde_json::json;
 
 use crate::config::render::{Colour, Format, render};
-use crate::config::{Diagnostics, SourceFile};
+use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile};
 use crate::directory::import::{self, Difference, Options, Prepared};
 use crate::directory::{Directory, Files, Settings, Sources};
 
@@ -265,6 +265,28 @@ pub fn export(
         writeln!(out, "written: {}", path.display())?;
     }
     Ok(Answer::Done)
+}
+
+/// Writes what is wrong with the directory, and a line that sums it up for people. The answer is no if
+/// something keeps it from being used.
+pub fn lint(
+    diagnostics: &[Diagnostic],
+    format: Format,
+    out: &mut impl Write,
+) -> io::Result<Answer> {
+    render(diagnostics, format, out)?;
+    let of = |severity| {
+        let same = diagnostics.iter().filter(|one| one.severity == severity);
+        same.count()
+    };
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    if format != Format::Json {
+        writeln!(
+            out,
+            "the directory has {errors} errors and {warnings} warnings"
+        )?;
+    }
+    Ok(Answer::yes_if(errors == 0))
 }
 
 /// The texts in force. They were read a moment ago; one that is gone now is told of as any file is.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Diagnostics, Place, SourceFile, read_source};
+use crate::config::{Diagnostic, Diagnostics, Place, SourceFile, read_source};
 
 use super::aliases::Aliases;
 
@@ -16,6 +16,20 @@ pub struct Files {
     pub mailboxes: PathBuf,
     /// `redirects.csv`, if the settings name one.
     pub redirects: Option<PathBuf>,
+}
+
+impl Files {
+    /// Whether a diagnostic is about one of these files.
+    pub fn are_meant_by(&self, diagnostic: &Diagnostic) -> bool {
+        let label = diagnostic.labels.first();
+        label.is_some_and(|label| {
+            let path = &label.place.file().path;
+            let mut files = [&self.aliases, &self.mailboxes]
+                .into_iter()
+                .chain(&self.redirects);
+            files.any(|file| file == path)
+        })
+    }
 }
 
 /// The texts of the files.
