@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::config::{Diagnostics, Section, SourceFile, read_toml};
+use crate::directory::aliases::Lines;
 use crate::directory::cells::Wrong;
 use crate::directory::{redirects, table};
 
@@ -18,36 +19,40 @@ use super::sheet::Cells;
 pub(super) fn read(walk: &mut Walk<'_>, whole: &mut Whole, draft: &mut Draft) {
     let file = Arc::clone(walk.file);
     let diagnostics = Diagnostics::default();
+    let lines = Lines::of(&file);
+    let path = file.path.display().to_string();
     read_toml(&file, &diagnostics, |top| {
         for section in top.sections("mailbox") {
             whole.begin_mailboxes();
-            let source = section.place().to_string();
+            let line = lines.line(Some(section.place()));
+            let source = format!("{path}:{line}");
             let taken = mailbox(&section).map(|cells| whole.mailbox(cells, &source, draft));
             if let Some(Err(wrong)) = taken {
-                walk.bad(section.place().line(), &wrong, None);
+                walk.bad(line, &wrong, None);
             }
             section.finish();
         }
         for (table, because, date) in TABLES {
             for section in top.sections(table) {
                 whole.begin_redirects();
-                let source = section.place().to_string();
+                let line = lines.line(Some(section.place()));
+                let source = format!("{path}:{line}");
                 let taken = redirect(&section, because, date).map(|cells| {
                     let cells = cells?;
                     whole.redirect(cells, &source, draft)
                 });
                 if let Some(Err(wrong)) = taken {
-                    walk.bad(section.place().line(), &wrong, None);
+                    walk.bad(line, &wrong, None);
                 }
                 section.finish();
             }
         }
     });
     for diagnostic in diagnostics.into_vec() {
-        let place = diagnostic.labels.first().map(|label| label.place.line());
+        let place = diagnostic.labels.first().map(|label| &label.place);
         walk.bad.push(BadRow {
-            file: file.path.display().to_string(),
-            line: place.unwrap_or(1),
+            file: path.clone(),
+            line: lines.line(place).max(1),
             column: None,
             field: None,
             reason: diagnostic.message,
