@@ -5,38 +5,43 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use crate::config::{Diagnostic, Diagnostics, Place, SourceFile};
+use crate::config::{Diagnostics, Place, Severity};
 use crate::mail::Mailbox;
 
 use super::aliases::Redirect;
 use super::code::OdsCode;
+use super::entry::Kind;
+use super::findings::Findings;
 use super::resolution::End;
+use super::sources::Sources;
 use super::{Directory, resolve};
 
 /// Reports everything about the graph of names.
-pub(super) fn check(directory: &Directory, csv: &Arc<SourceFile>, diagnostics: &Diagnostics) {
+pub(super) fn check(directory: &Directory, sources: &Sources, diagnostics: &Diagnostics) {
     let checker = Checker {
         directory,
-        diagnostics,
+        sources,
+        findings: Findings::new(diagnostics),
     };
-    checker.served(csv);
+    checker.served();
     checker.redirects();
     checker.successors();
     checker.lists();
+    checker.findings.close();
 }
 
 struct Checker<'c> {
     directory: &'c Directory,
-    diagnostics: &'c Diagnostics,
+    sources: &'c Sources,
+    findings: Findings<'c>,
 }
 
 impl Checker<'_> {
     /// Mailboxes at domains that are not served are never looked up.
-    fn served(&self, csv: &Arc<SourceFile>) {
+    fn served(&self) {
         let strays: Vec<_> = self
             .directory
             .entries
@@ -51,10 +56,12 @@ impl Checker<'_> {
             strays.len(),
             first.address
         );
-        self.diagnostics.push(
-            Diagnostic::warning("not-served", message)
-                .at(&Place::line_of(csv, first.line), "")
-                .help("name the domain under [policy] served in postern.toml"),
+        self.findings.push(
+            Severity::Warning,
+            "not-served",
+            message,
+            || Some(self.sources.row(first.line)),
+            "name the domain under [policy] served in postern.toml",
         );
     }
 
@@ -73,7 +80,7 @@ impl Checker<'_> {
                 self.error(
                     "alias-loop",
                     message,
-                    redirect.place.as_ref(),
+                    redirect.at(),
                     "take one of the links of the loop out",
                 );
             } else {
@@ -93,13 +100,13 @@ impl Checker<'_> {
             if length > hops {
                 let message = format!("{from} leads through more than {hops} names");
                 let help = "let it lead to the end at once, or raise [limits] hops";
-                return self.error("long-chain", message, redirect.place.as_ref(), help);
+                return self.error("long-chain", message, redirect.at(), help);
             }
         }
     }
 
     fn redirect(&self, from: &Mailbox, redirect: &Redirect) {
-        let place = redirect.place.as_ref();
+        let place = redirect.at();
         if !self.is_served(from) {
             let message = format!("{from} is at a domain that is not served: this is never used");
             self.warning("not-served", message, place);
@@ -119,7 +126,7 @@ impl Checker<'_> {
     }
 
     /// Warns of a target that mail cannot reach.
-    fn target(&self, to: &Mailbox, place: Option<&Place>) {
+    fn target(&self, to: &Mailbox, place: At<'_>) {
         let aliases = &self.directory.aliases;
         let folded = to.folded();
         if aliases.redirects.contains_key(&folded) || aliases.lists.contains_key(&folded) {
@@ -154,7 +161,10 @@ impl Checker<'_> {
             .collect();
         all.sort_by_key(|(_, (_, next))| next.line);
         for (from, (index, next)) in all {
-            let place = next.place.as_ref();
+            let place = At {
+                place: next.place.as_ref(),
+                line: next.line,
+            };
             if loops.contains(from) {
                 let message = format!("{from} is its own successor in the end");
                 self.error(
@@ -201,12 +211,16 @@ impl Checker<'_> {
         let mut all: Vec<_> = lists.iter().collect();
         all.sort_by_key(|(_, list)| list.place.as_ref().map(|place| place.span().start));
         for (name, list) in all {
-            let place = list.place.as_ref();
+            let place = At {
+                place: list.place.as_ref(),
+                line: 0,
+            };
             if loops.contains(name) {
                 let message = format!("the list {name} is a member of itself in the end");
                 self.warning("list-loop", message, place);
             }
-            if self.directory.entry_of(name).is_some() {
+            let entry = self.directory.entry_of(name);
+            if entry.is_some_and(|entry| entry.kind != Kind::List) {
                 let message = format!("{name} is a mailbox as well");
                 self.error(
                     "two-targets",
@@ -230,19 +244,65 @@ impl Checker<'_> {
             .is_some_and(|domain| self.directory.serves(domain))
     }
 
-    fn error(&self, id: &'static str, message: String, place: Option<&Place>, help: &str) {
-        self.diagnostics.push(
-            Diagnostic::error(id, message)
-                .at_maybe(place, "")
-                .help(help),
-        );
+    fn error(&self, id: &'static str, message: String, at: At<'_>, help: &str) {
+        self.say(Severity::Error, id, message, at, help);
     }
 
-    fn warning(&self, id: &'static str, message: String, place: Option<&Place>) {
-        self.diagnostics
-            .push(Diagnostic::warning(id, message).at_maybe(place, ""));
+    fn warning(&self, id: &'static str, message: String, at: At<'_>) {
+        let help = HELPS.iter().find(|(name, _)| *name == id);
+        let help = help.map_or("", |(_, help)| *help);
+        self.say(Severity::Warning, id, message, at, help);
+    }
+
+    fn say(&self, severity: Severity, id: &'static str, message: String, at: At<'_>, help: &str) {
+        let line = || self.sources.place(&self.directory.aliases, at.line);
+        let place = || at.place.cloned().or_else(line);
+        self.findings.push(severity, id, message, place, help);
     }
 }
+
+/// Where something is said: its place, or else a line that `Sources::place` knows.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    place: Option<&'a Place>,
+    line: usize,
+}
+
+impl Redirect {
+    fn at(&self) -> At<'_> {
+        At {
+            place: self.place.as_ref(),
+            line: self.line,
+        }
+    }
+}
+
+/// What mends a warning.
+const HELPS: &[(&str, &str)] = &[
+    (
+        "not-served",
+        "name the domain under [policy] served, or take it out",
+    ),
+    ("shadowed-alias", "take it out, or shut the mailbox"),
+    (
+        "dangling-target",
+        "let it lead to a mailbox that is there, or take it out",
+    ),
+    (
+        "closed-target",
+        "let it lead to a live mailbox, or take it out",
+    ),
+    (
+        "ambiguous-target",
+        "let it lead to the mailbox that is meant",
+    ),
+    ("two-successors", "keep the one that mail is to follow"),
+    (
+        "dangling-successor",
+        "add its mailbox, or take the successor out",
+    ),
+    ("list-loop", "take one of the lists out of the other"),
+];
 
 /// The nodes of a graph that are on a loop, or on a way from one loop to another: those that are
 /// left when all ends have been taken away, forwards and then backwards.

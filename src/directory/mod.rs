@@ -1,37 +1,46 @@
 //! Who lives here, and where every other name leads.
 //!
 //! A wrong alias sends a referral to the wrong pharmacy, so nothing here guesses. A [`Directory`]
-//! is one immutable reading of `directory.csv` (mailboxes) and `aliases.toml` (names that lead to
-//! them, and the rules for old shapes). [`Directory::resolve`] says of any address where it ends,
+//! is one immutable reading of `directory.csv` (mailboxes), `aliases.toml` (names that lead to them,
+//! and the rules for old shapes) and `redirects.csv` (more such names, as an import writes them). [`Directory::resolve`] says of any address where it ends,
 //! through which hops, and which line says so; the order is in `resolve`.
 
 mod agreement;
 mod aliases;
+mod cells;
 mod check;
 pub mod code;
 pub mod entry;
+mod findings;
+pub mod import;
 pub mod json;
+mod lint;
 mod recognise;
+mod redirects;
+mod reports;
 pub mod resolution;
 mod resolve;
+pub mod settings;
 mod shape;
+mod sources;
 mod suggest;
 mod table;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
 use crate::base::Clock;
-use crate::config::{Diagnostics, SourceFile, read_source, read_toml};
+use crate::config::{Diagnostics, SourceFile, read_toml};
 use crate::mail::{Domain, Mailbox};
 
 pub use code::OdsCode;
-pub use entry::{Completeness, Entry, Kind, Organisation, Served, Status};
+pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, Status};
 pub use json::answer;
 pub use resolution::{Because, End, Hop, Resolution};
+pub use settings::Settings;
+pub use sources::{Files, Sources};
 
 use aliases::Aliases;
 use table::Table;
@@ -53,31 +62,20 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Reads both files and reports everything that is wrong with them and between them. `None` if
+    /// Reads the files and reports everything that is wrong with them and between them. `None` if
     /// one cannot be read; with errors reported, the result is what was readable and must not be
     /// put in force.
     pub fn load(
-        aliases: &Path,
-        csv: &Path,
+        files: &Files,
         served: &[Served],
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Option<Self> {
-        // Both are read before either is given up, so that both are reported.
-        let (aliases, csv) = (
-            read_source(aliases, diagnostics),
-            read_source(csv, diagnostics),
-        );
-        Some(Self::read(
-            &aliases?,
-            &csv?,
-            served,
-            plus_addressing,
-            diagnostics,
-        ))
+        let sources = Sources::load(files, diagnostics)?;
+        Some(Self::of(&sources, served, plus_addressing, diagnostics))
     }
 
-    /// As [`Directory::load`], for texts that are already here.
+    /// As [`Directory::load`], for texts that are already here and no `redirects.csv`.
     pub fn read(
         aliases: &Arc<SourceFile>,
         csv: &Arc<SourceFile>,
@@ -85,8 +83,26 @@ impl Directory {
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Self {
-        let aliases = read_toml(aliases, diagnostics, Aliases::read);
-        let table = Table::read(csv, &aliases.stop_words, diagnostics);
+        let sources = Sources {
+            aliases: Arc::clone(aliases),
+            mailboxes: Arc::clone(csv),
+            redirects: None,
+        };
+        Self::of(&sources, served, plus_addressing, diagnostics)
+    }
+
+    /// As [`Directory::load`], for texts that are already here.
+    pub fn of(
+        sources: &Sources,
+        served: &[Served],
+        plus_addressing: bool,
+        diagnostics: &Diagnostics,
+    ) -> Self {
+        let mut aliases = read_toml(&sources.aliases, diagnostics, Aliases::read);
+        if let Some(file) = &sources.redirects {
+            redirects::read(&mut aliases, file, diagnostics);
+        }
+        let table = Table::read(&sources.mailboxes, &aliases.stop_words, diagnostics);
         let served = served
             .iter()
             .map(|served| (served.domain.clone(), served.completeness));
@@ -101,8 +117,19 @@ impl Directory {
             aliases,
         };
         directory.index();
-        check::check(&directory, csv, diagnostics);
+        check::check(&directory, sources, diagnostics);
         directory
+    }
+
+    /// What the directory would be with other texts, under the same settings and clock.
+    #[must_use]
+    pub fn reread(&self, sources: &Sources, diagnostics: &Diagnostics) -> Self {
+        let served = self.served.iter().map(|(domain, completeness)| Served {
+            domain: domain.clone(),
+            completeness: *completeness,
+        });
+        let served: Vec<_> = served.collect();
+        Self::of(sources, &served, self.plus_addressing, diagnostics).with_clock(self.clock.clone())
     }
 
     /// The same directory with another idea of what day it is.

@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use csv::StringRecord;
-use jiff::civil::Date;
 
-use crate::config::{Diagnostic, Diagnostics, Place, Severity, SourceFile};
+use crate::config::{Diagnostics, SourceFile};
 use crate::mail::Mailbox;
 
 use super::agreement::{Evidence, StopWords};
+use super::cells::{self, Columns, Row, Schema, Wrong};
 use super::code::OdsCode;
 use super::entry::{Entry, Kind, Organisation, Status};
+use super::reports::Reports;
 
 /// All of `directory.csv`.
 #[derive(Debug, Default)]
@@ -27,28 +28,42 @@ impl Table {
         stop: &StopWords,
         diagnostics: &Diagnostics,
     ) -> Self {
-        let mut reader = csv::ReaderBuilder::new()
-            .comment(Some(b'#'))
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .from_reader(file.text.as_bytes());
+        let mut reader = cells::reader(&file.text);
         let mut reading = Reading {
             table: Self::default(),
             lines: HashMap::new(),
             stop,
+            text: &file.text,
             reports: Reports::new(file, diagnostics),
         };
         let header = reader.headers().cloned().unwrap_or_default();
-        let header_line = header
-            .position()
-            .map_or(1, |position| reading.line(position));
-        if let Some(columns) = Columns::read(&header, header_line, &mut reading.reports) {
+        let line = cells::line_of(&file.text, header.position());
+        let (columns, wrong) = Columns::read(&header, &SCHEMA);
+        for message in wrong {
+            reading.reports.error(line, message);
+        }
+        if let Some(columns) = columns {
             for record in reader.records() {
                 reading.take(&columns, record);
             }
         }
         reading.reports.close();
+        reading.table.describe();
         reading.table
+    }
+}
+
+impl Table {
+    /// Gives rows that came before the one that describes their organisation what that one says.
+    fn describe(&mut self) {
+        for entry in &mut self.entries {
+            if let Some(organisation) = &mut entry.organisation
+                && organisation.name.is_empty()
+                && let Some(described) = self.organisations.get(&organisation.code)
+            {
+                *organisation = Arc::clone(described);
+            }
+        }
     }
 }
 
@@ -58,93 +73,52 @@ struct Reading<'r> {
     /// Of each address, the line.
     lines: HashMap<Mailbox, usize>,
     stop: &'r StopWords,
+    text: &'r str,
     reports: Reports<'r>,
 }
 
 impl Reading<'_> {
-    /// The line of a record. Its position is before the comments and empty lines that precede it.
-    fn line(&self, position: &csv::Position) -> usize {
-        let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
-        let rest = self.reports.file.text.get(start..).unwrap_or_default();
-        let skipped = rest
-            .lines()
-            .take_while(|line| line.is_empty() || line.starts_with('#'));
-        usize::try_from(position.line()).unwrap_or(usize::MAX) + skipped.count()
-    }
-
     fn take(&mut self, columns: &Columns, record: Result<StringRecord, csv::Error>) {
+        let text = self.text;
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                let line = error.position().map_or(1, |position| self.line(position));
-                return self
-                    .reports
-                    .error(line, format!("this row cannot be read: {error}"));
+                let line = cells::line_of(text, error.position());
+                let message = format!("this row cannot be read: {error}");
+                return self.reports.error(line, message);
             }
         };
-        let line = record.position().map_or(1, |position| self.line(position));
-        if record.len() != columns.count {
-            let message = format!(
-                "this row has {} fields, the header has {}",
-                record.len(),
-                columns.count
-            );
-            return self.reports.error(line, message);
-        }
-        let row = Row {
-            columns,
-            record: &record,
-        };
-        match self.entry(&row, line) {
+        let line = cells::line_of(text, record.position());
+        let row = columns.row(&record);
+        match row.and_then(|row| self.entry(&row, line)) {
             Ok(entry) => self.table.entries.push(entry),
-            Err(reason) => self.reports.error(line, reason),
+            Err(wrong) => self.reports.wrong(line, &wrong),
         }
     }
 
-    fn entry(&mut self, row: &Row<'_>, line: usize) -> Result<Entry, String> {
-        let address = row.required("address")?;
-        let address: Mailbox = address
-            .parse()
-            .map_err(|error| format!("address: {error}"))?;
-        let kind = row.word("kind", Kind::WORDS)?.ok_or("kind: is missing")?;
-        let entry = Entry {
-            address: address.folded(),
-            kind,
-            organisation: self.organisation(row, kind, line)?,
-            display_name: row.text("display_name").to_owned(),
-            owner: row.text("owner").to_owned(),
-            status: row
-                .word("status", Status::WORDS)?
-                .ok_or("status: is missing")?,
-            status_date: row.date("status_date")?,
-            successor: row.code("successor")?,
-            accepts_patient_data: row.yes_or_no("accepts_patient_data")?.unwrap_or(true),
-            do_not_send: row.yes_or_no("do_not_send")?.unwrap_or(false),
-            last_verified: row.date("last_verified")?,
-            line,
-        };
+    fn entry(&mut self, row: &Row<'_>, line: usize) -> Result<Entry, Wrong> {
+        let mut entry = Entry::read(row, line)?;
+        entry.organisation = self.organisation(row, line)?;
         if let Some(first) = self.lines.get(&entry.address) {
-            return Err(format!("{} is on line {first} already", entry.address));
+            let reason = format!("{} is on line {first} already", entry.address);
+            return Err(Wrong::row(reason));
         }
         self.lines.insert(entry.address.clone(), line);
         Ok(entry)
     }
 
-    /// The organisation of a row: the first row with its code describes it.
+    /// The organisation of a row: the first row with its code and a name describes it.
     fn organisation(
         &mut self,
         row: &Row<'_>,
-        kind: Kind,
         line: usize,
-    ) -> Result<Option<Arc<Organisation>>, String> {
+    ) -> Result<Option<Arc<Organisation>>, Wrong> {
         let Some(code) = row.code("ods_code")? else {
-            return match kind {
-                Kind::Personal | Kind::Application | Kind::Shared => Ok(None),
-                _ => Err("ods_code: an organisation's mailbox needs its code".to_owned()),
-            };
+            return Ok(None);
         };
         let name = row.text("organisation");
-        if let Some(known) = self.table.organisations.get(&code) {
+        let known = self.table.organisations.get(&code);
+        if let Some(known) = known.filter(|known| name.is_empty() || !known.name.is_empty()) {
             if !name.is_empty() && name != known.name {
                 let message = format!("{code} is called {:?} in an earlier row", known.name);
                 self.reports.warning(line, message);
@@ -157,6 +131,7 @@ impl Reading<'_> {
             name: name.to_owned(),
             street: street.to_owned(),
             town: town.to_owned(),
+            postcode: row.text("postcode").to_owned(),
             evidence: Evidence::new(name, street, town, self.stop),
         });
         self.table
@@ -166,159 +141,38 @@ impl Reading<'_> {
     }
 }
 
-/// Which column stands where.
-struct Columns {
-    at: HashMap<&'static str, usize>,
-    count: usize,
-}
-
-impl Columns {
-    /// Reads the header row; `None` if a column that must be there is not.
-    fn read(header: &StringRecord, line: usize, reports: &mut Reports<'_>) -> Option<Self> {
-        let mut at = HashMap::new();
-        for (index, name) in header.iter().enumerate() {
-            match COLUMNS.iter().find(|column| **column == name) {
-                None => reports.error(
-                    line,
-                    format!("unknown column {name:?}; there are: {}", COLUMNS.join(", ")),
-                ),
-                Some(column) if at.insert(*column, index).is_some() => {
-                    reports.error(line, format!("column {name:?} is there twice"));
-                }
-                Some(_) => {}
-            }
+impl Entry {
+    /// Reads a row but for what it says of the organisation, which is the affair of all its rows.
+    pub(super) fn read(row: &Row<'_>, line: usize) -> Result<Self, Wrong> {
+        let address = row.address("address")?;
+        let kind = row.required_word("kind", Kind::WORDS)?;
+        let status = row.required_word("status", Status::WORDS)?;
+        if row.code("ods_code")?.is_none() && kind.needs_code() {
+            let reason = "an organisation's mailbox needs its code";
+            return Err(Wrong::at("ods_code", reason));
         }
-        let missing: Vec<_> = COLUMNS[..REQUIRED]
-            .iter()
-            .filter(|column| !at.contains_key(**column))
-            .collect();
-        for column in &missing {
-            reports.error(line, format!("column {column:?} is missing"));
-        }
-        missing.is_empty().then(|| Self {
-            at,
-            count: header.len(),
+        Ok(Self {
+            address,
+            kind,
+            organisation: None,
+            display_name: row.text("display_name").to_owned(),
+            owner: row.text("owner").to_owned(),
+            status,
+            status_date: row.date("status_date")?,
+            successor: row.code("successor")?,
+            accepts_patient_data: row.yes_or_no("accepts_patient_data")?.unwrap_or(true),
+            do_not_send: row.yes_or_no("do_not_send")?.unwrap_or(false),
+            last_verified: row.date("last_verified")?,
+            linked: row.links("linked")?,
+            approved_links: row.number("approved_links")?,
+            line,
         })
     }
 }
 
-/// One row, by the names of its columns. What is empty is as good as absent.
-struct Row<'r> {
-    columns: &'r Columns,
-    record: &'r StringRecord,
-}
-
-impl Row<'_> {
-    fn text(&self, column: &str) -> &str {
-        let index = self.columns.at.get(column);
-        index
-            .and_then(|index| self.record.get(*index))
-            .unwrap_or("")
-    }
-
-    fn optional(&self, column: &str) -> Option<&str> {
-        Some(self.text(column)).filter(|text| !text.is_empty())
-    }
-
-    fn required(&self, column: &str) -> Result<&str, String> {
-        self.optional(column)
-            .ok_or_else(|| format!("{column}: is missing"))
-    }
-
-    fn word<T: Copy>(&self, column: &str, words: &[(&str, T)]) -> Result<Option<T>, String> {
-        let Some(text) = self.optional(column) else {
-            return Ok(None);
-        };
-        let found = words.iter().find(|(word, _)| *word == text);
-        let names = || {
-            words
-                .iter()
-                .map(|(word, _)| *word)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        found
-            .map(|(_, value)| Some(*value))
-            .ok_or_else(|| format!("{column}: {text:?} is none of {}", names()))
-    }
-
-    fn yes_or_no(&self, column: &str) -> Result<Option<bool>, String> {
-        self.word(column, &[("yes", true), ("no", false)])
-    }
-
-    fn date(&self, column: &str) -> Result<Option<Date>, String> {
-        let Some(text) = self.optional(column) else {
-            return Ok(None);
-        };
-        text.parse()
-            .map(Some)
-            .map_err(|_| format!("{column}: {text:?} is not a date such as 2026-11-21"))
-    }
-
-    fn code(&self, column: &str) -> Result<Option<OdsCode>, String> {
-        let Some(text) = self.optional(column) else {
-            return Ok(None);
-        };
-        text.parse()
-            .map(Some)
-            .map_err(|error| format!("{column}: {error}"))
-    }
-}
-
-/// What is wrong with the table; so much of it as anyone would read.
-struct Reports<'r> {
-    file: &'r Arc<SourceFile>,
-    diagnostics: &'r Diagnostics,
-    count: usize,
-    worst: Severity,
-}
-
-impl<'r> Reports<'r> {
-    fn new(file: &'r Arc<SourceFile>, diagnostics: &'r Diagnostics) -> Self {
-        Self {
-            file,
-            diagnostics,
-            count: 0,
-            worst: Severity::Warning,
-        }
-    }
-
-    fn error(&mut self, line: usize, message: String) {
-        self.push(line, Diagnostic::error("bad-row", message));
-    }
-
-    fn warning(&mut self, line: usize, message: String) {
-        self.push(line, Diagnostic::warning("odd-row", message));
-    }
-
-    fn push(&mut self, line: usize, diagnostic: Diagnostic) {
-        self.count += 1;
-        self.worst = self.worst.max(diagnostic.severity);
-        if self.count <= REPORTS_MAX {
-            self.diagnostics
-                .push(diagnostic.at(&Place::line_of(self.file, line), ""));
-        }
-    }
-
-    /// Says how many more there were.
-    fn close(&self) {
-        if self.count > REPORTS_MAX {
-            let message = format!(
-                "{}: {} more rows are bad or odd",
-                self.file.path.display(),
-                self.count - REPORTS_MAX
-            );
-            let summary = Diagnostic::warning("bad-rows", message);
-            self.diagnostics.push(Diagnostic {
-                severity: self.worst,
-                ..summary
-            });
-        }
-    }
-}
-
 /// The columns, in the order in which the shipped file has them; those that must be there first.
-const COLUMNS: &[&str] = &[
+/// `mobile` is for administrators alone: it stays in the file, and no [`Entry`] has it.
+pub(super) const COLUMNS: &[&str] = &[
     "address",
     "kind",
     "status",
@@ -333,15 +187,21 @@ const COLUMNS: &[&str] = &[
     "accepts_patient_data",
     "do_not_send",
     "last_verified",
+    "linked",
+    "approved_links",
+    "postcode",
+    "mobile",
 ];
-/// How many of them must be there.
-const REQUIRED: usize = 7;
-/// Rows reported one by one; the others are counted.
-const REPORTS_MAX: usize = 200;
-
+/// The same, with how many of them must be there.
+pub(super) const SCHEMA: Schema = Schema {
+    columns: COLUMNS,
+    required: 7,
+};
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::entry::Link;
+    use crate::directory::reports::REPORTS_MAX;
 
     fn read(text: &str) -> (Table, Vec<String>) {
         let file = Arc::new(SourceFile {
@@ -397,7 +257,7 @@ mod tests {
             [
                 "directory.csv:4 this row has 3 fields, the header has 9",
                 "directory.csv:6 address: an address has a local part, an @ and a domain",
-                "directory.csv:7 kind: \"farmacy\" is none of pharmacy, care, dental, optical, practice, shared, personal, application",
+                "directory.csv:7 kind: \"farmacy\" is none of pharmacy, care, dental, optical, practice, shared, personal, application, list",
                 "directory.csv:8 status: \"open\" is none of active, inactive, disabled, leaver, deleted, closed",
                 "directory.csv:9 ods_code: an organisation's mailbox needs its code",
                 "directory.csv:10 ods_code: an ODS code is 1 to 9 letters and digits",
@@ -410,12 +270,25 @@ mod tests {
     }
 
     #[test]
+    fn the_first_row_with_a_name_describes_the_organisation_of_all() {
+        let (table, said) = read(&format!(
+            "{HEADER}jo@nhs.net,personal,active,FA001,,,,,\na@nhs.net,pharmacy,active,FA001,Meadow,,,,\n"
+        ));
+        let names = table
+            .entries
+            .iter()
+            .map(|entry| entry.organisation.as_ref().unwrap());
+        assert!(names.map(|one| one.name.as_str()).eq(["Meadow", "Meadow"]));
+        assert!(said.is_empty(), "{said:?}");
+    }
+
+    #[test]
     fn a_table_without_its_columns_is_reported_and_not_read() {
         let (table, said) = read("adress,kind,status,kind\na@nhs.net,shared,active,shared\n");
         assert!(table.entries.is_empty());
         assert_eq!(said.len(), 2 + 5, "{said:?}");
         let (_, said) = read("");
-        assert_eq!(said.len(), REQUIRED, "{said:?}");
+        assert_eq!(said.len(), SCHEMA.required, "{said:?}");
     }
 
     #[test]
@@ -424,5 +297,27 @@ mod tests {
         let (_, said) = read(&format!("{HEADER}{rows}"));
         assert_eq!(said.len(), REPORTS_MAX + 1);
         assert!(said[REPORTS_MAX].ends_with("50 more rows are bad or odd"));
+    }
+
+    #[test]
+    fn links_approvals_and_postcodes_are_optional_columns() {
+        let header = HEADER.replace('\n', ",linked,approved_links,postcode,mobile\n");
+        let row = "pharmacy,active,FA001,Bumbleton,,,,";
+        let (table, said) = read(&format!(
+            "{header}a@nhs.net,{row},Jo.Bell@nhs.net:send-as  x@nhs.net:on-behalf,12,BB1 1AA,07700 900123\n\
+             b@nhs.net,{row},jo.bell@nhs.net,,,\n\
+             c@nhs.net,{row},,many,,\n\
+             team@nhs.net,list,active,,,,,,,,,,\n"
+        ));
+        let links: Vec<_> = table.entries[0]
+            .linked
+            .iter()
+            .map(Link::to_string)
+            .collect();
+        assert_eq!(links, ["jo.bell@nhs.net:send-as", "x@nhs.net:on-behalf"]);
+        assert_eq!(table.entries[0].approved_links, Some(12));
+        assert!(!format!("{:?}", table.entries[0]).contains("900123"));
+        assert_eq!(table.entries[1].kind, Kind::List);
+        assert_eq!(said.len(), 2, "{said:?}");
     }
 }

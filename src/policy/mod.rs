@@ -36,7 +36,7 @@ use std::time::Duration;
 use crate::accounts::Accounts;
 use crate::base::{Clock, PolicyVersion, Reference};
 use crate::content::Limits;
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::mail::{Client, Recipient, Reply, ReversePath};
 
 use settings::{Files, OnFailure};
@@ -95,6 +95,11 @@ impl Policy {
     /// Who lives here.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// The files of the directory.
+    pub fn directory_files(&self) -> directory::Files {
+        self.files.of_directory()
     }
 
     /// Which way mail of this client goes.
