@@ -21,7 +21,10 @@ fn change(gateway: &Gateway, file: &str, from: &str, to: &str) {
     let path = policy(gateway, file);
     let text = fs::read_to_string(&path).expect("a policy file");
     assert!(text.contains(from), "{file} does not have {from}");
-    fs::write(path, text.replacen(from, to, 1)).expect("a changed file");
+    // As careful editors do: nobody ever sees half of it.
+    let new = path.with_extension("new");
+    fs::write(&new, text.replacen(from, to, 1)).expect("a changed file");
+    fs::rename(new, path).expect("the changed file in its place");
 }
 
 fn policy(gateway: &Gateway, file: &str) -> PathBuf {
