@@ -137,6 +137,10 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 out,
             )?
         }
+        Command::Directory(DirectoryCommand::Stats { unused, limit }) => {
+            let directory = settings.policy.directory();
+            admin::people::stats(directory, &queue().await?, *unused, *limit, cli.json, out).await?
+        }
         Command::Directory(command) => directory(command, &settings, cli.json, out)?,
         Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
         Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
@@ -229,7 +233,10 @@ fn directory(
     Ok(match command {
         DirectoryCommand::Import(asked) => admin::directory::import(asked, &desk, out)?,
         DirectoryCommand::Export(asked) => admin::directory::export(asked, &desk, out)?,
-        DirectoryCommand::Lint { .. } => Answer::Usage,
+        DirectoryCommand::Show { of } => {
+            admin::people::show(of, desk.directory, desk.today, json, out)?
+        }
+        DirectoryCommand::Lint { .. } | DirectoryCommand::Stats { .. } => Answer::Usage,
     })
 }
 

@@ -95,6 +95,20 @@ fn a_sender_is_told_of_the_new_address_once() {
         );
     }
     assert_eq!(gateway.mail_for("gp@nhs.net").len(), 1);
+
+    let stats = gateway.postern(&["directory", "stats", "--json"]);
+    let stats = String::from_utf8(stats.stdout).expect("text");
+    let first: serde_json::Value =
+        serde_json::from_str(stats.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(first["name"], "bumbleton.pharmacy@nhs.net");
+    assert_eq!(first["uses"], 9);
+    assert_eq!(first["because"], "alias");
+    // The mailbox of the sender is in no directory, so its domain stands for its organisation.
+    assert_eq!(first["used_by"][0], "nhs.net");
+    let unused = gateway.postern(&["directory", "stats", "--unused"]);
+    let unused = String::from_utf8(unused.stdout).expect("text");
+    assert!(unused.contains("orders@bumbleton.example"), "{unused}");
+    assert!(!unused.contains("bumbleton.chemist"), "{unused}");
 }
 
 #[test]

@@ -112,6 +112,21 @@ pub enum DirectoryCommand {
     Import(DirectoryImport),
     /// Write the mailboxes or the redirects out
     Export(DirectoryExport),
+    /// Show a mailbox, or all mailboxes of an organisation
+    Show {
+        /// An address, an old one too, or an ODS code
+        #[arg(value_name = "ADDRESS|CODE")]
+        of: String,
+    },
+    /// Show how often old names are used, and by whom
+    Stats {
+        /// The names of the files that were never used instead
+        #[arg(long)]
+        unused: bool,
+        /// At most so many
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        limit: usize,
+    },
     /// Report loops, names that lead nowhere, and mailboxes that nobody looks after
     Lint {
         /// How diagnostics are written

@@ -15,6 +15,7 @@ pub mod directory;
 pub mod explain;
 pub mod input;
 pub mod metrics;
+pub mod people;
 pub mod queue;
 pub mod resolve;
 pub mod send;

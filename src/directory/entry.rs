@@ -196,6 +196,11 @@ pub enum Right {
 }
 
 impl Right {
+    /// The word for it in files and JSON.
+    pub fn word(self) -> &'static str {
+        word_of(Self::WORDS, self)
+    }
+
     const WORDS: &'static [(&'static str, Self)] =
         &[("send-as", Self::SendAs), ("on-behalf", Self::OnBehalf)];
 }
