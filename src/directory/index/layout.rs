@@ -1,0 +1,247 @@
+//! How the octets of an index lie: a header, then sections of numbers and texts.
+//!
+//! Numbers are little-endian. Everything is read through the functions below, which answer `None`
+//! where the octets do not reach: whatever a file holds, reading it cannot panic.
+
+use std::ops::Range;
+
+use jiff::civil::Date;
+use sha2::{Digest, Sha256};
+
+/// The sections, in their order.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Section {
+    /// Each domain or literal: its mailboxes, the first of them, its text.
+    Hosts,
+    /// Each mailbox: a [`super::record::Record`].
+    Entries,
+    /// Where in `Entries` a name is: a hash table.
+    Slots,
+    /// The local parts, each after its length.
+    Names,
+    /// Of each mailbox, where in `Details` it is.
+    DetailsAt,
+    /// Of each mailbox, what a look-up does not need.
+    Details,
+    /// Texts that several share, each after its length.
+    Texts,
+    /// Each organisation, by code.
+    Organisations,
+    /// The mailboxes of the organisations, by kind.
+    Members,
+    /// The words to search by: an `fst` map to a place in `Postings`.
+    Words,
+    /// Of each word, the mailboxes and the organisations that have it.
+    Postings,
+    /// What there was to be said of the table.
+    Reports,
+}
+
+/// How many sections there are.
+pub(super) const SECTIONS: usize = 12;
+
+/// What the octets were made of: the hash of the sources and of [`FORMAT`].
+pub(in crate::directory) type Key = [u8; 32];
+
+/// Returns the key of an index of this source.
+pub(in crate::directory) fn key_of(source: &[u8]) -> Key {
+    let mut hash = Sha256::new();
+    hash.update(MAGIC);
+    hash.update(FORMAT.to_le_bytes());
+    hash.update(source);
+    hash.finalize().into()
+}
+
+/// Puts the sections together under a header.
+pub(super) fn write(key: &Key, sections: [Vec<u8>; SECTIONS]) -> Vec<u8> {
+    let length: usize = sections.iter().map(Vec::len).sum();
+    let mut octets = Vec::with_capacity(HEADER + length);
+    octets.extend(MAGIC);
+    octets.extend(FORMAT.to_le_bytes());
+    octets.extend(key);
+    octets.extend([0; 32]);
+    let mut at = HEADER as u64;
+    for section in &sections {
+        octets.extend(at.to_le_bytes());
+        octets.extend((section.len() as u64).to_le_bytes());
+        at += section.len() as u64;
+    }
+    for section in sections {
+        octets.extend(section);
+    }
+    let sum = checksum(&octets);
+    octets[SUM].copy_from_slice(&sum);
+    octets
+}
+
+/// Reads a header: the key, and where the sections are. `None` if these are not the octets of a
+/// whole index of this version.
+pub(super) fn read(octets: &[u8]) -> Option<(Key, [Range<usize>; SECTIONS])> {
+    let header = octets.get(..HEADER)?;
+    let version = header.get(MAGIC.len()..KEY.start)?;
+    if !header.starts_with(MAGIC) || version != FORMAT.to_le_bytes() {
+        return None;
+    }
+    if octets.get(SUM)? != checksum(octets) {
+        return None;
+    }
+    let mut sections: [Range<usize>; SECTIONS] = Default::default();
+    let mut end = HEADER;
+    for (at, section) in sections.iter_mut().enumerate() {
+        let start = u64_at(header, SUM.end + at * 16)?;
+        let length = u64_at(header, SUM.end + at * 16 + 8)?;
+        if start != end {
+            return None;
+        }
+        end = start.checked_add(length)?;
+        *section = start..end;
+    }
+    let key = header.get(KEY)?.try_into().ok()?;
+    (end == octets.len()).then_some((key, sections))
+}
+
+/// Over everything but itself.
+fn checksum(octets: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(&octets[..SUM.start]);
+    hash.update(&octets[SUM.end..]);
+    hash.finalize().into()
+}
+
+fn u64_at(octets: &[u8], at: usize) -> Option<usize> {
+    let octets = octets.get(at..at.checked_add(8)?)?;
+    usize::try_from(u64::from_le_bytes(octets.try_into().ok()?)).ok()
+}
+
+/// The number that begins at octet `at`.
+pub(super) fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
+    let octets = octets.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(octets.try_into().ok()?))
+}
+
+/// The number with index `index` in a row of numbers.
+pub(super) fn nth_u32(octets: &[u8], index: usize) -> Option<u32> {
+    u32_at(octets, index.checked_mul(4)?)
+}
+
+/// Reads octets from the front.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'o> {
+    octets: &'o [u8],
+}
+
+impl<'o> Reader<'o> {
+    /// From octet `at` on; nothing if they do not reach so far.
+    pub(super) fn at(octets: &'o [u8], at: u32) -> Self {
+        let octets = octets.get(at as usize..).unwrap_or_default();
+        Self { octets }
+    }
+
+    pub(super) fn is_at_end(&self) -> bool {
+        self.octets.is_empty()
+    }
+
+    /// A number of 7 bits an octet, the lowest first.
+    pub(super) fn number(&mut self) -> Option<u32> {
+        let mut number = 0_u64;
+        for shift in (0..35).step_by(7) {
+            let (first, rest) = self.octets.split_first()?;
+            self.octets = rest;
+            number |= u64::from(first & 0x7f) << shift;
+            if first & 0x80 == 0 {
+                return u32::try_from(number).ok();
+            }
+        }
+        None
+    }
+
+    /// A text after its length.
+    pub(super) fn text(&mut self) -> Option<&'o str> {
+        let length = self.number()? as usize;
+        let text = self.octets.get(..length)?;
+        self.octets = &self.octets[length..];
+        std::str::from_utf8(text).ok()
+    }
+}
+
+/// Writes what [`Reader::number`] reads.
+pub(super) fn push_number(octets: &mut Vec<u8>, mut number: u32) {
+    while number >= 0x80 {
+        octets.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    octets.push(number as u8);
+}
+
+/// Writes what [`Reader::text`] reads.
+pub(super) fn push_text(octets: &mut Vec<u8>, text: &str) {
+    // Longer than that is no text of a table: `Builder` refuses tables of 4 GiB.
+    push_number(octets, u32::try_from(text.len()).unwrap_or(u32::MAX));
+    octets.extend(text.as_bytes());
+}
+
+/// A day as a number that compares as days do; no day is 0.
+pub(super) fn pack_date(date: Option<Date>) -> u32 {
+    date.map_or(0, |date| {
+        let year = u32::try_from(i32::from(date.year()) + YEARS).unwrap_or(0);
+        year << 9 | (date.month().unsigned_abs() as u32) << 5 | date.day().unsigned_abs() as u32
+    })
+}
+
+/// What [`pack_date`] was given.
+pub(super) fn unpack_date(packed: u32) -> Option<Date> {
+    let year = i32::try_from(packed >> 9).ok()? - YEARS;
+    let (month, day) = (packed >> 5 & 0xf, packed & 0x1f);
+    let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+    Date::new(i16::try_from(year).ok()?, month, day).ok()
+}
+
+/// The first octets of every index.
+const MAGIC: &[u8; 8] = b"POSTIDX\n";
+/// Counts the changes of the format: an index of another version is made anew.
+const FORMAT: u32 = 1;
+/// Years are counted from here, so that none is below 1.
+const YEARS: i32 = 10_000;
+/// Where the key stands in the header.
+const KEY: Range<usize> = 12..44;
+/// Where the checksum stands.
+const SUM: Range<usize> = 44..76;
+/// Length of the header.
+const HEADER: usize = SUM.end + SECTIONS * 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn days_compare_as_their_numbers() {
+        let days = ["-009999-01-01", "1999-12-31", "2000-01-01", "2026-11-21", "9999-12-31"];
+        let days = days.map(|day| Some(day.parse::<Date>().unwrap()));
+        let packed = days.map(pack_date);
+        assert!(packed.is_sorted() && packed[0] > pack_date(None));
+        assert_eq!(packed.map(unpack_date), days);
+        assert_eq!(unpack_date(0), None);
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_and_texts_are_read_as_they_were_written(number: u32, text in "\\PC{0,200}") {
+            let mut octets = Vec::new();
+            push_number(&mut octets, number);
+            push_text(&mut octets, &text);
+            let mut reader = Reader::at(&octets, 0);
+            prop_assert_eq!(reader.number(), Some(number));
+            prop_assert_eq!(reader.text(), Some(text.as_str()));
+            prop_assert!(reader.is_at_end());
+        }
+
+        #[test]
+        fn any_octets_can_be_read(octets in prop::collection::vec(any::<u8>(), 0..200), at: u32) {
+            let mut reader = Reader::at(&octets, at % 250);
+            while reader.number().is_some() && reader.text().is_some() {}
+            prop_assert!(read(&octets).is_none());
+            let _ = unpack_date(at);
+        }
+    }
+}
