@@ -150,6 +150,19 @@ fn what_is_too_big_is_refused_and_the_session_goes_on() {
 }
 
 #[test]
+fn a_header_beyond_its_limit_is_refused_and_the_session_goes_on() {
+    let gateway = gateway(&[("header-size = \"1 MiB\"", "header-size = \"64 KiB\"")]);
+    let mut client = gateway.connect();
+    client.command("EHLO x");
+    let fields = b"a:\r\n".repeat(20_000);
+    let reply = client.submit("a@elsewhere.example", &["nurse@bumbleton.example"], &fields);
+    assert!(reply.starts_with("552 5.3.4 "), "{reply}");
+    let body = [b"Subject: small\r\n\r\n", &fields[..]].concat();
+    let reply = client.submit("a@elsewhere.example", &["nurse@bumbleton.example"], &body);
+    assert!(reply.starts_with("250 "), "{reply}");
+}
+
+#[test]
 fn a_trusted_proxy_says_who_the_client_is_and_nobody_else_may() {
     let proxied = gateway(&[("proxy-protocol = false", "proxy-protocol = true")]);
     // Not `gateway.connect()`: no greeting comes before the header.

@@ -1,8 +1,8 @@
 //! The message while it comes in: in memory up to a limit, in a file beyond it, and all messages
 //! together within a budget.
 //!
-//! Whoever appends learns at once when the budget is used up; the client then gets a 452 and sends
-//! again later. The file has no name from the moment it is made, so a crash leaves nothing behind.
+//! When the budget is used up, a message goes to a file however small it is: clients that send slowly must
+//! not keep the others out. The file has no name from the moment it is made, so a crash leaves nothing behind.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -55,8 +55,9 @@ impl Hold {
         taken
     }
 
-    /// Gives back all but `octets`.
-    fn keep(&mut self, octets: u64) {
+    /// Gives back all but `octets`, or takes what is missing if it is there.
+    fn set(&mut self, octets: u64) {
+        self.take(octets.saturating_sub(self.octets));
         let surplus = self.octets.saturating_sub(octets);
         self.budget.give_back(surplus);
         self.octets -= surplus;
@@ -67,17 +68,6 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.budget.give_back(self.octets);
     }
-}
-
-/// Why a message cannot be taken in.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The gateway holds as much as it may: the client shall try again (452 4.3.1).
-    #[error("too much mail is being received at the moment")]
-    Budget,
-    /// The file could not be written.
-    #[error("the file of a large message: {0}")]
-    File(#[from] io::Error),
 }
 
 /// A message that is coming in.
@@ -110,27 +100,28 @@ impl Body {
     }
 
     /// Whether appending so many octets may wait for a disk.
-    pub fn would_wait(&self, octets: usize) -> bool {
-        self.file.is_some() || self.memory.len() + octets > self.in_memory_octets
+    pub fn would_wait(&mut self, octets: usize) -> bool {
+        self.file.is_some() || !self.has_room_for(octets)
+    }
+
+    /// How much memory it has of the budget, in octets: what may be on its way to it, too.
+    pub fn held_octets(&self) -> u64 {
+        self.hold.octets
     }
 
     /// Takes in what came. After an error the body is of no use.
-    pub fn append(&mut self, octets: &[u8]) -> Result<(), BodyError> {
+    pub fn append(&mut self, octets: &[u8]) -> io::Result<()> {
         self.octets += octets.len() as u64;
-        if let Some(file) = &mut self.file {
-            return Ok(file.write_all(octets)?);
+        if self.would_wait(octets.len()) {
+            return self.on_disk()?.write_all(octets);
         }
-        self.reserve(octets.len())?;
         self.memory.extend_from_slice(octets);
-        if self.memory.len() > self.in_memory_octets {
-            self.move_to_disk()?;
-        }
         Ok(())
     }
 
     /// Makes a message of it; the octets of one on disk are mapped, not read. The hold is to be kept
     /// until the message has been dealt with.
-    pub fn into_message(self) -> Result<(Message, Hold), BodyError> {
+    pub fn into_message(self) -> io::Result<(Message, Hold)> {
         let octets = match self.file {
             None => Bytes::from(self.memory),
             Some(file) => map(&file)?,
@@ -138,29 +129,38 @@ impl Body {
         Ok((Message::new(octets), self.hold))
     }
 
-    /// Takes room for more out of the budget, in steps that double, as the memory itself grows.
-    fn reserve(&mut self, more: usize) -> Result<(), BodyError> {
+    /// Takes room for more out of the budget, in steps that double, as the memory itself grows. False if
+    /// it has to go to the disk.
+    fn has_room_for(&mut self, more: usize) -> bool {
         let needed = self.memory.len() + more;
+        if needed > self.in_memory_octets {
+            return false;
+        }
         if needed <= self.memory.capacity() {
-            return Ok(());
+            return true;
         }
         let capacity = needed.next_power_of_two().max(FIRST_OCTETS);
         let additional = (capacity as u64).saturating_sub(self.hold.octets);
-        if !self.hold.take(additional) {
-            return Err(BodyError::Budget);
+        let taken = self.hold.take(additional);
+        if taken {
+            self.memory.reserve_exact(capacity - self.memory.len());
         }
-        self.memory.reserve_exact(capacity - self.memory.len());
-        Ok(())
+        taken
     }
 
-    fn move_to_disk(&mut self) -> Result<(), BodyError> {
-        let mut file = tempfile::tempfile_in(&self.folder)?;
-        file.write_all(&self.memory)?;
-        self.memory = Vec::new();
-        // What is on its way from the socket to the disk is held on.
-        self.hold.keep(ON_THE_WAY_OCTETS);
-        self.file = Some(file);
-        Ok(())
+    /// The file; what was in memory is in it.
+    fn on_disk(&mut self) -> io::Result<&mut File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => {
+                let mut file = tempfile::tempfile_in(&self.folder)?;
+                file.write_all(&std::mem::take(&mut self.memory))?;
+                // What is on its way from the socket to the disk is held on.
+                self.hold.set(ON_THE_WAY_OCTETS);
+                file
+            }
+        };
+        Ok(self.file.insert(file))
     }
 }
 
@@ -205,16 +205,15 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_is_for_all_and_comes_back() {
+    fn who_finds_the_budget_used_up_goes_to_the_disk_and_all_of_it_comes_back() {
         let budget = Budget::new(10_000);
-        let folder = std::env::temp_dir();
-        let mut first = Body::new(folder.clone(), 1 << 20, budget.clone());
+        let folder = tempfile::tempdir().unwrap();
+        let body = || Body::new(folder.path().to_owned(), 1 << 20, budget.clone());
+        let (mut first, mut second) = (body(), body());
         first.append(&[b'a'; 6_000]).unwrap();
-        let mut second = Body::new(folder, 1 << 20, budget.clone());
-        assert!(matches!(
-            second.append(&[b'b'; 6_000]),
-            Err(BodyError::Budget)
-        ));
+        second.append(&[b'b'; 6_000]).unwrap();
+        assert!(!first.would_wait(0) && second.would_wait(0));
+        assert!(second.held_octets() == 0 && second.octets() == 6_000);
         drop(first);
         drop(second);
         assert_eq!(budget.left_octets.load(Ordering::SeqCst), 10_000);

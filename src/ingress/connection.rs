@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
@@ -25,7 +25,7 @@ use crate::smtp::server::{
 };
 
 use super::body::{Body, Budget, Hold};
-use super::intake::Intake;
+use super::intake::{Intake, PIECE_MIN};
 use super::settings::Limits;
 use super::stream::Stream;
 use super::wire::{Line, Wire, WireError};
@@ -45,8 +45,28 @@ pub(super) struct Door {
     pub(super) starttls: Option<TlsAcceptor>,
     /// Room for messages that are being received.
     pub(super) budget: Budget,
+    /// Room for large messages that are being decided on, in KiB.
+    pub(super) decisions: Arc<Semaphore>,
     /// Passwords that may be checked at once.
     pub(super) logins: Arc<Semaphore>,
+}
+
+impl Door {
+    /// Waits for room to decide on a message: one that came by the disk is in memory again while it is
+    /// read and edited, and all of them together must not be more than `memory` allows.
+    async fn room_to_decide(&self, octets: usize) -> Option<SemaphorePermit<'_>> {
+        if octets <= self.limits.in_memory_octets {
+            return None;
+        }
+        let all = kib(self.limits.memory_octets);
+        let room = self.decisions.acquire_many(kib(octets as u64).min(all));
+        room.await.ok()
+    }
+}
+
+/// The same in KiB, at least one.
+pub(super) fn kib(octets: u64) -> u32 {
+    u32::try_from(octets >> 10).unwrap_or(u32::MAX).max(1)
 }
 
 /// The two ends of a connection and what protects it.
@@ -74,6 +94,7 @@ pub(super) async fn serve(stream: Stream, ends: Ends, door: Arc<Door>) {
         wire: Some(Wire::new(stream, door.limits.line_octets)),
         session: Session::new(Arc::clone(&door.server), client),
         transaction: None,
+        refused_recipients: 0,
         door,
     };
     connection.run().await;
@@ -84,6 +105,8 @@ struct Connection {
     wire: Option<Wire<Stream>>,
     session: Session,
     transaction: Option<Transaction>,
+    /// Since a message was accepted.
+    refused_recipients: u32,
     door: Arc<Door>,
 }
 
@@ -200,7 +223,7 @@ impl Connection {
             Action::Authenticate(credentials) => {
                 Box::pin(self.authenticate(credentials)).await.map(Some)
             }
-            Action::CheckRecipient(recipient) => Ok(Some(Box::pin(self.check(recipient)).await)),
+            Action::CheckRecipient(recipient) => Box::pin(self.check(recipient)).await.map(Some),
             Action::ReceiveData(reply) => {
                 self.say(&reply).await?;
                 Box::pin(self.receive_data()).await.map(Some)
@@ -260,7 +283,7 @@ impl Connection {
         Ok(self.session.authenticated(result))
     }
 
-    async fn check(&mut self, recipient: Recipient) -> Action {
+    async fn check(&mut self, recipient: Recipient) -> Result<Action, End> {
         let policy = Arc::clone(&self.transaction().policy);
         let parts = &self.door.parts;
         let result = match self.session.envelope() {
@@ -271,7 +294,14 @@ impl Connection {
             // The session refuses it by itself.
             None => Ok(()),
         };
-        self.session.recipient_checked(recipient, result)
+        if result.is_err() {
+            self.refused_recipients = self.refused_recipients.saturating_add(1);
+            if self.refused_recipients > self.door.limits.errors {
+                self.wire()?.flush().await?;
+                tokio::time::sleep(REFUSED_RECIPIENT_DELAY).await;
+            }
+        }
+        Ok(self.session.recipient_checked(recipient, result))
     }
 
     async fn receive_data(&mut self) -> Result<Action, End> {
@@ -333,7 +363,7 @@ impl Connection {
             if left == 0 {
                 return Ok(());
             }
-            wire.more(DATA_PIECE_MIN, limit).await?;
+            wire.more(PIECE_MIN, limit).await?;
         }
     }
 
@@ -346,14 +376,20 @@ impl Connection {
             Ok(message) => message,
             Err(error) => return Ok(error.into()),
         };
-        let parts = &self.door.parts;
+        let door = Arc::clone(&self.door);
+        let _room = door.room_to_decide(message.len()).await;
+        let parts = &door.parts;
         let transaction = MailTransaction {
             client: self.session.client().clone(),
             envelope,
             message,
             received_at: parts.clock.now(),
         };
-        Ok(receive::receive(parts, policy, transaction, self.door.limits.received_hops).await)
+        let reply = receive::receive(parts, policy, transaction, &door.limits).await;
+        if reply.code().value() < 300 {
+            self.refused_recipients = 0;
+        }
+        Ok(reply)
     }
 
     /// The transaction under way. It begins with its first recipient, and so does its policy.
@@ -372,12 +408,10 @@ impl Connection {
         Intake::new(body, limits.message_octets)
     }
 
-    /// Waits for more of a message: in pieces that grow with it.
+    /// Waits for more of a message.
     async fn more(&mut self, intake: &Intake) -> Result<(), End> {
         let limit = self.door.limits.data_timeout;
-        let seen = usize::try_from(intake.seen_octets()).unwrap_or(usize::MAX);
-        let piece = seen.clamp(DATA_PIECE_MIN, DATA_PIECE_MAX);
-        Ok(self.wire()?.more(piece, limit).await?)
+        Ok(self.wire()?.more(intake.piece_octets(), limit).await?)
     }
 
     async fn say(&mut self, reply: &Reply) -> Result<(), End> {
@@ -423,11 +457,10 @@ async fn log_in(
 const GREETING_PIECE: usize = 512;
 /// How long a TLS handshake may take.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read at once of a message that has just begun, in octets.
-const DATA_PIECE_MIN: usize = 8 << 10;
-/// What is read at once of a large message, in octets.
-const DATA_PIECE_MAX: usize = 64 << 10;
 /// What a wrong password costs a client.
 const FAILED_LOGIN_DELAY: Duration = Duration::from_secs(1);
+/// What a refused recipient costs a client that had many refused and no message accepted since: each is a
+/// row of the audit trail.
+const REFUSED_RECIPIENT_DELAY: Duration = Duration::from_secs(1);
 /// How long a log-in may wait for others before it.
 const LOGIN_WAIT: Duration = Duration::from_secs(30);

@@ -32,22 +32,26 @@ pub fn recipient_refused(
         .fact("reply", rejection.reply.to_string())
 }
 
-/// A message was accepted: its reception, and the decision for each recipient.
-pub fn message_accepted(transaction: &MailTransaction, decision: &Decision) -> Vec<AuditEvent> {
-    let mut received = event(transaction, decision, AuditKind::Received);
+/// A message was accepted under this `Message-ID`: its reception, and the decision for each recipient.
+pub fn message_accepted(
+    transaction: &MailTransaction,
+    decision: &Decision,
+    message_id: Option<&str>,
+) -> Vec<AuditEvent> {
+    let of = Of {
+        transaction,
+        decision,
+        message_id,
+    };
+    let mut received = of.event(AuditKind::Received);
     received
         .facts
         .insert("octets", transaction.message.len().to_string());
     let mut events = vec![with_client(received, &transaction.client)];
     for (recipient, fate) in decision.fates() {
-        events.push(decided(
-            transaction,
-            decision,
-            recipient,
-            AuditKind::Decided,
-        ));
+        events.push(of.decided(recipient, AuditKind::Decided));
         if let Fate::Fail(refusal) = fate {
-            let mut failed = event(transaction, decision, AuditKind::Failed);
+            let mut failed = of.event(AuditKind::Failed);
             failed.recipient = Some(recipient.recipient.forward_path.to_string());
             events.push(failed.fact("reply", refusal.reply(&decision.reference).to_string()));
         }
@@ -61,10 +65,16 @@ pub fn message_refused(
     decision: &Decision,
     reply: &Reply,
 ) -> Vec<AuditEvent> {
+    let message_id = message_id(&transaction.message);
+    let of = Of {
+        transaction,
+        decision,
+        message_id: message_id.as_deref(),
+    };
     let recipients = decision.recipients.iter();
     recipients
         .map(|recipient| {
-            let event = decided(transaction, decision, recipient, AuditKind::Refused);
+            let event = of.decided(recipient, AuditKind::Refused);
             with_client(event, &transaction.client).fact("reply", reply.to_string())
         })
         .collect()
@@ -83,55 +93,56 @@ pub fn message_id(message: &Message) -> Option<String> {
     )
 }
 
-fn event(transaction: &MailTransaction, decision: &Decision, kind: AuditKind) -> AuditEvent {
-    let sender = transaction.envelope.reverse_path.to_string();
-    let mut event = AuditEvent::new(
-        transaction.received_at,
-        decision.reference.clone(),
-        kind,
-        sender,
-    );
-    event.message_id = message_id(&transaction.message);
-    event.policy = Some(decision.policy.clone());
-    event
+/// What the events of one message are of. A message can have many recipients and a long header: what all
+/// events share is looked for once.
+struct Of<'a> {
+    transaction: &'a MailTransaction,
+    decision: &'a Decision,
+    message_id: Option<&'a str>,
 }
 
-fn decided(
-    transaction: &MailTransaction,
-    decision: &Decision,
-    recipient: &RecipientDecision,
-    kind: AuditKind,
-) -> AuditEvent {
-    let mut event = event(transaction, decision, kind);
-    let (given, resolved) = (
-        recipient.given.to_string(),
-        recipient.recipient.forward_path.to_string(),
-    );
-    event.original_recipient = (given != resolved).then_some(given);
-    event.recipient = Some(resolved);
-    event.rule = Some(recipient.rule.clone());
-    event
-        .facts
-        .insert("verdict", recipient.verdict.word().to_owned());
-    event.facts.insert("because", recipient.because.clone());
-    if let Some(change) = &recipient.would_pass_if {
-        event.facts.insert("would-pass-if", change.clone());
+impl Of<'_> {
+    fn event(&self, kind: AuditKind) -> AuditEvent {
+        let sender = self.transaction.envelope.reverse_path.to_string();
+        let reference = self.decision.reference.clone();
+        let mut event = AuditEvent::new(self.transaction.received_at, reference, kind, sender);
+        event.message_id = self.message_id.map(str::to_owned);
+        event.policy = Some(self.decision.policy.clone());
+        event
     }
-    if !recipient.path.is_empty() {
-        let hops = recipient.path.iter().map(|hop| {
-            format!(
-                "{} → {} ({}, {})",
-                hop.from,
-                hop.to,
-                hop.because.word(),
-                hop.source
-            )
-        });
+
+    fn decided(&self, recipient: &RecipientDecision, kind: AuditKind) -> AuditEvent {
+        let mut event = self.event(kind);
+        let (given, resolved) = (
+            recipient.given.to_string(),
+            recipient.recipient.forward_path.to_string(),
+        );
+        event.original_recipient = (given != resolved).then_some(given);
+        event.recipient = Some(resolved);
+        event.rule = Some(recipient.rule.clone());
         event
             .facts
-            .insert("path", hops.collect::<Vec<_>>().join("; "));
+            .insert("verdict", recipient.verdict.word().to_owned());
+        event.facts.insert("because", recipient.because.clone());
+        if let Some(change) = &recipient.would_pass_if {
+            event.facts.insert("would-pass-if", change.clone());
+        }
+        if !recipient.path.is_empty() {
+            let hops = recipient.path.iter().map(|hop| {
+                format!(
+                    "{} → {} ({}, {})",
+                    hop.from,
+                    hop.to,
+                    hop.because.word(),
+                    hop.source
+                )
+            });
+            event
+                .facts
+                .insert("path", hops.collect::<Vec<_>>().join("; "));
+        }
+        with_findings(event, &self.decision.findings)
     }
-    with_findings(event, &decision.findings)
 }
 
 /// What was found, redacted as the findings are.

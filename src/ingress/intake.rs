@@ -3,11 +3,13 @@
 //! A message that cannot be taken is read to its end all the same, octets dropped, so that the session
 //! stays in step. Writing to disk happens on threads that may wait.
 
+use std::io::{self, ErrorKind};
+
 use crate::mail::Message;
 use crate::smtp::data::{Decoder, LineEnds, Progress};
 use crate::smtp::server::DataError;
 
-use super::body::{Body, BodyError, Hold};
+use super::body::{Body, Hold};
 
 /// A message that is coming in.
 #[derive(Debug)]
@@ -35,9 +37,12 @@ impl Intake {
         }
     }
 
-    /// Octets of the message so far, taken or dropped.
-    pub fn seen_octets(&self) -> u64 {
-        self.seen_octets
+    /// How much is best read at once: pieces grow with the message, as far as there is room for them.
+    pub fn piece_octets(&self) -> usize {
+        let held = self.body.as_ref().map_or(0, Body::held_octets);
+        usize::try_from(held)
+            .unwrap_or(PIECE_MAX)
+            .clamp(PIECE_MIN, PIECE_MAX)
     }
 
     /// Whether so much has come that it is not worth reading to the end.
@@ -53,7 +58,7 @@ impl Intake {
             self.seen_octets = self.seen_octets.saturating_add(input.len() as u64);
             self.fail(DataError::BareLineEnd(fault));
         }
-        self.write(WRITE_OCTETS).await;
+        self.write(self.piece_octets()).await;
         progress
     }
 
@@ -64,7 +69,7 @@ impl Intake {
         if let Some(fault) = self.line_ends.fault() {
             self.fail(DataError::BareLineEnd(fault));
         }
-        self.write(WRITE_OCTETS).await;
+        self.write(self.piece_octets()).await;
     }
 
     /// Whether all is well so far.
@@ -80,7 +85,7 @@ impl Intake {
         self.write(1).await;
         match (self.error, self.body) {
             (Some(error), _) => Err(error),
-            (None, Some(body)) => body.into_message().map_err(data_error),
+            (None, Some(body)) => whole(body).await.map_err(data_error),
             (None, None) => Err(DataError::Failed),
         }
     }
@@ -125,18 +130,27 @@ impl Intake {
     }
 }
 
-fn data_error(error: BodyError) -> DataError {
-    match error {
-        BodyError::Budget => DataError::NoRoom,
-        BodyError::File(error) => {
-            tracing::error!(%error, "a large message cannot be stored");
-            DataError::Failed
-        }
+/// A message on disk is looked through where that may wait.
+async fn whole(mut body: Body) -> io::Result<(Message, Hold)> {
+    if !body.would_wait(0) {
+        return body.into_message();
+    }
+    let whole = tokio::task::spawn_blocking(|| body.into_message());
+    whole.await.map_err(io::Error::other)?
+}
+
+fn data_error(error: io::Error) -> DataError {
+    tracing::error!(%error, "a message cannot be stored while it comes in");
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => DataError::NoRoom,
+        _ => DataError::Failed,
     }
 }
 
-/// What is written to the disk at once, in octets.
-const WRITE_OCTETS: usize = 64 << 10;
+/// What is read, and written to the disk, at once of a message that has just begun, in octets.
+pub const PIECE_MIN: usize = 8 << 10;
+/// The same of a large message, in octets.
+const PIECE_MAX: usize = 64 << 10;
 /// A message so many times the limit is not read to its end.
 const ABSURD_FACTOR: u64 = 4;
 
@@ -191,10 +205,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_room_the_client_shall_try_again() {
-        let body = Body::new(std::env::temp_dir(), 1 << 20, Budget::new(5_000));
+    async fn without_room_in_memory_a_message_comes_in_by_the_disk_in_small_pieces() {
+        let budget = Budget::new(5_000);
+        let body = Body::new(std::env::temp_dir(), 1 << 20, budget);
         let mut intake = Intake::new(body, 1 << 20);
-        intake.take_chunk(&[b'x'; 6_000]).await;
-        assert_eq!(intake.finish().await.unwrap_err(), DataError::NoRoom);
+        for _ in 0..100 {
+            intake.take_chunk(&[b'x'; 3_000]).await;
+            assert_eq!(intake.piece_octets(), PIECE_MIN);
+        }
+        let (message, _) = intake.finish().await.unwrap();
+        assert_eq!(message.len(), 300_000);
     }
 }

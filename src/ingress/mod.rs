@@ -16,8 +16,10 @@ use crate::queue::Queue;
 use crate::scheduler::Handle;
 use crate::smtp::server::ServerSettings;
 
+pub mod at_sight;
 pub mod body;
 mod connection;
+mod descriptors;
 pub mod events;
 pub mod intake;
 mod listener;
@@ -31,7 +33,7 @@ pub mod wire;
 pub use settings::Settings;
 
 use body::Budget;
-use connection::Door;
+use connection::{Door, kib};
 use listener::{Census, Listener};
 use settings::{ListenerSettings, ListenerTls};
 use tls::{Certificates, TlsError};
@@ -141,8 +143,10 @@ fn serve_all(
     sockets: Vec<(TcpListener, SocketAddr)>,
 ) -> Vec<Listening> {
     let limits = &settings.limits;
-    let census = Census::new(limits.connections, limits.connections_per_client);
+    let connections = descriptors::places(limits.connections);
+    let census = Census::new(connections, limits.connections_per_client);
     let budget = Budget::new(limits.memory_octets);
+    let decisions = Arc::new(Semaphore::new(kib(limits.memory_octets) as usize));
     let logins = Arc::new(Semaphore::new(LOGINS_AT_ONCE));
     let mut listening = Vec::new();
     for (of, (socket, address)) in settings.listeners.iter().zip(sockets) {
@@ -155,6 +159,7 @@ fn serve_all(
             service: of.service,
             starttls,
             budget: budget.clone(),
+            decisions: Arc::clone(&decisions),
             logins: Arc::clone(&logins),
         };
         let listener = Arc::new(Listener {

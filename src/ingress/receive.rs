@@ -22,8 +22,8 @@ use crate::policy::{Decision, Policy, RecipientDecision};
 use crate::queue::record::LEASE;
 use crate::queue::{Accepted, Binding, Handoff, NewDelivery, QueueError, Standing};
 
-use super::Parts;
-use super::events;
+use super::settings::Limits;
+use super::{Parts, at_sight, events};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -62,9 +62,10 @@ pub async fn receive(
     parts: &Parts,
     policy: Arc<Policy>,
     transaction: MailTransaction,
-    hops_max: usize,
+    limits: &Limits,
 ) -> Reply {
-    let reply = match loop_in(&transaction, parts, hops_max) {
+    let hostname = parts.hostname.as_str();
+    let reply = match at_sight::refusal(&transaction.message, hostname, limits) {
         Some(reply) => reply,
         None => match timeout(DECISION_MAX, policy.decide(&transaction)).await {
             Ok(decision) => carry_out(parts, transaction, decision).await,
@@ -107,8 +108,8 @@ async fn accept(
     decision: Decision,
     reply: Reply,
 ) -> Reply {
-    let Ok(message) = edit::apply(&transaction.message, &edits(parts, &transaction, &decision))
-    else {
+    let edits = edits(parts, &transaction, &decision);
+    let Some(message) = edited(&transaction.message, edits).await else {
         error!(reference = %decision.reference, "edits contradict each other: the client was told to try again");
         return try_later();
     };
@@ -148,9 +149,21 @@ async fn accept(
     }
 }
 
+/// The message with its edits; `None` if they contradict each other. A large one is copied on a thread that
+/// may take its time.
+async fn edited(message: &Message, edits: Vec<Edit>) -> Option<Message> {
+    if message.len() <= INLINE_OCTETS_MAX {
+        return edit::apply(message, &edits).ok();
+    }
+    let message = message.clone();
+    let applied = tokio::task::spawn_blocking(move || edit::apply(&message, &edits));
+    applied.await.ok()?.ok()
+}
+
 /// The message for the queue, with what goes into the audit trail beside it.
 fn accepted(transaction: &MailTransaction, decision: &Decision, message: Message) -> Accepted {
     let envelope = &transaction.envelope;
+    let message_id = events::message_id(&message);
     Accepted {
         reference: decision.reference.clone(),
         reverse_path: envelope.reverse_path.clone(),
@@ -159,7 +172,8 @@ fn accepted(transaction: &MailTransaction, decision: &Decision, message: Message
         body: envelope.body,
         smtputf8: envelope.smtputf8,
         require_tls: envelope.require_tls,
-        message_id: events::message_id(&message),
+        events: events::message_accepted(transaction, decision, message_id.as_deref()),
+        message_id,
         message,
         patient_data: decision.holds_patient_data(),
         received_at: transaction.received_at,
@@ -167,7 +181,6 @@ fn accepted(transaction: &MailTransaction, decision: &Decision, message: Message
             .fates()
             .filter_map(|(recipient, fate)| delivery(decision, recipient, &fate))
             .collect(),
-        events: events::message_accepted(transaction, decision),
     }
 }
 
@@ -281,22 +294,6 @@ fn missing_fields(
     (!fields.is_empty()).then(|| Edit::prepend_fields(EditKind::Trace, fields))
 }
 
-/// A refusal if the message goes round in circles (RFC 5321 §6.3).
-fn loop_in(transaction: &MailTransaction, parts: &Parts, hops_max: usize) -> Option<Reply> {
-    let header = transaction.message.header();
-    let hops = trace::received_count(&header);
-    let own = trace::own_received_count(&header, parts.hostname.as_str());
-    if hops <= hops_max && own < OWN_HOPS_MAX {
-        return None;
-    }
-    warn!(hops, own, "a message goes round in circles: refused");
-    Some(Reply::new(
-        554,
-        EnhancedStatusCode::permanent(4, 6),
-        "this message goes round in circles",
-    ))
-}
-
 fn try_later() -> Reply {
     Reply::new(
         451,
@@ -328,8 +325,8 @@ fn count(reply: &Reply) {
     }
 }
 
+/// Messages up to this are copied on the spot: that takes less than the way to another thread.
+const INLINE_OCTETS_MAX: usize = 256 << 10;
 /// How long the policy may take: well under the ten minutes that a client waits (RFC 5321
 /// §4.5.3.2.6).
 const DECISION_MAX: Duration = Duration::from_secs(120);
-/// So many times may mail have been here before: out to a list and back is once.
-const OWN_HOPS_MAX: usize = 3;

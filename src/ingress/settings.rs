@@ -69,6 +69,8 @@ pub struct Limits {
     pub recipients: usize,
     /// Octets of a message.
     pub message_octets: u64,
+    /// Octets of the header of a message.
+    pub header_octets: usize,
     /// Octets of a command line, its CRLF included (RFC 5321 §4.5.3.1.4).
     pub line_octets: usize,
     /// Bad commands before the session is closed.
@@ -95,6 +97,7 @@ impl Default for Limits {
             messages_per_connection: 100_000,
             recipients: 1_000,
             message_octets: 40 << 20,
+            header_octets: 1 << 20,
             line_octets: 2_048,
             errors: 20,
             memory_octets: 512 << 20,
@@ -247,16 +250,22 @@ fn read_limits(top: &Section<'_>) -> Limits {
     let octets = |key, default| section.octets(key).map_or(default, Located::into_inner);
     let time = |key, default| section.duration(key).map_or(default, Located::into_inner);
     let in_memory = octets("message-in-memory", default.in_memory_octets as u64);
+    let header = octets("header-size", default.header_octets as u64);
     let limits = Limits {
         connections: count("connections", 1, default.connections),
         connections_per_client: count("connections-per-client", 1, default.connections_per_client),
         messages_per_connection: section
-            .integer("messages-per-connection", 1..=999_999)
+            .integer("messages-per-connection", 1..=LIMITS_MAX)
             .map_or(default.messages_per_connection, |value| {
                 u32::try_from(*value).unwrap_or(default.messages_per_connection)
             }),
-        recipients: count("recipients", 100, default.recipients),
+        recipients: section
+            .integer("recipients", 100..=LIMITS_MAX)
+            .map_or(default.recipients, |value| {
+                usize::try_from(*value).unwrap_or(default.recipients)
+            }),
         message_octets: octets("message-size", default.message_octets),
+        header_octets: usize::try_from(header).unwrap_or(default.header_octets),
         line_octets: count("line-length", 512, default.line_octets),
         errors: u32::try_from(count("errors", 1, default.errors as usize))
             .unwrap_or(default.errors),
@@ -270,6 +279,9 @@ fn read_limits(top: &Section<'_>) -> Limits {
     section.finish();
     limits
 }
+
+/// The largest number that the extension LIMITS can say (RFC 9422 §4: six digits).
+const LIMITS_MAX: i64 = 999_999;
 
 #[cfg(test)]
 mod tests {
@@ -308,6 +320,40 @@ mod tests {
         assert_eq!(
             (settings.limits.recipients, settings.limits.errors),
             (100, 20)
+        );
+    }
+
+    #[test]
+    fn every_limit_stands_in_the_shipped_file_with_its_default() {
+        let shipped = include_str!("../../policies/postern.toml");
+        let listener = "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:25\"\ntls = \"none\"\n";
+        let (of_file, _) = read(shipped);
+        let (default, said) = read(listener);
+        assert_eq!(said, [""; 0]);
+        let limits = |settings: Settings| format!("{:?}", settings.limits);
+        assert_eq!(limits(of_file), limits(default));
+        let named = shipped
+            .split("[limits]")
+            .nth(1)
+            .unwrap()
+            .split("\n[")
+            .next();
+        let keys = named.unwrap().lines().filter(|line| line.contains(" = "));
+        let fields = format!("{:?}", Limits::default()).matches(": ").count();
+        assert_eq!(keys.count(), fields);
+    }
+
+    #[test]
+    fn limits_are_numbers_that_ehlo_can_say() {
+        let (_, said) = read(
+            "[[listener]]\nname = \"a\"\naddress = \"127.0.0.1:25\"\ntls = \"none\"\n[limits]\nrecipients = 1000000\nmessages-per-connection = 1000000\n",
+        );
+        assert_eq!(
+            said,
+            [
+                "`messages-per-connection` is out of bounds",
+                "`recipients` is out of bounds"
+            ]
         );
     }
 

@@ -32,11 +32,18 @@ impl Stream {
     }
 
     /// Whether the client has said something already. Asks the socket itself: the runtime hears of what
-    /// has come with a delay. Under TLS anything that follows the handshake counts.
-    pub(super) fn has_input(&self) -> bool {
+    /// has come with a delay. Under TLS anything that follows the handshake counts, in the same packet too.
+    pub(super) fn has_input(&mut self) -> bool {
         let socket = match self {
             Self::Clear(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(stream) => {
+                let (socket, tls) = stream.get_mut();
+                let read = tls.process_new_packets();
+                if read.is_ok_and(|state| state.plaintext_bytes_to_read() > 0) {
+                    return true;
+                }
+                socket
+            }
         };
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
         recv(socket, &mut [0_u8; 1], flags).is_ok_and(|(octets, _)| octets > 0)
@@ -112,7 +119,7 @@ mod tests {
             .await
             .unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        let stream = Stream::Clear(server);
+        let mut stream = Stream::Clear(server);
         assert!(!stream.has_input());
 
         client.write_all(b"EHLO bot.example\r\n").await.unwrap();

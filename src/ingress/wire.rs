@@ -67,8 +67,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     /// The stream, to look at.
-    pub fn stream(&self) -> &S {
-        &self.stream
+    pub fn stream(&mut self) -> &mut S {
+        &mut self.stream
     }
 
     /// What was received and not yet read.
@@ -128,20 +128,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Ok(())
     }
 
-    /// Sends what has gathered.
+    /// Sends what has gathered. If it is cancelled, what has gone out does not go out again.
     pub async fn flush(&mut self) -> Result<(), WireError> {
         if self.output.is_empty() {
             return Ok(());
         }
         let sent = timeout(WRITE_TIMEOUT, async {
-            self.stream.write_all(&self.output).await?;
+            while !self.output.is_empty() {
+                let sent = self.stream.write(&self.output).await?;
+                if sent == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                self.output.drain(..sent);
+            }
             self.stream.flush().await
         });
         sent.await.map_err(|_| WireError::Deaf)??;
         if self.output.capacity() > OUTPUT_KEPT {
             self.output = Vec::new();
         }
-        self.output.clear();
         Ok(())
     }
 
@@ -260,6 +265,22 @@ mod tests {
         let mut read = [0; 28];
         client.read_exact(&mut read).await.unwrap();
         assert!(wire.output.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reply_that_was_cut_off_by_the_shutdown_goes_on_where_it_was() {
+        let (server, mut client) = tokio::io::duplex(16);
+        let mut wire = Wire::new(server, 512);
+        let text: String = ('a'..='z').collect();
+        Reply::plain(214, &*text).write_to(&mut wire.output);
+        assert!(timeout(LIMIT / 2, wire.flush()).await.is_err());
+        let reader = tokio::spawn(async move {
+            let mut read = String::new();
+            client.read_to_string(&mut read).await.map(|_| read)
+        });
+        wire.flush().await.unwrap();
+        drop(wire);
+        assert_eq!(reader.await.unwrap().unwrap(), format!("214 {text}\r\n"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -264,14 +264,17 @@ pub enum BodyType {
     EightBitMime,
 }
 
-/// Decodes xtext (RFC 3461 §4): `+` and two upper-case hexadecimal digits. `None` if it is malformed
-/// or not UTF-8.
+/// Decodes xtext (RFC 3461 §4): `+` and two upper-case hexadecimal digits, for ASCII alone: what is more
+/// could only go on as UTF-8, to a next hop that nobody asked for it. `None` if it is malformed or not UTF-8.
 fn xtext_decode(text: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(b) = bytes.next() {
         octets.push(match b {
-            b'+' => (upper_hex(bytes.next()?)? << 4) | upper_hex(bytes.next()?)?,
+            b'+' => match (upper_hex(bytes.next()?)?, upper_hex(bytes.next()?)?) {
+                (high @ 0..8, low) => (high << 4) | low,
+                _ => return None,
+            },
             b'=' => return None,
             b'!'..=b'~' | 0x80.. => b,
             _ => return None,
@@ -334,7 +337,13 @@ mod tests {
             Orcpt::parse("rfc822;a+2Bb@c.example").unwrap().address(),
             "a+b@c.example"
         );
-        for bad in ["noaddresstype", ";a", "rfc822;", "rfc822;a+ZZ@b"] {
+        for bad in [
+            "noaddresstype",
+            ";a",
+            "rfc822;",
+            "rfc822;a+ZZ@b",
+            "rfc822;a+C3+B6@b",
+        ] {
             assert!(Orcpt::parse(bad).is_none(), "{bad}");
         }
     }

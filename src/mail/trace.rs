@@ -58,14 +58,18 @@ pub fn own_received_count(header: &Header<'_>, hostname: &str) -> usize {
         .count()
 }
 
-/// Whether the `by` clause of a `Received` names the host.
+/// Whether the `by` clause of a `Received` names the host. A client may call itself `by` as well, so that
+/// not only the first such word counts.
 fn is_by(value: &str, hostname: &str) -> bool {
-    let mut words = value.split_ascii_whitespace();
-    let named = words
-        .by_ref()
-        .find(|word| word.eq_ignore_ascii_case("by"))
-        .and_then(|_| words.next());
-    named.is_some_and(|name| name.trim_end_matches(';').eq_ignore_ascii_case(hostname))
+    let mut words = value.split_ascii_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let name = words.peek().map(|name| name.trim_end_matches(';'));
+        let named = name.is_some_and(|name| name.eq_ignore_ascii_case(hostname));
+        if named && word.eq_ignore_ascii_case("by") {
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -128,14 +132,14 @@ mod tests {
     #[test]
     fn ones_own_trace_is_recognised() {
         let octets =
-            b"Received: from a by GW.example with SMTP; x\r\nReceived: from gw.example by b; y\r\n";
+            b"Received: from a by GW.example with SMTP; x\r\nReceived: from gw.example by b; y\r\nReceived: from by ([192.0.2.1])\r\n\tby gw.example; z\r\n";
         let header = Header::parse(octets);
         assert_eq!(
             (
                 received_count(&header),
                 own_received_count(&header, "gw.example")
             ),
-            (2, 1)
+            (3, 2)
         );
     }
 }

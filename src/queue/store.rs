@@ -76,28 +76,53 @@ pub trait Store: Send + Sync + 'static {
     fn verify(&self) -> Answer<'_, Verified>;
 }
 
-/// What a lease passes over: recipients whose destination is busy. Asked once for each due
-/// recipient that is looked at.
-#[derive(Clone)]
-pub struct Skip(Option<Arc<SkipFn>>);
+/// What a lease passes over: recipients whose destination is busy, and deliveries that are in hand
+/// already. Asked for each due recipient that is looked at.
+#[derive(Clone, Default)]
+pub struct Skip {
+    busy: Option<Arc<BusyFn>>,
+    in_hand: Option<Arc<InHandFn>>,
+}
 
-type SkipFn = dyn Fn(&ForwardPath, Binding) -> bool + Send + Sync;
+type BusyFn = dyn Fn(&ForwardPath, Binding) -> bool + Send + Sync;
+type InHandFn = dyn Fn(DeliveryId) -> bool + Send + Sync;
 
 impl Skip {
     /// Passes over nothing.
     pub fn nothing() -> Self {
-        Self(None)
+        Self::default()
     }
 
     /// Passes over the recipients for whom `busy` says so. All recipients of one domain and binding
     /// are taken to be alike.
     pub fn when(busy: impl Fn(&ForwardPath, Binding) -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(busy)))
+        Self {
+            busy: Some(Arc::new(busy)),
+            in_hand: None,
+        }
+    }
+
+    /// Passes also over the deliveries for which `in_hand` says so, though their lease has ended: a
+    /// clock that jumps, or a long wait for a turn, must not make a second attempt beside the first.
+    #[must_use]
+    pub fn and_what_is_in_hand(
+        mut self,
+        in_hand: impl Fn(DeliveryId) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.in_hand = Some(Arc::new(in_hand));
+        self
     }
 
     /// Whether to pass over this recipient.
     pub fn skips(&self, path: &ForwardPath, binding: Binding) -> bool {
-        self.0.as_ref().is_some_and(|busy| busy(path, binding))
+        self.busy.as_ref().is_some_and(|busy| busy(path, binding))
+    }
+
+    /// Whether this delivery is in hand.
+    pub fn holds(&self, delivery: DeliveryId) -> bool {
+        self.in_hand
+            .as_ref()
+            .is_some_and(|in_hand| in_hand(delivery))
     }
 }
 

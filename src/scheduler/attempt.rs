@@ -9,8 +9,8 @@ use tracing::{debug, error, info};
 use crate::base::metrics;
 use crate::delivery::Route;
 use crate::mail::{EnhancedStatusCode, Envelope, Recipient};
-use crate::outcome::Outcome;
 use crate::outcome::notify::{self, Event, Told};
+use crate::outcome::{DeliveryResult, Outcome};
 use crate::queue::{Accepted, LeasedDelivery, Next, QueuedMessage, Settlement};
 
 use super::Shared;
@@ -24,7 +24,8 @@ impl Shared {
             outcomes = self.attempt(&batch) => Some(outcomes),
             () = self.cut_off.cancelled() => None,
         };
-        self.finished(&batch.destination);
+        let answered = outcomes.as_ref().is_some_and(|all| all.iter().any(answers));
+        self.finished(&batch.destination, answered);
         match outcomes {
             Some(outcomes) => {
                 self.settle(
@@ -137,6 +138,7 @@ impl Shared {
                 () = self.cut_off.cancelled() => return,
             }
         }
+        self.out_of_hand(settlements.iter().map(|one| one.delivery));
         if reports > 0 || soonest.is_some_and(|at| at <= now + SOON) {
             self.wake.notify_one();
         }
@@ -180,6 +182,11 @@ fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
             info!(%reference, %status, "held");
         }
     }
+}
+
+/// Whether the next hop was there: it took the message, or said why not.
+fn answers(outcome: &Outcome) -> bool {
+    outcome.reply.is_some() || matches!(outcome.result, DeliveryResult::Delivered { .. })
 }
 
 fn broken_off() -> Outcome {

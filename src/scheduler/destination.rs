@@ -1,7 +1,9 @@
 //! Concurrency and rate of each destination: who may start, who waits.
 //!
 //! The board knows every destination that has something in hand. A slow one fills its own row and
-//! nothing else: what is due for it stays in the queue while the others go on.
+//! nothing else: what is due for it stays in the queue while the others go on. A destination begins with a few
+//! attempts at once and gets one more with each that is answered, up to what its route allows: many
+//! destinations that never answer must not take every connection there is.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -43,7 +45,10 @@ pub(super) struct Board {
 struct Row {
     running: usize,
     waiting: VecDeque<Batch>,
+    /// What the route allows.
     connections: usize,
+    /// Attempts that were answered, less those since that were not.
+    credit: usize,
     /// Time between two starts; zero for no limit.
     interval: Duration,
     /// Not before this, where a rate is set.
@@ -51,8 +56,22 @@ struct Row {
 }
 
 impl Row {
+    /// Attempts at once, as things go.
+    fn window(&self) -> usize {
+        (BEGIN_WITH + self.credit).min(self.connections)
+    }
+
     fn may_start(&self, now: Instant) -> bool {
-        self.running < self.connections && self.next_start.is_none_or(|at| at <= now)
+        self.running < self.window() && self.next_start.is_none_or(|at| at <= now)
+    }
+
+    /// Notes how an attempt ended.
+    fn note(&mut self, answered: bool) {
+        self.running = self.running.saturating_sub(1);
+        self.credit = match answered {
+            true => self.connections.min(self.credit + 1),
+            false => self.credit / 2,
+        };
     }
 
     fn start(&mut self, now: Instant) -> Option<Batch> {
@@ -89,15 +108,22 @@ impl Board {
         row.start(now)
     }
 
-    /// An attempt at this destination has ended. Returns what may start in its place, and whether
-    /// the destination has just got room again.
-    pub(super) fn finished(&mut self, destination: &str, now: Instant) -> (Option<Batch>, bool) {
+    /// An attempt at this destination has ended, with an answer of the next hop or without. Returns
+    /// what may start in its place, and whether the destination has just got room again.
+    pub(super) fn finished(
+        &mut self,
+        destination: &str,
+        answered: bool,
+        now: Instant,
+    ) -> (Vec<Batch>, bool) {
         let Some(row) = self.rows.get_mut(destination) else {
-            return (None, false);
+            return (Vec::new(), false);
         };
-        row.running = row.running.saturating_sub(1);
-        let started = row.start(now);
-        let room = started.is_some() && row.waiting.len() == row.connections / 2;
+        row.note(answered);
+        let waited = row.waiting.len();
+        let started: Vec<Batch> = std::iter::from_fn(|| row.start(now)).collect();
+        let half = row.window() / 2;
+        let room = waited > half && row.waiting.len() <= half;
         if row.is_idle(now) {
             self.rows.remove(destination);
         }
@@ -116,24 +142,30 @@ impl Board {
 
     /// When the next one that waits for its rate may start.
     pub(super) fn next_paced(&self) -> Option<Instant> {
-        let paced = self
-            .rows
-            .values()
-            .filter(|row| row.running < row.connections);
+        let paced = self.rows.values().filter(|row| row.running < row.window());
         let waiting = paced.filter(|row| !row.waiting.is_empty());
         waiting.filter_map(|row| row.next_start).min()
     }
 
-    /// Batches of a destination that wait for their turn, and the connections it may have.
+    /// Batches of a destination that wait for their turn.
     pub(super) fn waiting(&self, destination: &str) -> usize {
         self.rows
             .get(destination)
             .map_or(0, |row| row.waiting.len())
     }
 
+    /// Leased batches that may wait for a destination: few while it has not shown that it answers, for
+    /// each takes a place in the scheduler's hands from others.
+    pub(super) fn leased_max(&self, destination: &str) -> usize {
+        match self.rows.get(destination) {
+            Some(row) if row.credit > 0 => usize::MAX,
+            _ => 2 * BEGIN_WITH,
+        }
+    }
+
     /// Whether enough waits for a destination that nothing more is leased for it.
     pub(super) fn is_full(&self, destination: &str) -> bool {
-        let full = |row: &Row| row.waiting.len() >= row.connections;
+        let full = |row: &Row| row.waiting.len() >= row.window();
         self.rows.get(destination).is_some_and(full)
     }
 
@@ -146,4 +178,6 @@ impl Board {
     }
 }
 
+/// Attempts at once at a destination of which nothing is known.
+const BEGIN_WITH: usize = 5;
 const MINUTE: Duration = Duration::from_secs(60);

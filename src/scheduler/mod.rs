@@ -12,7 +12,7 @@ mod retry;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -65,6 +65,7 @@ impl Scheduler {
             hostname: hostname.to_string(),
             shutdown,
             board: Mutex::new(Board::default()),
+            in_hand: Mutex::new(HashSet::new()),
             wake: Notify::new(),
             hungry: AtomicBool::new(false),
             cut_off: CancellationToken::new(),
@@ -103,7 +104,7 @@ impl Handle {
                 .spawn(async move { shared.give_back(ids).await });
             return;
         }
-        shared.hand_out(lease, permit, HANDOFFS_WAITING);
+        shared.hand_out(lease, permit, Came::Offered);
     }
 
     /// Something may be due.
@@ -125,6 +126,8 @@ struct Shared {
     hostname: String,
     shutdown: Shutdown,
     board: Mutex<Board>,
+    /// Deliveries between their lease and their settlement: not leased again, whatever the clock says.
+    in_hand: Mutex<HashSet<DeliveryId>>,
     wake: Notify,
     /// Whether the last lease left something behind for want of room.
     hungry: AtomicBool,
@@ -180,7 +183,9 @@ impl Shared {
 
     fn take(self: &Arc<Self>, lease: Lease) {
         match Arc::clone(&self.leases).try_acquire_owned() {
-            Ok(permit) => Arc::clone(self).hand_out(lease, Permit { _permit: permit }, usize::MAX),
+            Ok(permit) => {
+                Arc::clone(self).hand_out(lease, Permit { _permit: permit }, Came::Leased);
+            }
             // The loop leases no more than there are permits, and nobody else takes any.
             Err(_) => self.return_to_queue(lease.deliveries),
         }
@@ -188,21 +193,28 @@ impl Shared {
 
     /// What to pass over: recipients whose destination has enough in hand.
     fn busy(self: &Arc<Self>) -> Skip {
-        let shared = Arc::clone(self);
+        let (shared, holder) = (Arc::clone(self), Arc::clone(self));
         Skip::when(move |path, binding| {
             let route = shared.courier.route(path, binding == Binding::Encryption);
             route.is_some_and(|route| shared.board().is_full(&route.destination(path)))
         })
+        .and_what_is_in_hand(move |delivery| holder.in_hand().contains(&delivery))
     }
 
     /// Sorts the deliveries of a message by where they go, and starts what may start. What finds
-    /// more than `waiting_max` before it goes back into the queue.
-    fn hand_out(self: Arc<Self>, lease: Lease, permit: Permit, waiting_max: usize) {
+    /// too many before it goes back into the queue.
+    fn hand_out(self: Arc<Self>, lease: Lease, permit: Permit, came: Came) {
         let permit = Arc::new(permit);
+        let ids = lease.deliveries.iter().map(|one| one.id);
+        self.in_hand().extend(ids);
         let (batches, unroutable) = self.sort(&lease, &permit);
         let now = Instant::now();
         for batch in batches {
             let mut board = self.board();
+            let waiting_max = match came {
+                Came::Offered => HANDOFFS_WAITING,
+                Came::Leased => board.leased_max(&batch.destination),
+            };
             if board.waiting(&batch.destination) >= waiting_max {
                 drop(board);
                 self.return_to_queue(batch.deliveries);
@@ -210,7 +222,7 @@ impl Shared {
             }
             let started = board.add(batch, now);
             drop(board);
-            self.start(started);
+            started.into_iter().for_each(|batch| self.start(batch));
         }
         if !unroutable.is_empty() {
             let shared = Arc::clone(&self);
@@ -287,21 +299,19 @@ impl Shared {
         }
     }
 
-    fn start(self: &Arc<Self>, batch: Option<Batch>) {
-        if let Some(batch) = batch {
-            self.shutdown.spawn(Arc::clone(self).run(batch));
-        }
+    fn start(self: &Arc<Self>, batch: Batch) {
+        self.shutdown.spawn(Arc::clone(self).run(batch));
     }
 
     fn start_paced(self: &Arc<Self>) {
         let paced = self.board().paced(Instant::now());
-        paced.into_iter().for_each(|batch| self.start(Some(batch)));
+        paced.into_iter().for_each(|batch| self.start(batch));
     }
 
     /// An attempt has ended: its place is free.
-    fn finished(self: &Arc<Self>, destination: &str) {
-        let (started, room) = self.board().finished(destination, Instant::now());
-        self.start(started);
+    fn finished(self: &Arc<Self>, destination: &str, answered: bool) {
+        let (started, room) = self.board().finished(destination, answered, Instant::now());
+        started.into_iter().for_each(|batch| self.start(batch));
         if room {
             self.wake.notify_one();
         }
@@ -339,9 +349,14 @@ impl Shared {
     }
 
     async fn give_back(&self, deliveries: Vec<DeliveryId>) {
-        if let Err(error) = self.queue.give_back(deliveries, self.clock.now()).await {
+        let given_back = self
+            .queue
+            .give_back(deliveries.clone(), self.clock.now())
+            .await;
+        if let Err(error) = given_back {
             error!(%error, "deliveries could not be given back: they are free when their lease ends");
         }
+        self.out_of_hand(deliveries);
     }
 
     /// Gives back what waits, and lets what is in flight settle for a while.
@@ -357,10 +372,28 @@ impl Shared {
         });
     }
 
+    fn out_of_hand(&self, deliveries: impl IntoIterator<Item = DeliveryId>) {
+        let mut in_hand = self.in_hand();
+        for delivery in deliveries {
+            in_hand.remove(&delivery);
+        }
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, HashSet<DeliveryId>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn board(&self) -> MutexGuard<'_, Board> {
         // Nothing in a critical section can leave the board half changed.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How a message came into the scheduler's hands.
+#[derive(Clone, Copy)]
+enum Came {
+    Offered,
+    Leased,
 }
 
 fn need(binding: Binding) -> TlsNeed {

@@ -21,6 +21,8 @@ struct Scripted {
     running: AtomicUsize,
     most_running: AtomicUsize,
     rate_per_minute: u32,
+    /// Connections of each destination; 0 for two.
+    connections: usize,
     no_encryption: bool,
     /// `later` becomes `ok` once this is set.
     recovered: AtomicBool,
@@ -64,7 +66,10 @@ impl Courier for Scripted {
                 tls: crate::delivery::TlsLevel::None,
                 port: 25,
             },
-            connections: 2,
+            connections: match self.connections {
+                0 => 2,
+                connections => connections,
+            },
             rate_per_minute: self.rate_per_minute,
             chunking: true,
             schedule: RetrySchedule {
@@ -94,7 +99,7 @@ impl Courier for Scripted {
             self.asked.lock().unwrap().push((need, to.clone()));
             match domain.as_str() {
                 "panic.example" => panic!("as the test wants"),
-                "hang.example" => std::future::pending().await,
+                domain if domain.contains("hang") => std::future::pending().await,
                 "slow.example" => tokio::time::sleep(Duration::from_millis(20)).await,
                 _ => {}
             }
@@ -377,10 +382,68 @@ async fn a_destination_that_hangs_hinders_nobody_else() {
 }
 
 #[tokio::test]
+async fn many_destinations_that_hang_hinder_nobody_else() {
+    let hanging: Vec<String> = (0..1_500)
+        .map(|i| format!("x@hang{}.example", i % 30))
+        .collect();
+    let mut queued: Vec<&str> = hanging.iter().map(String::as_str).collect();
+    queued.extend(vec!["y@ok.example"; 50]);
+    let courier = Scripted {
+        connections: 20,
+        ..Scripted::default()
+    };
+    let running = Running::with(courier, &queued).await;
+    running.until("delivered", 50).await;
+    assert_eq!(
+        running.courier.running.load(Ordering::SeqCst),
+        30 * 5,
+        "fewer than all connections there are"
+    );
+}
+
+#[tokio::test]
+async fn a_destination_that_answers_gets_all_its_connections() {
+    let courier = Scripted {
+        connections: 20,
+        ..Scripted::default()
+    };
+    let running = Running::with(courier, &["x@slow.example"; 200]).await;
+    running.until("delivered", 200).await;
+    assert_eq!(running.courier.most_running.load(Ordering::SeqCst), 20);
+}
+
+#[tokio::test]
 async fn a_destination_has_no_more_at_once_than_its_route_says() {
     let running = Running::with(Scripted::default(), &["x@slow.example"; 40]).await;
     running.until("delivered", 40).await;
     assert_eq!(running.courier.most_running.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn what_is_in_hand_is_not_tried_again_beside_it_when_its_lease_ends() {
+    let running = Running::with(Scripted::default(), &["x@hang.example"; 2]).await;
+    running
+        .hand_off(accepted(&running.clock, &["h@hang.example"]))
+        .await;
+    running
+        .hand_off(accepted(&running.clock, &["first@ok.example"]))
+        .await;
+    running.until("delivered", 1).await;
+
+    // The clock jumps, or a turn is waited for longer than a lease lasts.
+    running.clock.advance(2 * LEASE);
+    for _ in 0..3 {
+        let marker = accepted(&running.clock, &["y@ok.example"]);
+        running.queue.accept(marker, Handoff::None).await.unwrap();
+        running.handle.wake();
+    }
+    running.until("delivered", 4).await;
+
+    let in_hand = running.handle.shared.leases.available_permits();
+    assert!(
+        in_hand >= LEASES_MAX - 2,
+        "leased twice: {in_hand} are free"
+    );
 }
 
 #[tokio::test]

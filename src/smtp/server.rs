@@ -328,11 +328,9 @@ impl Session {
             return Action::Close(DataError::TooBig.into());
         }
         if let Some(refusal) = self.no_message_now() {
-            // RFC 3030 §4.2: the chunk follows whatever we think of it.
-            return match self.bad(refusal) {
-                Action::Reply(reply) => Action::Discard(chunk.octets, reply),
-                close => close,
-            };
+            // RFC 3030 §4.2: the chunk follows whatever we think of it. That is no error: a client that does not
+            // wait for replies sends all chunks of a message that was refused at the first, and must hear why.
+            return Action::Discard(chunk.octets, refusal);
         }
         self.state = match self.take_state() {
             State::Mail(envelope) => State::Chunks(envelope),
@@ -644,6 +642,16 @@ mod tests {
             session.line(b"BDAT 5 LAST"),
             Action::Discard(5, _)
         ));
+        plays(&mut session, &[("MAIL FROM:<a@b.example>", 250)]);
+    }
+
+    #[test]
+    fn all_chunks_of_a_refused_message_may_follow() {
+        let mut session = session(Service::Relay);
+        plays(&mut session, &[("EHLO x", 250)]);
+        for _ in 0..50 {
+            assert!(matches!(session.line(b"BDAT 5"), Action::Discard(5, _)));
+        }
         plays(&mut session, &[("MAIL FROM:<a@b.example>", 250)]);
     }
 

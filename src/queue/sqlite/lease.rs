@@ -69,8 +69,9 @@ fn oldest_first(
     let mut looked = 0;
     while let Some(row) = rows.next()? {
         looked += 1;
-        if !skipped(row.get_ref(1)?, row.get_ref(2)?, skip) {
-            found.add(DeliveryId(row.get(0)?));
+        let delivery = DeliveryId(row.get(0)?);
+        if !skip.holds(delivery) && !skipped(row.get_ref(1)?, row.get_ref(2)?, skip) {
+            found.add(delivery);
         }
         if found.messages.len() >= limit {
             return Ok(ControlFlow::Continue(()));
@@ -163,6 +164,7 @@ fn lease_message(
     };
     let deliveries: Vec<LeasedDelivery> = deliveries
         .into_iter()
+        .filter(|one| !skip.holds(one.id))
         .filter(|one| !skip.skips(&one.recipient.forward_path, one.binding))
         .collect();
     for delivery in &deliveries {
