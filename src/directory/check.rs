@@ -14,6 +14,7 @@ use crate::mail::Mailbox;
 
 use super::aliases::Redirect;
 use super::code::OdsCode;
+use super::entry::Kind;
 use super::resolution::End;
 use super::{Directory, resolve};
 
@@ -206,7 +207,8 @@ impl Checker<'_> {
                 let message = format!("the list {name} is a member of itself in the end");
                 self.warning("list-loop", message, place);
             }
-            if self.directory.entry_of(name).is_some() {
+            let entry = self.directory.entry_of(name);
+            if entry.is_some_and(|entry| entry.kind != Kind::List) {
                 let message = format!("{name} is a mailbox as well");
                 self.error(
                     "two-targets",

@@ -1,5 +1,7 @@
 //! What the directory knows of a mailbox and of its organisation.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -34,6 +36,10 @@ pub struct Entry {
     pub do_not_send: bool,
     /// When someone last made sure that it is read.
     pub last_verified: Option<Date>,
+    /// The accounts that read it and write in its name.
+    pub linked: Vec<Link>,
+    /// How many linked accounts were approved, where they are more than ten.
+    pub approved_links: Option<u32>,
     /// The line in `directory.csv`.
     pub line: usize,
 }
@@ -77,6 +83,8 @@ pub struct Organisation {
     pub street: String,
     /// Its town, and the part of the town if it has one.
     pub town: String,
+    /// Its postcode. May be empty.
+    pub postcode: String,
     /// The words by which an old name is recognised.
     pub(super) evidence: Evidence,
 }
@@ -100,13 +108,16 @@ pub enum Kind {
     Personal,
     /// An application's account.
     Application,
+    /// A distribution list. Its members are in `aliases.toml`, so the row describes it and leads
+    /// nowhere by itself.
+    List,
 }
 
 impl Kind {
     /// Whether it is an organisation's shared mailbox: these alone are ever suggested to someone
     /// who mistyped.
     pub fn is_organisation(self) -> bool {
-        !matches!(self, Self::Personal | Self::Application)
+        !matches!(self, Self::Personal | Self::Application | Self::List)
     }
 
     pub(super) const WORDS: &'static [(&'static str, Self)] = &[
@@ -118,7 +129,63 @@ impl Kind {
         ("shared", Self::Shared),
         ("personal", Self::Personal),
         ("application", Self::Application),
+        ("list", Self::List),
     ];
+}
+
+/// An account that uses a shared mailbox.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Link {
+    /// The account, folded.
+    pub account: Mailbox,
+    /// What it may do.
+    pub right: Right,
+}
+
+impl FromStr for Link {
+    type Err = String;
+
+    /// Reads `jo.bell@nhs.net:send-as`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (account, word) = text
+            .rsplit_once(':')
+            .ok_or_else(|| format!("{text:?} says neither :send-as nor :on-behalf"))?;
+        let right = Right::WORDS.iter().find(|(name, _)| *name == word);
+        let right = right.ok_or_else(|| format!("{word:?} is none of send-as, on-behalf"))?;
+        let account: Mailbox = account
+            .parse()
+            .map_err(|error| format!("{account:?}: {error}"))?;
+        Ok(Self {
+            account: account.folded(),
+            right: right.1,
+        })
+    }
+}
+
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let right = Right::WORDS.iter().find(|(_, right)| *right == self.right);
+        write!(
+            f,
+            "{}:{}",
+            self.account,
+            right.map_or("", |(word, _)| *word)
+        )
+    }
+}
+
+/// What an account may do in the name of a shared mailbox.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Right {
+    /// Write as the mailbox itself.
+    SendAs,
+    /// Write on behalf of it, under its own name.
+    OnBehalf,
+}
+
+impl Right {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("send-as", Self::SendAs), ("on-behalf", Self::OnBehalf)];
 }
 
 /// What has become of a mailbox.
@@ -195,9 +262,21 @@ mod tests {
                 accepts_patient_data: true,
                 do_not_send: false,
                 last_verified: None,
+                linked: Vec::new(),
+                approved_links: None,
                 line: 2,
             };
             assert_eq!(entry.is_live(day), live, "{status:?} {date:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_an_address_and_a_right() {
+        for text in ["jo.bell@nhs.net:send-as", "\"a:b\"@nhs.net:on-behalf"] {
+            assert_eq!(text.parse::<Link>().unwrap().to_string(), text);
+        }
+        for text in ["jo.bell@nhs.net", "jo.bell@nhs.net:reads", ":send-as"] {
+            assert!(text.parse::<Link>().is_err(), "{text}");
         }
     }
 }

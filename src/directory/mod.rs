@@ -29,7 +29,7 @@ use crate::config::{Diagnostics, SourceFile, read_source, read_toml};
 use crate::mail::{Domain, Mailbox};
 
 pub use code::OdsCode;
-pub use entry::{Completeness, Entry, Kind, Organisation, Served, Status};
+pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, Status};
 pub use json::answer;
 pub use resolution::{Because, End, Hop, Resolution};
 

@@ -125,7 +125,9 @@ impl<'d> Walk<'d> {
             return Step::End(End::External(at.clone()));
         };
         let name = at.folded();
+        // The row of a list that is in use describes it; where it leads, `aliases.toml` says.
         let entry = self.directory.entry_of(&name);
+        let entry = entry.filter(|entry| entry.kind != Kind::List || !entry.is_live(self.on));
         match entry {
             Some(entry) if entry.is_live(self.on) => return Step::End(End::Mailbox(name)),
             // A name that was a person's leads nowhere until it is someone's again.

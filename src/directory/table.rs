@@ -12,7 +12,7 @@ use crate::mail::Mailbox;
 
 use super::agreement::{Evidence, StopWords};
 use super::code::OdsCode;
-use super::entry::{Entry, Kind, Organisation, Status};
+use super::entry::{Entry, Kind, Link, Organisation, Status};
 
 /// All of `directory.csv`.
 #[derive(Debug, Default)]
@@ -121,6 +121,8 @@ impl Reading<'_> {
             accepts_patient_data: row.yes_or_no("accepts_patient_data")?.unwrap_or(true),
             do_not_send: row.yes_or_no("do_not_send")?.unwrap_or(false),
             last_verified: row.date("last_verified")?,
+            linked: row.links("linked")?,
+            approved_links: row.number("approved_links")?,
             line,
         };
         if let Some(first) = self.lines.get(&entry.address) {
@@ -139,7 +141,7 @@ impl Reading<'_> {
     ) -> Result<Option<Arc<Organisation>>, String> {
         let Some(code) = row.code("ods_code")? else {
             return match kind {
-                Kind::Personal | Kind::Application | Kind::Shared => Ok(None),
+                Kind::Personal | Kind::Application | Kind::Shared | Kind::List => Ok(None),
                 _ => Err("ods_code: an organisation's mailbox needs its code".to_owned()),
             };
         };
@@ -157,6 +159,7 @@ impl Reading<'_> {
             name: name.to_owned(),
             street: street.to_owned(),
             town: town.to_owned(),
+            postcode: row.text("postcode").to_owned(),
             evidence: Evidence::new(name, street, town, self.stop),
         });
         self.table
@@ -255,6 +258,26 @@ impl Row<'_> {
             .map_err(|_| format!("{column}: {text:?} is not a date such as 2026-11-21"))
     }
 
+    /// The linked accounts, between blanks.
+    fn links(&self, column: &str) -> Result<Vec<Link>, String> {
+        let words = self.text(column).split_ascii_whitespace();
+        words
+            .map(|word| {
+                word.parse()
+                    .map_err(|reason: String| format!("{column}: {reason}"))
+            })
+            .collect()
+    }
+
+    fn number(&self, column: &str) -> Result<Option<u32>, String> {
+        let Some(text) = self.optional(column) else {
+            return Ok(None);
+        };
+        text.parse()
+            .map(Some)
+            .map_err(|_| format!("{column}: {text:?} is not a number"))
+    }
+
     fn code(&self, column: &str) -> Result<Option<OdsCode>, String> {
         let Some(text) = self.optional(column) else {
             return Ok(None);
@@ -318,7 +341,8 @@ impl<'r> Reports<'r> {
 }
 
 /// The columns, in the order in which the shipped file has them; those that must be there first.
-const COLUMNS: &[&str] = &[
+/// `mobile` is for administrators alone: it is taken out of the file by nothing that answers others.
+pub(super) const COLUMNS: &[&str] = &[
     "address",
     "kind",
     "status",
@@ -333,9 +357,13 @@ const COLUMNS: &[&str] = &[
     "accepts_patient_data",
     "do_not_send",
     "last_verified",
+    "linked",
+    "approved_links",
+    "postcode",
+    "mobile",
 ];
 /// How many of them must be there.
-const REQUIRED: usize = 7;
+pub(super) const REQUIRED: usize = 7;
 /// Rows reported one by one; the others are counted.
 const REPORTS_MAX: usize = 200;
 
@@ -397,7 +425,7 @@ mod tests {
             [
                 "directory.csv:4 this row has 3 fields, the header has 9",
                 "directory.csv:6 address: an address has a local part, an @ and a domain",
-                "directory.csv:7 kind: \"farmacy\" is none of pharmacy, care, dental, optical, practice, shared, personal, application",
+                "directory.csv:7 kind: \"farmacy\" is none of pharmacy, care, dental, optical, practice, shared, personal, application, list",
                 "directory.csv:8 status: \"open\" is none of active, inactive, disabled, leaver, deleted, closed",
                 "directory.csv:9 ods_code: an organisation's mailbox needs its code",
                 "directory.csv:10 ods_code: an ODS code is 1 to 9 letters and digits",
@@ -424,5 +452,23 @@ mod tests {
         let (_, said) = read(&format!("{HEADER}{rows}"));
         assert_eq!(said.len(), REPORTS_MAX + 1);
         assert!(said[REPORTS_MAX].ends_with("50 more rows are bad or odd"));
+    }
+
+    #[test]
+    fn links_approvals_and_postcodes_are_optional_columns() {
+        let header = HEADER.replace('\n', ",linked,approved_links,postcode,mobile\n");
+        let row = "pharmacy,active,FA001,Bumbleton,,,,";
+        let (table, said) = read(&format!(
+            "{header}a@nhs.net,{row},Jo.Bell@nhs.net:send-as  x@nhs.net:on-behalf,12,BB1 1AA,07700 900123\n\
+             b@nhs.net,{row},jo.bell@nhs.net,,,\n\
+             c@nhs.net,{row},,many,,\n\
+             team@nhs.net,list,active,,,,,,,,,,\n"
+        ));
+        let links: Vec<_> = table.entries[0].linked.iter().map(Link::to_string).collect();
+        assert_eq!(links, ["jo.bell@nhs.net:send-as", "x@nhs.net:on-behalf"]);
+        assert_eq!(table.entries[0].approved_links, Some(12));
+        assert!(!format!("{:?}", table.entries[0]).contains("900123"));
+        assert_eq!(table.entries[1].kind, Kind::List);
+        assert_eq!(said.len(), 2, "{said:?}");
     }
 }
