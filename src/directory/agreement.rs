@@ -24,6 +24,13 @@ impl StopWords {
         Self { words, longest }
     }
 
+    /// All of them, in their order.
+    pub(super) fn sorted(&self) -> Vec<&str> {
+        let mut words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        words.sort_unstable();
+        words
+    }
+
     fn contains(&self, word: &str) -> bool {
         self.words.contains(word)
     }
@@ -45,48 +52,36 @@ impl StopWords {
 
 /// What an organisation may be known by: the words of its name, street and town.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
-    name: Vec<Word>,
-    street: Vec<Word>,
-    town: Vec<Word>,
-    /// Two organisations with the same key bear the same name.
-    pub(super) name_key: String,
+pub(super) struct Evidence<S = String> {
+    pub(super) name: Vec<Word<S>>,
+    pub(super) street: Vec<Word<S>>,
+    pub(super) town: Vec<Word<S>>,
 }
 
 #[derive(Debug)]
-struct Word {
-    text: String,
+pub(super) struct Word<S> {
+    pub(super) text: S,
     /// Whether it says anything: not a word of the trade, and three letters at least.
-    speaks: bool,
+    pub(super) speaks: bool,
 }
 
 impl Evidence {
     pub(super) fn new(name: &str, street: &str, town: &str, stop: &StopWords) -> Self {
-        let name_words = words_of(name);
-        let telling: Vec<&str> = name_words
-            .iter()
-            .map(String::as_str)
-            .filter(|word| !stop.contains(word))
-            .collect();
-        let name_key = if telling.is_empty() {
-            name_words.join(" ")
-        } else {
-            telling.join(" ")
-        };
         Self {
-            name: weigh(name_words, stop),
+            name: weigh(words_of(name), stop),
             street: weigh(words_of(street), stop),
             town: weigh(words_of(town), stop),
-            name_key,
         }
     }
+}
 
+impl<S: AsRef<str>> Evidence<S> {
     /// Which of its words stand in `said`: the part of an old name before its code.
     pub(super) fn agreement(&self, said: &str, stop: &StopWords) -> Agreement {
         let mut found = Agreement::default();
         for label in labels_of(said) {
             let starts = self.word_starts(&label, stop);
-            let stands = |words: &[Word]| {
+            let stands = |words: &[Word<S>]| {
                 words
                     .iter()
                     .any(|word| self.stands(word, &label, &starts, stop))
@@ -100,8 +95,8 @@ impl Evidence {
 
     /// Whether a word stands in a squeezed label: where a word may begin, not as a part of a stop
     /// word, and, if it is short, up to where another one begins.
-    fn stands(&self, word: &Word, label: &str, starts: &[bool], stop: &StopWords) -> bool {
-        let text = word.text.as_str();
+    fn stands(&self, word: &Word<S>, label: &str, starts: &[bool], stop: &StopWords) -> bool {
+        let text = word.text.as_ref();
         word.speaks
             && label.match_indices(text).any(|(at, _)| {
                 let end = at + text.len();
@@ -124,9 +119,9 @@ impl Evidence {
             let rest = &label[at..];
             for word in self
                 .all_words()
-                .filter(|word| rest.starts_with(word.text.as_str()))
+                .filter(|word| rest.starts_with(word.text.as_ref()))
             {
-                starts[at + word.text.len()] = true;
+                starts[at + word.text.as_ref().len()] = true;
             }
             for length in stop.prefixes(rest) {
                 starts[at + length] = true;
@@ -137,11 +132,11 @@ impl Evidence {
 
     fn begins_word(&self, rest: &str, stop: &StopWords) -> bool {
         self.all_words()
-            .any(|word| rest.starts_with(word.text.as_str()))
+            .any(|word| rest.starts_with(word.text.as_ref()))
             || stop.prefixes(rest).next().is_some()
     }
 
-    fn all_words(&self) -> impl Iterator<Item = &Word> {
+    fn all_words(&self) -> impl Iterator<Item = &Word<S>> {
         self.name.iter().chain(&self.street).chain(&self.town)
     }
 }
@@ -156,13 +151,26 @@ pub(super) struct Agreement {
 
 impl Agreement {
     /// Whether that is enough. Of a name that several live organisations bear the town must agree
-    /// as well, for the branches of a chain differ in nothing else.
-    pub(super) fn suffices(self, borne_by_several: bool) -> bool {
-        if borne_by_several {
-            self.name && self.town
-        } else {
-            self.name || self.street || self.town
-        }
+    /// as well, for the branches of a chain differ in nothing else. Whether they are several is
+    /// only asked if it decides.
+    pub(super) fn suffices(self, borne_by_several: impl FnOnce() -> bool) -> bool {
+        let any = self.name || self.street || self.town;
+        any && (self.name && self.town || !borne_by_several())
+    }
+}
+
+/// Two organisations with the same key bear the same name.
+pub(super) fn name_key(name: &str, stop: &StopWords) -> String {
+    let words = words_of(name);
+    let telling: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|word| !stop.contains(word))
+        .collect();
+    if telling.is_empty() {
+        words.join(" ")
+    } else {
+        telling.join(" ")
     }
 }
 
@@ -194,7 +202,7 @@ fn labels_of(said: &str) -> Vec<String> {
 
 /// Marks the words that say something. A word that ends in one of the trade counts without it as
 /// well: `lloydspharmacy` is `lloyds`.
-fn weigh(words: Vec<String>, stop: &StopWords) -> Vec<Word> {
+fn weigh(words: Vec<String>, stop: &StopWords) -> Vec<Word<String>> {
     let mut weighed = Vec::with_capacity(words.len());
     for text in words {
         let bare = (LONG_ENOUGH..text.len())
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     fn names_are_the_same_without_the_words_of_the_trade() {
-        let key = |name| Evidence::new(name, "", "", &stop()).name_key;
+        let key = |name| name_key(name, &stop());
         assert_eq!(key("WELL"), key("Well Pharmacy"));
         assert_eq!(key("The Pharmacy"), "the pharmacy");
         assert_ne!(key("WELL"), key("WELL ENFIELD"));

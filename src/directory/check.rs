@@ -5,21 +5,21 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
-use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use crate::config::{Diagnostic, Diagnostics, Place, SourceFile};
-use crate::mail::Mailbox;
+use crate::config::{Diagnostic, Diagnostics, Place};
+use crate::mail::{Host, Mailbox};
 
 use super::aliases::Redirect;
 use super::code::OdsCode;
 use super::entry::Kind;
+use super::load::Csv;
 use super::resolution::End;
 use super::{Directory, resolve};
 
 /// Reports everything about the graph of names.
-pub(super) fn check(directory: &Directory, csv: &Arc<SourceFile>, diagnostics: &Diagnostics) {
+pub(super) fn check(directory: &Directory, csv: &Csv, diagnostics: &Diagnostics) {
     let checker = Checker {
         directory,
         diagnostics,
@@ -37,24 +37,28 @@ struct Checker<'c> {
 
 impl Checker<'_> {
     /// Mailboxes at domains that are not served are never looked up.
-    fn served(&self, csv: &Arc<SourceFile>) {
-        let strays: Vec<_> = self
-            .directory
-            .entries
-            .iter()
-            .filter(|entry| !self.is_served(&entry.address))
-            .collect();
-        let Some(first) = strays.first() else {
+    fn served(&self, csv: &Csv) {
+        let index = &self.directory.index;
+        let is_served = |host: &Host| match host {
+            Host::Domain(domain) => self.directory.serves(domain),
+            Host::Literal(_) => false,
+        };
+        let hosts = index.hosts().iter();
+        let strays: Vec<_> = hosts.filter(|host| !is_served(&host.host)).collect();
+        let count: u32 = strays.iter().map(|host| host.count).sum();
+        let firsts = strays.iter().filter_map(|host| index.first_of(host));
+        let first = firsts.min_by_key(|row| row.line());
+        let Some((line, address)) = first.and_then(|row| Some((row.line(), row.address()?))) else {
             return;
         };
-        let message = format!(
-            "{} mailboxes are at domains that are not served, the first is {}",
-            strays.len(),
-            first.address
-        );
+        let message =
+            format!("{count} mailboxes are at domains that are not served, the first is {address}");
+        let place = csv
+            .file(self.diagnostics)
+            .map(|file| Place::line_of(file, line));
         self.diagnostics.push(
             Diagnostic::warning("not-served", message)
-                .at(&Place::line_of(csv, first.line), "")
+                .at_maybe(place.as_ref(), "")
                 .help("name the domain under [policy] served in postern.toml"),
         );
     }
@@ -172,7 +176,7 @@ impl Checker<'_> {
                     place,
                 );
             }
-            if !self.directory.organisations.contains_key(&next.to)
+            if self.directory.index.organisation(next.to).is_none()
                 && !successors.contains_key(&next.to)
             {
                 self.warning(
@@ -208,7 +212,7 @@ impl Checker<'_> {
                 self.warning("list-loop", message, place);
             }
             let entry = self.directory.entry_of(name);
-            if entry.is_some_and(|entry| entry.kind != Kind::List) {
+            if entry.is_some_and(|entry| entry.kind() != Kind::List) {
                 let message = format!("{name} is a mailbox as well");
                 self.error(
                     "two-targets",

@@ -10,7 +10,9 @@ mod aliases;
 mod check;
 pub mod code;
 pub mod entry;
+mod index;
 pub mod json;
+mod load;
 mod recognise;
 pub mod resolution;
 mod resolve;
@@ -19,7 +21,7 @@ mod suggest;
 mod table;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::civil::Date;
@@ -30,11 +32,14 @@ use crate::mail::{Domain, Mailbox};
 
 pub use code::OdsCode;
 pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, Status};
+pub use index::search::Found;
 pub use json::answer;
 pub use resolution::{Because, End, Hop, Resolution};
 
+use agreement::StopWords;
 use aliases::Aliases;
-use table::Table;
+use index::{Index, Key, Row, file};
+use load::Csv;
 
 /// One reading of the directory's files. Look-ups block on nothing.
 #[derive(Debug)]
@@ -42,14 +47,30 @@ pub struct Directory {
     served: HashMap<Domain, Completeness>,
     plus_addressing: bool,
     clock: Clock,
-    entries: Vec<Entry>,
-    /// Where in `entries` a mailbox is.
-    mailboxes: HashMap<Mailbox, usize>,
-    /// The mailboxes of an organisation, in `entries`.
-    organisations: HashMap<OdsCode, Vec<usize>>,
-    /// The organisations that bear a name.
-    names: HashMap<String, Vec<OdsCode>>,
+    index: Index,
+    /// Where the index is mapped from, and its key.
+    kept: Option<(PathBuf, Key)>,
     aliases: Aliases,
+}
+
+/// The files of a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'s> {
+    /// `aliases.toml`.
+    pub aliases: &'s Path,
+    /// `directory.csv`.
+    pub csv: &'s Path,
+    /// Where the compiled index is looked for; without it, one is built in memory.
+    pub cache: Option<&'s Cache>,
+}
+
+/// A folder for compiled indexes: `<data>/directory`. They can be removed at any time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cache {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Whether an index that is not there is written. One process does, the gateway.
+    pub keep: bool,
 }
 
 impl Directory {
@@ -63,18 +84,34 @@ impl Directory {
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Option<Self> {
-        // Both are read before either is given up, so that both are reported.
-        let (aliases, csv) = (
-            read_source(aliases, diagnostics),
-            read_source(csv, diagnostics),
-        );
-        Some(Self::read(
-            &aliases?,
-            &csv?,
-            served,
-            plus_addressing,
-            diagnostics,
-        ))
+        let sources = Sources {
+            aliases,
+            csv,
+            cache: None,
+        };
+        Self::load_from(&sources, served, plus_addressing, diagnostics)
+    }
+
+    /// As [`Directory::load`]; a table that was compiled before is not compiled again. A table of
+    /// 2,000,000 rows takes seconds: call it where blocking hurts nobody.
+    pub fn load_from(
+        sources: &Sources<'_>,
+        served: &[Served],
+        plus_addressing: bool,
+        diagnostics: &Diagnostics,
+    ) -> Option<Self> {
+        let aliases = read_source(sources.aliases, diagnostics);
+        let aliases = aliases.map(|aliases| read_toml(&aliases, diagnostics, Aliases::read));
+        let csv = Csv::new(sources.csv);
+        // The table is read even if the aliases were not, so that both are reported.
+        let stop = StopWords::default();
+        let stop = aliases
+            .as_ref()
+            .map_or(&stop, |aliases| &aliases.stop_words);
+        let (index, kept) = load::index(&csv, stop, sources.cache, diagnostics)?;
+        let directory = Self::new(index, kept, aliases?, served, plus_addressing);
+        check::check(&directory, &csv, diagnostics);
+        Some(directory)
     }
 
     /// As [`Directory::load`], for texts that are already here.
@@ -86,23 +123,38 @@ impl Directory {
         diagnostics: &Diagnostics,
     ) -> Self {
         let aliases = read_toml(aliases, diagnostics, Aliases::read);
-        let table = Table::read(csv, &aliases.stop_words, diagnostics);
+        let index = load::build(csv, &aliases.stop_words, diagnostics).0;
+        let directory = Self::new(index, None, aliases, served, plus_addressing);
+        check::check(&directory, &Csv::of(csv), diagnostics);
+        directory
+    }
+
+    fn new(
+        index: Index,
+        kept: Option<(PathBuf, Key)>,
+        mut aliases: Aliases,
+        served: &[Served],
+        plus_addressing: bool,
+    ) -> Self {
         let served = served
             .iter()
             .map(|served| (served.domain.clone(), served.completeness));
-        let mut directory = Self {
-            served: served.collect(),
+        let served: HashMap<_, _> = served.collect();
+        for redirect in aliases.redirects.values_mut() {
+            // A name of ours has one form; what goes elsewhere keeps its case (RFC 5321 §2.4).
+            let domain = redirect.to.domain();
+            if domain.is_some_and(|domain| served.contains_key(domain)) {
+                redirect.to = redirect.to.folded();
+            }
+        }
+        Self {
+            served,
             plus_addressing,
             clock: Clock::system(),
-            mailboxes: HashMap::with_capacity(table.entries.len()),
-            organisations: HashMap::new(),
-            names: HashMap::new(),
-            entries: table.entries,
+            index,
+            kept,
             aliases,
-        };
-        directory.index();
-        check::check(&directory, csv, diagnostics);
-        directory
+        }
     }
 
     /// The same directory with another idea of what day it is.
@@ -128,8 +180,22 @@ impl Directory {
 
     /// What is known of a mailbox, live or not, compared without ASCII case. Aliases are not
     /// followed: ask with what [`Directory::resolve`] found.
-    pub fn entry(&self, mailbox: &Mailbox) -> Option<&Entry> {
-        self.entry_of(&mailbox.folded())
+    pub fn entry(&self, mailbox: &Mailbox) -> Option<Entry> {
+        self.entry_of(&mailbox.folded())?.entry()
+    }
+
+    /// The mailboxes of an organisation, in the order of the file, personal ones last.
+    pub fn mailboxes(&self, code: OdsCode) -> impl Iterator<Item = Entry> {
+        let organisation = self.index.organisation(code).into_iter();
+        let rows = organisation.flat_map(|organisation| organisation.mailboxes(true));
+        rows.filter_map(Row::entry)
+    }
+
+    /// The mailboxes nearest to what someone types: parts of a name, an address, an ODS code, a
+    /// street, a town, a postcode, an organisation, with slips. At most `limit`, nearest first, the
+    /// live and the shared ones before the others. What an [`Entry`] does not have is not found.
+    pub fn search(&self, query: &str, limit: usize) -> Vec<Found> {
+        index::search::search(&self.index, query, limit, self.today())
     }
 
     /// Who answers for a list.
@@ -138,42 +204,32 @@ impl Directory {
     }
 
     /// All mailboxes, in the order of the file.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.index.rows().filter_map(Row::entry)
     }
 
-    fn entry_of(&self, folded: &Mailbox) -> Option<&Entry> {
-        self.mailboxes
-            .get(folded)
-            .map(|index| &self.entries[*index])
+    /// How many mailboxes there are.
+    pub fn len(&self) -> usize {
+        self.index.len() as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes the compiled indexes of other readings, once this one is in force.
+    pub fn remove_older(&self) {
+        if let Some((folder, key)) = &self.kept {
+            file::remove_others(folder, key);
+        }
+    }
+
+    fn entry_of(&self, folded: &Mailbox) -> Option<Row<'_>> {
+        self.index.find(folded)
     }
 
     fn today(&self) -> Date {
         self.clock.now().to_zoned(jiff::tz::TimeZone::UTC).date()
-    }
-
-    fn index(&mut self) {
-        for (index, entry) in self.entries.iter().enumerate() {
-            self.mailboxes.insert(entry.address.clone(), index);
-            let Some(organisation) = &entry.organisation else {
-                continue;
-            };
-            let mailboxes = self.organisations.entry(organisation.code).or_default();
-            if mailboxes.is_empty() {
-                let key = organisation.evidence.name_key.clone();
-                self.names.entry(key).or_default().push(organisation.code);
-            }
-            mailboxes.push(index);
-        }
-        for redirect in self.aliases.redirects.values_mut() {
-            // A name of ours has one form; what goes elsewhere keeps its case (RFC 5321 §2.4).
-            if redirect
-                .to
-                .domain()
-                .is_some_and(|domain| self.served.contains_key(domain))
-            {
-                redirect.to = redirect.to.folded();
-            }
-        }
     }
 }

@@ -10,32 +10,28 @@ use jiff::civil::Date;
 use crate::config::{Diagnostic, Diagnostics, Place, Severity, SourceFile};
 use crate::mail::Mailbox;
 
-use super::agreement::{Evidence, StopWords};
 use super::code::OdsCode;
 use super::entry::{Entry, Kind, Link, Organisation, Status};
 
 /// All of `directory.csv`.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    pub(super) entries: Vec<Entry>,
-    pub(super) organisations: HashMap<OdsCode, Arc<Organisation>>,
-}
+pub(super) struct Table;
 
 impl Table {
-    pub(super) fn read(
+    /// Gives every good row to `keep`, which hands the address back, with the line of the earlier
+    /// row, if there was one before.
+    pub(super) fn read_each(
         file: &Arc<SourceFile>,
-        stop: &StopWords,
         diagnostics: &Diagnostics,
-    ) -> Self {
+        keep: &mut dyn FnMut(Entry) -> Result<(), (Mailbox, usize)>,
+    ) {
         let mut reader = csv::ReaderBuilder::new()
             .comment(Some(b'#'))
             .flexible(true)
             .trim(csv::Trim::All)
             .from_reader(file.text.as_bytes());
         let mut reading = Reading {
-            table: Self::default(),
-            lines: HashMap::new(),
-            stop,
+            organisations: HashMap::new(),
+            keep,
             reports: Reports::new(file, diagnostics),
         };
         let header = reader.headers().cloned().unwrap_or_default();
@@ -48,16 +44,13 @@ impl Table {
             }
         }
         reading.reports.close();
-        reading.table
     }
 }
 
 /// The table as far as it has been read.
 struct Reading<'r> {
-    table: Table,
-    /// Of each address, the line.
-    lines: HashMap<Mailbox, usize>,
-    stop: &'r StopWords,
+    organisations: HashMap<OdsCode, Arc<Organisation>>,
+    keep: &'r mut dyn FnMut(Entry) -> Result<(), (Mailbox, usize)>,
     reports: Reports<'r>,
 }
 
@@ -96,8 +89,16 @@ impl Reading<'_> {
             record: &record,
         };
         match self.entry(&row, line) {
-            Ok(entry) => self.table.entries.push(entry),
+            Ok(entry) => self.keep(entry),
             Err(reason) => self.reports.error(line, reason),
+        }
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        let line = entry.line;
+        if let Err((address, first)) = (self.keep)(entry) {
+            let reason = format!("{address} is on line {first} already");
+            self.reports.error(line, reason);
         }
     }
 
@@ -107,7 +108,7 @@ impl Reading<'_> {
             .parse()
             .map_err(|error| format!("address: {error}"))?;
         let kind = row.word("kind", Kind::WORDS)?.ok_or("kind: is missing")?;
-        let entry = Entry {
+        Ok(Entry {
             address: address.folded(),
             kind,
             organisation: self.organisation(row, kind, line)?,
@@ -124,12 +125,7 @@ impl Reading<'_> {
             linked: row.links("linked")?,
             approved_links: row.number("approved_links")?,
             line,
-        };
-        if let Some(first) = self.lines.get(&entry.address) {
-            return Err(format!("{} is on line {first} already", entry.address));
-        }
-        self.lines.insert(entry.address.clone(), line);
-        Ok(entry)
+        })
     }
 
     /// The organisation of a row: the first row with its code describes it.
@@ -146,7 +142,7 @@ impl Reading<'_> {
             };
         };
         let name = row.text("organisation");
-        if let Some(known) = self.table.organisations.get(&code) {
+        if let Some(known) = self.organisations.get(&code) {
             if !name.is_empty() && name != known.name {
                 let message = format!("{code} is called {:?} in an earlier row", known.name);
                 self.reports.warning(line, message);
@@ -160,11 +156,8 @@ impl Reading<'_> {
             street: street.to_owned(),
             town: town.to_owned(),
             postcode: row.text("postcode").to_owned(),
-            evidence: Evidence::new(name, street, town, self.stop),
         });
-        self.table
-            .organisations
-            .insert(code, Arc::clone(&organisation));
+        self.organisations.insert(code, Arc::clone(&organisation));
         Ok(Some(organisation))
     }
 }
@@ -371,13 +364,25 @@ const REPORTS_MAX: usize = 200;
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> (Table, Vec<String>) {
+    struct All {
+        entries: Vec<Entry>,
+    }
+
+    fn read(text: &str) -> (All, Vec<String>) {
         let file = Arc::new(SourceFile {
             path: "directory.csv".into(),
             text: text.into(),
         });
         let diagnostics = Diagnostics::default();
-        let table = Table::read(&file, &StopWords::default(), &diagnostics);
+        let (mut entries, mut lines) = (Vec::new(), HashMap::new());
+        Table::read_each(&file, &diagnostics, &mut |entry: Entry| {
+            if let Some(first) = lines.insert(entry.address.clone(), entry.line) {
+                return Err((entry.address, first));
+            }
+            entries.push(entry);
+            Ok(())
+        });
+        let table = All { entries };
         let said = diagnostics.into_vec().into_iter().map(|diagnostic| {
             let place = diagnostic
                 .labels
@@ -464,7 +469,11 @@ mod tests {
              c@nhs.net,{row},,many,,\n\
              team@nhs.net,list,active,,,,,,,,,,\n"
         ));
-        let links: Vec<_> = table.entries[0].linked.iter().map(Link::to_string).collect();
+        let links: Vec<_> = table.entries[0]
+            .linked
+            .iter()
+            .map(Link::to_string)
+            .collect();
         assert_eq!(links, ["jo.bell@nhs.net:send-as", "x@nhs.net:on-behalf"]);
         assert_eq!(table.entries[0].approved_links, Some(12));
         assert!(!format!("{:?}", table.entries[0]).contains("900123"));

@@ -11,24 +11,26 @@ use sha2::{Digest, Sha256};
 /// The sections, in their order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Section {
-    /// Each domain or literal: its mailboxes, the first of them, its text.
+    /// Each domain or literal: how many mailboxes it has, the first of them, its text.
     Hosts,
-    /// Each mailbox: a [`super::record::Record`].
+    /// Each mailbox: a [`super::record::Mailbox`].
     Entries,
     /// Where in `Entries` a name is: a hash table.
     Slots,
     /// The local parts, each after its length.
     Names,
-    /// Of each mailbox, where in `Details` it is.
-    DetailsAt,
     /// Of each mailbox, what a look-up does not need.
     Details,
-    /// Texts that several share, each after its length.
-    Texts,
-    /// Each organisation, by code.
+    /// Each organisation: a [`super::record::Organisation`].
     Organisations,
-    /// The mailboxes of the organisations, by kind.
+    /// Where in `Organisations` a code is: a hash table.
+    Codes,
+    /// Of each organisation, its name, place and evidence.
+    Descriptions,
+    /// The mailboxes of the organisations; of each organisation the personal ones last.
     Members,
+    /// The organisations, those that bear the same name next to each other.
+    Namesakes,
     /// The words to search by: an `fst` map to a place in `Postings`.
     Words,
     /// Of each word, the mailboxes and the organisations that have it.
@@ -38,18 +40,38 @@ pub(super) enum Section {
 }
 
 /// How many sections there are.
-pub(super) const SECTIONS: usize = 12;
+pub(super) const SECTIONS: usize = 13;
 
 /// What the octets were made of: the hash of the sources and of [`FORMAT`].
 pub(in crate::directory) type Key = [u8; 32];
 
-/// Returns the key of an index of this source.
-pub(in crate::directory) fn key_of(source: &[u8]) -> Key {
-    let mut hash = Sha256::new();
-    hash.update(MAGIC);
-    hash.update(FORMAT.to_le_bytes());
-    hash.update(source);
-    hash.finalize().into()
+/// Makes the key of an index out of its sources.
+pub(in crate::directory) struct KeyMaker(Sha256);
+
+impl KeyMaker {
+    /// Begins a key with what is not in the table: the version of the format, and words whose
+    /// choice or order the octets hang on.
+    pub(in crate::directory) fn new<'w>(words: impl IntoIterator<Item = &'w str>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(MAGIC);
+        hash.update(FORMAT.to_le_bytes());
+        for word in words {
+            hash.update(word);
+            hash.update([0]);
+        }
+        hash.update([0]);
+        Self(hash)
+    }
+
+    /// Goes on with a piece of the table.
+    pub(in crate::directory) fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The key.
+    pub(in crate::directory) fn finish(self) -> Key {
+        self.0.finalize().into()
+    }
 }
 
 /// Puts the sections together under a header.
@@ -69,20 +91,21 @@ pub(super) fn write(key: &Key, sections: [Vec<u8>; SECTIONS]) -> Vec<u8> {
     for section in sections {
         octets.extend(section);
     }
-    let sum = checksum(&octets);
+    let sum = Checksum::of(&octets);
     octets[SUM].copy_from_slice(&sum);
     octets
 }
 
-/// Reads a header: the key, and where the sections are. `None` if these are not the octets of a
-/// whole index of this version.
-pub(super) fn read(octets: &[u8]) -> Option<(Key, [Range<usize>; SECTIONS])> {
-    let header = octets.get(..HEADER)?;
+/// Reads a header: the key, and where the sections are. `None` if this is not the header of an
+/// index of this version that is `length` octets long, or if `sum` is not its checksum.
+pub(super) fn read(
+    header: &[u8],
+    length: usize,
+    sum: &[u8; 32],
+) -> Option<(Key, [Range<usize>; SECTIONS])> {
+    let header = header.get(..HEADER)?;
     let version = header.get(MAGIC.len()..KEY.start)?;
-    if !header.starts_with(MAGIC) || version != FORMAT.to_le_bytes() {
-        return None;
-    }
-    if octets.get(SUM)? != checksum(octets) {
+    if !header.starts_with(MAGIC) || version != FORMAT.to_le_bytes() || header.get(SUM)? != sum {
         return None;
     }
     let mut sections: [Range<usize>; SECTIONS] = Default::default();
@@ -97,15 +120,37 @@ pub(super) fn read(octets: &[u8]) -> Option<(Key, [Range<usize>; SECTIONS])> {
         *section = start..end;
     }
     let key = header.get(KEY)?.try_into().ok()?;
-    (end == octets.len()).then_some((key, sections))
+    (end == length).then_some((key, sections))
 }
 
-/// Over everything but itself.
-fn checksum(octets: &[u8]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(&octets[..SUM.start]);
-    hash.update(&octets[SUM.end..]);
-    hash.finalize().into()
+/// The checksum: over everything but itself.
+pub(super) struct Checksum(Sha256);
+
+impl Checksum {
+    /// Begins with the header.
+    pub(super) fn new(header: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(header.get(..SUM.start).unwrap_or(header));
+        hash.update(header.get(SUM.end..).unwrap_or_default());
+        Self(hash)
+    }
+
+    /// Goes on with a piece of what follows.
+    pub(super) fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    pub(super) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    /// Of octets that are all here.
+    pub(super) fn of(octets: &[u8]) -> [u8; 32] {
+        let (header, rest) = octets.split_at(octets.len().min(HEADER));
+        let mut sum = Self::new(header);
+        sum.add(rest);
+        sum.finish()
+    }
 }
 
 fn u64_at(octets: &[u8], at: usize) -> Option<usize> {
@@ -117,6 +162,22 @@ fn u64_at(octets: &[u8], at: usize) -> Option<usize> {
 pub(super) fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
     let octets = octets.get(at..at.checked_add(4)?)?;
     Some(u32::from_le_bytes(octets.try_into().ok()?))
+}
+
+/// The `N` numbers of record `index` in a row of records.
+pub(super) fn record_at<const N: usize>(octets: &[u8], index: u32) -> Option<[u32; N]> {
+    let start = (index as usize).checked_mul(N * 4)?;
+    let octets = octets.get(start..start.checked_add(N * 4)?)?;
+    let mut numbers = [0; N];
+    for (number, octets) in numbers.iter_mut().zip(octets.chunks_exact(4)) {
+        *number = u32::from_le_bytes(octets.try_into().ok()?);
+    }
+    Some(numbers)
+}
+
+/// Writes what [`record_at`] reads.
+pub(super) fn push_record<const N: usize>(octets: &mut Vec<u8>, numbers: [u32; N]) {
+    octets.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
 }
 
 /// The number with index `index` in a row of numbers.
@@ -205,9 +266,9 @@ const YEARS: i32 = 10_000;
 /// Where the key stands in the header.
 const KEY: Range<usize> = 12..44;
 /// Where the checksum stands.
-const SUM: Range<usize> = 44..76;
+pub(super) const SUM: Range<usize> = 44..76;
 /// Length of the header.
-const HEADER: usize = SUM.end + SECTIONS * 16;
+pub(super) const HEADER: usize = SUM.end + SECTIONS * 16;
 
 #[cfg(test)]
 mod tests {
@@ -216,7 +277,13 @@ mod tests {
 
     #[test]
     fn days_compare_as_their_numbers() {
-        let days = ["-009999-01-01", "1999-12-31", "2000-01-01", "2026-11-21", "9999-12-31"];
+        let days = [
+            "-009999-01-01",
+            "1999-12-31",
+            "2000-01-01",
+            "2026-11-21",
+            "9999-12-31",
+        ];
         let days = days.map(|day| Some(day.parse::<Date>().unwrap()));
         let packed = days.map(pack_date);
         assert!(packed.is_sorted() && packed[0] > pack_date(None));
@@ -240,7 +307,8 @@ mod tests {
         fn any_octets_can_be_read(octets in prop::collection::vec(any::<u8>(), 0..200), at: u32) {
             let mut reader = Reader::at(&octets, at % 250);
             while reader.number().is_some() && reader.text().is_some() {}
-            prop_assert!(read(&octets).is_none());
+            let sum = Checksum::of(&octets);
+            prop_assert!(read(&octets, octets.len(), &sum).is_none());
             let _ = unpack_date(at);
         }
     }

@@ -67,9 +67,13 @@ pub(super) fn find(octets: &[u8], hash: u64, is_it: impl Fn(u32) -> bool) -> Opt
     probe(slots, bits_for(slots), hash, slot, is_it)
 }
 
-/// Whether these can be the octets of a table.
-pub(super) fn is_table(octets: &[u8]) -> bool {
-    octets.len().is_multiple_of(4) && (octets.len() / 4).is_power_of_two()
+/// Whether these are the octets of a table whose numbers are all below `end`.
+pub(super) fn are_below(octets: &[u8], end: u32) -> bool {
+    let slots = octets.len() / 4;
+    let numbers = u32::MAX.checked_shr(32 - bits_for(slots)).unwrap_or(0);
+    octets.len().is_multiple_of(4)
+        && slots.is_power_of_two()
+        && (0..slots).all(|at| nth_u32(octets, at).is_some_and(|slot| slot & numbers <= end))
 }
 
 fn probe(
@@ -163,7 +167,8 @@ mod tests {
             let expected = names.iter().position(|name| *name == other).map(|at| at as u32);
             prop_assert_eq!(find_in_memory(&other), expected);
             let octets = table(&names).into_octets();
-            prop_assert!(is_table(&octets));
+            let count = names.len() as u32;
+            prop_assert!(are_below(&octets, count) && (count == 0 || !are_below(&octets, count - 1)));
             for name in names.iter().chain([&other]) {
                 let found = find(&octets, hash(name.as_bytes(), 0), |number| names[number as usize] == *name);
                 prop_assert_eq!(found, find_in_memory(name));
