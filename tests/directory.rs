@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use postern::base::Clock;
 use postern::config::{Diagnostics, Severity, SourceFile};
-use postern::directory::{Because, Completeness, Directory, End, Served, answer};
+use postern::directory::{Because, Completeness, Directory, End, Files, Served, answer};
 use postern::mail::Mailbox;
 use proptest::prelude::*;
 
@@ -842,16 +842,17 @@ fn shipped(completeness: Completeness) -> Directory {
 
 fn load_shipped(completeness: Completeness) -> (Directory, Vec<String>) {
     let diagnostics = Diagnostics::default();
-    let (aliases, csv) = (
-        Path::new("policies/aliases.toml"),
-        Path::new("policies/directory.csv"),
-    );
+    let files = Files {
+        aliases: "policies/aliases.toml".into(),
+        mailboxes: "policies/directory.csv".into(),
+        redirects: Some("policies/redirects.csv".into()),
+    };
     let mut domains = served(completeness);
     domains.push(Served {
         domain: "bumbleton.example".parse().unwrap(),
         completeness,
     });
-    let directory = Directory::load(aliases, csv, &domains, false, &diagnostics).unwrap();
+    let directory = Directory::load(&files, &domains, false, &diagnostics).unwrap();
     (directory.with_clock(clock()), said(diagnostics))
 }
 

@@ -99,9 +99,10 @@ impl Aliases {
         aliases
     }
 
-    /// `aliases.toml:12`, with its path as the user would write it.
+    /// `aliases.toml:12`, with its path as the user would write it; lines past its end are those of
+    /// `redirects.csv`.
     pub(super) fn source(&self, line: usize) -> String {
-        format!("{}:{line}", self.lines.path)
+        self.lines.source(line)
     }
 
     fn read_settings(&mut self, top: &Section<'_>) {
@@ -220,11 +221,13 @@ impl Aliases {
     }
 }
 
-/// The starts of the lines of a file, so that a line number costs no walk through the text.
+/// The starts of the lines of a file, so that a line number costs no walk through the text. Line
+/// numbers run on through the file that is appended.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
     path: String,
     starts: Vec<usize>,
+    appended: Option<String>,
 }
 
 impl Lines {
@@ -235,7 +238,14 @@ impl Lines {
             starts: std::iter::once(0)
                 .chain(ends.map(|(at, _)| at + 1))
                 .collect(),
+            appended: None,
         }
+    }
+
+    /// Lets the lines of another file follow; returns how many come before its first one.
+    pub(super) fn append(&mut self, file: &SourceFile) -> usize {
+        self.appended = Some(file.path.display().to_string());
+        self.starts.len()
     }
 
     /// The line of a place, from 1; 0 for none.
@@ -244,6 +254,18 @@ impl Lines {
             let start = place.span().start;
             self.starts.partition_point(|line| *line <= start)
         })
+    }
+
+    /// The line of the appended file that a line is, if it is one of that file's.
+    pub(super) fn appended_line(&self, line: usize) -> Option<usize> {
+        line.checked_sub(self.starts.len()).filter(|line| *line > 0)
+    }
+
+    fn source(&self, line: usize) -> String {
+        match (self.appended_line(line), &self.appended) {
+            (Some(line), Some(path)) => format!("{path}:{line}"),
+            _ => format!("{}:{line}", self.path),
+        }
     }
 }
 

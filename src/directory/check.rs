@@ -14,17 +14,18 @@ use crate::mail::{Host, Mailbox};
 use super::aliases::Redirect;
 use super::code::OdsCode;
 use super::entry::Kind;
-use super::load::Csv;
 use super::resolution::End;
+use super::sources::Texts;
 use super::{Directory, resolve};
 
 /// Reports everything about the graph of names.
-pub(super) fn check(directory: &Directory, csv: &Csv, diagnostics: &Diagnostics) {
+pub(super) fn check(directory: &Directory, sources: &Texts, diagnostics: &Diagnostics) {
     let checker = Checker {
         directory,
+        sources,
         diagnostics,
     };
-    checker.served(csv);
+    checker.served();
     checker.redirects();
     checker.successors();
     checker.lists();
@@ -32,12 +33,13 @@ pub(super) fn check(directory: &Directory, csv: &Csv, diagnostics: &Diagnostics)
 
 struct Checker<'c> {
     directory: &'c Directory,
+    sources: &'c Texts,
     diagnostics: &'c Diagnostics,
 }
 
 impl Checker<'_> {
     /// Mailboxes at domains that are not served are never looked up.
-    fn served(&self, csv: &Csv) {
+    fn served(&self) {
         let index = &self.directory.index;
         let is_served = |host: &Host| match host {
             Host::Domain(domain) => self.directory.serves(domain),
@@ -53,9 +55,7 @@ impl Checker<'_> {
         };
         let message =
             format!("{count} mailboxes are at domains that are not served, the first is {address}");
-        let place = csv
-            .file(self.diagnostics)
-            .map(|file| Place::line_of(file, line));
+        let place = self.sources.row(line, self.diagnostics);
         self.diagnostics.push(
             Diagnostic::warning("not-served", message)
                 .at_maybe(place.as_ref(), "")
@@ -78,7 +78,7 @@ impl Checker<'_> {
                 self.error(
                     "alias-loop",
                     message,
-                    redirect.place.as_ref(),
+                    self.place(redirect).as_ref(),
                     "take one of the links of the loop out",
                 );
             } else {
@@ -98,13 +98,14 @@ impl Checker<'_> {
             if length > hops {
                 let message = format!("{from} leads through more than {hops} names");
                 let help = "let it lead to the end at once, or raise [limits] hops";
-                return self.error("long-chain", message, redirect.place.as_ref(), help);
+                return self.error("long-chain", message, self.place(redirect).as_ref(), help);
             }
         }
     }
 
     fn redirect(&self, from: &Mailbox, redirect: &Redirect) {
-        let place = redirect.place.as_ref();
+        let place = self.place(redirect);
+        let place = place.as_ref();
         if !self.is_served(from) {
             let message = format!("{from} is at a domain that is not served: this is never used");
             self.warning("not-served", message, place);
@@ -159,7 +160,9 @@ impl Checker<'_> {
             .collect();
         all.sort_by_key(|(_, (_, next))| next.line);
         for (from, (index, next)) in all {
-            let place = next.place.as_ref();
+            let place = next.place.clone();
+            let place = place.or_else(|| self.line(next.line));
+            let place = place.as_ref();
             if loops.contains(from) {
                 let message = format!("{from} is its own successor in the end");
                 self.error(
@@ -228,6 +231,15 @@ impl Checker<'_> {
                 self.target(owner, place);
             }
         }
+    }
+
+    fn place(&self, redirect: &Redirect) -> Option<Place> {
+        let place = redirect.place.clone();
+        place.or_else(|| self.line(redirect.line))
+    }
+
+    fn line(&self, line: usize) -> Option<Place> {
+        self.sources.place(&self.directory.aliases, line)
     }
 
     fn is_served(&self, mailbox: &Mailbox) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use crate::mail::{Domain, Mailbox};
+use crate::mail::{Domain, Mailbox, phrase};
 
 use super::code::OdsCode;
 
@@ -60,6 +60,14 @@ impl Entry {
         self.organisation
             .as_ref()
             .map(|organisation| organisation.code)
+    }
+
+    /// Its name and address as a header field holds them: quoted where RFC 5322 §3.4 wants it.
+    pub fn in_header(&self) -> String {
+        if self.display_name.is_empty() {
+            return self.address.to_string();
+        }
+        format!("{} <{}>", phrase(&self.display_name), self.address)
     }
 }
 

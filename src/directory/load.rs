@@ -1,44 +1,15 @@
 //! How the table of mailboxes becomes an index: found, or built.
 
-use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Diagnostic, Diagnostics, SourceFile, read_source};
+use crate::config::{Diagnostic, Diagnostics, SourceFile};
 
 use super::Cache;
 use super::agreement::StopWords;
 use super::index::{Builder, Index, Key, Report, file, key_maker};
+use super::sources::Csv;
 use super::table::Table;
-
-/// `directory.csv`, which is read only if it has to be.
-#[derive(Debug)]
-pub(super) struct Csv {
-    path: PathBuf,
-    file: OnceCell<Option<Arc<SourceFile>>>,
-}
-
-impl Csv {
-    pub(super) fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            file: OnceCell::new(),
-        }
-    }
-
-    pub(super) fn of(file: &Arc<SourceFile>) -> Self {
-        Self {
-            path: file.path.clone(),
-            file: OnceCell::from(Some(Arc::clone(file))),
-        }
-    }
-
-    /// Its text; a failure is reported, once.
-    pub(super) fn file(&self, diagnostics: &Diagnostics) -> Option<&Arc<SourceFile>> {
-        let read = || read_source(&self.path, diagnostics);
-        self.file.get_or_init(read).as_ref()
-    }
-}
 
 /// The index of a table and, if it is mapped, from which folder and with which key. `None` if the
 /// table cannot be read.

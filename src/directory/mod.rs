@@ -1,12 +1,13 @@
 //! Who lives here, and where every other name leads.
 //!
 //! A wrong alias sends a referral to the wrong pharmacy, so nothing here guesses. A [`Directory`]
-//! is one immutable reading of `directory.csv` (mailboxes) and `aliases.toml` (names that lead to
-//! them, and the rules for old shapes). [`Directory::resolve`] says of any address where it ends,
+//! is one immutable reading of `directory.csv` (mailboxes), `aliases.toml` (names that lead to them,
+//! and the rules for old shapes) and `redirects.csv` (more such names, as an import writes them). [`Directory::resolve`] says of any address where it ends,
 //! through which hops, and which line says so; the order is in `resolve`.
 
 mod agreement;
 mod aliases;
+mod cells;
 mod check;
 pub mod code;
 pub mod entry;
@@ -14,20 +15,23 @@ mod index;
 pub mod json;
 mod load;
 mod recognise;
+mod redirects;
+mod reports;
 pub mod resolution;
 mod resolve;
 mod shape;
+mod sources;
 mod suggest;
 mod table;
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
 use crate::base::Clock;
-use crate::config::{Diagnostics, SourceFile, read_source, read_toml};
+use crate::config::{Diagnostics, SourceFile};
 use crate::mail::{Domain, Mailbox};
 
 pub use code::OdsCode;
@@ -35,11 +39,11 @@ pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, St
 pub use index::search::Found;
 pub use json::answer;
 pub use resolution::{Because, End, Hop, Resolution};
+pub use sources::{Files, Sources};
 
-use agreement::StopWords;
 use aliases::Aliases;
 use index::{Index, Key, Row, file};
-use load::Csv;
+use sources::{Csv, Texts};
 
 /// One reading of the directory's files. Look-ups block on nothing.
 #[derive(Debug)]
@@ -53,17 +57,6 @@ pub struct Directory {
     aliases: Aliases,
 }
 
-/// The files of a directory.
-#[derive(Clone, Copy, Debug)]
-pub struct Sources<'s> {
-    /// `aliases.toml`.
-    pub aliases: &'s Path,
-    /// `directory.csv`.
-    pub csv: &'s Path,
-    /// Where the compiled index is looked for; without it, one is built in memory.
-    pub cache: Option<&'s Cache>,
-}
-
 /// A folder for compiled indexes: `<data>/directory`. They can be removed at any time.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Cache {
@@ -74,47 +67,41 @@ pub struct Cache {
 }
 
 impl Directory {
-    /// Reads both files and reports everything that is wrong with them and between them. `None` if
+    /// Reads the files and reports everything that is wrong with them and between them. `None` if
     /// one cannot be read; with errors reported, the result is what was readable and must not be
     /// put in force.
     pub fn load(
-        aliases: &Path,
-        csv: &Path,
+        files: &Files,
         served: &[Served],
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Option<Self> {
-        let sources = Sources {
-            aliases,
-            csv,
-            cache: None,
-        };
-        Self::load_from(&sources, served, plus_addressing, diagnostics)
+        Self::load_cached(files, None, served, plus_addressing, diagnostics)
     }
 
     /// As [`Directory::load`]; a table that was compiled before is not compiled again. A table of
     /// 2,000,000 rows takes seconds: call it where blocking hurts nobody.
-    pub fn load_from(
-        sources: &Sources<'_>,
+    pub fn load_cached(
+        files: &Files,
+        cache: Option<&Cache>,
         served: &[Served],
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Option<Self> {
-        let aliases = read_source(sources.aliases, diagnostics);
-        let aliases = aliases.map(|aliases| read_toml(&aliases, diagnostics, Aliases::read));
-        let csv = Csv::new(sources.csv);
-        // The table is read even if the aliases were not, so that both are reported.
-        let stop = StopWords::default();
-        let stop = aliases
-            .as_ref()
-            .map_or(&stop, |aliases| &aliases.stop_words);
-        let (index, kept) = load::index(&csv, stop, sources.cache, diagnostics)?;
-        let directory = Self::new(index, kept, aliases?, served, plus_addressing);
-        check::check(&directory, &csv, diagnostics);
+        let Some(texts) = Texts::load(files, diagnostics) else {
+            // Tried all the same, so that all that cannot be read is reported.
+            let _ = Csv::new(&files.mailboxes).file(diagnostics);
+            return None;
+        };
+        let aliases = texts.read_aliases(diagnostics);
+        let stop = &aliases.stop_words;
+        let (index, kept) = load::index(&texts.mailboxes, stop, cache, diagnostics)?;
+        let directory = Self::new(index, kept, aliases, served, plus_addressing);
+        check::check(&directory, &texts, diagnostics);
         Some(directory)
     }
 
-    /// As [`Directory::load`], for texts that are already here.
+    /// As [`Directory::load`], for texts that are already here and no `redirects.csv`.
     pub fn read(
         aliases: &Arc<SourceFile>,
         csv: &Arc<SourceFile>,
@@ -122,10 +109,26 @@ impl Directory {
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Self {
-        let aliases = read_toml(aliases, diagnostics, Aliases::read);
-        let index = load::build(csv, &aliases.stop_words, diagnostics).0;
+        let sources = Sources {
+            aliases: Arc::clone(aliases),
+            mailboxes: Arc::clone(csv),
+            redirects: None,
+        };
+        Self::of(&sources, served, plus_addressing, diagnostics)
+    }
+
+    /// As [`Directory::load`], for texts that are already here.
+    pub fn of(
+        sources: &Sources,
+        served: &[Served],
+        plus_addressing: bool,
+        diagnostics: &Diagnostics,
+    ) -> Self {
+        let texts = Texts::of(sources);
+        let aliases = texts.read_aliases(diagnostics);
+        let index = load::build(&sources.mailboxes, &aliases.stop_words, diagnostics).0;
         let directory = Self::new(index, None, aliases, served, plus_addressing);
-        check::check(&directory, &Csv::of(csv), diagnostics);
+        check::check(&directory, &texts, diagnostics);
         directory
     }
 
@@ -155,6 +158,17 @@ impl Directory {
             kept,
             aliases,
         }
+    }
+
+    /// What the directory would be with other texts, under the same settings and clock.
+    #[must_use]
+    pub fn reread(&self, sources: &Sources, diagnostics: &Diagnostics) -> Self {
+        let served = self.served.iter().map(|(domain, completeness)| Served {
+            domain: domain.clone(),
+            completeness: *completeness,
+        });
+        let served: Vec<_> = served.collect();
+        Self::of(sources, &served, self.plus_addressing, diagnostics).with_clock(self.clock.clone())
     }
 
     /// The same directory with another idea of what day it is.

@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use csv::StringRecord;
-use jiff::civil::Date;
 
-use crate::config::{Diagnostic, Diagnostics, Place, Severity, SourceFile};
+use crate::config::{Diagnostics, SourceFile};
 use crate::mail::Mailbox;
 
+use super::cells::{self, Columns, Row, Schema, Wrong};
 use super::code::OdsCode;
-use super::entry::{Entry, Kind, Link, Organisation, Status};
+use super::entry::{Entry, Kind, Organisation, Status};
+use super::reports::Reports;
 
 /// All of `directory.csv`.
 pub(super) struct Table;
@@ -24,21 +25,20 @@ impl Table {
         diagnostics: &Diagnostics,
         keep: &mut dyn FnMut(Entry) -> Result<(), (Mailbox, usize)>,
     ) {
-        let mut reader = csv::ReaderBuilder::new()
-            .comment(Some(b'#'))
-            .flexible(true)
-            .trim(csv::Trim::All)
-            .from_reader(file.text.as_bytes());
+        let mut reader = cells::reader(&file.text);
         let mut reading = Reading {
             organisations: HashMap::new(),
             keep,
+            text: &file.text,
             reports: Reports::new(file, diagnostics),
         };
         let header = reader.headers().cloned().unwrap_or_default();
-        let header_line = header
-            .position()
-            .map_or(1, |position| reading.line(position));
-        if let Some(columns) = Columns::read(&header, header_line, &mut reading.reports) {
+        let line = cells::line_of(&file.text, header.position());
+        let (columns, wrong) = Columns::read(&header, &SCHEMA);
+        for message in wrong {
+            reading.reports.error(line, message);
+        }
+        if let Some(columns) = columns {
             for record in reader.records() {
                 reading.take(&columns, record);
             }
@@ -51,46 +51,26 @@ impl Table {
 struct Reading<'r> {
     organisations: HashMap<OdsCode, Arc<Organisation>>,
     keep: &'r mut dyn FnMut(Entry) -> Result<(), (Mailbox, usize)>,
+    text: &'r str,
     reports: Reports<'r>,
 }
 
 impl Reading<'_> {
-    /// The line of a record. Its position is before the comments and empty lines that precede it.
-    fn line(&self, position: &csv::Position) -> usize {
-        let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
-        let rest = self.reports.file.text.get(start..).unwrap_or_default();
-        let skipped = rest
-            .lines()
-            .take_while(|line| line.is_empty() || line.starts_with('#'));
-        usize::try_from(position.line()).unwrap_or(usize::MAX) + skipped.count()
-    }
-
     fn take(&mut self, columns: &Columns, record: Result<StringRecord, csv::Error>) {
+        let text = self.text;
         let record = match record {
             Ok(record) => record,
             Err(error) => {
-                let line = error.position().map_or(1, |position| self.line(position));
-                return self
-                    .reports
-                    .error(line, format!("this row cannot be read: {error}"));
+                let line = cells::line_of(text, error.position());
+                let message = format!("this row cannot be read: {error}");
+                return self.reports.error(line, message);
             }
         };
-        let line = record.position().map_or(1, |position| self.line(position));
-        if record.len() != columns.count {
-            let message = format!(
-                "this row has {} fields, the header has {}",
-                record.len(),
-                columns.count
-            );
-            return self.reports.error(line, message);
-        }
-        let row = Row {
-            columns,
-            record: &record,
-        };
-        match self.entry(&row, line) {
+        let line = cells::line_of(text, record.position());
+        let row = columns.row(&record);
+        match row.and_then(|row| self.entry(&row, line)) {
             Ok(entry) => self.keep(entry),
-            Err(reason) => self.reports.error(line, reason),
+            Err(wrong) => self.reports.wrong(line, &wrong),
         }
     }
 
@@ -98,25 +78,20 @@ impl Reading<'_> {
         let line = entry.line;
         if let Err((address, first)) = (self.keep)(entry) {
             let reason = format!("{address} is on line {first} already");
-            self.reports.error(line, reason);
+            self.reports.wrong(line, &Wrong::row(reason));
         }
     }
 
-    fn entry(&mut self, row: &Row<'_>, line: usize) -> Result<Entry, String> {
-        let address = row.required("address")?;
-        let address: Mailbox = address
-            .parse()
-            .map_err(|error| format!("address: {error}"))?;
-        let kind = row.word("kind", Kind::WORDS)?.ok_or("kind: is missing")?;
+    fn entry(&mut self, row: &Row<'_>, line: usize) -> Result<Entry, Wrong> {
+        let address = row.address("address")?;
+        let kind = row.required_word("kind", Kind::WORDS)?;
         Ok(Entry {
-            address: address.folded(),
+            address,
             kind,
             organisation: self.organisation(row, kind, line)?,
             display_name: row.text("display_name").to_owned(),
             owner: row.text("owner").to_owned(),
-            status: row
-                .word("status", Status::WORDS)?
-                .ok_or("status: is missing")?,
+            status: row.required_word("status", Status::WORDS)?,
             status_date: row.date("status_date")?,
             successor: row.code("successor")?,
             accepts_patient_data: row.yes_or_no("accepts_patient_data")?.unwrap_or(true),
@@ -134,11 +109,14 @@ impl Reading<'_> {
         row: &Row<'_>,
         kind: Kind,
         line: usize,
-    ) -> Result<Option<Arc<Organisation>>, String> {
+    ) -> Result<Option<Arc<Organisation>>, Wrong> {
         let Some(code) = row.code("ods_code")? else {
             return match kind {
                 Kind::Personal | Kind::Application | Kind::Shared | Kind::List => Ok(None),
-                _ => Err("ods_code: an organisation's mailbox needs its code".to_owned()),
+                _ => Err(Wrong::at(
+                    "ods_code",
+                    "an organisation's mailbox needs its code",
+                )),
             };
         };
         let name = row.text("organisation");
@@ -162,179 +140,8 @@ impl Reading<'_> {
     }
 }
 
-/// Which column stands where.
-struct Columns {
-    at: HashMap<&'static str, usize>,
-    count: usize,
-}
-
-impl Columns {
-    /// Reads the header row; `None` if a column that must be there is not.
-    fn read(header: &StringRecord, line: usize, reports: &mut Reports<'_>) -> Option<Self> {
-        let mut at = HashMap::new();
-        for (index, name) in header.iter().enumerate() {
-            match COLUMNS.iter().find(|column| **column == name) {
-                None => reports.error(
-                    line,
-                    format!("unknown column {name:?}; there are: {}", COLUMNS.join(", ")),
-                ),
-                Some(column) if at.insert(*column, index).is_some() => {
-                    reports.error(line, format!("column {name:?} is there twice"));
-                }
-                Some(_) => {}
-            }
-        }
-        let missing: Vec<_> = COLUMNS[..REQUIRED]
-            .iter()
-            .filter(|column| !at.contains_key(**column))
-            .collect();
-        for column in &missing {
-            reports.error(line, format!("column {column:?} is missing"));
-        }
-        missing.is_empty().then(|| Self {
-            at,
-            count: header.len(),
-        })
-    }
-}
-
-/// One row, by the names of its columns. What is empty is as good as absent.
-struct Row<'r> {
-    columns: &'r Columns,
-    record: &'r StringRecord,
-}
-
-impl Row<'_> {
-    fn text(&self, column: &str) -> &str {
-        let index = self.columns.at.get(column);
-        index
-            .and_then(|index| self.record.get(*index))
-            .unwrap_or("")
-    }
-
-    fn optional(&self, column: &str) -> Option<&str> {
-        Some(self.text(column)).filter(|text| !text.is_empty())
-    }
-
-    fn required(&self, column: &str) -> Result<&str, String> {
-        self.optional(column)
-            .ok_or_else(|| format!("{column}: is missing"))
-    }
-
-    fn word<T: Copy>(&self, column: &str, words: &[(&str, T)]) -> Result<Option<T>, String> {
-        let Some(text) = self.optional(column) else {
-            return Ok(None);
-        };
-        let found = words.iter().find(|(word, _)| *word == text);
-        let names = || {
-            words
-                .iter()
-                .map(|(word, _)| *word)
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        found
-            .map(|(_, value)| Some(*value))
-            .ok_or_else(|| format!("{column}: {text:?} is none of {}", names()))
-    }
-
-    fn yes_or_no(&self, column: &str) -> Result<Option<bool>, String> {
-        self.word(column, &[("yes", true), ("no", false)])
-    }
-
-    fn date(&self, column: &str) -> Result<Option<Date>, String> {
-        let Some(text) = self.optional(column) else {
-            return Ok(None);
-        };
-        text.parse()
-            .map(Some)
-            .map_err(|_| format!("{column}: {text:?} is not a date such as 2026-11-21"))
-    }
-
-    /// The linked accounts, between blanks.
-    fn links(&self, column: &str) -> Result<Vec<Link>, String> {
-        let words = self.text(column).split_ascii_whitespace();
-        words
-            .map(|word| {
-                word.parse()
-                    .map_err(|reason: String| format!("{column}: {reason}"))
-            })
-            .collect()
-    }
-
-    fn number(&self, column: &str) -> Result<Option<u32>, String> {
-        let Some(text) = self.optional(column) else {
-            return Ok(None);
-        };
-        text.parse()
-            .map(Some)
-            .map_err(|_| format!("{column}: {text:?} is not a number"))
-    }
-
-    fn code(&self, column: &str) -> Result<Option<OdsCode>, String> {
-        let Some(text) = self.optional(column) else {
-            return Ok(None);
-        };
-        text.parse()
-            .map(Some)
-            .map_err(|error| format!("{column}: {error}"))
-    }
-}
-
-/// What is wrong with the table; so much of it as anyone would read.
-struct Reports<'r> {
-    file: &'r Arc<SourceFile>,
-    diagnostics: &'r Diagnostics,
-    count: usize,
-    worst: Severity,
-}
-
-impl<'r> Reports<'r> {
-    fn new(file: &'r Arc<SourceFile>, diagnostics: &'r Diagnostics) -> Self {
-        Self {
-            file,
-            diagnostics,
-            count: 0,
-            worst: Severity::Warning,
-        }
-    }
-
-    fn error(&mut self, line: usize, message: String) {
-        self.push(line, Diagnostic::error("bad-row", message));
-    }
-
-    fn warning(&mut self, line: usize, message: String) {
-        self.push(line, Diagnostic::warning("odd-row", message));
-    }
-
-    fn push(&mut self, line: usize, diagnostic: Diagnostic) {
-        self.count += 1;
-        self.worst = self.worst.max(diagnostic.severity);
-        if self.count <= REPORTS_MAX {
-            self.diagnostics
-                .push(diagnostic.at(&Place::line_of(self.file, line), ""));
-        }
-    }
-
-    /// Says how many more there were.
-    fn close(&self) {
-        if self.count > REPORTS_MAX {
-            let message = format!(
-                "{}: {} more rows are bad or odd",
-                self.file.path.display(),
-                self.count - REPORTS_MAX
-            );
-            let summary = Diagnostic::warning("bad-rows", message);
-            self.diagnostics.push(Diagnostic {
-                severity: self.worst,
-                ..summary
-            });
-        }
-    }
-}
-
 /// The columns, in the order in which the shipped file has them; those that must be there first.
-/// `mobile` is for administrators alone: it is taken out of the file by nothing that answers others.
+/// `mobile` is for administrators alone: it stays in the file, and no [`Entry`] has it.
 pub(super) const COLUMNS: &[&str] = &[
     "address",
     "kind",
@@ -355,14 +162,16 @@ pub(super) const COLUMNS: &[&str] = &[
     "postcode",
     "mobile",
 ];
-/// How many of them must be there.
-pub(super) const REQUIRED: usize = 7;
-/// Rows reported one by one; the others are counted.
-const REPORTS_MAX: usize = 200;
-
+/// The same, with how many of them must be there.
+pub(super) const SCHEMA: Schema = Schema {
+    columns: COLUMNS,
+    required: 7,
+};
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::directory::entry::Link;
+    use crate::directory::reports::REPORTS_MAX;
 
     struct All {
         entries: Vec<Entry>,
@@ -448,7 +257,7 @@ mod tests {
         assert!(table.entries.is_empty());
         assert_eq!(said.len(), 2 + 5, "{said:?}");
         let (_, said) = read("");
-        assert_eq!(said.len(), REQUIRED, "{said:?}");
+        assert_eq!(said.len(), SCHEMA.required, "{said:?}");
     }
 
     #[test]

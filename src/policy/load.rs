@@ -73,8 +73,7 @@ impl Parts {
         let register = SecureDomains::load(&files.secure_domains, clock.now(), diagnostics);
         let accounts = Accounts::load(&files.accounts, diagnostics);
         let directory = Directory::load(
-            &files.aliases,
-            &files.directory,
+            &files.of_directory(),
             &settings.served,
             settings.plus_addressing,
             diagnostics,

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use crate::accounts::Accounts;
 use crate::base::{Clock, PolicyVersion, Reference};
 use crate::content::Limits;
-use crate::directory::Directory;
+use crate::directory::{self, Directory};
 use crate::mail::{Client, Recipient, Reply, ReversePath};
 
 use settings::{Files, OnFailure};
@@ -102,6 +102,11 @@ impl Policy {
             .collect();
         files.push(self.files.tests.clone());
         files
+    }
+
+    /// The files of the directory.
+    pub fn directory_files(&self) -> directory::Files {
+        self.files.of_directory()
     }
 
     /// Which way mail of this client goes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::Network;
 use crate::base::dns::DnsSettings;
 use crate::config::{Diagnostic, Located, Place, Section};
-use crate::directory::{Completeness, Served};
+use crate::directory::{self, Completeness, Served};
 use crate::mail::{Domain, Mailbox};
 
 use super::stage::StageName;
@@ -66,6 +66,8 @@ pub struct Files {
     pub aliases: PathBuf,
     /// `directory.csv`.
     pub directory: PathBuf,
+    /// `redirects.csv`, if there is one.
+    pub redirects: Option<PathBuf>,
     /// `organisations.toml`.
     pub organisations: PathBuf,
     /// `accounts.toml`.
@@ -91,6 +93,7 @@ impl Files {
             patient_data: path("patient-data", "patient-data.toml"),
             aliases: path("aliases", "aliases.toml"),
             directory: path("directory", "directory.csv"),
+            redirects: files.path("redirects").map(Located::into_inner),
             organisations: path("organisations", "organisations.toml"),
             accounts: path("accounts", "accounts.toml"),
             scoring: path("scoring", "scoring.toml"),
@@ -102,8 +105,8 @@ impl Files {
     }
 
     /// Those whose text makes up the policy, with the names they are known by.
-    pub fn texts(&self) -> [(&'static str, &PathBuf); 8] {
-        [
+    pub fn texts(&self) -> Vec<(&'static str, &PathBuf)> {
+        let mut texts = vec![
             ("secure-domains", &self.secure_domains),
             ("patient-data", &self.patient_data),
             ("aliases", &self.aliases),
@@ -112,7 +115,18 @@ impl Files {
             ("accounts", &self.accounts),
             ("scoring", &self.scoring),
             ("links", &self.links),
-        ]
+        ];
+        texts.extend(self.redirects.as_ref().map(|path| ("redirects", path)));
+        texts
+    }
+
+    /// Those of the directory.
+    pub fn of_directory(&self) -> directory::Files {
+        directory::Files {
+            aliases: self.aliases.clone(),
+            mailboxes: self.directory.clone(),
+            redirects: self.redirects.clone(),
+        }
     }
 }
 
