@@ -135,7 +135,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
 /// Runs the gateway: development certificates are made first if the configuration names them and
 /// they are not there.
 async fn serve(config: &Path) -> anyhow::Result<Answer> {
-    let loaded = settings::load(config, &Clock::system(), PolicyTests::Run).await;
+    let loaded = settings::load_to_serve(config, &Clock::system()).await;
     if !loaded.diagnostics.is_empty() {
         say(&loaded)?;
     }

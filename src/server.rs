@@ -12,12 +12,13 @@ use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
 use crate::delivery::{Deliveries, Router};
+use crate::directory::Directory;
 use crate::ingress;
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::scheduler::Scheduler;
-use crate::settings::{self, Loaded, PolicyTests, Settings};
+use crate::settings::{self, Loaded, Settings};
 use crate::{admin, queue};
 
 /// Why the gateway cannot run, or stopped before it was told to.
@@ -51,6 +52,7 @@ pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<
     let queue = open_queue(&settings, &clock).await?;
     let (policy, policies) = watch::channel(Arc::clone(&settings.policy));
     record_policy(&queue, &clock, settings.policy.version()).await;
+    remove_older(Arc::clone(settings.policy.directory()));
 
     let router = Router::new(settings.delivery.routes.clone());
     let (routes, router) = watch::channel(Arc::new(router));
@@ -184,7 +186,7 @@ impl Reload {
             diagnostics,
             files,
             ..
-        } = settings::load(&self.config, &self.clock, PolicyTests::Run).await;
+        } = settings::load_to_serve(&self.config, &self.clock).await;
         log_diagnostics(&diagnostics);
         let Some(settings) = settings else {
             metrics::POLICY_RELOADS_REFUSED.add(1);
@@ -193,13 +195,20 @@ impl Reload {
         };
         let version = settings.policy.version().clone();
         record_policy(&self.queue, &self.clock, &version).await;
+        let directory = Arc::clone(settings.policy.directory());
         self.policy.send_replace(settings.policy);
+        remove_older(directory);
         self.routes
             .send_replace(Arc::new(Router::new(settings.delivery.routes)));
         metrics::POLICY_RELOADS.add(1);
         info!(policy = %version, "the changed policy is in force (listeners and limits change with a restart)");
         Reloaded::InForce { files }
     }
+}
+
+/// Removes the compiled directories that are no longer in force. Who still uses one keeps it.
+fn remove_older(directory: Arc<Directory>) {
+    tokio::task::spawn_blocking(move || directory.remove_older());
 }
 
 /// What a reload came to, and the files it read.
