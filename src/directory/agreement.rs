@@ -5,12 +5,14 @@
 //! name must speak of the same organisation: a word of its name, street or town stands in it, also
 //! squeezed together with others. Words of the trade and of every street prove nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The words that prove nothing: `pharmacy`, `street`, `london`, … (`aliases.toml`).
 #[derive(Debug, Default)]
 pub(super) struct StopWords {
     words: HashSet<String>,
+    /// Those of two letters and more by their first two: labels are searched for them all the time.
+    by_start: HashMap<[u8; 2], Vec<String>>,
     longest: usize,
 }
 
@@ -21,7 +23,18 @@ impl StopWords {
             .map(|word| word.to_ascii_lowercase())
             .collect();
         let longest = words.iter().map(String::len).max().unwrap_or(0);
-        Self { words, longest }
+        let mut by_start: HashMap<_, Vec<String>> = HashMap::new();
+        for word in &words {
+            if let [first, second, ..] = *word.as_bytes() {
+                let all = by_start.entry([first, second]).or_default();
+                all.push(word.clone());
+            }
+        }
+        Self {
+            words,
+            by_start,
+            longest,
+        }
     }
 
     /// All of them, in their order.
@@ -39,14 +52,19 @@ impl StopWords {
     fn cover(&self, label: &str, start: usize, end: usize) -> bool {
         let first = (end).saturating_sub(self.longest);
         (first..=start).any(|from| {
-            let longest = label.len().min(from + self.longest);
-            (end..=longest).any(|to| label.get(from..to).is_some_and(|word| self.contains(word)))
+            let rest = label.get(from..).unwrap_or_default();
+            self.prefixes(rest).any(|length| from + length >= end)
         })
     }
 
     /// The lengths of the stop words that `text` begins with.
     fn prefixes<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
-        (2..=self.longest.min(text.len())).filter(|length| self.contains(&text[..*length]))
+        let start = text.as_bytes().first_chunk();
+        let words = start.and_then(|start| self.by_start.get(start));
+        let words = words.into_iter().flatten();
+        words
+            .filter(|word| text.starts_with(word.as_str()))
+            .map(String::len)
     }
 }
 

@@ -31,6 +31,10 @@ pub(super) fn check(directory: &Directory, sources: &Texts, diagnostics: &Diagno
     checker.lists();
 }
 
+/// Where something is, asked only if there is something to say: to find a line is a walk through its
+/// file, and there can be a million of them.
+type Lazy<'p> = &'p dyn Fn() -> Option<Place>;
+
 struct Checker<'c> {
     directory: &'c Directory,
     sources: &'c Texts,
@@ -78,7 +82,7 @@ impl Checker<'_> {
                 self.error(
                     "alias-loop",
                     message,
-                    self.place(redirect).as_ref(),
+                    &|| self.place(redirect),
                     "take one of the links of the loop out",
                 );
             } else {
@@ -98,14 +102,13 @@ impl Checker<'_> {
             if length > hops {
                 let message = format!("{from} leads through more than {hops} names");
                 let help = "let it lead to the end at once, or raise [limits] hops";
-                return self.error("long-chain", message, self.place(redirect).as_ref(), help);
+                return self.error("long-chain", message, &|| self.place(redirect), help);
             }
         }
     }
 
     fn redirect(&self, from: &Mailbox, redirect: &Redirect) {
-        let place = self.place(redirect);
-        let place = place.as_ref();
+        let place: Lazy<'_> = &|| self.place(redirect);
         if !self.is_served(from) {
             let message = format!("{from} is at a domain that is not served: this is never used");
             self.warning("not-served", message, place);
@@ -125,7 +128,7 @@ impl Checker<'_> {
     }
 
     /// Warns of a target that mail cannot reach.
-    fn target(&self, to: &Mailbox, place: Option<&Place>) {
+    fn target(&self, to: &Mailbox, place: Lazy<'_>) {
         let aliases = &self.directory.aliases;
         let folded = to.folded();
         if aliases.redirects.contains_key(&folded) || aliases.lists.contains_key(&folded) {
@@ -160,9 +163,7 @@ impl Checker<'_> {
             .collect();
         all.sort_by_key(|(_, (_, next))| next.line);
         for (from, (index, next)) in all {
-            let place = next.place.clone();
-            let place = place.or_else(|| self.line(next.line));
-            let place = place.as_ref();
+            let place: Lazy<'_> = &|| next.place.clone().or_else(|| self.line(next.line));
             if loops.contains(from) {
                 let message = format!("{from} is its own successor in the end");
                 self.error(
@@ -209,7 +210,7 @@ impl Checker<'_> {
         let mut all: Vec<_> = lists.iter().collect();
         all.sort_by_key(|(_, list)| list.place.as_ref().map(|place| place.span().start));
         for (name, list) in all {
-            let place = list.place.as_ref();
+            let place: Lazy<'_> = &|| list.place.clone();
             if loops.contains(name) {
                 let message = format!("the list {name} is a member of itself in the end");
                 self.warning("list-loop", message, place);
@@ -248,17 +249,17 @@ impl Checker<'_> {
             .is_some_and(|domain| self.directory.serves(domain))
     }
 
-    fn error(&self, id: &'static str, message: String, place: Option<&Place>, help: &str) {
+    fn error(&self, id: &'static str, message: String, place: Lazy<'_>, help: &str) {
         self.diagnostics.push(
             Diagnostic::error(id, message)
-                .at_maybe(place, "")
+                .at_maybe(place().as_ref(), "")
                 .help(help),
         );
     }
 
-    fn warning(&self, id: &'static str, message: String, place: Option<&Place>) {
+    fn warning(&self, id: &'static str, message: String, place: Lazy<'_>) {
         self.diagnostics
-            .push(Diagnostic::warning(id, message).at_maybe(place, ""));
+            .push(Diagnostic::warning(id, message).at_maybe(place().as_ref(), ""));
     }
 }
 

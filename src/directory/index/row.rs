@@ -182,13 +182,13 @@ impl<'i> OrganisationRow<'i> {
 
 fn read_words<'i>(reader: &mut Reader<'i>) -> Option<Vec<Word<&'i str>>> {
     let count = reader.number()?;
-    (0..count)
-        .map(|_| {
-            let text = reader.text()?;
-            let speaks = reader.number()? == 1;
-            Some(Word { text, speaks })
-        })
-        .collect()
+    let mut words = Vec::with_capacity(count.min(64) as usize);
+    for _ in 0..count {
+        let text = reader.text()?;
+        let speaks = reader.number()? == 1;
+        words.push(Word { text, speaks });
+    }
+    Some(words)
 }
 
 /// How many texts a description begins with: name, street, town, postcode.

@@ -1,9 +1,9 @@
 //! Finding mailboxes by words that may be cut short or mistyped.
 //!
 //! Every word of the query must be found: in the name of a mailbox or in what is known of its
-//! organisation. First as it is written or as the beginning of a word; if that finds nothing at all,
-//! with a slip; and then with two slips in long words, or as a part of a word. Sets of mailboxes are
-//! rows of bits, so that common words cost no more than rare ones.
+//! organisation. First as it is written or as the beginning of a word; if that finds nothing, with a
+//! slip; and then with two slips in long words, or as a part of a word. Sets of mailboxes are rows of
+//! bits, so that common words cost little more than rare ones.
 
 use std::collections::BinaryHeap;
 
@@ -106,8 +106,38 @@ struct Finder<'i> {
 /// One bit for each mailbox.
 struct Bits(Vec<u64>);
 
-/// The mailboxes where a word of the query is found: how far from it, and which.
-type Levels = Vec<(u32, Bits)>;
+/// A word of the query.
+struct Term<'q> {
+    word: &'q str,
+    /// How many stages were tried.
+    stages: usize,
+    /// The mailboxes where it was found: how far from it, and which.
+    levels: Vec<(u32, Bits)>,
+}
+
+impl<'q> Term<'q> {
+    fn new(word: &'q str) -> Self {
+        Self {
+            word,
+            stages: 0,
+            levels: Vec::new(),
+        }
+    }
+
+    /// The 64 mailboxes from `at` times 64 on that have it.
+    fn has(&self, at: usize) -> u64 {
+        self.levels
+            .iter()
+            .fold(0, |all, (_, bits)| all | bits.0[at])
+    }
+
+    /// How far a mailbox is that has it: the least counts.
+    fn distance(&self, at: usize, bit: u32) -> u32 {
+        let has = |bits: &Bits| bits.0[at] >> bit & 1 == 1;
+        let found = self.levels.iter().filter(|(_, bits)| has(bits));
+        found.map(|(distance, _)| *distance).min().unwrap_or(0)
+    }
+}
 
 impl<'i> Finder<'i> {
     fn new(index: &'i Index, on: Date) -> Option<Self> {
@@ -117,20 +147,40 @@ impl<'i> Finder<'i> {
 
     /// The nearest mailboxes and how far they are.
     fn find(&self, query: &Query, limit: usize) -> Vec<(u32, u32)> {
-        let mut levels: Vec<Levels> = query.words.iter().map(|_| Levels::new()).collect();
-        if levels.is_empty() || limit == 0 {
+        let mut terms: Vec<Term<'_>> = query.words.iter().map(|word| Term::new(word)).collect();
+        if terms.is_empty() || limit == 0 {
             return Vec::new();
         }
-        for stage in STAGES {
-            for (word, levels) in query.words.iter().zip(&mut levels) {
-                levels.extend(stage.iter().filter_map(|step| self.take(word, step)));
+        // A word that is nowhere decides: the others need not be looked for.
+        for term in &mut terms {
+            while term.levels.is_empty() {
+                if !self.widen(term, STAGES.len()) {
+                    return Vec::new();
+                }
             }
-            let best = self.best(&levels, &query.hosts, limit);
+        }
+        loop {
+            let best = self.best(&terms, &query.hosts, limit);
             if !best.is_empty() {
                 return best;
             }
+            // All words are somewhere, but not together: a slip may have made one another word.
+            let widened = terms.iter_mut().map(|term| self.widen(term, SLIPPED));
+            if widened.filter(|widened| *widened).count() == 0 {
+                return Vec::new();
+            }
         }
-        Vec::new()
+    }
+
+    /// Looks for a word in the next ways, up to a stage; whether there were any.
+    fn widen(&self, term: &mut Term<'_>, end: usize) -> bool {
+        let Some(stage) = STAGES[..end].get(term.stages) else {
+            return false;
+        };
+        term.stages += 1;
+        let found = stage.iter().filter_map(|step| self.take(term.word, step));
+        term.levels.extend(found);
+        true
     }
 
     fn take(&self, word: &str, step: &Step) -> Option<(u32, Bits)> {
@@ -141,7 +191,12 @@ impl<'i> Finder<'i> {
         let postings = self.index.section(Section::Postings);
         let mut bits = Bits(vec![0; (self.index.count as usize).div_ceil(64)]);
         let mut stream = self.words.search(near).into_stream();
-        while let Some((_, at)) = stream.next() {
+        let mut any = false;
+        while let Some((found, at)) = stream.next() {
+            if step.open != Open::Closed && found == word.as_bytes() {
+                continue; // the first step has found it
+            }
+            any = true;
             // Postings are less than 4 GiB, as the builder has made sure.
             let mut reader = Reader::at(postings, u32::try_from(at).unwrap_or(u32::MAX));
             each_place(&mut reader, |place| bits.set(place))?;
@@ -152,40 +207,30 @@ impl<'i> Finder<'i> {
                 }
             })?;
         }
-        Some((step.distance, bits))
+        any.then_some((step.distance, bits))
     }
 
     /// Of the mailboxes that have all words, the best.
-    fn best(&self, levels: &[Levels], hosts: &[u32], limit: usize) -> Vec<(u32, u32)> {
-        let mut best: BinaryHeap<(u32, u32, u32)> = BinaryHeap::new();
+    fn best(&self, terms: &[Term<'_>], hosts: &[u32], limit: usize) -> Vec<(u32, u32)> {
+        let mut best = Best::new(limit);
         for at in 0..(self.index.count as usize).div_ceil(64) {
-            let has = |levels: &Levels| levels.iter().fold(0, |all, (_, bits)| all | bits.0[at]);
-            let mut all = levels
-                .iter()
-                .fold(u64::MAX, |all, levels| all & has(levels));
+            let mut all = terms.iter().fold(u64::MAX, |all, term| all & term.has(at));
             while all != 0 {
                 let bit = all.trailing_zeros();
                 all &= all - 1;
                 let number = at as u32 * 64 + bit;
-                let distance = distance(levels, at, bit);
-                let worst = best.peek().filter(|_| best.len() >= limit);
-                if worst.is_some_and(|(worst, ..)| *worst < distance) {
+                let distance = terms.iter().map(|term| term.distance(at, bit)).sum();
+                if !best.may_take(distance) {
                     continue;
                 }
-                let Some(row) = self.index.row_at(number) else {
-                    continue;
-                };
-                if hosts.is_empty() || hosts.contains(&row.record.host) {
-                    best.push((distance, self.standing(row), number));
-                }
-                if best.len() > limit {
-                    best.pop();
+                let row = self.index.row_at(number);
+                let row = row.filter(|row| hosts.is_empty() || hosts.contains(&row.record.host));
+                if let Some(row) = row {
+                    best.take((distance, self.standing(row), number));
                 }
             }
         }
-        let best = best.into_sorted_vec().into_iter();
-        best.map(|(distance, _, number)| (distance, number))
-            .collect()
+        best.into_vec()
     }
 
     /// Of equally near mailboxes, which come first.
@@ -203,13 +248,52 @@ impl Bits {
     }
 }
 
-/// How far a mailbox is: each word counts by where it is found first.
-fn distance(levels: &[Levels], at: usize, bit: u32) -> u32 {
-    let nearest = |levels: &Levels| {
-        let found = levels.iter().filter(|(_, bits)| bits.0[at] >> bit & 1 == 1);
-        found.map(|(distance, _)| *distance).min().unwrap_or(0)
-    };
-    levels.iter().map(nearest).sum()
+/// The best so far: distance, standing, number.
+struct Best {
+    heap: BinaryHeap<(u32, u32, u32)>,
+    limit: usize,
+    /// How many more are looked at that are no nearer, for their standing alone.
+    patience: u32,
+}
+
+impl Best {
+    fn new(limit: usize) -> Self {
+        Self {
+            heap: BinaryHeap::new(),
+            limit,
+            patience: PATIENCE,
+        }
+    }
+
+    /// Whether one at a distance could be among them. They come in the order of their numbers.
+    fn may_take(&mut self, distance: u32) -> bool {
+        let worst = self.heap.peek().filter(|_| self.heap.len() >= self.limit);
+        let Some((worst, standing, _)) = worst else {
+            return true;
+        };
+        if distance == *worst && *standing > 0 && self.patience > 0 {
+            self.patience -= 1;
+            return true;
+        }
+        distance < *worst
+    }
+
+    fn take(&mut self, one: (u32, u32, u32)) {
+        if self.heap.len() < self.limit {
+            self.heap.push(one);
+        } else if let Some(mut worst) = self.heap.peek_mut()
+            && one < *worst
+        {
+            *worst = one;
+        }
+    }
+
+    fn into_vec(self) -> Vec<(u32, u32)> {
+        let sorted = self.heap.into_sorted_vec().into_iter();
+        sorted
+            .map(|(distance, _, number)| (distance, number))
+            .collect()
+    }
 }
 
 /// One way to look for a word.
@@ -230,11 +314,16 @@ const fn step(slips: usize, open: Open, least: usize, distance: u32) -> Step {
     }
 }
 
-/// Ways that are tried together; the later ones only if the earlier ones find nothing.
+/// Ways that are tried together; the later ones only if the earlier ones find nothing. The first step
+/// is the word itself.
 const STAGES: &[&[Step]] = &[
     &[step(0, Open::Closed, 1, 0), step(0, Open::End, 1, 1)],
     &[step(1, Open::Closed, 3, 3), step(1, Open::End, 5, 4)],
     &[step(2, Open::Closed, 7, 6), step(0, Open::Both, 3, 5)],
 ];
+/// How many stages are tried for a word that is found, but not together with the others.
+const SLIPPED: usize = 2;
+/// So many equally near mailboxes are compared by their standing.
+const PATIENCE: u32 = 100_000;
 /// More words than that narrow nothing down.
 const WORDS_MAX: usize = 8;
