@@ -7,6 +7,7 @@
 mod national;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,8 +150,11 @@ fn resident(folder: &Path) -> ExitCode {
     let directory = load(folder);
     let step = (directory.len() / 200_000).max(1);
     // Asked one by one: a list of all addresses would be weighed, too.
-    for entry in directory.entries().step_by(step) {
-        std::hint::black_box(directory.resolve(&entry.address));
+    let table = fs::File::open(folder.join("directory.csv")).expect("the table");
+    for line in BufReader::new(table).lines().skip(1).step_by(step) {
+        let line = line.expect("a row");
+        let address = line.split(',').next().unwrap_or_default();
+        std::hint::black_box(directory.resolve(&address.parse().expect("an address")));
     }
     for query in QUERIES {
         std::hint::black_box(directory.search(query, 20));

@@ -20,7 +20,7 @@ pub(super) fn index(
     diagnostics: &Diagnostics,
 ) -> Option<(Index, Option<(PathBuf, Key)>)> {
     let Some(cache) = cache else {
-        return Some((build(csv.file(diagnostics)?, stop, diagnostics).0, None));
+        return Some((build(csv.file(diagnostics)?, stop, diagnostics), None));
     };
     if let Ok(key) = file::key_of(key_maker(stop), &csv.path)
         && let Some(index) = file::open(&cache.folder, &key)
@@ -28,20 +28,29 @@ pub(super) fn index(
         say_again(&index, csv, diagnostics);
         return Some((index, Some((cache.folder.clone(), key))));
     }
-    let (index, key) = build(csv.file(diagnostics)?, stop, diagnostics);
-    let Some(key) = key.filter(|_| cache.keep) else {
-        return Some((index, None));
-    };
-    Some(keep(index, key, cache))
+    let file = csv.file(diagnostics)?;
+    let (octets, key) = compile(file, stop, diagnostics);
+    let kept = key.filter(|_| cache.keep);
+    let kept = kept.and_then(|key| Some((keep(&octets, &key, cache)?, key)));
+    Some(match kept {
+        Some((index, key)) => (index, Some((cache.folder.clone(), key))),
+        None => (in_memory(octets, file, diagnostics), None),
+    })
 }
 
-/// Builds an index in memory, and says what is wrong with the table. The key is there if the index
-/// may be found again: a table with errors is not put in force.
-pub(super) fn build(
+/// Builds an index in memory, and says what is wrong with the table.
+pub(super) fn build(file: &Arc<SourceFile>, stop: &StopWords, diagnostics: &Diagnostics) -> Index {
+    let (octets, _) = compile(file, stop, diagnostics);
+    in_memory(octets, file, diagnostics)
+}
+
+/// The octets of an index, none if the table is too large for one. The key is there if they may be
+/// found again: a table with errors is not put in force.
+fn compile(
     file: &Arc<SourceFile>,
     stop: &StopWords,
     diagnostics: &Diagnostics,
-) -> (Index, Option<Key>) {
+) -> (Vec<u8>, Option<Key>) {
     let mut key = key_maker(stop);
     key.add(file.text.as_bytes());
     let key = key.finish();
@@ -54,25 +63,25 @@ pub(super) fn build(
     }
     let may_be_kept = reports.is_some();
     let octets = builder.finish(&key, &reports.unwrap_or_default());
-    if let Some(index) = octets.and_then(Index::from_memory) {
-        return (index, may_be_kept.then_some(key));
-    }
-    let message = format!("{} has more than an index can hold", file.path.display());
-    diagnostics.push(Diagnostic::error("too-large", message));
-    (Index::empty(), None)
+    (octets.unwrap_or_default(), may_be_kept.then_some(key))
+}
+
+fn in_memory(octets: Vec<u8>, file: &SourceFile, diagnostics: &Diagnostics) -> Index {
+    Index::from_memory(octets).unwrap_or_else(|| {
+        let message = format!("{} has more than an index can hold", file.path.display());
+        diagnostics.push(Diagnostic::error("too-large", message));
+        Index::empty()
+    })
 }
 
 /// Puts an index into a file and maps it. Where that fails, it stays in memory.
-fn keep(index: Index, key: Key, cache: &Cache) -> (Index, Option<(PathBuf, Key)>) {
+fn keep(octets: &[u8], key: &Key, cache: &Cache) -> Option<Index> {
     let folder = &cache.folder;
-    if let Err(error) = file::write(folder, &key, index.octets()) {
+    if let Err(error) = file::write(folder, key, octets) {
         tracing::warn!(folder = %folder.display(), %error, "the index of the directory cannot be kept");
-        return (index, None);
+        return None;
     }
-    match file::open(folder, &key) {
-        Some(mapped) => (mapped, Some((folder.clone(), key))),
-        None => (index, None),
-    }
+    file::open_written(folder, key, octets)
 }
 
 fn say_again(index: &Index, csv: &Csv, diagnostics: &Diagnostics) {

@@ -126,7 +126,7 @@ impl Directory {
     ) -> Self {
         let texts = Texts::of(sources);
         let aliases = texts.read_aliases(diagnostics);
-        let index = load::build(&sources.mailboxes, &aliases.stop_words, diagnostics).0;
+        let index = load::build(&sources.mailboxes, &aliases.stop_words, diagnostics);
         let directory = Self::new(index, None, aliases, served, plus_addressing);
         check::check(&directory, &texts, diagnostics);
         directory

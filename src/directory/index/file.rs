@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::layout::{Checksum, HEADER, Key, KeyMaker};
+use super::layout::{Checksum, HEADER, Key, KeyMaker, sum_of};
 use super::{Index, Octets};
 
 /// Opens the index with this key; `None` if there is none, or none that can be believed.
@@ -13,13 +13,24 @@ pub(in crate::directory) fn open(folder: &Path, key: &Key) -> Option<Index> {
     let mut file = File::open(&path).ok()?;
     // Read, not mapped: pages that are only summed up need not stay in memory.
     let sum = checksum(&mut file).ok()?;
+    map(&path, &file, key, &sum)
+}
+
+/// Opens the index that was just written.
+pub(in crate::directory) fn open_written(folder: &Path, key: &Key, octets: &[u8]) -> Option<Index> {
+    let path = path_of(folder, key);
+    let file = File::open(&path).ok()?;
+    map(&path, &file, key, &sum_of(octets)?)
+}
+
+fn map(path: &Path, file: &File, key: &Key, sum: &[u8; 32]) -> Option<Index> {
     #[expect(
         unsafe_code,
         reason = "a mapping is sound while nobody changes the file: ours are written once, before they get \
                   their name, and then only removed, which leaves mappings as they are"
     )]
-    let map = unsafe { memmap2::Mmap::map(&file) }.ok()?;
-    let index = Index::new(Octets::Mapped(map), &sum, Some(key));
+    let map = unsafe { memmap2::Mmap::map(file) }.ok()?;
+    let index = Index::new(Octets::Mapped(map), sum, Some(key));
     if index.is_none() {
         tracing::warn!(file = %path.display(), "this index of the directory is damaged: it is made anew");
     }

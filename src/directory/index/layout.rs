@@ -96,6 +96,11 @@ pub(super) fn write(key: &Key, sections: [Vec<u8>; SECTIONS]) -> Vec<u8> {
     octets
 }
 
+/// The checksum that stands in a header.
+pub(super) fn sum_of(octets: &[u8]) -> Option<[u8; 32]> {
+    octets.get(SUM)?.try_into().ok()
+}
+
 /// Reads a header: the key, and where the sections are. `None` if this is not the header of an
 /// index of this version that is `length` octets long, or if `sum` is not its checksum.
 pub(super) fn read(
@@ -251,6 +256,9 @@ pub(super) fn pack_date(date: Option<Date>) -> u32 {
 
 /// What [`pack_date`] was given.
 pub(super) fn unpack_date(packed: u32) -> Option<Date> {
+    if packed == 0 {
+        return None; // the most frequent one; an error of `jiff` is not for nothing
+    }
     let year = i32::try_from(packed >> 9).ok()? - YEARS;
     let (month, day) = (packed >> 5 & 0xf, packed & 0x1f);
     let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);

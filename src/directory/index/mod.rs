@@ -83,9 +83,10 @@ impl Index {
         }
     }
 
-    /// An index that was just built. `None` if the octets are not those of one.
+    /// An index that was just built: its checksum needs no check. `None` if the octets are not those
+    /// of one.
     pub(super) fn from_memory(octets: Vec<u8>) -> Option<Self> {
-        let sum = layout::Checksum::of(&octets);
+        let sum = layout::sum_of(&octets)?;
         Self::new(Octets::Memory(octets), &sum, None)
     }
 
@@ -108,11 +109,6 @@ impl Index {
         let entries = index.section(Section::Entries).len() / record::Mailbox::LENGTH;
         index.count = u32::try_from(entries).ok()?;
         validate::is_whole(&index).then_some(index)
-    }
-
-    /// All of it, as it is written to a file.
-    pub(super) fn octets(&self) -> &[u8] {
-        self.octets.as_ref()
     }
 
     /// How many mailboxes there are.

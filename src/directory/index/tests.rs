@@ -44,6 +44,12 @@ fn octets(text: &str) -> Vec<u8> {
     builder.finish(&[7; 32], &[]).unwrap()
 }
 
+/// As a file is opened: with the checksum that the octets have, not the one that they say.
+fn open(octets: Vec<u8>) -> Option<Index> {
+    let sum = Checksum::of(&octets);
+    Index::new(Octets::Memory(octets), &sum, None)
+}
+
 /// Asks everything that can be asked.
 fn ask(index: &Index) -> usize {
     let mut answers = 0;
@@ -153,10 +159,10 @@ proptest! {
         let mut octets = octets(CSV);
         let at = at.index(octets.len());
         octets[at] ^= 1_u8 << bit;
-        prop_assert!(Index::from_memory(octets.clone()).is_none());
+        prop_assert!(open(octets.clone()).is_none());
         octets[at] ^= 1_u8 << bit;
         octets.truncate(cut.index(octets.len()));
-        prop_assert!(Index::from_memory(octets).is_none());
+        prop_assert!(open(octets).is_none());
     }
 
     /// Even with the right checksum over it, damage can be read: whatever comes of it.
