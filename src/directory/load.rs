@@ -95,3 +95,112 @@ fn say_again(index: &Index, csv: &Csv, diagnostics: &Diagnostics) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Diagnostics;
+    use crate::directory::{Cache, Completeness, Directory, Files, Served};
+
+    const CSV: &str = "address,kind,status,ods_code,organisation,street,town,display_name,postcode,mobile\n\
+        pharmacy.fa001@nhs.net,pharmacy,active,FA001,Aldermans Pharmacy,1 Hill,Palmers Green,,N13 4PJ,\n\
+        pharmacy.fa002@nhs.net,pharmacy,closed,FA002,Aldermans Pharmacy,,Luton,,LU1 1AA,\n\
+        jo.bell@nhs.net,personal,active,FA001,Aldermans,,,\"BELL, Jo\",,07700 900123\n";
+
+    fn load(folder: &Path, keep: bool) -> (Directory, Vec<String>) {
+        let files = Files {
+            aliases: folder.join("aliases.toml"),
+            mailboxes: folder.join("directory.csv"),
+            redirects: None,
+        };
+        let cache = Cache {
+            folder: folder.join("index"),
+            keep,
+        };
+        let served = [Served {
+            domain: "nhs.net".parse().unwrap(),
+            completeness: Completeness::Complete,
+        }];
+        let said = Diagnostics::default();
+        let directory = Directory::load_cached(&files, Some(&cache), &served, false, &said);
+        let said = said.into_vec().into_iter();
+        let said = said.map(|one| format!("{} {}", one.labels[0].place, one.message));
+        (directory.unwrap(), said.collect())
+    }
+
+    fn indexes(folder: &Path) -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir(folder.join("index"))
+            .into_iter()
+            .flatten();
+        files.map(|file| file.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn an_index_is_kept_used_again_rebuilt_when_broken_and_removed_when_older() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::fs::write(folder.join("aliases.toml"), "").unwrap();
+        std::fs::write(folder.join("directory.csv"), CSV).unwrap();
+        let (in_memory, said) = load(folder, false);
+        assert!(indexes(folder).is_empty() && said.len() == 1, "{said:?}");
+        assert_eq!(load(folder, true).1, said);
+        let kept = indexes(folder);
+        let (mapped, again) = load(folder, false);
+        assert_eq!((kept.len(), &again), (1, &said));
+        let all = |directory: &Directory| format!("{:?}", directory.entries().collect::<Vec<_>>());
+        assert_eq!(all(&mapped), all(&in_memory));
+
+        let mut octets = std::fs::read(&kept[0]).unwrap();
+        let middle = octets.len() / 2;
+        octets[middle] ^= 1;
+        std::fs::remove_file(&kept[0]).unwrap(); // one that is mapped is not written to
+        std::fs::write(&kept[0], octets).unwrap();
+        assert_eq!(load(folder, true).1, said);
+        assert_eq!(all(&load(folder, false).0), all(&in_memory));
+
+        let more = format!("{CSV}pharmacy.fa003@nhs.net,pharmacy,active,FA003,New,,,,,\n");
+        std::fs::write(folder.join("directory.csv"), more).unwrap();
+        let (changed, _) = load(folder, true);
+        assert_eq!((changed.len(), indexes(folder).len()), (4, 2));
+        changed.remove_older();
+        assert_eq!(indexes(folder).len(), 1);
+        assert_eq!(
+            all(&mapped),
+            all(&in_memory),
+            "who has the older one keeps it"
+        );
+    }
+
+    #[test]
+    fn people_and_places_are_found_by_parts_and_with_slips() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("aliases.toml"), "").unwrap();
+        std::fs::write(folder.path().join("directory.csv"), CSV).unwrap();
+        let (directory, _) = load(folder.path(), false);
+        let (first, second, jo) = ("pharmacy.fa001", "pharmacy.fa002", "jo.bell");
+        for (query, expected) in [
+            ("fa001", vec![first, jo]),
+            ("PHARMACY.FA002@nhs.net", vec![second]),
+            ("jo.bell@nhs", vec![jo]),
+            ("bell, jo", vec![jo]),
+            ("alder green", vec![first, jo]),
+            ("aldermnas luton", vec![second]),
+            ("lu1 1aa", vec![second]),
+            ("LU11AA", vec![second]),
+            ("derman", vec![first, jo, second]),
+            ("bell luton", vec![]),
+            ("900123", vec![]),
+            ("07700", vec![]),
+            ("", vec![]),
+        ] {
+            let found = directory.search(query, 9).into_iter();
+            let found: Vec<_> = found
+                .map(|one| one.entry.address.local_part().as_str().to_owned())
+                .collect();
+            assert_eq!(found, expected, "{query}");
+        }
+        assert_eq!(directory.search("aldermans", 1).len(), 1);
+        assert!(directory.search("aldermans", 0).is_empty());
+    }
+}
