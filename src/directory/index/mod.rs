@@ -2,9 +2,9 @@
 //!
 //! It is a cache, never a source. It is built once per change of `directory.csv`, in memory, or in a
 //! file that is mapped: then it costs no more memory than the pages that are asked for. Names are
-//! found by a hash table of 32-bit slots (an `fst` of them takes longer, see `benches/directory.rs`),
-//! words by an `fst`, everything else by its number. A file is believed only if its key is that of the sources, its checksum is right and every number in it leads to
-//! something; whatever else it holds is read with checks and cannot panic.
+//! found by a hash table of 32-bit slots, words by an `fst`, everything else by its number. A file is
+//! believed only if its key is that of the sources, its checksum is right and every number in it leads
+//! to something; whatever else it holds is read with checks and cannot panic.
 
 mod builder;
 pub(super) mod file;
