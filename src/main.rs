@@ -6,14 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use postern::admin::cli::{AuditCommand, CertsCommand, Cli, Command, Explain, Question};
-use postern::admin::{self, Answer, certs::DevelopmentFiles};
+use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
 use postern::delivery::Router;
 use postern::policy::explain::Onward;
 use postern::policy::{RecipientDecision, Verdict};
 use postern::queue::Queue;
-use postern::server;
+use postern::server::{self, ServeError, Signals};
 use postern::settings::{self, Loaded, PolicyTests, Settings};
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
+        Err(error) => return fail(&error.into()),
     };
     match runtime.block_on(run(&cli)) {
         Ok(answer) => answer.into(),
@@ -50,15 +50,35 @@ fn reader_left(error: &anyhow::Error) -> bool {
     })
 }
 
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("postern: {error}");
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("postern: {}", with_causes(error));
+    let help = error
+        .downcast_ref::<ServeError>()
+        .and_then(ServeError::help);
+    if let Some(help) = help {
+        eprintln!("help: {help}");
+    }
     ExitCode::FAILURE
+}
+
+/// An error and its causes in one line; one that says what its cause says is not repeated.
+fn with_causes(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
 }
 
 async fn run(cli: &Cli) -> anyhow::Result<Answer> {
     let out = &mut io::stdout().lock();
     match &cli.command {
-        Command::Serve => return serve(&cli.config).await,
+        Command::Serve => return serve(&cli.config, cli.json).await,
         Command::Check(asked) => {
             let file = asked.file(&cli.config);
             let loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
@@ -112,7 +132,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             admin::audit::verify(&queue().await?, cli.json, out).await?
         }
         Command::Audit(AuditCommand::Export { from, out: file }) => {
-            admin::audit::export(&queue().await?, *from, file.as_deref(), out).await?
+            admin::audit::export(&queue().await?, *from, file.as_deref(), cli.json, out).await?
         }
         Command::Account(command) => {
             let answer =
@@ -134,9 +154,10 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
 
 /// Runs the gateway: development certificates are made first if the configuration names them and
 /// they are not there.
-async fn serve(config: &Path) -> anyhow::Result<Answer> {
+async fn serve(config: &Path, json: bool) -> anyhow::Result<Answer> {
+    let signals = Signals::take()?;
     let loaded = settings::load_to_serve(config, &Clock::system()).await;
-    if !loaded.diagnostics.is_empty() {
+    if loaded.has_errors() {
         say(&loaded)?;
     }
     if let Some(settings) = &loaded.settings {
@@ -152,7 +173,9 @@ async fn serve(config: &Path) -> anyhow::Result<Answer> {
             }
         }
     }
-    server::serve(config, loaded, |text| println!("{text}")).await?;
+    // Mail does not depend on whether somebody reads this.
+    let say = |started: &Started| drop(started.write(json, &mut io::stdout()));
+    server::serve(config, loaded, signals, say).await?;
     Ok(Answer::Done)
 }
 
@@ -206,9 +229,16 @@ async fn explain(
     }
 }
 
-/// Where a recipient's mail would go.
+/// Where a recipient's mail would go; nowhere if it is kept or refused.
 fn onward(router: &Router, recipient: &RecipientDecision) -> Onward {
     let encrypt = recipient.verdict == Verdict::Encrypt;
+    if !matches!(
+        recipient.verdict,
+        Verdict::Deliver | Verdict::DeliverVerifiedTls
+    ) && !encrypt
+    {
+        return Onward::default();
+    }
     let Some(route) = router.route(&recipient.recipient.forward_path, encrypt) else {
         return Onward::default();
     };

@@ -1,25 +1,30 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::admin;
+use crate::admin::banner::{self, Started};
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
-use crate::delivery::{Deliveries, Router};
+use crate::delivery::{Deliveries, Router, Transport};
 use crate::directory::Directory;
-use crate::ingress;
+use crate::ingress::settings::{ListenerSettings, ListenerTls};
+use crate::ingress::{self, IngressError};
+use crate::mail::{ForwardPath, Mailbox, Service};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
-use crate::queue::Queue;
+use crate::queue::{Queue, QueueError};
 use crate::scheduler::Scheduler;
 use crate::settings::{self, Loaded, Settings};
-use crate::{admin, queue};
 
 /// Why the gateway cannot run, or stopped before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -28,39 +33,128 @@ pub enum ServeError {
     #[error("the configuration has errors: nothing was started")]
     Configuration,
     /// The queue cannot be opened.
-    #[error("the queue in {folder} cannot be opened: {source}", folder = folder.display())]
+    #[error("the queue in {folder} cannot be opened", folder = folder.display())]
     Queue {
         /// The data folder.
         folder: PathBuf,
         /// Why.
-        source: queue::QueueError,
+        source: QueueError,
     },
-    /// A listener, the certificates or another part failed at the start.
+    /// The metrics cannot be shown.
+    #[error("metrics cannot be shown on {address}")]
+    Metrics {
+        /// The address that the file says.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Mail cannot come in.
+    #[error(transparent)]
+    Ingress(#[from] IngressError),
+    /// Another part failed at the start.
     #[error("{0}")]
     Start(String),
+    /// The signals that steer it cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] io::Error),
+}
+
+impl ServeError {
+    /// What an administrator can do about it.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Queue {
+                source: QueueError::Served,
+                ..
+            } => Some("stop the other gateway, or give this one a `data` folder of its own"),
+            Self::Queue { .. } => Some(
+                "the user that runs the gateway must be able to write there; `data` in the gateway's own file names the folder",
+            ),
+            Self::Metrics { source, .. } | Self::Ingress(IngressError::Bind { source, .. }) => {
+                address_help(source)
+            }
+            Self::Ingress(IngressError::Certificate(_)) => Some(
+                "[[tls.certificate]] in the gateway's own file names the files, which its user must be able to read; `postern certs init` makes certificates to try things out",
+            ),
+            _ => None,
+        }
+    }
+}
+
+fn address_help(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => Some(
+            "another program, a second gateway perhaps, listens there: stop it, or change the address in the gateway's own file",
+        ),
+        io::ErrorKind::AddrNotAvailable => {
+            Some("this machine has no such address: change it in the gateway's own file")
+        }
+        io::ErrorKind::PermissionDenied => Some(
+            "ports below 1024 need a right of their own (CAP_NET_BIND_SERVICE): grant it, or change the address in the gateway's own file",
+        ),
+        _ => None,
+    }
 }
 
 /// Runs the gateway until SIGTERM or SIGINT, then drains it: no new connections, sessions in data
-/// finish, deliveries in flight settle. `say` prints for the terminal.
-pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<(), ServeError> {
+/// finish, deliveries in flight settle. `say` gets what the terminal shows once it has started.
+pub async fn serve(
+    config: &Path,
+    loaded: Loaded,
+    signals: Signals,
+    say: impl FnOnce(&Started),
+) -> Result<(), ServeError> {
     let Loaded {
-        settings, files, ..
+        settings,
+        files,
+        diagnostics,
+        ..
     } = loaded;
     let settings = settings.ok_or(ServeError::Configuration)?;
-    let clock = Clock::system();
     let shutdown = Shutdown::new();
+    let watcher = Watcher::start(files.clone(), EVERY, &shutdown);
+    let clock = Clock::system();
     let queue = open_queue(&settings, &clock).await?;
-    let (policy, policies) = watch::channel(Arc::clone(&settings.policy));
-    record_policy(&queue, &clock, settings.policy.version()).await;
-    remove_older(Arc::clone(settings.policy.directory()));
 
-    let router = Router::new(settings.delivery.routes.clone());
-    let (routes, router) = watch::channel(Arc::new(router));
-    let hostname = settings.hostname.as_str();
+    let Signals { mut end, hangup } = signals;
+    let started = start(config, &settings, &queue, &clock, &shutdown).await;
+    let ended = match started {
+        Ok((reload, mut started)) => {
+            started.warnings = diagnostics.len();
+            say(&started);
+            shutdown.spawn(follow(reload, watcher, files, hangup));
+            info!("{}: draining", end.wait().await);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    // Also where the start failed half-way: deliveries may be in flight.
+    tokio::select! {
+        () = drain(&shutdown) => (),
+        name = end.wait() => warn!("{name} again: what is not finished is cut off"),
+    }
+    queue.close().await;
+    info!("stopped");
+    ended
+}
+
+/// Starts every part. What is running when one of them fails is for the caller to drain.
+async fn start(
+    config: &Path,
+    settings: &Settings,
+    queue: &Queue,
+    clock: &Clock,
+    shutdown: &Shutdown,
+) -> Result<(Reload, Started), ServeError> {
+    let (policy, policies) = watch::channel(Arc::clone(&settings.policy));
+    record_policy(queue, clock, settings.policy.version()).await;
+    remove_older(Arc::clone(settings.policy.directory()));
+    let router = Arc::new(Router::new(settings.delivery.routes.clone()));
+    let (routes, router) = watch::channel(router);
     let deliveries = Deliveries::new(
         &settings.delivery.connections,
         settings.dns.clone(),
-        hostname,
+        settings.hostname.as_str(),
         clock.clone(),
     )
     .map_err(|error| ServeError::Start(error.to_string()))?;
@@ -72,9 +166,7 @@ pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<
         shutdown.clone(),
         settings.hostname.clone(),
     );
-    let metrics = admin::metrics::start(&settings.admin, &shutdown)
-        .await
-        .map_err(|error| ServeError::Start(error.to_string()))?;
+    let metrics = start_metrics(&settings.admin, shutdown).await?;
     let parts = ingress::Parts {
         hostname: settings.hostname.clone(),
         data: settings.data.clone(),
@@ -84,24 +176,30 @@ pub async fn serve(config: &Path, loaded: Loaded, say: impl Fn(&str)) -> Result<
         clock: clock.clone(),
         shutdown: shutdown.clone(),
     };
-    let listening = ingress::start(&settings.ingress, parts)
-        .await
-        .map_err(|error| ServeError::Start(error.to_string()))?;
-    say(&banner(config, &settings, &listening, metrics));
-
+    let listening = ingress::start(&settings.ingress, parts).await?;
+    let started = describe(config, settings, &listening, metrics);
     let reload = Reload {
         config: config.to_owned(),
         queue: queue.clone(),
-        clock,
+        clock: clock.clone(),
         policy,
         routes,
     };
-    shutdown.spawn(follow(reload, files, shutdown.clone()));
-    wait_for_the_end().await;
-    drain(&shutdown).await;
-    queue.close().await;
-    info!("stopped");
-    Ok(())
+    Ok((reload, started))
+}
+
+async fn start_metrics(
+    settings: &admin::Settings,
+    shutdown: &Shutdown,
+) -> Result<Option<SocketAddr>, ServeError> {
+    let started = admin::metrics::start(settings, shutdown).await;
+    started.map_err(|source| match &settings.metrics {
+        Some(address) => ServeError::Metrics {
+            address: **address,
+            source,
+        },
+        None => ServeError::Start(source.to_string()),
+    })
 }
 
 async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServeError> {
@@ -116,18 +214,43 @@ async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServeEr
     Ok(queue)
 }
 
-/// Returns at the first SIGTERM or SIGINT.
-async fn wait_for_the_end() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        error!("signals cannot be received: stop the process with SIGKILL");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: draining"),
-        _ = interrupt.recv() => info!("SIGINT: draining"),
+/// The signals that steer the gateway. Take them first of all: from then on one that comes early
+/// waits its turn instead of ending the process.
+pub struct Signals {
+    end: EndSignals,
+    hangup: Signal,
+}
+
+/// Those that ask for the end.
+struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// None of them ends the process by itself any more.
+    ///
+    /// # Errors
+    /// The system does not let us.
+    pub fn take() -> Result<Self, ServeError> {
+        let take = |kind| signal(kind).map_err(ServeError::Signals);
+        Ok(Self {
+            end: EndSignals {
+                terminate: take(SignalKind::terminate())?,
+                interrupt: take(SignalKind::interrupt())?,
+            },
+            hangup: take(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl EndSignals {
+    /// Waits for the next one; returns its name.
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
     }
 }
 
@@ -154,24 +277,23 @@ struct Reload {
 }
 
 /// Loads the policy anew whenever a file changes or SIGHUP comes.
-async fn follow(reload: Reload, mut followed: Vec<PathBuf>, shutdown: Shutdown) {
-    let mut watcher = Watcher::start(followed.clone(), EVERY, &shutdown);
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else {
-        error!("SIGHUP cannot be received; changed files are still followed");
-        return;
-    };
+async fn follow(
+    reload: Reload,
+    mut watcher: Watcher,
+    mut followed: Vec<PathBuf>,
+    mut hangup: Signal,
+) {
     loop {
         tokio::select! {
             changed = watcher.changed() => {
                 if !changed {
                     return;
                 }
-                followed = match reload.run().await {
-                    Reloaded::InForce { files } => files,
-                    // What a broken file names is unknown: its repair may be in any file of before.
-                    Reloaded::Refused { files } => union(followed, files),
-                };
-                watcher.follow(followed.clone());
+                while let Some(others) = reload.run(&followed).await {
+                    // What they say now was read before they were followed: once more.
+                    followed.clone_from(&others);
+                    watcher.follow(others).await;
+                }
             }
             _ = hangup.recv() => watcher.ask(),
         }
@@ -179,19 +301,24 @@ async fn follow(reload: Reload, mut followed: Vec<PathBuf>, shutdown: Shutdown) 
 }
 
 impl Reload {
-    /// Takes the changed files into force, or says why not and keeps the policy as it was.
-    async fn run(&self) -> Reloaded {
+    /// Takes the changed files into force, or says why not and keeps the policy as it was. Does
+    /// neither if the files name others than those that are followed: these must be followed first.
+    async fn run(&self, followed: &[PathBuf]) -> Option<Vec<PathBuf>> {
         let Loaded {
             settings,
             diagnostics,
             files,
             ..
-        } = settings::load_to_serve(&self.config, &self.clock).await;
-        log_diagnostics(&diagnostics);
+        } = self.load().await?;
+        if files.iter().any(|file| !followed.contains(file)) {
+            // The repair of a broken file may be in one that was named before.
+            return Some(union(followed, files));
+        }
         let Some(settings) = settings else {
             metrics::POLICY_RELOADS_REFUSED.add(1);
+            log_errors(&diagnostics);
             error!("the changed policy has errors: the one before stays in force");
-            return Reloaded::Refused { files };
+            return None;
         };
         let version = settings.policy.version().clone();
         record_policy(&self.queue, &self.clock, &version).await;
@@ -201,8 +328,17 @@ impl Reload {
         self.routes
             .send_replace(Arc::new(Router::new(settings.delivery.routes)));
         metrics::POLICY_RELOADS.add(1);
-        info!(policy = %version, "the changed policy is in force (listeners and limits change with a restart)");
-        Reloaded::InForce { files }
+        info!(policy = %version, warnings = diagnostics.len(), "the changed policy is in force (listeners and limits change with a restart)");
+        None
+    }
+
+    /// Reads the files off the threads that serve mail: a large directory takes seconds. `None` if
+    /// the runtime is ending.
+    async fn load(&self) -> Option<Loaded> {
+        let (config, clock) = (self.config.clone(), self.clock.clone());
+        let here = tokio::runtime::Handle::current();
+        let load = move || here.block_on(settings::load_to_serve(&config, &clock));
+        tokio::task::spawn_blocking(load).await.ok()
     }
 }
 
@@ -211,25 +347,21 @@ fn remove_older(directory: Arc<Directory>) {
     tokio::task::spawn_blocking(move || directory.remove_older());
 }
 
-/// What a reload came to, and the files it read.
-enum Reloaded {
-    InForce { files: Vec<PathBuf> },
-    Refused { files: Vec<PathBuf> },
+fn union(followed: &[PathBuf], files: Vec<PathBuf>) -> Vec<PathBuf> {
+    let mut all = followed.to_vec();
+    all.extend(files);
+    all.sort();
+    all.dedup();
+    all
 }
 
-fn union(mut followed: Vec<PathBuf>, files: Vec<PathBuf>) -> Vec<PathBuf> {
-    followed.extend(files);
-    followed.sort();
-    followed.dedup();
-    followed
-}
-
-fn log_diagnostics(diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics {
-        match diagnostic.severity {
-            Severity::Error => error!("{}", render::short(diagnostic)),
-            Severity::Warning => warn!("{}", render::short(diagnostic)),
-        }
+/// Warnings are for `postern check`: at each change again they would bury what is new.
+fn log_errors(diagnostics: &[Diagnostic]) {
+    let errors = diagnostics
+        .iter()
+        .filter(|one| one.severity == Severity::Error);
+    for diagnostic in errors {
+        error!("{}", render::short(diagnostic));
     }
 }
 
@@ -246,53 +378,77 @@ async fn record_policy(queue: &Queue, clock: &Clock, version: &PolicyVersion) {
     }
 }
 
-/// What the terminal shows at the start.
-fn banner(
+/// What is shown of a gateway that has started, with every path in full.
+fn describe(
     config: &Path,
     settings: &Settings,
     listening: &[ingress::Listening],
-    metrics: Option<std::net::SocketAddr>,
-) -> String {
-    use std::fmt::Write as _;
-    let mut text = format!(
-        "postern {} is running as {}\n\n",
-        env!("CARGO_PKG_VERSION"),
-        settings.hostname
-    );
-    // Writing to a String does not fail.
-    for listener in listening {
-        let _ = writeln!(
-            text,
-            "  {:<12} {:<22} {}",
-            listener.name,
-            listener.address.to_string(),
-            listener.description
-        );
+    metrics: Option<SocketAddr>,
+) -> Started {
+    let listeners = listening.iter().map(|one| banner::Listener {
+        name: one.name.clone(),
+        address: one.address,
+        description: one.description.clone(),
+    });
+    let routes = settings.delivery.routes.iter().map(|route| banner::Route {
+        name: route.name.clone(),
+        transport: match &route.transport {
+            Transport::Maildir { folder } => format!("Maildir {}", in_full(folder)),
+            other => other.to_string(),
+        },
+    });
+    let certificates = settings.ingress.certificates.iter();
+    Started {
+        hostname: settings.hostname.to_string(),
+        listeners: listeners.collect(),
+        metrics,
+        policy: in_full(config),
+        warnings: 0,
+        data: in_full(&settings.data),
+        certificates: certificates
+            .map(|pair| in_full(&pair.certificate))
+            .collect(),
+        routes: routes.collect(),
+        first_message: first_message(settings, listening),
     }
-    if let Some(address) = metrics {
-        let _ = writeln!(text, "  {:<12} http://{address}/metrics", "metrics");
-    }
-    let _ = writeln!(text, "  {:<12} {}", "policy", config.display());
-    let _ = writeln!(text, "  {:<12} {}", "data", settings.data.display());
-    for route in &settings.delivery.routes {
-        let _ = writeln!(
-            text,
-            "  {:<12} {} → {}",
-            "route", route.name, route.transport
-        );
-    }
-    let port = listening
-        .first()
-        .map_or(2525, |listener| listener.address.port());
-    let _ = write!(
-        text,
-        "\nSend a first message:\n\n{}",
-        FIRST_MESSAGE.replace("PORT", &port.to_string())
-    );
-    text
 }
 
-const FIRST_MESSAGE: &str = "  python3 -c 'import smtplib; smtplib.SMTP(\"127.0.0.1\", PORT).sendmail(\n    \"me@bumbleton.example\", \"pharmacy.faq59@nhs.net\", \"Subject: hello\\r\\n\\r\\nA first message.\\r\\n\")'\n\nStop with Ctrl-C: what is in hand is finished first.\n";
+/// A message to try things out, if it stays on this machine.
+fn first_message(
+    settings: &Settings,
+    listening: &[ingress::Listening],
+) -> Option<banner::FirstMessage> {
+    let plain = |of: &ListenerSettings| {
+        of.service == Service::Relay && of.tls != ListenerTls::Implicit && !of.proxy_protocol
+    };
+    let listeners = settings.ingress.listeners.iter().zip(listening);
+    let (_, listener) = listeners.into_iter().find(|(of, _)| plain(of))?;
+    let recipient = Mailbox::parse(banner::FIRST_RECIPIENT).ok()?;
+    let router = Router::new(settings.delivery.routes.clone());
+    let route = router.route(&ForwardPath::Mailbox(recipient.clone()), false)?;
+    let Transport::Maildir { folder } = &route.transport else {
+        return None;
+    };
+    let mut to = listener.address;
+    if to.ip().is_unspecified() {
+        to.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let place = format!("{}/{}/new", recipient.host(), recipient.local_part());
+    Some(banner::FirstMessage {
+        to,
+        arrives_in: format!("{}/{place}", in_full(folder)),
+    })
+}
+
+/// A path that means the same wherever it is read: without `..`, where that much of it exists.
+fn in_full(path: &Path) -> String {
+    let found = path.ancestors().find_map(|folder| {
+        let rest = path.strip_prefix(folder).ok()?;
+        Some(folder.canonicalize().ok()?.join(rest))
+    });
+    let whole = found.unwrap_or_else(|| path.to_owned());
+    whole.display().to_string().trim_end_matches('/').to_owned()
+}
 
 /// How long a drain may take: longer than an attempt that is going well.
 const DRAIN_MAX: Duration = Duration::from_secs(60);

@@ -8,6 +8,7 @@ use crate::base::dns::Dns;
 use crate::config::{Diagnostic, Diagnostics, Located, Section, Severity, load_toml};
 use crate::directory::Cache;
 use crate::mail::Domain;
+use crate::policy::settings::Files;
 use crate::policy::{Policy, policy_test};
 use crate::{admin, delivery, ingress};
 
@@ -82,23 +83,24 @@ enum Compiled {
 }
 
 async fn load_all(path: &Path, clock: &Clock, tests: PolicyTests, compiled: Compiled) -> Loaded {
-    let (settings, mut all) = read_aside(path, clock, compiled).await;
-    let mut files = vec![path.to_owned()];
-    let mut ran = 0;
-    if let Some(settings) = &settings {
-        files.extend(settings.policy.files());
-        // What a policy with errors decides says nothing.
-        if tests == PolicyTests::Run && !any_error(&all) {
-            let run = policy_test::run(&settings.policy).await;
-            ran = run.tests;
-            all.extend(run.diagnostics);
-        }
+    let diagnostics = Diagnostics::default();
+    let read = |top: &Section<'_>| read(top, path, clock, compiled);
+    let settings = load_toml(path, &diagnostics, read).flatten();
+    let (mut all, mut ran) = (diagnostics.into_vec(), 0);
+    // What a policy with errors decides says nothing.
+    if let Some(settings) = &settings
+        && tests == PolicyTests::Run
+        && !any_error(&all)
+    {
+        let run = policy_test::run(&settings.policy).await;
+        ran = run.tests;
+        all.extend(run.diagnostics);
     }
     let mut loaded = Loaded {
         settings,
-        diagnostics: all,
+        diagnostics: all.into_iter().map(with_help).collect(),
         tests: ran,
-        files,
+        files: files(path),
     };
     if loaded.has_errors() {
         loaded.settings = None;
@@ -106,24 +108,23 @@ async fn load_all(path: &Path, clock: &Clock, tests: PolicyTests, compiled: Comp
     loaded
 }
 
-/// Reads on a thread of its own: a large directory takes seconds, and mail flows meanwhile.
-async fn read_aside(
-    path: &Path,
-    clock: &Clock,
-    compiled: Compiled,
-) -> (Option<Settings>, Vec<Diagnostic>) {
-    let (path, clock) = (path.to_owned(), clock.clone());
-    let reading = tokio::task::spawn_blocking(move || {
-        let diagnostics = Diagnostics::default();
-        let settings = load_toml(&path, &diagnostics, |top| {
-            read(top, &path, &clock, compiled)
-        });
-        (settings.flatten(), diagnostics.into_vec())
-    });
-    match reading.await {
-        Ok(read) => read,
-        Err(error) => std::panic::resume_unwind(error.into_panic()), // it is never cancelled
+/// The gateway's own file and those that it names: also where one of them cannot be used, for
+/// its repair is what is waited for.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let named = load_toml(path, &Diagnostics::default(), Files::named);
+    std::iter::once(path.to_owned())
+        .chain(named.unwrap_or_default())
+        .collect()
+}
+
+/// A file that cannot be read was named by somebody: says where.
+fn with_help(diagnostic: Diagnostic) -> Diagnostic {
+    if diagnostic.id != "unreadable-file" || !diagnostic.labels.is_empty() {
+        return diagnostic;
     }
+    diagnostic.help(
+        "`--config FILE` names the gateway's own file, policies/postern.toml if it is left out; that file names the others under [files]",
+    )
 }
 
 fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Option<Settings> {

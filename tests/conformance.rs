@@ -2,11 +2,14 @@
 //!
 //! Skips with a message when `../shared/conformance` or Python is not there.
 
+mod support;
+
 use std::fs;
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use support::free_port;
 
 /// Cases in which a rule of ours wins, each with its reason.
 const OURS: &[(&str, &str)] = &[];
@@ -130,11 +133,4 @@ impl Drop for Gateway {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|l| l.local_addr())
-        .expect("a free port")
-        .port()
 }

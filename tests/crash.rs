@@ -129,30 +129,21 @@ fn run_child(folder: &Path, fatal: u32) -> String {
 
 #[test]
 fn nothing_accepted_is_lost_wherever_the_process_stops() {
-    let whole = tempfile::tempdir().unwrap();
-    let printed = run_child(whole.path(), 0);
-    let statements = printed
-        .lines()
-        .find_map(|line| line.strip_prefix("statements "));
-    let statements: u32 = statements
-        .expect("the scenario runs to its end")
-        .parse()
-        .unwrap();
-    assert!(statements > 60, "{statements}");
-
-    for fatal in 1..=statements {
+    for fatal in 1..=1_000 {
         let folder = tempfile::tempdir().unwrap();
         let printed = run_child(folder.path(), fatal);
-        assert!(
-            !printed.contains("statements "),
-            "the child stops at {fatal}"
-        );
+        // How many statements there are depends a little on what the writer finds waiting together.
+        if printed.contains("statements ") {
+            assert!(fatal > 60, "the scenario ends after {fatal} statements");
+            return;
+        }
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
         runtime.block_on(examine(folder.path(), &printed, fatal));
     }
+    panic!("the scenario never runs to its end");
 }
 
 /// Opens what the child left, as the next start of the gateway does.

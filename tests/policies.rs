@@ -10,7 +10,7 @@ use postern::config::{Diagnostic, Diagnostics, Severity, load_toml, render};
 use postern::mail::{Envelope, ForwardPath, MailTransaction, Message, Recipient, ReversePath};
 use postern::policy::decide::Network;
 use postern::policy::explain::{Onward, to_json, to_text};
-use postern::policy::{Decision, Policy, policy_test};
+use postern::policy::{Decision, Policy, Verdict, policy_test};
 
 /// Loads the policy of a gateway file; without DNS. Keys that other modules read are not looked at.
 fn load(path: &Path) -> (Option<Arc<Policy>>, Vec<Diagnostic>) {
@@ -45,10 +45,20 @@ async fn judge(policy: &Policy, message: &str, client: &str, to: &[&str]) -> Dec
         .map(|to| Recipient::new(ForwardPath::parse(to).unwrap()))
         .collect();
     let path = format!("policies/tests/{message}");
+    let message = Message::of_file(std::fs::read(path).unwrap());
+    judge_message(policy, message, client, envelope).await
+}
+
+async fn judge_message(
+    policy: &Policy,
+    message: Message,
+    client: &str,
+    envelope: Envelope,
+) -> Decision {
     let transaction = MailTransaction {
         client: policy_test::client(client.parse().unwrap(), None),
         envelope,
-        message: Message::of_file(std::fs::read(path).unwrap()),
+        message,
         received_at: "2026-11-20T09:31:00Z".parse().unwrap(),
     };
     policy.judge(&transaction, Network::Off).await
@@ -234,4 +244,85 @@ async fn a_large_message_is_judged_like_a_small_one() {
     };
     let decision = policy.decide(&transaction).await;
     assert_eq!(decision.recipients[0].verdict.word(), "hold");
+}
+
+#[tokio::test]
+async fn patient_data_goes_to_no_domain_that_merely_looks_secure() {
+    let policy = shipped();
+    let alike = [
+        "gp@nhs.net.evil.example",
+        "gp@evilnhs.net",
+        "gp@evil-nhs.net",
+        "gp@x.nhs.net",
+        "gp@xn--nhs-9ma.net",
+        "gp@n\u{21f}s.net",
+        "gp@[192.0.2.1]",
+        "\"gp@nhs.net\"@evil.example",
+        "gp%nhs.net@evil.example",
+        "gp+nhs.net@evil.example",
+        "@nhs.net:gp@evil.example",
+        "gp@police.uk",
+        "gp@force.police.uk.evil.example",
+    ];
+    let decision = judge(&policy, "nhs-number.eml", "127.0.0.1", &alike).await;
+    for recipient in &decision.recipients {
+        assert_eq!(recipient.verdict, Verdict::Hold, "{}", recipient.given);
+    }
+    let secure = [
+        "gp@NHS.NET",
+        "gp@nhs.net.",
+        "@evil.example:a@nhs.net",
+        "gp@force.police.uk",
+    ];
+    let decision = judge(&policy, "nhs-number.eml", "127.0.0.1", &secure).await;
+    for recipient in &decision.recipients {
+        let to = &recipient.given;
+        assert_eq!(recipient.verdict, Verdict::DeliverVerifiedTls, "{to}");
+    }
+}
+
+#[tokio::test]
+async fn a_route_in_the_local_part_leads_through_no_secure_domain() {
+    let to = [
+        "patient%example.com@nhs.net",
+        "\"patient@example.com\"@nhs.net",
+        "example.com!patient@force.police.uk",
+    ];
+    let decision = judge(&shipped(), "nhs-number.eml", "127.0.0.1", &to).await;
+    for recipient in &decision.recipients {
+        assert_eq!(recipient.verdict.word(), "refuse", "{}", recipient.given);
+    }
+}
+
+#[tokio::test]
+async fn one_mailbox_gets_one_copy_in_whatever_case_it_is_named() {
+    let to = [
+        "Ward.Five@nhs.net",
+        "ward.five@NHS.net",
+        "A@b.example",
+        "a@b.example",
+    ];
+    let decision = judge(&shipped(), "nhs-number.eml", "127.0.0.1", &to).await;
+    let duplicates: Vec<bool> = decision.recipients.iter().map(|it| it.duplicate).collect();
+    assert_eq!(duplicates, [false, true, false, false]);
+}
+
+#[tokio::test]
+async fn the_splices_of_one_footer_are_shown_as_one_edit() {
+    let message = "From: bumbleton.headoffice@nhs.net\r\nMIME-Version: 1.0\r\n\
+        Content-Type: text/plain; charset=utf-16le\r\n\
+        Content-Transfer-Encoding: base64\r\n\r\naABpAA0ACgA=\r\n";
+    let from = ReversePath::parse("bumbleton.headoffice@nhs.net").unwrap();
+    let mut envelope = Envelope::new(from);
+    envelope.recipients = vec![Recipient::new(ForwardPath::parse("a@b.example").unwrap())];
+    let message = Message::new(message.as_bytes().to_vec());
+    let decision = judge_message(&shipped(), message, "127.0.0.1", envelope).await;
+    assert!(decision.edits.len() > 1, "{:?}", decision.edits);
+    let json = to_json(&decision, |_| Onward::default());
+    assert_eq!(
+        json["edits"].as_array().unwrap().len(),
+        1,
+        "{}",
+        json["edits"]
+    );
 }

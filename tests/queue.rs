@@ -16,6 +16,7 @@ use postern::outcome::audit::{AuditEvent, AuditKind};
 use postern::outcome::notify::{Event, Told, notices};
 use postern::queue::*;
 use proptest::prelude::*;
+use sha2::Digest as _;
 use support::*;
 
 /// A store of its own for a test, in a folder that goes with it.
@@ -606,7 +607,7 @@ async fn events_are_found_by_any_of_their_names_in_any_case_however_long_the_tra
 
 #[tokio::test]
 async fn the_chain_tells_of_every_row_that_was_touched() {
-    let cases: [(&str, Vec<Fault>); 6] = [
+    let cases: [(&str, Vec<Fault>); 10] = [
         (
             "UPDATE audit SET event = replace(event, 'R5@', 'R6@') WHERE id = 6",
             vec![Fault::Changed(6)],
@@ -637,6 +638,27 @@ async fn the_chain_tells_of_every_row_that_was_touched() {
             "UPDATE audit SET hash = zeroblob(32) WHERE id = 10",
             vec![Fault::Changed(10)],
         ),
+        // The end is put back with the rows: it still has the hash of what is gone.
+        (
+            "UPDATE audit_end SET id = 9; DELETE FROM audit WHERE id = 10",
+            vec![Fault::Changed(9)],
+        ),
+        // Rows before the first, and what is no text.
+        (
+            "INSERT INTO audit SELECT -7, event, hash FROM audit WHERE id = 10",
+            vec![Fault::Changed(-7)],
+        ),
+        (
+            "UPDATE audit SET event = CAST(x'7bff7d' AS TEXT) WHERE id = 6",
+            vec![Fault::Changed(6)],
+        ),
+        (
+            "DELETE FROM audit",
+            vec![Fault::End {
+                found: 0,
+                expected: 10,
+            }],
+        ),
     ];
     for (tampering, faults) in cases {
         let f = Fixture::sqlite();
@@ -651,6 +673,30 @@ async fn the_chain_tells_of_every_row_that_was_touched() {
             "{tampering}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_last_row_with_a_hash_to_match_is_not_the_one_that_was_written() {
+    let f = Fixture::sqlite();
+    f.store.record((0..10).map(event).collect()).await.unwrap();
+    let ninth = &f.store.events(9, 1).await.unwrap()[0].hash;
+    let ninth: Vec<u8> = (0..64)
+        .step_by(2)
+        .map(|i| u8::from_str_radix(&ninth[i..i + 2], 16).unwrap())
+        .collect();
+    let forged = sha2::Sha256::new().chain_update(ninth).chain_update("{}");
+    let forged: String = forged
+        .finalize()
+        .iter()
+        .map(|octet| format!("{octet:02x}"))
+        .collect();
+
+    f.sql(&format!(
+        "UPDATE audit SET event = '{{}}', hash = x'{forged}' WHERE id = 10"
+    ));
+
+    let faults = f.store.verify().await.unwrap().faults;
+    assert_eq!(faults, [Fault::Changed(10)]);
 }
 
 #[tokio::test]

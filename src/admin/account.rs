@@ -123,6 +123,9 @@ fn list(path: &Path, json: bool, out: &mut impl Write) -> Result<Answer, Command
         ]);
     }
     table.write(out)?;
+    if table.is_empty() && !json {
+        writeln!(out, "no accounts; `postern account add NAME` adds one")?;
+    }
     Ok(Answer::Done)
 }
 

@@ -55,6 +55,7 @@ pub async fn export(
     queue: &Queue,
     from: i64,
     file: Option<&Path>,
+    json: bool,
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
     let Some(path) = file else {
@@ -73,7 +74,12 @@ pub async fn export(
         .into_inner()
         .map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
-    writeln!(out, "{lines} events are in {}", path.display())?;
+    if json {
+        let said = serde_json::json!({ "events": lines, "file": path.display().to_string() });
+        json_line(&said, out)?;
+    } else {
+        writeln!(out, "{lines} events are in {}", path.display())?;
+    }
     Ok(Answer::Done)
 }
 

@@ -76,8 +76,8 @@ impl Check {
     /// The gateway's own file of the folder asked for, or else `config`.
     pub fn file(&self, config: &Path) -> PathBuf {
         match &self.dir {
-            Some(dir) if dir.is_dir() => dir.join("postern.toml"),
-            Some(file) => file.clone(),
+            Some(file) if file.is_file() => file.clone(),
+            Some(dir) => dir.join("postern.toml"),
             None => config.to_owned(),
         }
     }

@@ -7,6 +7,7 @@
 pub mod account;
 pub mod answer;
 pub mod audit;
+pub mod banner;
 pub mod certs;
 pub mod check;
 pub mod cli;

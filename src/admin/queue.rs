@@ -394,7 +394,7 @@ mod tests {
             }
             Command::Audit(AuditCommand::Verify) => audit::verify(queue, cli.json, &mut out).await,
             Command::Audit(AuditCommand::Export { from, out: file }) => {
-                audit::export(queue, *from, file.as_deref(), &mut out).await
+                audit::export(queue, *from, file.as_deref(), cli.json, &mut out).await
             }
             other => panic!("{other:?}"),
         };
@@ -506,7 +506,7 @@ mod tests {
 
         assert_eq!(std::fs::read_to_string(&file).unwrap(), on_screen);
         assert!(said.contains("events are in"), "{said}");
-        let again = audit::export(&queue, 1, Some(&file), &mut Vec::new()).await;
+        let again = audit::export(&queue, 1, Some(&file), false, &mut Vec::new()).await;
         assert!(matches!(again, Err(CommandError::File { .. })));
     }
 }

@@ -32,6 +32,11 @@ impl Shutdown {
         self.token.cancelled().await;
     }
 
+    /// What `work` comes to, or `None` if the shutdown begins first: `work` is dropped then.
+    pub async fn unless_begun<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.token.run_until_cancelled(work).await
+    }
+
     /// Starts a task that the end waits for.
     pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
     where

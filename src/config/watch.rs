@@ -18,7 +18,7 @@ use crate::base::Shutdown;
 /// Follows a set of files and folders until the shutdown.
 #[derive(Debug)]
 pub struct Watcher {
-    followed: Arc<Mutex<Vec<PathBuf>>>,
+    followed: Arc<Mutex<Followed>>,
     asked: Arc<Notify>,
     changes: watch::Receiver<u64>,
 }
@@ -28,15 +28,16 @@ impl Watcher {
     /// after this call is told. A path that is not there is followed as well; folders are followed
     /// with all that is below them, but for hidden files and editors' backups (`name~`).
     pub fn start(paths: Vec<PathBuf>, every: Duration, shutdown: &Shutdown) -> Self {
-        let followed = Arc::new(Mutex::new(paths.clone()));
+        let first = snapshot(&paths, &Snapshot::default());
+        let anew = Snapshot::default();
+        let followed = Arc::new(Mutex::new(Followed { paths, anew }));
         let asked = Arc::new(Notify::new());
         let (tell, changes) = watch::channel(0);
         let look = Look {
             followed: Arc::clone(&followed),
             asked: Arc::clone(&asked),
             every,
-            first: snapshot(&paths, &Snapshot::default()),
-            paths,
+            first,
         };
         let end = shutdown.clone();
         shutdown.spawn(async move { look.on(&tell, &end).await });
@@ -47,9 +48,15 @@ impl Watcher {
         }
     }
 
-    /// Follows these from now on, and no others: after a reload that names other files.
-    pub fn follow(&self, paths: Vec<PathBuf>) {
-        *lock(&self.followed) = paths;
+    /// Follows these from now on, and no others: after a reload that names other files. What changes
+    /// in a new one after this call is told: read it once more.
+    pub async fn follow(&self, paths: Vec<PathBuf>) {
+        let mut new = paths.clone();
+        new.retain(|path| !lock(&self.followed).paths.contains(path));
+        let anew = look(new, Snapshot::default()).await.unwrap_or_default();
+        let mut followed = lock(&self.followed);
+        followed.paths = paths;
+        followed.anew.0.extend(anew.0);
     }
 
     /// Says "changed" at once, whether or not a file did: somebody asked for a reload (SIGHUP).
@@ -67,12 +74,18 @@ impl Watcher {
 /// How often to look, unless a test is in a hurry.
 pub const EVERY: Duration = Duration::from_secs(2);
 
+/// What is followed, and how that looked which is followed for the first time: the task takes it out.
+#[derive(Debug)]
+struct Followed {
+    paths: Vec<PathBuf>,
+    anew: Snapshot,
+}
+
 /// The task's own part.
 struct Look {
-    followed: Arc<Mutex<Vec<PathBuf>>>,
+    followed: Arc<Mutex<Followed>>,
     asked: Arc<Notify>,
     every: Duration,
-    paths: Vec<PathBuf>,
     first: Snapshot,
 }
 
@@ -80,21 +93,20 @@ impl Look {
     async fn on(self, tell: &watch::Sender<u64>, end: &Shutdown) {
         let mut told = self.first.clone();
         let mut last = self.first.clone();
-        let mut paths = self.paths;
         loop {
             let asked = tokio::select! {
                 () = end.begun() => return,
                 () = self.asked.notified() => true,
                 () = tokio::time::sleep(self.every) => false,
             };
-            let now_followed = lock(&self.followed).clone();
-            let Some(now) = look(now_followed.clone(), last.clone()).await else {
+            let (paths, anew) = {
+                let mut followed = lock(&self.followed);
+                (followed.paths.clone(), std::mem::take(&mut followed.anew))
+            };
+            told.follow(&paths, anew);
+            let Some(now) = look(paths, last.clone()).await else {
                 continue;
             };
-            if now_followed != paths {
-                told = now.with_new_paths_of(told);
-                paths = now_followed;
-            }
             let settled = now.says_the_same_as(&last);
             if asked || (settled && !now.says_the_same_as(&told)) {
                 told = now.clone();
@@ -126,16 +138,11 @@ impl Snapshot {
         contents(self) == contents(other)
     }
 
-    /// What was told before, for the files that are followed now; a file that is followed for the
-    /// first time counts as told.
-    fn with_new_paths_of(&self, told: Self) -> Self {
-        let mut files = self.0.clone();
-        for (path, seen) in &mut files {
-            if let Some(before) = told.0.get(path) {
-                seen.clone_from(before);
-            }
-        }
-        Self(files)
+    /// Forgets what is no longer followed; what is followed anew counts as told as it was then.
+    fn follow(&mut self, paths: &[PathBuf], anew: Self) {
+        self.0
+            .retain(|file, _| paths.iter().any(|path| file.starts_with(path)));
+        self.0.extend(anew.0);
     }
 }
 
@@ -319,9 +326,22 @@ mod tests {
         fs::write(&new, "1").unwrap();
         let (mut watcher, _shutdown) = watcher(&[&old]);
 
-        watcher.follow(vec![new.clone()]);
+        watcher.follow(vec![new.clone()]).await;
         assert!(!is_told(&mut watcher).await);
         fs::write(&new, "2").unwrap();
+        assert!(is_told(&mut watcher).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_followed_anew_may_change_before_the_first_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = folder.path().join("new");
+        fs::write(&new, "1").unwrap();
+        let (mut watcher, _shutdown) = watcher(&[]);
+
+        watcher.follow(vec![new.clone()]).await;
+        fs::write(&new, "2").unwrap();
+
         assert!(is_told(&mut watcher).await);
     }
 

@@ -3,7 +3,7 @@
 //! Tags within a line vanish, so that a number split by markup is whole; blocks end a line and cells are
 //! parted by a tab. Nothing that could be shown is lost because a style hides it. What a program
 //! may show in place of the page (comments that some programs read, alternative texts, titles, addresses of
-//! links, scripts) follows behind the text, each on a line of its own. Style sheets alone are left out.
+//! links, scripts, style sheets) follows behind the text, each on a line of its own.
 
 use encoding_rs::WINDOWS_1252;
 use mail_parser::decoders::html::add_html_token;
@@ -48,7 +48,7 @@ impl<'h> Reader<'h> {
         } else if let Some(comment) = rest.strip_prefix("<!--") {
             self.comment(comment);
         } else if rest.starts_with("<!") || rest.starts_with("<?") {
-            self.at += memchr::memchr(b'>', rest.as_bytes()).map_or(rest.len(), |end| end + 1);
+            self.declaration(rest);
         } else if let Some(tag) = Tag::read(rest) {
             self.at += tag.len;
             self.tag(&tag);
@@ -74,6 +74,14 @@ impl<'h> Reader<'h> {
         push_without_tags(&mut self.aside, inner);
     }
 
+    /// `<!DOCTYPE …>`, and what readers of XHTML show: `<![CDATA[…]]>`.
+    fn declaration(&mut self, rest: &'h str) {
+        let end = memchr::memchr(b'>', rest.as_bytes()).unwrap_or(rest.len());
+        self.at += rest.len().min(end + 1);
+        self.aside.end_line();
+        self.aside.push_collapsed(&rest[2..end.max(2)]);
+    }
+
     fn tag(&mut self, tag: &Tag<'h>) {
         for (name, value) in tag.attributes() {
             if ASIDE.iter().any(|aside| name.eq_ignore_ascii_case(aside)) && !value.is_empty() {
@@ -94,10 +102,8 @@ impl<'h> Reader<'h> {
     fn raw_text(&mut self, tag: &Tag<'h>) {
         let rest = &self.html[self.at..];
         let end = end_of_raw_text(rest, tag.name);
-        if tag.is("script") {
-            self.aside.end_line();
-            self.aside.push_collapsed(&rest[..end]);
-        }
+        self.aside.end_line();
+        self.aside.push_collapsed(&rest[..end]);
         self.at += end;
     }
 }
@@ -402,13 +408,14 @@ mod tests {
                 "&#150;&lt;&amp;&unknown;&#57&nbsp5",
                 "\u{2013}<&&unknown;9\u{a0}5",
             ),
-            ("<style>p { x }</style>a", "a"),
+            ("<style>p { x }</style>a", "a\np { x }"),
+            ("x<![CDATA[943]]>y", "xy\n[CDATA[943]]"),
             ("1 < 2 & 3 > 2", "1 < 2 & 3 > 2"),
             ("<a title=\"1 > 2\">x</a>", "x\n1 > 2"),
             ("<div style='display:none'>943</div>", "943\n"),
             ("x<!-- 943 -->y", "xy\n943 "),
             ("x<!--[if mso]><p>943</p><![endif]-->y", "xy\n943"),
-            ("x<![if !mso]>y<![endif]>z", "xyz"),
+            ("x<![if !mso]>y<![endif]>z", "xyz\n[if !mso]\n[endif]"),
             ("<img alt='NHS 943'>x", "x\nNHS 943"),
             (
                 "<script>var a = '943</b>'</script>x",

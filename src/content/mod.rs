@@ -84,6 +84,8 @@ pub struct Attachment {
     pub place: String,
     /// The name to save it under, decoded.
     pub filename: Option<String>,
+    /// The other names that it bears: readers choose differently between `filename` and `name`.
+    pub also_named: Vec<String>,
     /// What the sender says that it is: `application/pdf`.
     pub declared: String,
     /// What it is.

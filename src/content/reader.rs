@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::mail::mime::{self, Encoding, Part, Structure};
+use crate::mail::mime::{self, Encoding, Oddity, Part, Structure};
 use crate::mail::{Header, Message};
 
 use super::kind::{self, Detected, Kind};
@@ -77,19 +77,53 @@ impl Reader {
             if is_inner_message || (index == 0 && within.is_some()) {
                 self.inner_header(octets, part, within);
             }
-            if part.is_multipart() {
+            self.doubts(octets, part, within);
+            if part.is_multipart() && part.is_leaf() {
+                self.unopened(octets, part, within);
+            } else if part.is_multipart() {
                 self.around_parts(octets, part, within);
             }
             if part.is_leaf() && !part.is_multipart() {
                 leaves += 1;
                 let path = path_of(part, within, leaves);
                 self.leaf(octets, part, &path, within.is_some());
-            } else if let Some(name) = part.filename() {
+            } else {
                 // An attached message that was opened has a name too.
                 let place = format!("filename:{}", path_of(part, within, leaves + 1));
-                self.push_header(place, name);
+                for name in part.names() {
+                    self.push_header(place.clone(), name);
+                }
             }
         }
+    }
+
+    /// Where readers may part ways, what is read here need not be what is shown there. Some take a
+    /// line that is no field for the start of the body: what stands in such a header is read as text.
+    fn doubts(&mut self, octets: &[u8], part: &Part, within: Option<&str>) {
+        let may_hide = |oddity: &Oddity| may_hide(*oddity, part, octets);
+        if part.oddities.iter().any(may_hide) {
+            self.unread(&place_of(part, within), "malformed");
+        }
+        if part.is_odd(Oddity::MalformedHeader) || part.is_odd(Oddity::UnfinishedHeader) {
+            let header = &octets[part.header.clone()];
+            self.take_text(place_of(part, within), header, None, Form::Plain);
+        }
+    }
+
+    /// A multipart in which no parts were found: under an encoding, as some readers take it (RFC 2045
+    /// §6.4 forbids it), or as the text that it is.
+    fn unopened(&mut self, octets: &[u8], part: &Part, within: Option<&str>) {
+        let body = part.decoded(octets);
+        if part.is_odd(Oddity::EncodedComposite) {
+            let fields = part.fields(octets);
+            let kind = fields.first("Content-Type");
+            let kind = kind.map_or(&b""[..], |field| field.raw_value().trim_ascii());
+            let whole = [b"Content-Type: ", kind, b"\r\n\r\n", &body].concat();
+            if self.open_message(&whole, &path_of(part, within, 1)) {
+                return;
+            }
+        }
+        self.take_text(place_of(part, within), &body, None, Form::Plain);
     }
 
     /// The fields of an attached message stand where the message stands.
@@ -109,11 +143,11 @@ impl Reader {
             if around.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let place = match (within, part.within_message) {
-                (Some(within), _) => format!("attachment:{within}"),
-                (None, Some(_)) => format!("attachment:{}", part.number),
-                (None, None) if part.number.is_empty() => format!("body:{name}"),
-                (None, None) => format!("body:{}", part.number),
+            let is_top = within.is_none() && part.number.is_empty();
+            let place = if is_top {
+                format!("body:{name}")
+            } else {
+                place_of(part, within)
             };
             self.take_text(place, around, None, Form::Plain);
         }
@@ -132,11 +166,12 @@ impl Reader {
         } else {
             format!("body:{path}")
         };
-        if let Encoding::Other(_) = part.encoding {
-            self.unread(&place, "unknown-format");
+        if matches!(part.encoding, Encoding::Other(_)) || part.is("message", "partial") {
+            self.unread(&place, "malformed");
         }
         let is_message = is_message_file(&detected, part, filename.as_deref());
-        if is_message && self.open_message(octets, part, path) {
+        let opened = is_message && self.open_message(&part.decoded(octets), path);
+        if opened && detected.kind == Kind::Message {
             return;
         }
         if is_text {
@@ -156,6 +191,7 @@ impl Reader {
         self.content.attachments.push(Attachment {
             place: place.clone(),
             filename: part.filename(),
+            also_named: part.names().into_iter().skip(1).collect(),
             declared: format!("{}/{}", part.content_type.kind, part.content_type.subtype),
             kind: detected.kind,
             names: detected.names.clone(),
@@ -182,17 +218,21 @@ impl Reader {
         if cut.len() < raw.len() {
             self.unread(&place, "too-large");
         }
-        let decoded = match part.encoding {
-            Encoding::Base64 => Cow::Owned(mime::base64(cut).0),
-            Encoding::QuotedPrintable => Cow::Owned(mime::quoted_printable(cut).0),
-            _ => Cow::Borrowed(cut),
+        let (decoded, clean) = match part.encoding {
+            Encoding::Base64 => owned(mime::base64(cut)),
+            Encoding::QuotedPrintable => owned(mime::quoted_printable(cut)),
+            _ => (Cow::Borrowed(cut), true),
         };
-        self.take_text(
-            place,
-            &decoded,
-            part.content_type.params.get("charset"),
-            form,
-        );
+        let charset = part.content_type.params.get("charset");
+        if part.encoding == Encoding::Base64 && !clean {
+            // What is no base64 is shown as it stands by some readers.
+            self.take_text(place.clone(), cut, None, Form::Plain);
+        }
+        if form == Form::Html && part.is("text", "plain") {
+            // Shown as it stands, whatever it looks like.
+            self.take_text(place.clone(), &decoded, charset, Form::Plain);
+        }
+        self.take_text(place, &decoded, charset, form);
     }
 
     /// Decodes and keeps a text, as far as the limit allows.
@@ -207,6 +247,9 @@ impl Reader {
         {
             self.unread(&place, "too-large");
         }
+        if !text::is_certain(within, charset) || text::holds_encoded_file(within) {
+            self.unread(&place, "malformed");
+        }
         let mut text = text::decode(within, charset);
         if form == Form::Html {
             text = html::to_text(&text);
@@ -219,18 +262,17 @@ impl Reader {
     }
 
     /// Opens a message that came as a file. False if it is too deep: then it is read as text.
-    fn open_message(&mut self, octets: &[u8], part: &Part, path: &str) -> bool {
+    fn open_message(&mut self, inner: &[u8], path: &str) -> bool {
         let Some(depth) = self.depth.checked_sub(1) else {
             self.unread(&format!("attachment:{path}"), "too-large");
             return false;
         };
-        let inner = part.decoded(octets);
-        let Ok(structure) = mime::parse(&inner) else {
+        let Ok(structure) = mime::parse(inner) else {
             self.unread(&format!("attachment:{path}"), "malformed");
             return false;
         };
         self.depth = depth;
-        self.parts(&inner, &structure, Some(path));
+        self.parts(inner, &structure, Some(path));
         self.depth += 1;
         true
     }
@@ -255,6 +297,45 @@ fn path_of(part: &Part, within: Option<&str>, leaf: usize) -> String {
     }
 }
 
+/// `body:1.2`, `attachment:2` for a part of an attached message.
+fn place_of(part: &Part, within: Option<&str>) -> String {
+    let number = match part.number.as_str() {
+        "" => "1",
+        number => number,
+    };
+    match (within, part.within_message) {
+        (Some(within), _) => format!("attachment:{within}"),
+        (None, Some(_)) => format!("attachment:{number}"),
+        (None, None) => format!("body:{number}"),
+    }
+}
+
+/// Whether a reader that takes this in another way may show what nobody here has read.
+fn may_hide(oddity: Oddity, part: &Part, octets: &[u8]) -> bool {
+    match oddity {
+        Oddity::DuplicateField
+        | Oddity::DuplicateParameter
+        | Oddity::BoundaryAfterClose
+        | Oddity::ReusedBoundary
+        | Oddity::PrefixBoundary
+        | Oddity::EncodedComposite => true,
+        // `multipart; boundary=x`, but not the `text` of old programs.
+        Oddity::MalformedType => part.content_type.params.get("boundary").is_some(),
+        // Where nothing could be a boundary, nobody finds a part.
+        Oddity::BadBoundary | Oddity::BoundaryNotFound => {
+            part.is_leaf() && memchr::memmem::find(&octets[part.body.clone()], b"--").is_some()
+        }
+        Oddity::MalformedParameter
+        | Oddity::MalformedHeader
+        | Oddity::UnfinishedHeader
+        | Oddity::MissingClose => false,
+    }
+}
+
+fn owned((octets, clean): (Vec<u8>, bool)) -> (Cow<'static, [u8]>, bool) {
+    (Cow::Owned(octets), clean)
+}
+
 fn decoded_field(value: &str) -> String {
     mime::decode_words(value).into_owned()
 }
@@ -266,7 +347,8 @@ fn declared_kind(part: &Part, octets: &[u8]) -> Option<Detected> {
     }
     let (kind, unreadable) = match part.content_type.subtype.as_str() {
         "pkcs7-mime" | "x-pkcs7-mime" => match part.content_type.params.get("smime-type") {
-            Some("signed-data" | "certs-only") => (Kind::Signature, Some("unknown-format")),
+            Some("certs-only") => (Kind::Signature, Some("unknown-format")),
+            // `signed-data` too: its text is wrapped up in the signature, and nobody here unwraps it.
             _ => (Kind::EncryptedMessage, Some("encrypted-document")),
         },
         "pkcs7-signature" | "x-pkcs7-signature" | "pgp-signature" | "pgp-keys" => {
@@ -283,14 +365,14 @@ fn declared_kind(part: &Part, octets: &[u8]) -> Option<Detected> {
     })
 }
 
-/// Whether a part is to be read as text: what is text, and what says so and could be, even if it begins
-/// as something else does. Rich text keeps its words in one piece mostly.
+/// Whether a part is to be read as text: what is text, and what says so, even if it begins as something
+/// else does: that is how it is shown. Rich text keeps its words in one piece mostly.
 fn is_text(part: &Part, detected: &Detected, head: &[u8]) -> bool {
     let declared = matches!(part.content_type.kind.as_str(), "text" | "message");
     match detected.kind {
         Kind::Text | Kind::Html | Kind::Script | Kind::Message | Kind::RichText => true,
-        Kind::Unknown => declared,
-        _ => declared && kind::looks_like_text(head),
+        Kind::Signature => declared || kind::looks_like_text(head),
+        _ => declared,
     }
 }
 
@@ -301,7 +383,8 @@ fn is_message_file(detected: &Detected, part: &Part, filename: Option<&str>) -> 
             .any(|end| name.to_ascii_lowercase().ends_with(end))
     });
     let declared_text = part.content_type.kind == "text";
-    detected.kind == Kind::Message && (part.is_message() || named || !declared_text)
+    let may_be = matches!(detected.kind, Kind::Message | Kind::Text);
+    part.is_message() || (may_be && named) || (detected.kind == Kind::Message && !declared_text)
 }
 
 fn form_of(part: &Part, kind: Kind, filename: Option<&str>) -> Form {
@@ -401,7 +484,7 @@ mod tests {
                 "caf\u{e9}",
             ),
             ("image/png", "a.png", b"plain text", "plain text"),
-            ("text/plain", "a.txt", b"<html>a<br>b", "a\nb"),
+            ("text/html", "a.txt", b"<html>a<br>b", "a\nb"),
             (
                 "application/vnd.ms-excel",
                 "a.csv",

@@ -14,7 +14,49 @@ pub(super) fn decode(octets: &[u8], label: Option<&str>) -> String {
         return Charset::of(Some(label)).decode_lossy(rest);
     }
     let label = label.or_else(|| unmarked_utf16(octets));
-    Charset::of(label).decode_lossy(octets)
+    let mut text = Charset::of(label).decode_lossy(octets);
+    if text.contains('\0') {
+        // UTF-16 or UTF-32 under another name: nobody sees the zeros.
+        text.retain(|c| c != '\0');
+    }
+    text
+}
+
+/// Whether the text is what every reader makes of these octets. Under a charset that is not known here it
+/// may be anything (EBCDIC, HZ), unless the octets are plain ASCII or UTF-8.
+pub(super) fn is_certain(octets: &[u8], label: Option<&str>) -> bool {
+    if !matches!(Charset::of(label), Charset::Unknown) {
+        return true;
+    }
+    let shifts = memchr::memchr(0x1B, octets).is_some()
+        || memchr::memmem::find(octets, b"~{").is_some()
+        || memchr::memchr(0x0E, octets).is_some();
+    !shifts && std::str::from_utf8(octets).is_ok()
+}
+
+/// Whether a file stands in the text that reading programs offer as an attachment: uuencode
+/// (`begin 644 name`) or yEnc.
+pub(super) fn holds_encoded_file(octets: &[u8]) -> bool {
+    let is_start = |at: usize| {
+        let line_starts = at == 0 || octets[at - 1] == b'\n';
+        line_starts && begins_encoded_file(&octets[at..])
+    };
+    memchr::memmem::find_iter(octets, b"begin ").any(|at| {
+        let at = at.saturating_sub(usize::from(octets[..at].ends_with(b"y")) * 2);
+        is_start(at)
+    })
+}
+
+fn begins_encoded_file(line: &[u8]) -> bool {
+    if line.starts_with(b"=ybegin ") {
+        return true;
+    }
+    let Some(rest) = line.strip_prefix(b"begin ") else {
+        return false;
+    };
+    let digits = rest.iter().take_while(|octet| octet.is_ascii_digit());
+    let digits = digits.count();
+    (3..=4).contains(&digits) && rest.get(digits) == Some(&b' ')
 }
 
 /// ASCII in UTF-16 has a zero in every second place.

@@ -11,25 +11,21 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
-use crate::accounts::AuthError;
 use crate::base::metrics;
-use crate::mail::{
-    Client, EnhancedStatusCode, Envelope, MailTransaction, Message, Recipient, Reply, Service,
-    TlsSession,
-};
-use crate::policy::Policy;
-use crate::smtp::data::{Decoder, Progress};
+use crate::mail::{Client, EnhancedStatusCode, Recipient, Reply, Service, TlsSession};
 use crate::smtp::sasl::Credentials;
-use crate::smtp::server::{
-    Action, Chunk, DataError, LoginError, Received, ServerSettings, Session,
-};
+use crate::smtp::server::{Action, ServerSettings, Session};
 
-use super::body::{Body, Budget, Hold};
-use super::intake::{Intake, PIECE_MIN};
+use super::body::Budget;
+use super::login::log_in;
 use super::settings::Limits;
 use super::stream::Stream;
 use super::wire::{Line, Wire, WireError};
 use super::{Parts, receive};
+
+mod message;
+
+use message::Transaction;
 
 /// What all connections of a listener share.
 pub(super) struct Door {
@@ -108,12 +104,6 @@ struct Connection {
     /// Since a message was accepted.
     refused_recipients: u32,
     door: Arc<Door>,
-}
-
-/// What belongs to a transaction beside its envelope.
-struct Transaction {
-    policy: Arc<Policy>,
-    intake: Option<Intake>,
 }
 
 /// How a connection ends.
@@ -257,7 +247,12 @@ impl Connection {
             return Err(End::Lost(WireError::Closed));
         };
         let handshake = wire.into_stream().secure(&acceptor);
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake);
+        let shutdown = self.door.parts.shutdown.clone();
+        let Some(handshake) = shutdown.unless_begun(handshake).await else {
+            return Err(End::Lost(WireError::Closed));
+        };
+        match handshake {
             Ok(Ok((stream, tls))) => {
                 self.wire = Some(Wire::new(stream, self.door.limits.line_octets));
                 self.session.tls_started(tls);
@@ -304,152 +299,12 @@ impl Connection {
         Ok(self.session.recipient_checked(recipient, result))
     }
 
-    async fn receive_data(&mut self) -> Result<Action, End> {
-        let mut intake = self.new_intake();
-        let mut decoder = Decoder::new();
-        loop {
-            let wire = self.wire()?;
-            let octets = wire.input().len();
-            let progress = intake.take_data(&mut decoder, wire.input()).await;
-            if let Progress::End(octets) = progress {
-                wire.consume(octets);
-                break;
-            }
-            wire.consume(octets);
-            if intake.is_absurd() {
-                return Err(End::Said(DataError::TooBig.into()));
-            }
-            self.more(&intake).await?;
-        }
-        let result = intake.check();
-        self.transaction().intake = Some(intake);
-        Ok(self.session.received(Received::Message, result))
-    }
-
-    async fn receive_chunk(&mut self, chunk: Chunk) -> Result<Action, End> {
-        let begun = self.transaction().intake.take();
-        let mut intake = begun.unwrap_or_else(|| self.new_intake());
-        let mut left = chunk.octets;
-        loop {
-            let wire = self.wire()?;
-            let octets = wire
-                .input()
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
-            intake.take_chunk(&wire.input()[..octets]).await;
-            wire.consume(octets);
-            left -= octets as u64;
-            if left == 0 {
-                break;
-            }
-            self.more(&intake).await?;
-        }
-        let result = intake.check();
-        self.transaction().intake = Some(intake);
-        Ok(self.session.received(Received::Chunk(chunk), result))
-    }
-
-    async fn discard(&mut self, octets: u64) -> Result<(), End> {
-        let limit = self.door.limits.data_timeout;
-        let mut left = octets;
-        loop {
-            let wire = self.wire()?;
-            let dropped = wire
-                .input()
-                .len()
-                .min(usize::try_from(left).unwrap_or(usize::MAX));
-            wire.consume(dropped);
-            left -= dropped as u64;
-            if left == 0 {
-                return Ok(());
-            }
-            wire.more(PIECE_MIN, limit).await?;
-        }
-    }
-
-    async fn submit(&mut self, envelope: Envelope) -> Result<Reply, End> {
-        // Whoever pipelined up to here waits for this decision; what was said before need not wait.
-        self.wire()?.flush().await?;
-        let policy = Arc::clone(&self.transaction().policy);
-        let intake = self.transaction().intake.take();
-        let (message, _hold) = match whole(intake).await {
-            Ok(message) => message,
-            Err(error) => return Ok(error.into()),
-        };
-        let door = Arc::clone(&self.door);
-        let _room = door.room_to_decide(message.len()).await;
-        let parts = &door.parts;
-        let transaction = MailTransaction {
-            client: self.session.client().clone(),
-            envelope,
-            message,
-            received_at: parts.clock.now(),
-        };
-        let reply = receive::receive(parts, policy, transaction, &door.limits).await;
-        if reply.code().value() < 300 {
-            self.refused_recipients = 0;
-        }
-        Ok(reply)
-    }
-
-    /// The transaction under way. It begins with its first recipient, and so does its policy.
-    fn transaction(&mut self) -> &mut Transaction {
-        let policies = &self.door.parts.policies;
-        self.transaction.get_or_insert_with(|| Transaction {
-            policy: Arc::clone(&policies.borrow()),
-            intake: None,
-        })
-    }
-
-    fn new_intake(&self) -> Intake {
-        let limits = &self.door.limits;
-        let folder = self.door.parts.data.join(super::SPOOL);
-        let body = Body::new(folder, limits.in_memory_octets, self.door.budget.clone());
-        Intake::new(body, limits.message_octets)
-    }
-
-    /// Waits for more of a message.
-    async fn more(&mut self, intake: &Intake) -> Result<(), End> {
-        let limit = self.door.limits.data_timeout;
-        Ok(self.wire()?.more(intake.piece_octets(), limit).await?)
-    }
-
     async fn say(&mut self, reply: &Reply) -> Result<(), End> {
         Ok(self.wire()?.say(reply).await?)
     }
 
     fn wire(&mut self) -> Result<&mut Wire<Stream>, End> {
         self.wire.as_mut().ok_or(End::Lost(WireError::Closed))
-    }
-}
-
-async fn whole(intake: Option<Intake>) -> Result<(Message, Hold), DataError> {
-    match intake {
-        Some(intake) => intake.finish().await,
-        None => Err(DataError::Failed),
-    }
-}
-
-/// Checks a password on a thread of its own: it takes tens of milliseconds, on purpose.
-async fn log_in(
-    logins: &Arc<Semaphore>,
-    policy: Arc<Policy>,
-    credentials: Credentials,
-) -> Result<String, LoginError> {
-    let permit = tokio::time::timeout(LOGIN_WAIT, Arc::clone(logins).acquire_owned());
-    let Ok(Ok(permit)) = permit.await else {
-        return Err(LoginError::Unavailable);
-    };
-    let checked = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        policy
-            .accounts()
-            .authenticate(&credentials.username, &credentials.password)
-    });
-    match checked.await {
-        Ok(Ok(name)) => Ok(name.into_string()),
-        Ok(Err(AuthError::Refused | AuthError::Disabled)) => Err(LoginError::Refused),
-        Ok(Err(_)) | Err(_) => Err(LoginError::Unavailable),
     }
 }
 
@@ -462,5 +317,3 @@ const FAILED_LOGIN_DELAY: Duration = Duration::from_secs(1);
 /// What a refused recipient costs a client that had many refused and no message accepted since: each is a
 /// row of the audit trail.
 const REFUSED_RECIPIENT_DELAY: Duration = Duration::from_secs(1);
-/// How long a log-in may wait for others before it.
-const LOGIN_WAIT: Duration = Duration::from_secs(30);

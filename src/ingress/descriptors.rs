@@ -28,9 +28,10 @@ pub(super) fn places(connections: usize) -> usize {
     places
 }
 
-/// Connections for so many descriptors: each may have a file as well; `None` is no limit.
+/// Connections for so many descriptors, where one in three has a large message in a file as well; `None` is no
+/// limit.
 fn room(descriptors: Option<u64>) -> usize {
-    let left = descriptors.map(|all| all.saturating_sub(RESERVED) / 2);
+    let left = descriptors.map(|all| all.saturating_sub(RESERVED) / 4 * 3);
     let left = left.map_or(usize::MAX, |left| {
         usize::try_from(left).unwrap_or(usize::MAX)
     });
@@ -48,8 +49,8 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_for_the_rest() {
-        assert_eq!(room(Some(1_024)), 212);
-        assert_eq!(room(Some(65_536)), 32_468);
+        assert_eq!(room(Some(1_024)), 318);
+        assert_eq!(room(Some(65_536)), 48_702);
         assert_eq!(room(Some(64)), PLACES_MIN);
         assert_eq!(room(None), usize::MAX);
     }

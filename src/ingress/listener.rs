@@ -136,7 +136,8 @@ impl Listener {
         let Some(acceptor) = &self.implicit_tls else {
             return Some((stream, ends));
         };
-        match tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.secure(acceptor)).await {
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, stream.secure(acceptor));
+        match self.door.parts.shutdown.unless_begun(handshake).await? {
             Ok(Ok((stream, tls))) => Some((
                 stream,
                 Ends {

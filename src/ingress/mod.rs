@@ -23,6 +23,7 @@ mod descriptors;
 pub mod events;
 pub mod intake;
 mod listener;
+mod login;
 pub mod proxy;
 pub mod receive;
 pub mod settings;

@@ -204,7 +204,13 @@ impl RecipientStatus<'_> {
             self.status
         );
         if let Some(name) = self.remote_mta {
-            let _ = write!(out, "Remote-MTA: dns; {}\r\n", plain(name, NAME_MAX));
+            // A socket's path is no name of DNS (RFC 3464 §2.1.2).
+            let kind = if name.starts_with('/') {
+                "x-socket"
+            } else {
+                "dns"
+            };
+            let _ = write!(out, "Remote-MTA: {kind}; {}\r\n", plain(name, NAME_MAX));
         }
         match &self.diagnostic {
             Some(Diagnostic::Smtp(reply)) => write_folded(out, "Diagnostic-Code: smtp;", reply),
@@ -547,6 +553,29 @@ mod tests {
         assert_eq!(check(&report)[2].1.trim_end(), "Message-ID: <m1@b.example>");
         let report = compose("s@b.example", "a@w.example", "550 no", Returned::Nothing);
         assert_eq!(check(&report).len(), 2);
+    }
+
+    #[test]
+    fn a_next_hop_behind_a_socket_is_no_name_of_dns() {
+        for (next_hop, field) in [
+            ("mx.ward.example", "Remote-MTA: dns; mx.ward.example\r\n"),
+            ("[192.0.2.1]", "Remote-MTA: dns; [192.0.2.1]\r\n"),
+            ("/run/lmtp", "Remote-MTA: x-socket; /run/lmtp\r\n"),
+        ] {
+            let status = RecipientStatus {
+                final_recipient: &ForwardPath::parse("a@ward.example").unwrap(),
+                original_recipient: None,
+                action: Action::Failed,
+                status: EnhancedStatusCode::permanent(1, 1),
+                remote_mta: Some(next_hop),
+                diagnostic: None,
+                last_attempt: at(),
+                will_retry_until: None,
+            };
+            let mut fields = String::new();
+            status.write_fields(&mut fields);
+            assert!(fields.contains(field), "{fields}");
+        }
     }
 
     #[test]

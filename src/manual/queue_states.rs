@@ -14,7 +14,9 @@
 //! ```
 //!
 //! `accept` with a hand-off makes a delivery *leased* at once, in the same transaction: the message is
-//! durable, its octets are still in memory, and no other scheduler takes it.
+//! durable, its octets are still in memory, and no other scheduler takes it. A policy that holds or
+//! quarantines makes the delivery so in `accept`; `settle` holds what no route for encryption takes, and
+//! `lease` holds a message that cannot be read. A retry asked for leaves a delivery *due*, from now on.
 //!
 //! # Each step is one transaction
 //!
@@ -23,6 +25,8 @@
 //! | `accept` | message, deliveries, events; reports about recipients refused after the data | answer 250 |
 //! | `lease` | `leased` and the end of the lease | attempt |
 //! | `settle` | the delivery's next state or its end, its event, the report to the sender | forget the attempt |
+//! | `give_back` | *due* again, untried | forget the delivery |
+//! | `recover` | every lease ended | lease |
 //! | `administer` | the change, its event, the report to the sender | tell the administrator |
 //! | `record` | events | answer a refusal |
 //!
@@ -60,4 +64,6 @@
 //! Every transaction adds its events to one chain: each row's hash covers the row before. Rows are
 //! never changed and have no index; a Bloom filter for every 1,024 rows says where a reference or an
 //! address can be at all (`queue::sqlite`). `audit verify` names rows that were changed, are missing
-//! or out of order, and an end that is not where the last transaction left it.
+//! or out of order, and an end that is not where, or not what, the last transaction left. It cannot tell
+//! of an end that was cut off together with its note of where the chain ends (`audit_end`), nor of an
+//! old copy of the whole file: for that, hold the last hash of an `audit export` kept elsewhere against it.

@@ -83,6 +83,15 @@ impl ResolvedRecipient {
         }
     }
 
+    /// What is equal for two recipients that are one mailbox. Case tells local parts apart but in the
+    /// domains that are served here (RFC 5321 §2.4: the host decides).
+    pub fn copy_key(&self) -> ForwardPath {
+        match &self.recipient.forward_path {
+            ForwardPath::Mailbox(mailbox) if self.served => ForwardPath::Mailbox(mailbox.folded()),
+            path => path.clone(),
+        }
+    }
+
     /// The mailbox to deliver to; `None` for the bare postmaster.
     pub fn mailbox(&self) -> Option<&Mailbox> {
         self.recipient.forward_path.mailbox()

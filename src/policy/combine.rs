@@ -68,8 +68,7 @@ impl Tally {
         let mut served = HashSet::new();
         let decide = |(resolved, opinion): (ResolvedRecipient, Opinion)| {
             let refused = verdict_of(&opinion.ask).refusal().is_some();
-            let path = &resolved.recipient.forward_path;
-            let duplicate = !refused && !served.insert(path.clone());
+            let duplicate = !refused && !served.insert(resolved.copy_key());
             decision(resolved, opinion, duplicate)
         };
         recipients.into_iter().zip(standing).map(decide).collect()

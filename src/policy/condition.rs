@@ -56,6 +56,16 @@ impl<'c> Facts<'c> {
         }
     }
 
+    /// Whether DMARC vouches for the author, and there is one alone: of several it is not known which of
+    /// them it vouches for (RFC 7489 §6.6.1).
+    pub fn author_is_proven(&self) -> bool {
+        self.method_is("dmarc", &["pass"]) && !self.has_several_authors()
+    }
+
+    fn has_several_authors(&self) -> bool {
+        self.case.header.all("From").nth(1).is_some() || self.from.len() > 1
+    }
+
     /// The domain of the first author.
     pub fn author_domain(&self) -> Option<&Domain> {
         self.from
@@ -77,7 +87,7 @@ impl<'c> Facts<'c> {
         match condition {
             Condition::Method(method, results) => self.method_is(method, results),
             Condition::Missing(field) => header.first(field).is_none(),
-            Condition::SeveralFrom => header.all("From").nth(1).is_some() || self.from.len() > 1,
+            Condition::SeveralFrom => self.has_several_authors(),
             Condition::MalformedHeader => header.malformed_lines() > 0,
             Condition::ReplyToDiffers => self.reply_to_differs(),
             Condition::SubjectCapitals => is_shouted(&self.case.content.subject),
@@ -132,10 +142,14 @@ impl<'c> Facts<'c> {
     }
 
     fn is_unproven_own(&self) -> bool {
-        let own = self
-            .author_domain()
-            .is_some_and(|domain| self.case.directory.serves(domain));
-        own && !self.method_is("dmarc", &["pass"])
+        let domains = self
+            .from
+            .iter()
+            .filter_map(|it| it.mailbox.as_ref()?.domain());
+        let own = domains
+            .into_iter()
+            .any(|domain| self.case.directory.serves(domain));
+        own && !self.author_is_proven()
     }
 }
 
@@ -256,6 +270,11 @@ mod tests {
                 &Condition::NameShowsServedDomain,
             ),
             (true, "From: gp@nhs.net", &Condition::FromServedDomain),
+            (
+                true,
+                "From: x@y.example, gp@nhs.net",
+                &Condition::FromServedDomain,
+            ),
             (false, "From: gp@sub.nhs.net", &Condition::FromServedDomain),
             (true, "Date: Mon, 2 Nov 2026 10:00:00 +0000", &date),
             (true, "Date: yesterday", &date),

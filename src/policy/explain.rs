@@ -30,7 +30,7 @@ pub fn to_json(decision: &Decision, onward: impl Fn(&RecipientDecision) -> Onwar
     json!({
         "message": message_json(&decision.findings),
         "recipients": recipients,
-        "edits": decision.edits.iter().map(edit_json).collect::<Vec<_>>(),
+        "edits": distinct(decision.edits.iter().map(edit_json)),
     })
 }
 
@@ -41,8 +41,8 @@ pub fn to_text(decision: &Decision, onward: impl Fn(&RecipientDecision) -> Onwar
         write_recipient(&mut text, decision, recipient, &onward(recipient));
     }
     write_findings(&mut text, &decision.findings);
-    for edit in &decision.edits {
-        line(&mut text, "edit", &edit_words(edit));
+    for words in distinct(decision.edits.iter().map(edit_words)) {
+        line(&mut text, "edit", &words);
     }
     text
 }
@@ -99,6 +99,17 @@ fn recipient_json(decision: &Decision, recipient: &RecipientDecision, onward: On
         "route": onward.route,
         "tls": onward.tls,
     })
+}
+
+/// Each once: one footer may take several splices, of a part and of its header.
+fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for item in items {
+        if !distinct.contains(&item) {
+            distinct.push(item);
+        }
+    }
+    distinct
 }
 
 fn edit_json(edit: &Edit) -> Value {

@@ -28,7 +28,7 @@ mod testing;
 pub mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::accounts::Accounts;
@@ -90,18 +90,6 @@ impl Policy {
     /// Who lives here.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
-    }
-
-    /// The files and the folder that it was read from, besides the gateway's own file.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = self
-            .files
-            .texts()
-            .into_iter()
-            .map(|(_, path)| path.clone())
-            .collect();
-        files.push(self.files.tests.clone());
-        files
     }
 
     /// The files of the directory.

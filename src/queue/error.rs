@@ -34,6 +34,7 @@ pub enum StoreError {
         /// Which.
         path: String,
         /// Why.
+        #[source]
         error: std::io::Error,
     },
 

@@ -246,7 +246,7 @@ fn octets(text: &str) -> Vec<u8> {
     out
 }
 
-fn config() -> Arc<ClientConfig> {
+pub(crate) fn config() -> Arc<ClientConfig> {
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("TLS 1.2 and 1.3")

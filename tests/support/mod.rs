@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// A gateway of its own process, with the shipped policies, free ports and a folder that goes with it.
@@ -39,7 +40,7 @@ impl Gateway {
             .replace("127.0.0.1:9925", &format!("127.0.0.1:{metrics}"));
         fs::write(&main, text).expect("a copy of postern.toml");
         change(&policies);
-        let child = spawn(&main);
+        let child = spawn(folder.path());
         let mut gateway = Self {
             child,
             folder,
@@ -57,6 +58,19 @@ impl Gateway {
         self.folder.path().join("policies/postern.toml")
     }
 
+    /// What it has said so far on its standard error stream: the log.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join(LOG)).expect("a log")
+    }
+
+    /// What it shows on the terminal once it has started.
+    pub(crate) fn banner(&self) -> String {
+        wait_for("the banner", || {
+            let text = fs::read_to_string(self.folder.path().join(BANNER)).ok()?;
+            text.contains("Stop with Ctrl-C").then_some(text)
+        })
+    }
+
     /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -70,23 +84,34 @@ impl Gateway {
 
     /// Asks it to stop, as an administrator does, and returns whether it ended well.
     pub(crate) fn terminate(&mut self) -> bool {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .expect("kill")
-                .success()
-        );
+        self.signal("-TERM");
+        self.wait()
+    }
+
+    /// Waits for it to end, and returns whether it ended well.
+    pub(crate) fn wait(&mut self) -> bool {
         wait_for("the gateway to end", || {
             self.child.try_wait().expect("its state")
         })
         .success()
     }
 
+    /// Sends it a signal: `-HUP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("kill").success());
+    }
+
     /// Starts it again on the same folder.
     pub(crate) fn restart(&mut self) {
-        self.child = spawn(&self.config());
+        self.restart_after(|_| ());
+    }
+
+    /// The same, but `meanwhile` comes before it is waited for.
+    pub(crate) fn restart_after(&mut self, meanwhile: impl FnOnce(&Self)) {
+        self.child = spawn(self.folder.path());
+        meanwhile(self);
         self.wait_until_up();
     }
 
@@ -153,6 +178,9 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the gateway said:\n{}", self.log());
+        }
     }
 }
 
@@ -290,25 +318,49 @@ pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A port that nobody listens on.
+/// A port that nobody listens on, given out once: below those that the system gives to clients, which could be
+/// taken again before a gateway listens there.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let of_this_process = std::process::id() * 64;
+    for _ in 0..PORTS {
+        let nth = of_this_process + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST_PORT + u16::try_from(nth % PORTS).expect("fewer than all ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("a free port")
 }
 
-fn spawn(config: &Path) -> Child {
+const FIRST_PORT: u16 = 12_000;
+const PORTS: u32 = 20_000;
+
+fn spawn(folder: &Path) -> Child {
+    let file = |name| {
+        let mut options = fs::File::options();
+        options
+            .create(true)
+            .append(true)
+            .open(folder.join(name))
+            .expect("a file for its words")
+    };
     Command::new(env!("CARGO_BIN_EXE_postern"))
         .arg("--config")
-        .arg(config)
+        .arg(folder.join("policies/postern.toml"))
         .arg("serve")
-        .stdout(Stdio::null())
+        .stdout(file(BANNER))
+        .stderr(file(LOG))
         .spawn()
         .expect("the gateway starts")
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Where the standard streams of a gateway go.
+const LOG: &str = "log.txt";
+const BANNER: &str = "banner.txt";
+
+/// Copies a folder with all that is in it.
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder to copy") {
         let path = entry.expect("an entry").path();

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use encoding_rs::{Encoding, REPLACEMENT, UTF_8, WINDOWS_1252};
 use mail_parser::decoders::charsets::DecoderFnc;
 use mail_parser::decoders::charsets::map::charset_decoder;
 
@@ -26,7 +26,9 @@ impl Charset {
         let label = label.map(|label| label.trim().to_ascii_lowercase());
         match label.as_deref() {
             None | Some("" | "us-ascii" | "ascii" | "ansi_x3.4-1968" | "iso646-us") => Self::Ascii,
-            Some(label) => match Encoding::for_label_no_replacement(label.as_bytes()) {
+            Some(label) => match Encoding::for_label(label.as_bytes()) {
+                // HZ, ISO-2022-KR and others that the standard refuses, for their ASCII is none.
+                Some(encoding) if encoding == REPLACEMENT => Self::Unknown,
                 Some(encoding) => Self::Known(encoding, is_without_c1(label)),
                 None => charset_decoder(label.as_bytes()).map_or(Self::Unknown, Self::ReadOnly),
             },

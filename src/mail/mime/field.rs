@@ -223,7 +223,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// Takes a piece; false if it was there already.
+    /// Takes a piece; false if it was there already, with another value or in pieces.
     fn take(&mut self, param: RawParam) -> bool {
         let RawParam {
             section,
@@ -234,13 +234,14 @@ impl Pieces {
         match (section, extended) {
             (Some(section), _) => self.sections.insert(section, (extended, value)).is_none(),
             (None, true) => self.extended.replace(value).is_none(),
-            // The first one counts, as in most readers.
-            (None, false) if self.plain.is_some() => false,
-            (None, false) => {
-                self.plain = Some(value);
-                true
-            }
+            // The first one counts, as in most readers. Some old programs write a charset twice.
+            (None, false) => *self.plain.get_or_insert_with(|| value.clone()) == value,
         }
+    }
+
+    /// The value in plain form, if there is one in another form that counts before it.
+    fn other(&self) -> Option<Vec<u8>> {
+        self.plain.clone().filter(|_| !self.is_plain())
     }
 
     fn is_plain(&self) -> bool {
@@ -295,6 +296,7 @@ fn combine(raw: Vec<RawParam>, oddities: &mut Vec<Oddity>) -> (Params, Option<Ve
         if name == "boundary" && !piece.is_plain() {
             oddities.push(Oddity::BadBoundary);
         }
+        let other = piece.other();
         let (octets, charset) = piece.join();
         let value = match &charset {
             Some(label) => Charset::of(Some(label)).decode_lossy(&octets),
@@ -303,7 +305,9 @@ fn combine(raw: Vec<RawParam>, oddities: &mut Vec<Oddity>) -> (Params, Option<Ve
         if name == "boundary" {
             boundary = Some(octets);
         }
+        let other = other.map(|octets| (name.clone(), charset::utf8_or_latin1(&octets)));
         params.push((name, value));
+        params.extend(other);
     }
     (Params(params), boundary)
 }
@@ -402,7 +406,8 @@ mod tests {
         );
         assert_eq!(
             params("a; f=plain; f*=utf-8''better"),
-            [pair("f", "better")]
+            [pair("f", "better"), pair("f", "plain")],
+            "the better one is found first"
         );
     }
 

@@ -83,6 +83,23 @@ impl Part {
             .map(|name| decode_words(name).into_owned())
     }
 
+    /// All names that it bears, decoded: the one of [`Part::filename`] first. Readers choose
+    /// differently between `filename` and `name`, and between the two ways to write them.
+    pub fn names(&self) -> Vec<String> {
+        let disposition = self.disposition.iter().map(|it| (&it.params, "filename"));
+        let places = disposition.chain([(&self.content_type.params, "name")]);
+        let mut names: Vec<String> = Vec::new();
+        for (params, wanted) in places {
+            for (_, value) in params.iter().filter(|(name, _)| *name == wanted) {
+                let name = decode_words(value).into_owned();
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
+        }
+        names
+    }
+
     /// Its fields.
     pub fn fields<'m>(&self, message: &'m [u8]) -> Header<'m> {
         Header::parse(&message[self.header.clone()])

@@ -4,7 +4,7 @@
 //! underscore keeps apart form a *chain* of groups; a candidate is a run of groups of a chain with
 //! ten digits in all, whose check digit is right. Never taken: ten digits out of a longer run.
 //! Characters that nobody sees (soft hyphen, zero width) do not part digits; full-width and
-//! mathematical digits count as digits.
+//! mathematical digits, and those of the scripts of patients' languages, count as digits.
 
 use std::ops::Range;
 
@@ -297,8 +297,8 @@ fn next_digit(text: &str, from: usize) -> Option<usize> {
         if octet.is_ascii_digit() {
             return Some(at);
         }
-        // Digits beyond ASCII start with these in UTF-8 (U+FF10…, U+1D7CE…).
-        if matches!(octet, 0xEF | 0xF0) {
+        // Digits beyond ASCII start with these in UTF-8 (U+0660…, U+0966…, U+FF10…, U+1D7CE…).
+        if matches!(octet, 0xD9 | 0xDB | 0xE0 | 0xEF | 0xF0) {
             let c = text[at..].chars().next()?;
             if digit_of(c).is_some() {
                 return Some(at);
@@ -312,6 +312,14 @@ fn next_digit(text: &str, from: usize) -> Option<usize> {
 fn digit_of(c: char) -> Option<u64> {
     let value = match c {
         '0'..='9' => u32::from(c) - u32::from('0'),
+        // Of scripts that letters to patients are written in: Arabic, Urdu, Hindi, Bengali, Punjabi,
+        // Gujarati.
+        '\u{0660}'..='\u{0669}' => u32::from(c) - 0x0660,
+        '\u{06F0}'..='\u{06F9}' => u32::from(c) - 0x06F0,
+        '\u{0966}'..='\u{096F}' => u32::from(c) - 0x0966,
+        '\u{09E6}'..='\u{09EF}' => u32::from(c) - 0x09E6,
+        '\u{0A66}'..='\u{0A6F}' => u32::from(c) - 0x0A66,
+        '\u{0AE6}'..='\u{0AEF}' => u32::from(c) - 0x0AE6,
         '\u{FF10}'..='\u{FF19}' => u32::from(c) - 0xFF10,
         '\u{1D7CE}'..='\u{1D7FF}' => (u32::from(c) - 0x1D7CE) % 10,
         _ => return None,
@@ -324,6 +332,8 @@ fn separator_of(c: char) -> Option<Separator> {
         '-' | '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{FE63}' | '\u{FF0D}' => Separator::Hyphen,
         '.' | '\u{00B7}' | '\u{2022}' | '\u{2024}' | '\u{FF0E}' => Separator::Dot,
         '_' => Separator::Underscore,
+        // What is left of a no-break space of another charset than the label says.
+        '\u{FFFD}' => Separator::Space,
         c if c.is_whitespace() => Separator::Space,
         _ => return None,
     })
@@ -331,7 +341,8 @@ fn separator_of(c: char) -> Option<Separator> {
 
 /// Whether a reader sees nothing of it.
 pub(super) fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{00AD}' | '\u{034F}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+    (c.is_control() && !c.is_whitespace())
+        || matches!(c, '\u{00AD}' | '\u{034F}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
         | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}')
 }
 
@@ -381,8 +392,24 @@ mod tests {
             ("9 4 3 4 7 6 5 9 1 9", Odd),
             ("Smith_943_476_5919.pdf", Grouped),
             ("no.9434765919.", Unspaced),
+            ("943\u{fffd}476\u{fffd}5919", Grouped),
+            ("943\u{1}476\u{7f}5919", Unspaced),
         ] {
             assert_eq!(shapes(text), [shape], "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_of_the_scripts_of_patients_are_digits() {
+        for zero in [
+            '\u{660}', '\u{6f0}', '\u{966}', '\u{9e6}', '\u{a66}', '\u{ae6}',
+        ] {
+            let own = |c: char| c.to_digit(10).and_then(|n| char::from_u32(zero as u32 + n));
+            let text: String = "943 476 5919"
+                .chars()
+                .map(|c| own(c).unwrap_or(c))
+                .collect();
+            assert_eq!(shapes(&text), [Shape::Grouped], "{text}");
         }
     }
 

@@ -156,7 +156,8 @@ impl Words<'_> {
                 let between = word.end..number.start;
                 word.end > last_for
                     && within(text, between.clone(), group.window)
-                    && !holds_number(&text[between])
+                    && !holds_number(&text[between.clone()])
+                    && !is_heading(text, between, last_for)
             });
             let bracketed = words
                 .get(after)
@@ -197,6 +198,14 @@ fn is_label_of(text: &str, between: Range<usize>) -> bool {
                     .iter()
                     .any(|filling| word.eq_ignore_ascii_case(filling))
             })
+}
+
+/// Whether the word before `between` stands in a line above the number beside one that speaks for it:
+/// a heading names several columns (`NHS number   Telephone`), and each has its own numbers below.
+fn is_heading(text: &str, between: Range<usize>, last_for: usize) -> bool {
+    let breaks = |range: Range<usize>| memchr::memchr(b'\n', &text.as_bytes()[range]).is_some();
+    let beside = last_for..between.start;
+    last_for > 0 && breaks(between) && beside.len() <= HEADING_OCTETS && !breaks(beside)
 }
 
 /// Whether a word follows in brackets: `7700 900 123 (mobile)`.
@@ -245,13 +254,15 @@ fn spellings(word: &str) -> Vec<String> {
 }
 
 /// Ways to write a space within a word.
-const SPACES: &[&str] = &[" ", "\u{a0}", "-", "_", "", "  ", "\n", "\r\n"];
+const SPACES: &[&str] = &[" ", "\u{a0}", "\u{fffd}", "-", "_", "", "  ", "\n", "\r\n"];
 /// Words that may stand between a label and its number.
 const FILLING: &[&str] = &[
     "no", "nos", "number", "numbers", "num", "nr", "id", "is", "was", "the", "and", "a", "s",
 ];
 /// How far a label may stand from its number, in octets.
 const LABEL_OCTETS: usize = 24;
+/// How far apart two words of one heading may stand, in octets.
+const HEADING_OCTETS: usize = 1200;
 /// How far a bracketed word may stand behind a number, in octets.
 const BRACKET_OCTETS: usize = 4;
 
@@ -324,5 +335,19 @@ mod tests {
             "the label is used up"
         );
         assert!(!against("4505577104 tel 01632"));
+    }
+
+    #[test]
+    fn a_heading_of_several_columns_speaks_against_none_of_them() {
+        let against = |text: &str| said(text).against.is_some();
+        let wide = |n| {
+            let gap = " ".repeat(n);
+            format!("NHS number{gap}Tel\n4505577104")
+        };
+        assert!(!against(&wide(4)) && !against(&wide(280)));
+        assert!(!against("Patient\tTel\r\n4505577104\t01632 960960"));
+        assert!(against("Patient\nTel\n4505577104"), "a line of its own");
+        assert!(against("Tel\n4505577104"), "no other column");
+        assert!(against("Patient, tel 4505577104"), "no heading");
     }
 }

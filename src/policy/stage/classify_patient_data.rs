@@ -152,9 +152,8 @@ fn names(content: &Content) -> Vec<(String, &str)> {
         for (index, name) in attachment.names.iter().enumerate() {
             names.push((format!("{place}/{}", index + 1), name.as_str()));
         }
-        if let Some(name) = &attachment.filename {
-            names.push((place, name.as_str()));
-        }
+        let own = attachment.filename.iter().chain(&attachment.also_named);
+        names.extend(own.map(|name| (place.clone(), name.as_str())));
     }
     names
 }

@@ -90,7 +90,7 @@ impl ResolveRecipients {
             (ForwardPath::Postmaster, Some(postmaster)) => postmaster,
             (ForwardPath::Postmaster, None) => return Ok(vec![self.as_given(of, recipient, now)]),
         };
-        self.check_relaying(direction, mailbox)?;
+        self.check_relaying(direction, mailbox, now)?;
         let today = now.to_zoned(TimeZone::UTC).date();
         let resolution = self.directory.resolve_on(mailbox, today);
         let ends = self.ends(mailbox, resolution.end)?;
@@ -106,8 +106,18 @@ impl ResolveRecipients {
             .any(|network| network.contains(address))
     }
 
-    /// What a stranger may not ask for.
-    fn check_relaying(&self, direction: Direction, mailbox: &Mailbox) -> Result<(), Opinion> {
+    /// What a stranger may not ask for, and what nobody may ask of a host that is trusted.
+    fn check_relaying(
+        &self,
+        direction: Direction,
+        mailbox: &Mailbox,
+        now: Timestamp,
+    ) -> Result<(), Opinion> {
+        if mailbox.local_part().as_str().contains(['%', '@', '!']) && self.is_trusted(mailbox, now)
+        {
+            return Err(denied("the local part holds a route to somewhere else")
+                .would_pass_if("the address is given without a route in its local part"));
+        }
         if direction == Direction::Outbound {
             return Ok(());
         }
@@ -121,11 +131,15 @@ impl ResolveRecipients {
                     .would_pass_if("the client logs in, or its network is in relay-networks"),
             );
         }
-        if mailbox.local_part().as_str().contains(['%', '@', '!']) {
-            return Err(denied("the local part holds a route to somewhere else")
-                .would_pass_if("the address is given without a route in its local part"));
-        }
         Ok(())
+    }
+
+    /// Whether mail for it may hold patient data, or is taken from anyone: its host might follow a
+    /// route in the local part to where neither is so.
+    fn is_trusted(&self, mailbox: &Mailbox, now: Timestamp) -> bool {
+        let trusted =
+            |domain| self.directory.serves(domain) || self.register.is_secure(domain, now);
+        mailbox.domain().is_some_and(trusted)
     }
 
     /// The mailboxes that a resolution ends in, or what speaks against it.

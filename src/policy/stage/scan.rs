@@ -87,6 +87,7 @@ impl Scan {
         let own = attachment
             .filename
             .iter()
+            .chain(&attachment.also_named)
             .map(|name| (name, "an attachment"));
         let inner = attachment
             .names
@@ -327,6 +328,7 @@ mod tests {
         Content {
             attachments: vec![Attachment {
                 place: "attachment:2".into(),
+                also_named: Vec::new(),
                 filename: Some(filename.to_owned()),
                 declared: "application/octet-stream".into(),
                 kind,
@@ -377,6 +379,14 @@ mod tests {
                 "{filename}"
             );
         }
+    }
+
+    #[test]
+    fn every_name_of_an_attachment_is_looked_at() {
+        let (scan, _) = scan("");
+        let mut content = content(Kind::Unknown, "letter.pdf", &[]);
+        content.attachments[0].also_named = vec!["letter.exe".into()];
+        assert!(scan.judge(&content).is_some());
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl ScoreSpam {
     /// Whether the author is at a secure domain and DMARC vouches for it.
     fn is_proven_secure(&self, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         let secure = |domain| self.register.is_secure(domain, case.now);
-        facts.method_is("dmarc", &["pass"]) && facts.author_domain().is_some_and(secure)
+        facts.author_is_proven() && facts.author_domain().is_some_and(secure)
     }
 
     fn by_score(&self, spam: &SpamScore, protected: bool) -> Opinion {
@@ -261,6 +261,18 @@ reason = \"NHSmail\"
             ask(&proven(inbound("awful", "x@y.example"))),
             Ask::Refuse(Refusal::Spam)
         );
+    }
+
+    #[test]
+    fn dmarc_vouches_for_none_of_several_authors() {
+        for from in [
+            "From: gp@nhs.net, x@y.example",
+            "From: gp@nhs.net\nFrom: x@y.example",
+        ] {
+            let message = format!("{from}\nSubject: awful\n\nhello\n");
+            let world = proven(World::new(&message, "x@y.example", &["a@nhs.net"]));
+            assert_eq!(ask(&world), Ask::Refuse(Refusal::Spam), "{from}");
+        }
     }
 
     #[test]

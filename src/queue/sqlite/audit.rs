@@ -1,9 +1,9 @@
 //! The audit trail: a chain in which each row's hash covers the row before it.
 //!
 //! A changed, missing or re-ordered row breaks every hash after it, and [`verify`] says where. The
-//! end of the chain is kept in a row of its own, so that rows missing at the end are noticed too.
-//! (Whoever can rewrite the whole file can make a new chain: `audit export` takes the hashes to
-//! where he cannot.)
+//! end of the chain, its number and its hash, is kept in a row of its own, so that rows missing or
+//! rewritten at the end are noticed too. (Whoever puts that row back as well, or the whole file as it was
+//! yesterday, has a whole chain: `audit export` takes the hashes to where he cannot.)
 
 use rusqlite::{Connection, OptionalExtension, params};
 use sha2::{Digest, Sha256};
@@ -37,7 +37,7 @@ impl Chain {
     pub(super) fn append(&mut self, db: &Connection, event: &AuditEvent) -> Result<(), QueueError> {
         // Strings, numbers and maps of them always become JSON.
         let event = serde_json::to_string(event).unwrap_or_default();
-        let hash = link(&self.hash, &event);
+        let hash = link(&self.hash, event.as_bytes());
         db.prepare_cached("INSERT INTO audit (id, event, hash) VALUES (?1, ?2, ?3)")?
             .execute(params![self.last + 1, event, hash])?;
         self.last += 1;
@@ -82,8 +82,15 @@ pub(super) fn events(
 
 /// Goes over the whole chain, page by page, so that it never keeps the log from being written back.
 pub(super) fn verify(db: &Connection) -> Result<Verified, QueueError> {
-    let end: i64 = db.query_row("SELECT id FROM audit_end", [], |row| row.get(0))?;
+    let Chain {
+        last: end, hash, ..
+    } = Chain::load(db)?;
     let mut verified = Verified::default();
+    let before: Option<i64> =
+        db.query_row("SELECT min(id) FROM audit WHERE id < 1", [], |row| {
+            row.get(0)
+        })?;
+    verified.faults.extend(before.map(Fault::Changed));
     let mut walk = Walk {
         last: 0,
         hash: Some([0; 32]),
@@ -99,6 +106,13 @@ pub(super) fn verify(db: &Connection) -> Result<Verified, QueueError> {
             verified.faults.extend(faults);
         }
         verified.faults.truncate(FAULTS_MAX);
+    }
+    // A last row that follows from the one before, and yet is not the one that was written.
+    if walk.last == end
+        && walk.hash != Some(hash)
+        && verified.faults.last() != Some(&Fault::Changed(end))
+    {
+        verified.faults.push(Fault::Changed(end));
     }
     let beyond: Option<i64> = db
         .query_row(
@@ -118,14 +132,19 @@ pub(super) fn verify(db: &Connection) -> Result<Verified, QueueError> {
     Ok(verified)
 }
 
-type Row = (i64, String, Vec<u8>);
+/// Number, event, hash. The event as octets: text that was damaged need not be UTF-8.
+type Row = (i64, Vec<u8>, Vec<u8>);
 
 fn page(db: &Connection, after: i64, end: i64) -> Result<Vec<Row>, QueueError> {
     let mut statement = db.prepare_cached(
         "SELECT id, event, hash FROM audit WHERE id > ?1 AND id <= ?2 ORDER BY id LIMIT ?3",
     )?;
     let rows = statement.query_map(params![after, end, PAGE], |row| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        Ok((
+            row.get(0)?,
+            row.get_ref(1)?.as_bytes()?.to_vec(),
+            row.get(2)?,
+        ))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -138,7 +157,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn step(&mut self, id: i64, event: &str, hash: &[u8]) -> Vec<Fault> {
+    fn step(&mut self, id: i64, event: &[u8], hash: &[u8]) -> Vec<Fault> {
         let mut faults = Vec::new();
         if id != self.last + 1 {
             faults.push(Fault::Missing {
@@ -159,10 +178,10 @@ impl Walk {
 }
 
 /// SHA-256 over the hash before and the event.
-fn link(before: &[u8; 32], event: &str) -> [u8; 32] {
+fn link(before: &[u8; 32], event: &[u8]) -> [u8; 32] {
     let mut digest = Sha256::new();
     digest.update(before);
-    digest.update(event.as_bytes());
+    digest.update(event);
     digest.finalize().into()
 }
 

@@ -1,0 +1,323 @@
+//! Disguises: one patient's number on its way to a private mailbox, in every form in which a reading
+//! program would still show it, or might. None of them passes: what is not found is at least unreadable.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use postern::base::Clock;
+use postern::config::{Diagnostics, load_toml};
+use postern::mail::{Envelope, ForwardPath, MailTransaction, Message, Recipient, ReversePath};
+use postern::policy::decide::Network;
+use postern::policy::{Decision, Policy, Verdict, policy_test};
+
+const NUMBER: &str = "The patient's NHS number is 450 557 7104.\r\n";
+
+/// A message of these fields, and of these octets behind the empty line.
+fn message(fields: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let top = "From: bumbleton.headoffice@nhs.net\r\nMIME-Version: 1.0\r\n";
+    [top.as_bytes(), fields.as_bytes(), b"\r\n", body.as_ref()].concat()
+}
+
+/// A text under base64, with what its `Content-Type` says.
+fn text(kind: &str, octets: impl AsRef<[u8]>) -> Vec<u8> {
+    let fields = format!("Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n");
+    message(&fields, STANDARD.encode(octets))
+}
+
+/// A multipart of these fields, whose only part hides the number under base64.
+fn mixed(fields: &str) -> Vec<u8> {
+    message(fields, hidden("b"))
+}
+
+fn hidden(boundary: &str) -> String {
+    let number = STANDARD.encode(NUMBER);
+    format!(
+        "--{boundary}\r\nContent-Transfer-Encoding: base64\r\n\r\n{number}\r\n--{boundary}--\r\n"
+    )
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+fn utf32(text: &str) -> Vec<u8> {
+    text.chars()
+        .flat_map(|c| u32::from(c).to_le_bytes())
+        .collect()
+}
+
+fn policy() -> Policy {
+    let diagnostics = Diagnostics::default();
+    let clock = Clock::fixed("2026-11-21T10:00:00Z".parse().unwrap());
+    let policy = load_toml(Path::new("policies/postern.toml"), &diagnostics, |top| {
+        for key in top.keys() {
+            top.section(&key); // not ours: counted as read
+        }
+        Policy::load(top, "gateway.bumbleton.example", None, clock, None)
+    });
+    policy.flatten().unwrap()
+}
+
+fn transaction(message: Vec<u8>, to: &[&str]) -> MailTransaction {
+    let mut envelope = Envelope::new(ReversePath::parse("bumbleton.headoffice@nhs.net").unwrap());
+    let paths = to.iter().map(|to| ForwardPath::parse(to).unwrap());
+    envelope.recipients = paths.map(Recipient::new).collect();
+    MailTransaction {
+        client: policy_test::client("127.0.0.1".parse().unwrap(), None),
+        envelope,
+        message: Message::new(message),
+        received_at: "2026-11-20T09:31:00Z".parse().unwrap(),
+    }
+}
+
+async fn judge(policy: &Policy, message: Vec<u8>, to: &[&str]) -> Decision {
+    policy.judge(&transaction(message, to), Network::Off).await
+}
+
+/// Asserts that none of these messages goes to a private mailbox.
+async fn all_held(messages: Vec<(&str, Vec<u8>)>) {
+    let policy = policy();
+    for (name, message) in messages {
+        let decision = judge(&policy, message, &["patient@example.com", "gp@nhs.net"]).await;
+        assert_eq!(decision.recipients[0].verdict, Verdict::Hold, "{name}");
+        let to_secure = &decision.recipients[1].verdict;
+        assert!(to_secure.severity() < Verdict::Hold.severity(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn no_transfer_encoding_hides_a_number() {
+    let encoded = |fields: &str| message(fields, STANDARD.encode(NUMBER));
+    all_held(vec![
+        ("plain", message("", NUMBER)),
+        ("base64", text("text/plain", NUMBER)),
+        (
+            "quoted word",
+            encoded("Content-Transfer-Encoding: \"base64\"\r\n"),
+        ),
+        (
+            "unknown word",
+            encoded("Content-Transfer-Encoding: x-base64\r\n"),
+        ),
+        (
+            "twice",
+            encoded("Content-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n"),
+        ),
+        (
+            "in clear",
+            message("Content-Transfer-Encoding: base64\r\n", NUMBER),
+        ),
+        (
+            "uuencode",
+            message("", "see\r\nbegin 644 a.txt\r\n#0V%T\r\n`\r\nend\r\n"),
+        ),
+        (
+            "yEnc",
+            message("", "=ybegin line=128 size=3 name=a\r\nabc\r\n"),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn no_charset_hides_a_number() {
+    let ebcdic = [0xD5, 0xC8, 0xE2, 0x40, 0xF4, 0xF5, 0xF0, 0xF5, 0xF5, 0xF7];
+    let latin = NUMBER.replace(' ', "\u{a0}");
+    let latin: Vec<u8> = latin.chars().map(|c| u8::try_from(c).unwrap()).collect();
+    let arabic = NUMBER.replace(
+        "450 557 7104",
+        "\u{664}\u{665}\u{660} \u{665}\u{665}\u{667} \u{667}\u{661}\u{660}\u{664}",
+    );
+    all_held(vec![
+        (
+            "UTF-16",
+            text("text/plain; charset=utf-16le", utf16(NUMBER)),
+        ),
+        (
+            "UTF-16 as UTF-8",
+            text("text/plain; charset=utf-8", utf16(NUMBER)),
+        ),
+        (
+            "UTF-32",
+            text("text/plain; charset=utf-32le", utf32(NUMBER)),
+        ),
+        (
+            "controls",
+            text("text/plain", NUMBER.replace("0 5", "0\u{1} 5")),
+        ),
+        ("EBCDIC", text("text/plain; charset=ibm037", ebcdic)),
+        ("HZ", text("text/plain; charset=hz-gb-2312", "~{#4#5#0~}")),
+        (
+            "Latin-1 as UTF-8",
+            text("text/plain; charset=utf-8", &latin),
+        ),
+        ("Latin-1 subject", {
+            let mut octets = message("", "x");
+            let subject = [b"Subject: ".as_slice(), &latin].concat();
+            octets.splice(0..0, subject);
+            octets
+        }),
+        ("Arabic digits", text("text/plain; charset=utf-8", arabic)),
+        (
+            "a picture that says it is text",
+            text(
+                "text/plain",
+                [b"\xFF\xD8\xFF\x01 ", NUMBER.as_bytes()].concat(),
+            ),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn no_structure_hides_a_number() {
+    let multipart = "Content-Type: multipart/mixed; boundary=b\r\n";
+    let within = |body: String| message(multipart, body);
+    let small = format!(
+        "Content-Transfer-Encoding: base64\r\n\r\n{}",
+        STANDARD.encode(NUMBER)
+    );
+    all_held(vec![
+        ("whole", mixed(multipart)),
+        (
+            "no boundary",
+            message("Content-Type: multipart/mixed\r\n", NUMBER),
+        ),
+        (
+            "another boundary",
+            mixed("Content-Type: multipart/mixed; boundary=c\r\n"),
+        ),
+        (
+            "a text in the place of parts",
+            message("Content-Type: multipart/mixed; boundary=c\r\n", NUMBER),
+        ),
+        (
+            "two boundaries",
+            mixed("Content-Type: multipart/mixed; boundary=a; boundary=b\r\n"),
+        ),
+        (
+            "two types",
+            mixed(&format!("Content-Type: text/plain\r\n{multipart}")),
+        ),
+        (
+            "half a type",
+            mixed("Content-Type: multipart; boundary=b\r\n"),
+        ),
+        (
+            "behind the end",
+            within(format!("--b\r\n\r\nx\r\n--b--\r\n{}", hidden("b"))),
+        ),
+        (
+            "boundary that goes on",
+            within(format!("--b\r\n\r\nx\r\n{}--b--\r\n", hidden("bc"))),
+        ),
+        (
+            "encoded multipart",
+            text("multipart/mixed; boundary=b", hidden("b")),
+        ),
+        ("encoded message", text("message/rfc822", &small)),
+        (
+            "message without fields",
+            text("application/octet-stream; name=a.eml", &small),
+        ),
+        (
+            "part of a message",
+            message(
+                "Content-Type: message/partial; id=a; number=2\r\n",
+                "NDUwIDU1\r\n",
+            ),
+        ),
+        (
+            "no empty line",
+            within(format!("--b\r\n\r\nx\r\n--b\r\n{NUMBER}--b--\r\n")),
+        ),
+        (
+            "in a header of a part",
+            within(format!("--b\r\nNote: {NUMBER}--b--\r\n")),
+        ),
+        (
+            "in a broken header",
+            message(&format!("hello\r\n{NUMBER}"), "x"),
+        ),
+        (
+            "signed and wrapped",
+            text("application/pkcs7-mime; smime-type=signed-data", "0\u{1}x"),
+        ),
+        (
+            "as a key",
+            message("Content-Type: application/pgp-keys\r\n", NUMBER),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn what_no_reader_takes_in_another_way_hides_nothing() {
+    for fields in [
+        "Content-Type: multipart/report; report-type=delivery-status; boundary=q\r\n",
+        "Content-Type: multipart/mixed\r\n",
+        "Content-Type: text/html; charset=\"iso-8859-1\"; charset=\"iso-8859-1\"\r\n",
+    ] {
+        let to = ["patient@example.com"];
+        let decision = judge(&policy(), message(fields, "x\r\n"), &to).await;
+        let verdict = &decision.recipients[0].verdict;
+        assert_eq!(*verdict, Verdict::Deliver, "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn no_html_hides_a_number() {
+    let html = |body: &str| message("Content-Type: text/html\r\n", body);
+    all_held(vec![
+        ("markup", html("NHS number <b>4</b>50 55<i>7</i> 7&#49;04")),
+        (
+            "a style",
+            html("<style>p:after { content: 'NHS number 450 557 7104' }</style>"),
+        ),
+        (
+            "a style in a title",
+            html("<title><style></title>NHS number 450 557 7104"),
+        ),
+        ("CDATA", html("<![CDATA[NHS number 450 557 7104]]>")),
+        (
+            "text that looks like it",
+            message("", "<html>\r\n<NHS number 450 557 7104>\r\n"),
+        ),
+        (
+            "a table",
+            html(
+                "<tr><td>NHS number</td><td>Phone</td></tr><tr><td>4505577104</td><td>x</td></tr>",
+            ),
+        ),
+        (
+            "a table in plain text",
+            message(
+                "",
+                "NHS number    Telephone\r\n450 557 7104  07700 900123\r\n",
+            ),
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn no_second_name_of_a_file_hides_a_number() {
+    let file = |fields: &str| {
+        let body = format!("--b\r\n\r\nx\r\n--b\r\n{fields}\r\n\r\n\u{1}\r\n--b--\r\n");
+        message("Content-Type: multipart/mixed; boundary=b\r\n", body)
+    };
+    all_held(vec![
+        (
+            "name",
+            file("Content-Type: image/png; name=\"NHS no 450 557 7104\"\r\nContent-Disposition: attachment; filename=a.png"),
+        ),
+        (
+            "plain filename",
+            file("Content-Type: image/png\r\nContent-Disposition: attachment; filename=\"NHS no 450 557 7104\"; filename*=utf-8''a.png"),
+        ),
+    ])
+    .await;
+}

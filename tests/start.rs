@@ -1,0 +1,198 @@
+//! What somebody sees who starts the gateway: where everything is, or what to do about it.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use support::{Gateway, wait_for};
+
+/// Starts a second gateway, which must end by itself, on these policies.
+fn start(config: &Path) -> (Option<i32>, String) {
+    let output = postern(config, &["serve"]);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(
+        output.stdout, b"",
+        "a banner of something that did not start"
+    );
+    (output.status.code(), said)
+}
+
+fn postern(config: &Path, args: &[&str]) -> Output {
+    let child = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .arg("--config")
+        .arg(config)
+        .args(args)
+        .env("RUST_LOG", "off")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.expect("postern starts");
+    wait_for("its end", || child.try_wait().expect("its state"));
+    child.wait_with_output().expect("what it said")
+}
+
+/// A folder with the policies of a running gateway, after a change to its own file.
+fn beside(gateway: &Gateway, from: &str, to: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let policies = folder.path().join("policies");
+    support::copy(&gateway.folder.path().join("policies"), &policies);
+    let file = policies.join("postern.toml");
+    let text = fs::read_to_string(&file).expect("postern.toml");
+    assert!(text.contains(from), "no {from}");
+    fs::write(&file, text.replace(from, to)).expect("a changed file");
+    folder
+}
+
+fn config(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    folder.path().join("policies/postern.toml")
+}
+
+#[test]
+fn a_second_gateway_on_the_same_data_is_told_to_stop_the_first() {
+    let gateway = Gateway::start();
+    let (code, said) = start(&gateway.config());
+    assert_eq!(code, Some(1));
+    assert!(said.ends_with("cannot be opened: another process serves this queue\nhelp: stop the other gateway, or give this one a `data` folder of its own\n"), "{said}");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_and_so_is_what_to_do() {
+    let gateway = Gateway::start();
+    let relay = format!("127.0.0.1:{}", gateway.relay);
+    let metrics = format!("127.0.0.1:{}", gateway.metrics);
+
+    let other = beside(&gateway, &metrics, "127.0.0.1:0");
+    let (code, said) = start(&config(&other));
+    assert_eq!(code, Some(1));
+    let wanted = format!(
+        "postern: listener `relay` cannot listen on {relay}: Address already in use (os error 98)\nhelp: another program, a second gateway perhaps, listens there: "
+    );
+    assert!(said.starts_with(&wanted), "{said}");
+
+    let (code, said) = start(&config(&beside(&gateway, "x", "x")));
+    assert_eq!(code, Some(1));
+    let wanted = format!("postern: metrics cannot be shown on {metrics}: Address already in use");
+    assert!(
+        said.starts_with(&wanted) && said.contains("\nhelp: "),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_used_is_named_with_the_reason() {
+    let gateway = Gateway::start();
+    let folder = beside(&gateway, "\"../data\"", "\"postern.toml\"");
+    let (code, said) = start(&config(&folder));
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("policies/postern.toml") && said.contains("os error"),
+        "{said}"
+    );
+    assert!(
+        said.contains("\nhelp: the user that runs the gateway must be able to write there"),
+        "{said}"
+    );
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_named_with_what_to_do() {
+    let gateway = Gateway::start();
+    let address = |port| format!("127.0.0.1:{port}");
+    let folder = beside(&gateway, &address(gateway.metrics), "127.0.0.1:0");
+    let certs = folder.path().join("certs");
+    fs::create_dir(&certs).expect("a folder");
+    fs::write(certs.join("gateway.pem"), "no certificate").expect("a file");
+    let (code, said) = start(&config(&folder));
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("certs/gateway.pem: no certificate in it\nhelp: [[tls.certificate]]"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_and_so_is_who_names_it() {
+    let gateway = Gateway::start();
+    let folder = beside(&gateway, "x", "x");
+    fs::remove_file(folder.path().join("policies/aliases.toml")).expect("a file less");
+    for config in [config(&folder), folder.path().join("nowhere.toml")] {
+        let (code, said) = start(&config);
+        assert_eq!(code, Some(1));
+        assert!(
+            said.contains("cannot be read: No such file or directory"),
+            "{said}"
+        );
+        assert!(said.contains("help: `--config FILE` names"), "{said}");
+        assert!(
+            said.ends_with("postern: the configuration has errors: nothing was started\n"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn the_shipped_policy_starts_without_a_line_of_noise() {
+    let mut gateway = Gateway::start();
+    let log = gateway.log();
+    // A machine that allows few open files is told of it: that is no noise.
+    let noise = log.lines().find(|line| !line.contains("ulimit -n"));
+    assert_eq!(noise, None);
+    let banner = gateway.banner();
+    let at = |port| format!("127.0.0.1:{port}");
+    let data = gateway.folder.path().canonicalize().expect("a folder");
+    for part in [
+        &at(gateway.relay),
+        &at(gateway.submission),
+        &at(gateway.submissions),
+        &at(gateway.metrics),
+        "(4 warnings: see `postern check`)",
+        &format!(
+            "It arrives in {}/data/maildir/nhs.net/gp/new.",
+            data.display()
+        ),
+    ] {
+        assert!(banner.contains(part), "no {part} in\n{banner}");
+    }
+    assert!(
+        !banner.contains(".."),
+        "a path that is not whole in\n{banner}"
+    );
+    assert!(gateway.terminate());
+}
+
+#[test]
+fn the_first_message_of_the_banner_can_be_sent_as_it_stands() {
+    if !support::installed("python3") {
+        return;
+    }
+    let gateway = Gateway::start();
+    let banner = gateway.banner();
+    let from = banner.find("python3 -c").expect("a command");
+    let length = banner[from..].find("\n\n").expect("its end");
+    let sent = Command::new("sh")
+        .args(["-c", &banner[from..from + length]])
+        .status();
+    assert!(sent.expect("a shell").success());
+    gateway.wait_for_mail("gp@nhs.net", 1);
+}
+
+#[test]
+fn a_hangup_that_comes_before_the_gateway_is_up_does_not_end_it() {
+    let mut gateway = Gateway::start();
+    assert!(gateway.terminate());
+    let certs = gateway.folder.path().join("certs");
+    fs::remove_dir_all(&certs).expect("certificates to make again");
+
+    gateway.restart_after(|gateway| {
+        // The first thing that it does once it has read its files.
+        wait_for("certificates", || {
+            certs.join("ca.key.pem").exists().then_some(())
+        });
+        gateway.signal("-HUP");
+    });
+
+    gateway.connect();
+    assert!(gateway.terminate());
+}
