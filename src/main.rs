@@ -5,11 +5,15 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use postern::admin::cli::{AuditCommand, CertsCommand, Cli, Command, Explain, Question};
+use postern::admin::cli::{
+    AuditCommand, CertsCommand, Cli, Command, DirectoryCommand, Explain, Question,
+};
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
+use postern::config::{Diagnostic, Diagnostics};
 use postern::delivery::Router;
+use postern::directory::Sources;
 use postern::policy::explain::Onward;
 use postern::policy::{RecipientDecision, Verdict};
 use postern::queue::Queue;
@@ -81,7 +85,8 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         Command::Serve => return serve(&cli.config, cli.json).await,
         Command::Check(asked) => {
             let file = asked.file(&cli.config);
-            let loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
+            let mut loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
+            loaded.diagnostics.extend(lint(&loaded));
             let format = admin::check::format(asked.format, cli.json, Colour::of(&io::stdout()));
             let folder = file.parent().unwrap_or(Path::new("."));
             return Ok(admin::check::run(
@@ -91,6 +96,16 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 format,
                 out,
             )?);
+        }
+        Command::Directory(DirectoryCommand::Lint { format }) => {
+            let mut loaded = settings::load(&cli.config, &Clock::system(), PolicyTests::Skip).await;
+            if let Some(settings) = &loaded.settings {
+                let files = settings.policy.directory_files();
+                loaded.diagnostics.retain(|one| files.are_meant_by(one));
+            }
+            loaded.diagnostics.extend(lint(&loaded));
+            let format = admin::check::format(*format, cli.json, Colour::of(&io::stdout()));
+            return Ok(admin::directory::lint(&loaded.diagnostics, format, out)?);
         }
         Command::Send(asked) => {
             return Ok(admin::send::run(
@@ -122,6 +137,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 out,
             )?
         }
+        Command::Directory(command) => directory(command, &settings, cli.json, out)?,
         Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
         Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
         Command::Quarantine(command) => {
@@ -177,6 +193,44 @@ async fn serve(config: &Path, json: bool) -> anyhow::Result<Answer> {
     let say = |started: &Started| drop(started.write(json, &mut io::stdout()));
     server::serve(config, loaded, signals, say).await?;
     Ok(Answer::Done)
+}
+
+/// What is worth knowing of the directory, if the files can be used at all.
+fn lint(loaded: &Loaded) -> Vec<Diagnostic> {
+    let Some(settings) = &loaded.settings else {
+        return Vec::new();
+    };
+    let files = settings.policy.directory_files();
+    let sources = Sources::load(&files, &Diagnostics::default());
+    let today = Clock::system()
+        .now()
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date();
+    let directory = settings.policy.directory();
+    sources.map_or_else(Vec::new, |sources| directory.lint_on(&sources, today))
+}
+
+/// Looks after the mailboxes and organisations.
+fn directory(
+    command: &DirectoryCommand,
+    settings: &Settings,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Answer> {
+    let files = settings.policy.directory_files();
+    let now = Clock::system().now();
+    let desk = admin::directory::Desk {
+        directory: settings.policy.directory(),
+        files: &files,
+        settings: settings.directory,
+        today: now.to_zoned(jiff::tz::TimeZone::UTC).date(),
+        json,
+    };
+    Ok(match command {
+        DirectoryCommand::Import(asked) => admin::directory::import(asked, &desk, out)?,
+        DirectoryCommand::Export(asked) => admin::directory::export(asked, &desk, out)?,
+        DirectoryCommand::Lint { .. } => Answer::Usage,
+    })
 }
 
 /// The settings, or every error of the files on the terminal.

@@ -10,7 +10,7 @@ use crate::directory::Cache;
 use crate::mail::Domain;
 use crate::policy::settings::Files;
 use crate::policy::{Policy, policy_test};
-use crate::{admin, delivery, ingress};
+use crate::{admin, delivery, directory, ingress};
 
 /// Everything that the files say, checked.
 pub struct Settings {
@@ -24,6 +24,8 @@ pub struct Settings {
     pub delivery: delivery::Settings,
     /// What happens to it.
     pub policy: Arc<Policy>,
+    /// How the directory is looked after.
+    pub directory: directory::Settings,
     /// Names to addresses.
     pub dns: Dns,
     /// Where the gateway is seen from outside, and how its log is written.
@@ -136,6 +138,7 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
     let ingress = ingress::Settings::read(top);
     let delivery = delivery::Settings::read(top);
     let admin = admin::Settings::read(top);
+    let directory = directory::Settings::read(top);
     let dns = Dns::new(&crate::policy::settings::read_dns(top)).map_err(|error| {
         top.diagnostics()
             .push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
@@ -155,5 +158,6 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
         policy: Arc::new(policy?),
         dns: dns.ok()?,
         admin,
+        directory,
     })
 }

@@ -68,6 +68,9 @@ pub enum CommandError {
     /// The queue could not do what was asked.
     #[error("{0}")]
     Queue(#[from] crate::queue::QueueError),
+    /// The import was not written.
+    #[error(transparent)]
+    Import(#[from] crate::directory::import::WriteError),
     /// The test message could not be sent.
     #[error(transparent)]
     Send(#[from] super::send::SendError),

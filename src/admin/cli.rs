@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use crate::base::Reference;
-use crate::mail::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::{Domain, ForwardPath, Mailbox, ReversePath};
 
 /// A mail gateway and policy filter for organisations that send patient data by email.
 #[derive(Clone, Debug, Parser)]
@@ -39,6 +39,9 @@ pub enum Command {
     Check(Check),
     /// Show the mailbox that an address leads to, hop by hop
     Resolve(Resolve),
+    /// Load, export and look after mailboxes and organisations
+    #[command(subcommand)]
+    Directory(DirectoryCommand),
     /// Show what would happen to a message and why, or the decision behind a reference
     Explain(Explain),
     /// Show and steer what waits for delivery
@@ -100,6 +103,83 @@ pub struct Resolve {
     /// Addresses; `-` reads them from the standard input, one a line
     #[arg(required = true, value_name = "ADDRESS")]
     pub addresses: Vec<String>,
+}
+
+/// `postern directory`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DirectoryCommand {
+    /// Take mailboxes and changes out of files, all or nothing; a gateway that runs takes them over
+    Import(DirectoryImport),
+    /// Write the mailboxes or the redirects out
+    Export(DirectoryExport),
+    /// Report loops, names that lead nowhere, and mailboxes that nobody looks after
+    Lint {
+        /// How diagnostics are written
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
+    },
+}
+
+/// `postern directory import`.
+#[derive(Args, Clone, Debug)]
+pub struct DirectoryImport {
+    /// The files, taken in this order
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// What the files are; left out, each is looked at
+    #[arg(long = "as", value_enum, value_name = "FORMAT")]
+    pub format: Option<ImportFormat>,
+    /// Show what would change, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Take the good rows although others are bad
+    #[arg(long)]
+    pub partial: bool,
+    /// Yes, so many addresses are to be taken out or redirected
+    #[arg(long)]
+    pub confirm: bool,
+    /// Where the mailboxes of the organisations of a national file are
+    #[arg(long, value_name = "DOMAIN", default_value = "nhs.net")]
+    pub domain: Domain,
+}
+
+/// What an imported file is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ImportFormat {
+    /// directory.csv or redirects.csv, or both in TOML: the whole table
+    Postern,
+    /// The national file of pharmacies, edispensary.csv
+    OdsPharmacy,
+    /// The national file of practices, epraccur.csv
+    OdsPractice,
+    /// Renames, new codes and owners, consolidations, leavers, joiners
+    Changes,
+}
+
+/// `postern directory export`.
+#[derive(Args, Clone, Debug)]
+pub struct DirectoryExport {
+    /// In which form; TOML has both tables
+    #[arg(long = "as", value_enum, value_name = "FORMAT", default_value_t = ExportFormat::Csv)]
+    pub format: ExportFormat,
+    /// The redirects instead of the mailboxes
+    #[arg(long, conflicts_with = "hidden")]
+    pub redirects: bool,
+    /// With the columns that are never shown elsewhere: mobile numbers
+    #[arg(long)]
+    pub hidden: bool,
+    /// Into this file, which must not exist yet, instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// The form of an export.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum ExportFormat {
+    /// As directory.csv, or redirects.csv
+    Csv,
+    /// Both in one file
+    Toml,
 }
 
 /// `postern explain`, both forms.

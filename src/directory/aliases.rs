@@ -231,7 +231,7 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    fn of(file: &Arc<SourceFile>) -> Self {
+    pub(super) fn of(file: &Arc<SourceFile>) -> Self {
         let ends = file.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
         Self {
             path: file.path.display().to_string(),
@@ -249,7 +249,7 @@ impl Lines {
     }
 
     /// The line of a place, from 1; 0 for none.
-    fn line(&self, place: Option<&Place>) -> usize {
+    pub(super) fn line(&self, place: Option<&Place>) -> usize {
         place.map_or(0, |place| {
             let start = place.span().start;
             self.starts.partition_point(|line| *line <= start)

@@ -93,14 +93,21 @@ impl Columns {
         (complete.then_some(Self { at, count }), wrong)
     }
 
+    /// All columns of a schema, in its order.
+    pub(super) fn all(schema: &Schema) -> Self {
+        let all = schema.columns.iter().enumerate();
+        Self {
+            at: all.map(|(index, column)| (*column, index)).collect(),
+            count: schema.columns.len(),
+        }
+    }
+
     /// Whether the table has a column.
-    #[allow(dead_code, reason = "for the import, which is on its way")]
     pub(super) fn has(&self, column: &str) -> bool {
         self.at.contains_key(column)
     }
 
     /// The number of a column, from 1, as a spreadsheet counts.
-    #[allow(dead_code, reason = "for the import, which is on its way")]
     pub(super) fn number(&self, column: &str) -> Option<usize> {
         self.at.get(column).map(|index| index + 1)
     }

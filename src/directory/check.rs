@@ -8,12 +8,13 @@ use std::hash::Hash;
 
 use jiff::civil::Date;
 
-use crate::config::{Diagnostic, Diagnostics, Place};
+use crate::config::{Diagnostics, Place, Severity};
 use crate::mail::{Host, Mailbox};
 
 use super::aliases::Redirect;
 use super::code::OdsCode;
 use super::entry::Kind;
+use super::findings::Findings;
 use super::resolution::End;
 use super::sources::Texts;
 use super::{Directory, resolve};
@@ -23,22 +24,19 @@ pub(super) fn check(directory: &Directory, sources: &Texts, diagnostics: &Diagno
     let checker = Checker {
         directory,
         sources,
-        diagnostics,
+        findings: Findings::new(diagnostics),
     };
     checker.served();
     checker.redirects();
     checker.successors();
     checker.lists();
+    checker.findings.close();
 }
-
-/// Where something is, asked only if there is something to say: to find a line is a walk through its
-/// file, and there can be a million of them.
-type Lazy<'p> = &'p dyn Fn() -> Option<Place>;
 
 struct Checker<'c> {
     directory: &'c Directory,
     sources: &'c Texts,
-    diagnostics: &'c Diagnostics,
+    findings: Findings<'c>,
 }
 
 impl Checker<'_> {
@@ -59,11 +57,12 @@ impl Checker<'_> {
         };
         let message =
             format!("{count} mailboxes are at domains that are not served, the first is {address}");
-        let place = self.sources.row(line, self.diagnostics);
-        self.diagnostics.push(
-            Diagnostic::warning("not-served", message)
-                .at_maybe(place.as_ref(), "")
-                .help("name the domain under [policy] served in postern.toml"),
+        self.findings.push(
+            Severity::Warning,
+            "not-served",
+            message,
+            || self.sources.row(line),
+            "name the domain under [policy] served in postern.toml",
         );
     }
 
@@ -82,7 +81,7 @@ impl Checker<'_> {
                 self.error(
                     "alias-loop",
                     message,
-                    &|| self.place(redirect),
+                    redirect.at(),
                     "take one of the links of the loop out",
                 );
             } else {
@@ -102,13 +101,13 @@ impl Checker<'_> {
             if length > hops {
                 let message = format!("{from} leads through more than {hops} names");
                 let help = "let it lead to the end at once, or raise [limits] hops";
-                return self.error("long-chain", message, &|| self.place(redirect), help);
+                return self.error("long-chain", message, redirect.at(), help);
             }
         }
     }
 
     fn redirect(&self, from: &Mailbox, redirect: &Redirect) {
-        let place: Lazy<'_> = &|| self.place(redirect);
+        let place = redirect.at();
         if !self.is_served(from) {
             let message = format!("{from} is at a domain that is not served: this is never used");
             self.warning("not-served", message, place);
@@ -128,7 +127,7 @@ impl Checker<'_> {
     }
 
     /// Warns of a target that mail cannot reach.
-    fn target(&self, to: &Mailbox, place: Lazy<'_>) {
+    fn target(&self, to: &Mailbox, place: At<'_>) {
         let aliases = &self.directory.aliases;
         let folded = to.folded();
         if aliases.redirects.contains_key(&folded) || aliases.lists.contains_key(&folded) {
@@ -163,7 +162,10 @@ impl Checker<'_> {
             .collect();
         all.sort_by_key(|(_, (_, next))| next.line);
         for (from, (index, next)) in all {
-            let place: Lazy<'_> = &|| next.place.clone().or_else(|| self.line(next.line));
+            let place = At {
+                place: next.place.as_ref(),
+                line: next.line,
+            };
             if loops.contains(from) {
                 let message = format!("{from} is its own successor in the end");
                 self.error(
@@ -210,7 +212,10 @@ impl Checker<'_> {
         let mut all: Vec<_> = lists.iter().collect();
         all.sort_by_key(|(_, list)| list.place.as_ref().map(|place| place.span().start));
         for (name, list) in all {
-            let place: Lazy<'_> = &|| list.place.clone();
+            let place = At {
+                place: list.place.as_ref(),
+                line: 0,
+            };
             if loops.contains(name) {
                 let message = format!("the list {name} is a member of itself in the end");
                 self.warning("list-loop", message, place);
@@ -234,34 +239,71 @@ impl Checker<'_> {
         }
     }
 
-    fn place(&self, redirect: &Redirect) -> Option<Place> {
-        let place = redirect.place.clone();
-        place.or_else(|| self.line(redirect.line))
-    }
-
-    fn line(&self, line: usize) -> Option<Place> {
-        self.sources.place(&self.directory.aliases, line)
-    }
-
     fn is_served(&self, mailbox: &Mailbox) -> bool {
         mailbox
             .domain()
             .is_some_and(|domain| self.directory.serves(domain))
     }
 
-    fn error(&self, id: &'static str, message: String, place: Lazy<'_>, help: &str) {
-        self.diagnostics.push(
-            Diagnostic::error(id, message)
-                .at_maybe(place().as_ref(), "")
-                .help(help),
-        );
+    fn error(&self, id: &'static str, message: String, at: At<'_>, help: &str) {
+        self.say(Severity::Error, id, message, at, help);
     }
 
-    fn warning(&self, id: &'static str, message: String, place: Lazy<'_>) {
-        self.diagnostics
-            .push(Diagnostic::warning(id, message).at_maybe(place().as_ref(), ""));
+    fn warning(&self, id: &'static str, message: String, at: At<'_>) {
+        let help = HELPS.iter().find(|(name, _)| *name == id);
+        let help = help.map_or("", |(_, help)| *help);
+        self.say(Severity::Warning, id, message, at, help);
+    }
+
+    fn say(&self, severity: Severity, id: &'static str, message: String, at: At<'_>, help: &str) {
+        let line = || self.sources.place(&self.directory.aliases, at.line);
+        let place = || at.place.cloned().or_else(line);
+        self.findings.push(severity, id, message, place, help);
     }
 }
+
+/// Where something is said: its place, or else a line that `Sources::place` knows.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    place: Option<&'a Place>,
+    line: usize,
+}
+
+impl Redirect {
+    fn at(&self) -> At<'_> {
+        At {
+            place: self.place.as_ref(),
+            line: self.line,
+        }
+    }
+}
+
+/// What mends a warning.
+const HELPS: &[(&str, &str)] = &[
+    (
+        "not-served",
+        "name the domain under [policy] served, or take it out",
+    ),
+    ("shadowed-alias", "take it out, or shut the mailbox"),
+    (
+        "dangling-target",
+        "let it lead to a mailbox that is there, or take it out",
+    ),
+    (
+        "closed-target",
+        "let it lead to a live mailbox, or take it out",
+    ),
+    (
+        "ambiguous-target",
+        "let it lead to the mailbox that is meant",
+    ),
+    ("two-successors", "keep the one that mail is to follow"),
+    (
+        "dangling-successor",
+        "add its mailbox, or take the successor out",
+    ),
+    ("list-loop", "take one of the lists out of the other"),
+];
 
 /// The nodes of a graph that are on a loop, or on a way from one loop to another: those that are
 /// left when all ends have been taken away, forwards and then backwards.

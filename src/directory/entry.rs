@@ -117,6 +117,16 @@ impl Kind {
         !matches!(self, Self::Personal | Self::Application | Self::List)
     }
 
+    /// Whether a mailbox of it belongs to an organisation that has a code.
+    pub(super) fn needs_code(self) -> bool {
+        self.is_organisation() && self != Self::Shared
+    }
+
+    /// The word for it in files and JSON.
+    pub fn word(self) -> &'static str {
+        word_of(Self::WORDS, self)
+    }
+
     pub(super) const WORDS: &'static [(&'static str, Self)] = &[
         ("pharmacy", Self::Pharmacy),
         ("care", Self::Care),
@@ -161,13 +171,7 @@ impl FromStr for Link {
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let right = Right::WORDS.iter().find(|(_, right)| *right == self.right);
-        write!(
-            f,
-            "{}:{}",
-            self.account,
-            right.map_or("", |(word, _)| *word)
-        )
+        write!(f, "{}:{}", self.account, word_of(Right::WORDS, self.right))
     }
 }
 
@@ -203,6 +207,11 @@ pub enum Status {
 }
 
 impl Status {
+    /// The word for it in files and JSON.
+    pub fn word(self) -> &'static str {
+        word_of(Self::WORDS, self)
+    }
+
     /// Whether mail may be delivered on a day to what has this status since `since`. Dates decide
     /// before words do: what will be closed tomorrow is live, and what opens tomorrow is not.
     pub(super) fn is_live(self, since: Option<Date>, on: Date) -> bool {
@@ -241,6 +250,12 @@ pub enum Completeness {
     Complete,
     /// A name that is not in it is passed on as it is.
     Partial,
+}
+
+/// The word of a value, in a list that has all of them.
+fn word_of<T: Copy + PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    let found = words.iter().find(|(_, one)| *one == value);
+    found.map_or("", |(word, _)| *word)
 }
 
 #[cfg(test)]

@@ -11,14 +11,18 @@ mod cells;
 mod check;
 pub mod code;
 pub mod entry;
+mod findings;
+pub mod import;
 mod index;
 pub mod json;
+mod lint;
 mod load;
 mod recognise;
 mod redirects;
 mod reports;
 pub mod resolution;
 mod resolve;
+pub mod settings;
 mod shape;
 mod sources;
 mod suggest;
@@ -39,6 +43,7 @@ pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, St
 pub use index::search::Found;
 pub use json::answer;
 pub use resolution::{Because, End, Hop, Resolution};
+pub use settings::Settings;
 pub use sources::{Files, Sources};
 
 use aliases::Aliases;

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use csv::StringRecord;
 
 use crate::config::{Diagnostic, Diagnostics, Place, SourceFile};
+use crate::mail::Mailbox;
 
 use super::aliases::{Aliases, Redirect, Successor, Then};
 use super::cells::{self, Columns, Row, Schema, Wrong};
+use super::code::OdsCode;
 use super::reports::Reports;
 use super::resolution::Because;
 
@@ -76,15 +78,7 @@ impl Reading<'_> {
     }
 
     fn redirect(&mut self, row: &Row<'_>, because: Because, line: usize) -> Result<(), Wrong> {
-        let from = row.address("from")?;
-        let to = row.required("to")?.parse();
-        let redirect = Redirect {
-            to: to.map_err(|error| Wrong::at("to", error))?,
-            because,
-            since: row.date("since")?,
-            place: None,
-            line: self.before + line,
-        };
+        let (from, redirect) = read_redirect(row, because, self.before + line)?;
         if let Some(list) = self.aliases.lists.get(&from) {
             self.twice(&from.to_string(), line, list.place.clone());
             return Ok(());
@@ -106,17 +100,7 @@ impl Reading<'_> {
     }
 
     fn successor(&mut self, row: &Row<'_>, line: usize) -> Result<(), Wrong> {
-        let missing = |column| Wrong::at(column, "is missing");
-        let from = row.code("from")?.ok_or_else(|| missing("from"))?;
-        let successor = Successor {
-            to: row.code("to")?.ok_or_else(|| missing("to"))?,
-            since: row.date("since")?.ok_or_else(|| missing("since"))?,
-            then: Then::Forward,
-            place: None,
-            line: self.before + line,
-        };
-        // A successor that nobody has confirmed is a guess, and mail does not follow guesses.
-        row.required("confirmed_by")?;
+        let (from, successor) = read_successor(row, self.before + line)?;
         let known = self.aliases.successors.entry(from).or_default();
         if let Some(same) = known.iter().find(|same| same.to == successor.to) {
             let first = same.place.clone();
@@ -137,6 +121,49 @@ impl Reading<'_> {
     }
 }
 
+fn read_redirect(
+    row: &Row<'_>,
+    because: Because,
+    line: usize,
+) -> Result<(Mailbox, Redirect), Wrong> {
+    let from = row.address("from")?;
+    let to = row.required("to")?.parse();
+    let redirect = Redirect {
+        to: to.map_err(|error| Wrong::at("to", error))?,
+        because,
+        since: row.date("since")?,
+        place: None,
+        line,
+    };
+    Ok((from, redirect))
+}
+
+fn read_successor(row: &Row<'_>, line: usize) -> Result<(OdsCode, Successor), Wrong> {
+    let missing = |column| Wrong::at(column, "is missing");
+    let from = row.code("from")?.ok_or_else(|| missing("from"))?;
+    let successor = Successor {
+        to: row.code("to")?.ok_or_else(|| missing("to"))?,
+        since: row.date("since")?.ok_or_else(|| missing("since"))?,
+        then: Then::Forward,
+        place: None,
+        line,
+    };
+    // A successor that nobody has confirmed is a guess, and mail does not follow guesses.
+    row.required("confirmed_by")?;
+    Ok((from, successor))
+}
+
+/// Whether a row says what it must; the columns are all those of the schema.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn check(row: &Row<'_>) -> Result<(), Wrong> {
+    match row.required_word("because", BECAUSE)? {
+        Because::Successor => read_successor(row, 0).map(|_| ()),
+        because => read_redirect(row, because, 0).map(|_| ()),
+    }
+}
+
 /// The columns, in the order in which they are written.
 pub(super) const SCHEMA: Schema = Schema {
     columns: &["from", "to", "because", "since", "confirmed_by", "note"],
@@ -154,7 +181,6 @@ pub(super) const BECAUSE: &[(&str, Because)] = &[
 mod tests {
     use super::*;
     use crate::config::read_toml;
-    use crate::directory::OdsCode;
 
     fn file(path: &str, text: &str) -> Arc<SourceFile> {
         Arc::new(SourceFile {

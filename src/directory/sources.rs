@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Diagnostics, Place, SourceFile, read_source, read_toml};
+use crate::config::{Diagnostic, Diagnostics, Place, SourceFile, read_source, read_toml};
 
 use super::aliases::Aliases;
 use super::redirects;
@@ -18,6 +18,20 @@ pub struct Files {
     pub mailboxes: PathBuf,
     /// `redirects.csv`, if the settings name one.
     pub redirects: Option<PathBuf>,
+}
+
+impl Files {
+    /// Whether a diagnostic is about one of these files.
+    pub fn are_meant_by(&self, diagnostic: &Diagnostic) -> bool {
+        let label = diagnostic.labels.first();
+        label.is_some_and(|label| {
+            let path = &label.place.file().path;
+            let mut files = [&self.aliases, &self.mailboxes]
+                .into_iter()
+                .chain(&self.redirects);
+            files.any(|file| file == path)
+        })
+    }
 }
 
 /// The texts of the files.
@@ -98,9 +112,9 @@ impl Texts {
         }
     }
 
-    /// The place of a row of `directory.csv`.
-    pub(super) fn row(&self, line: usize, diagnostics: &Diagnostics) -> Option<Place> {
-        let file = self.mailboxes.file(diagnostics)?;
+    /// The place of a row of `directory.csv`; none if that has been taken away meanwhile.
+    pub(super) fn row(&self, line: usize) -> Option<Place> {
+        let file = self.mailboxes.file(&Diagnostics::default())?;
         Some(Place::line_of(file, line))
     }
 }

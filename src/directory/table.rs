@@ -83,44 +83,23 @@ impl Reading<'_> {
     }
 
     fn entry(&mut self, row: &Row<'_>, line: usize) -> Result<Entry, Wrong> {
-        let address = row.address("address")?;
-        let kind = row.required_word("kind", Kind::WORDS)?;
-        Ok(Entry {
-            address,
-            kind,
-            organisation: self.organisation(row, kind, line)?,
-            display_name: row.text("display_name").to_owned(),
-            owner: row.text("owner").to_owned(),
-            status: row.required_word("status", Status::WORDS)?,
-            status_date: row.date("status_date")?,
-            successor: row.code("successor")?,
-            accepts_patient_data: row.yes_or_no("accepts_patient_data")?.unwrap_or(true),
-            do_not_send: row.yes_or_no("do_not_send")?.unwrap_or(false),
-            last_verified: row.date("last_verified")?,
-            linked: row.links("linked")?,
-            approved_links: row.number("approved_links")?,
-            line,
-        })
+        let mut entry = Entry::read(row, line)?;
+        entry.organisation = self.organisation(row, line)?;
+        Ok(entry)
     }
 
-    /// The organisation of a row: the first row with its code describes it.
+    /// The organisation of a row: the first row with its code and a name describes it.
     fn organisation(
         &mut self,
         row: &Row<'_>,
-        kind: Kind,
         line: usize,
     ) -> Result<Option<Arc<Organisation>>, Wrong> {
         let Some(code) = row.code("ods_code")? else {
-            return match kind {
-                Kind::Personal | Kind::Application | Kind::Shared | Kind::List => Ok(None),
-                _ => Err(Wrong::at(
-                    "ods_code",
-                    "an organisation's mailbox needs its code",
-                )),
-            };
+            return Ok(None);
         };
         let name = row.text("organisation");
-        if let Some(known) = self.organisations.get(&code) {
+        let known = self.organisations.get(&code);
+        if let Some(known) = known.filter(|known| name.is_empty() || !known.name.is_empty()) {
             if !name.is_empty() && name != known.name {
                 let message = format!("{code} is called {:?} in an earlier row", known.name);
                 self.reports.warning(line, message);
@@ -137,6 +116,35 @@ impl Reading<'_> {
         });
         self.organisations.insert(code, Arc::clone(&organisation));
         Ok(Some(organisation))
+    }
+}
+
+impl Entry {
+    /// Reads a row but for what it says of the organisation, which is the affair of all its rows.
+    pub(super) fn read(row: &Row<'_>, line: usize) -> Result<Self, Wrong> {
+        let address = row.address("address")?;
+        let kind = row.required_word("kind", Kind::WORDS)?;
+        let status = row.required_word("status", Status::WORDS)?;
+        if row.code("ods_code")?.is_none() && kind.needs_code() {
+            let reason = "an organisation's mailbox needs its code";
+            return Err(Wrong::at("ods_code", reason));
+        }
+        Ok(Self {
+            address,
+            kind,
+            organisation: None,
+            display_name: row.text("display_name").to_owned(),
+            owner: row.text("owner").to_owned(),
+            status,
+            status_date: row.date("status_date")?,
+            successor: row.code("successor")?,
+            accepts_patient_data: row.yes_or_no("accepts_patient_data")?.unwrap_or(true),
+            do_not_send: row.yes_or_no("do_not_send")?.unwrap_or(false),
+            last_verified: row.date("last_verified")?,
+            linked: row.links("linked")?,
+            approved_links: row.number("approved_links")?,
+            line,
+        })
     }
 }
 

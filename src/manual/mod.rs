@@ -1,3 +1,4 @@
 //! Design pages.
 
+pub mod directory_changes;
 pub mod queue_states;

@@ -8,6 +8,7 @@
 
 mod builder;
 pub(super) mod file;
+mod finish;
 mod layout;
 mod near;
 mod record;

@@ -113,6 +113,19 @@ fn what_goes_in_comes_out() {
 }
 
 #[test]
+fn the_first_row_with_a_name_describes_the_organisation_of_all() {
+    let header = "address,kind,status,ods_code,organisation,street,town\n";
+    let rows = "jo@nhs.net,personal,active,FA001,,,\na@nhs.net,pharmacy,active,FA001,Meadow,,\n";
+    let index = Index::from_memory(octets(&format!("{header}{rows}"))).unwrap();
+    let names = index
+        .rows()
+        .map(|row| row.entry().unwrap().organisation.unwrap().name.clone());
+    assert!(names.eq(["Meadow", "Meadow"]));
+    let found = search::search(&index, "meadow", 5, jiff::civil::date(2026, 11, 21));
+    assert_eq!(found.len(), 2);
+}
+
+#[test]
 fn an_empty_table_is_an_index_of_nothing() {
     let header = CSV.split_inclusive('\n').next().unwrap();
     for index in [Index::from_memory(octets(header)).unwrap(), Index::empty()] {
