@@ -67,7 +67,13 @@ fn shipped() -> Policy {
         for key in top.keys() {
             top.section(&key); // read by other modules
         }
-        Policy::load(top, "gateway.bumbleton.example", None, Clock::system())
+        Policy::load(
+            top,
+            "gateway.bumbleton.example",
+            None,
+            Clock::system(),
+            None,
+        )
     });
     policy.flatten().expect("the shipped policy loads")
 }

@@ -176,7 +176,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
 /// they are not there.
 async fn serve(config: &Path, json: bool) -> anyhow::Result<Answer> {
     let signals = Signals::take()?;
-    let loaded = settings::load(config, &Clock::system(), PolicyTests::Run).await;
+    let loaded = settings::load_to_serve(config, &Clock::system()).await;
     if loaded.has_errors() {
         say(&loaded)?;
     }
@@ -233,6 +233,10 @@ fn directory(
     Ok(match command {
         DirectoryCommand::Import(asked) => admin::directory::import(asked, &desk, out)?,
         DirectoryCommand::Export(asked) => admin::directory::export(asked, &desk, out)?,
+        DirectoryCommand::Find { words, limit } => {
+            let found = desk.directory.search(&words.join(" "), *limit);
+            admin::people::find(&found, desk.today, json, out)?
+        }
         DirectoryCommand::Show { of } => {
             admin::people::show(of, desk.directory, desk.today, json, out)?
         }

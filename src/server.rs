@@ -16,6 +16,7 @@ use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
 use crate::delivery::{Deliveries, Router, Transport};
+use crate::directory::Directory;
 use crate::ingress::settings::{ListenerSettings, ListenerTls};
 use crate::ingress::{self, IngressError};
 use crate::mail::{ForwardPath, Mailbox, Service};
@@ -147,6 +148,7 @@ async fn start(
 ) -> Result<(Reload, Started), ServeError> {
     let (policy, policies) = watch::channel(Arc::clone(&settings.policy));
     record_policy(queue, clock, settings.policy.version()).await;
+    remove_older(Arc::clone(settings.policy.directory()));
     let router = Arc::new(Router::new(settings.delivery.routes.clone()));
     let (routes, router) = watch::channel(router);
     let deliveries = Deliveries::new(
@@ -320,7 +322,9 @@ impl Reload {
         };
         let version = settings.policy.version().clone();
         record_policy(&self.queue, &self.clock, &version).await;
+        let directory = Arc::clone(settings.policy.directory());
         self.policy.send_replace(settings.policy);
+        remove_older(directory);
         self.routes
             .send_replace(Arc::new(Router::new(settings.delivery.routes)));
         metrics::POLICY_RELOADS.add(1);
@@ -333,10 +337,14 @@ impl Reload {
     async fn load(&self) -> Option<Loaded> {
         let (config, clock) = (self.config.clone(), self.clock.clone());
         let here = tokio::runtime::Handle::current();
-        let load =
-            move || here.block_on(settings::load(&config, &clock, settings::PolicyTests::Run));
+        let load = move || here.block_on(settings::load_to_serve(&config, &clock));
         tokio::task::spawn_blocking(load).await.ok()
     }
+}
+
+/// Removes the compiled directories that are no longer in force. Who still uses one keeps it.
+fn remove_older(directory: Arc<Directory>) {
+    tokio::task::spawn_blocking(move || directory.remove_older());
 }
 
 fn union(followed: &[PathBuf], files: Vec<PathBuf>) -> Vec<PathBuf> {

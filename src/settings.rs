@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::base::Clock;
 use crate::base::dns::Dns;
 use crate::config::{Diagnostic, Diagnostics, Located, Section, Severity, load_toml};
+use crate::directory::Cache;
 use crate::mail::Domain;
 use crate::policy::settings::Files;
 use crate::policy::{Policy, policy_test};
@@ -67,8 +68,26 @@ pub enum PolicyTests {
 
 /// Reads the gateway's own file and all that it names. Never stops at the first error.
 pub async fn load(path: &Path, clock: &Clock, tests: PolicyTests) -> Loaded {
+    load_all(path, clock, tests, Compiled::Use).await
+}
+
+/// As [`load`], for the gateway itself: the tests run, and the compiled directory is kept for the
+/// next start and for the commands.
+pub async fn load_to_serve(path: &Path, clock: &Clock) -> Loaded {
+    load_all(path, clock, PolicyTests::Run, Compiled::Keep).await
+}
+
+/// What becomes of a directory that was compiled.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Compiled {
+    Use,
+    Keep,
+}
+
+async fn load_all(path: &Path, clock: &Clock, tests: PolicyTests, compiled: Compiled) -> Loaded {
     let diagnostics = Diagnostics::default();
-    let settings = load_toml(path, &diagnostics, |top| read(top, path, clock)).flatten();
+    let read = |top: &Section<'_>| read(top, path, clock, compiled);
+    let settings = load_toml(path, &diagnostics, read).flatten();
     let (mut all, mut ran) = (diagnostics.into_vec(), 0);
     // What a policy with errors decides says nothing.
     if let Some(settings) = &settings
@@ -110,7 +129,7 @@ fn with_help(diagnostic: Diagnostic) -> Diagnostic {
     )
 }
 
-fn read(top: &Section<'_>, path: &Path, clock: &Clock) -> Option<Settings> {
+fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Option<Settings> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let hostname = top.required::<Domain>("hostname").map(Located::into_inner);
     let data = top
@@ -125,7 +144,12 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock) -> Option<Settings> {
             .push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
     });
     let name = hostname.as_ref().map_or("invalid", Domain::as_str);
-    let policy = Policy::load(top, name, dns.as_ref().ok().cloned(), clock.clone());
+    let cache = Cache {
+        folder: data.join("directory"),
+        keep: compiled == Compiled::Keep,
+    };
+    let dns_of_policy = dns.as_ref().ok().cloned();
+    let policy = Policy::load(top, name, dns_of_policy, clock.clone(), Some(&cache));
     Some(Settings {
         hostname: hostname?,
         data,

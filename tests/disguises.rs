@@ -56,7 +56,7 @@ fn policy() -> Policy {
         for key in top.keys() {
             top.section(&key); // not ours: counted as read
         }
-        Policy::load(top, "gateway.bumbleton.example", None, clock)
+        Policy::load(top, "gateway.bumbleton.example", None, clock, None)
     });
     policy.flatten().unwrap()
 }

@@ -20,7 +20,7 @@ fn load(path: &Path) -> (Option<Arc<Policy>>, Vec<Diagnostic>) {
         for key in top.keys() {
             top.section(&key); // not ours: counted as read
         }
-        Policy::load(top, "gateway.bumbleton.example", None, clock)
+        Policy::load(top, "gateway.bumbleton.example", None, clock, None)
     });
     let others = |d: &Diagnostic| d.id == "wrong-type";
     let said = diagnostics.into_vec().into_iter().filter(|d| !others(d));

@@ -112,6 +112,15 @@ pub enum DirectoryCommand {
     Import(DirectoryImport),
     /// Write the mailboxes or the redirects out
     Export(DirectoryExport),
+    /// Find mailboxes by parts of names, addresses, codes, towns, postcodes; typing mistakes are forgiven
+    Find {
+        /// What is known
+        #[arg(required = true, value_name = "WORD")]
+        words: Vec<String>,
+        /// At most so many
+        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+        limit: usize,
+    },
     /// Show a mailbox, or all mailboxes of an organisation
     Show {
         /// An address, an old one too, or an ODS code

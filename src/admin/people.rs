@@ -7,11 +7,52 @@ use std::io::Write;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
-use crate::directory::{self, Directory, End, Entry, Name, OdsCode};
+use crate::directory::{self, Directory, End, Entry, Found, Name, OdsCode};
 use crate::mail::Mailbox;
 use crate::queue::{OldNameCount, Queue};
 
 use super::answer::{Answer, CommandError, Table, json_line, printable};
+
+/// Shows what a search found, the nearest first. The answer is no if that is nothing.
+pub fn find(
+    found: &[Found],
+    today: Date,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<Answer, CommandError> {
+    if json {
+        for Found { entry, .. } in found {
+            json_line(&object(entry, today), out)?;
+        }
+        return Ok(Answer::yes_if(!found.is_empty()));
+    }
+    let mut table = Table::new(&[
+        "address",
+        "kind",
+        "state",
+        "code",
+        "organisation",
+        "town",
+        "postcode",
+    ]);
+    for Found { entry, .. } in found {
+        let of = entry.organisation.as_deref();
+        table.row([
+            entry.address.to_string(),
+            entry.kind.word().to_owned(),
+            state(entry, today),
+            of.map(|of| of.code.to_string()).unwrap_or_default(),
+            of.map_or_else(|| entry.display_name.clone(), |of| of.name.clone()),
+            of.map(|of| of.town.clone()).unwrap_or_default(),
+            of.map(|of| of.postcode.clone()).unwrap_or_default(),
+        ]);
+    }
+    table.write(out)?;
+    if found.is_empty() {
+        writeln!(out, "nobody")?;
+    }
+    Ok(Answer::yes_if(!found.is_empty()))
+}
 
 /// Shows a mailbox, by its address or an old one, or the mailboxes of an organisation, by its code. The
 /// answer is no if there is none.
@@ -41,9 +82,7 @@ fn of_organisation(code: &str, directory: &Directory) -> Vec<Entry> {
     };
     directory
         .entries()
-        .iter()
         .filter(|entry| entry.ods_code() == Some(code))
-        .cloned()
         .collect()
 }
 
@@ -61,7 +100,7 @@ fn show_address(
         End::Mailbox(end) => end,
         _ => mailbox,
     };
-    let entry = directory.entry(end).cloned();
+    let entry = directory.entry(end);
     if json || entry.is_none() || !resolution.path.is_empty() {
         let way = directory::json::object(asked, &resolution);
         match (json, &entry) {

@@ -5,12 +5,14 @@
 //! name must speak of the same organisation: a word of its name, street or town stands in it, also
 //! squeezed together with others. Words of the trade and of every street prove nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The words that prove nothing: `pharmacy`, `street`, `london`, … (`aliases.toml`).
 #[derive(Debug, Default)]
 pub(super) struct StopWords {
     words: HashSet<String>,
+    /// Those of two letters and more by their first two: labels are searched for them all the time.
+    by_start: HashMap<[u8; 2], Vec<String>>,
     longest: usize,
 }
 
@@ -21,7 +23,25 @@ impl StopWords {
             .map(|word| word.to_ascii_lowercase())
             .collect();
         let longest = words.iter().map(String::len).max().unwrap_or(0);
-        Self { words, longest }
+        let mut by_start: HashMap<_, Vec<String>> = HashMap::new();
+        for word in &words {
+            if let [first, second, ..] = *word.as_bytes() {
+                let all = by_start.entry([first, second]).or_default();
+                all.push(word.clone());
+            }
+        }
+        Self {
+            words,
+            by_start,
+            longest,
+        }
+    }
+
+    /// All of them, in their order.
+    pub(super) fn sorted(&self) -> Vec<&str> {
+        let mut words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        words.sort_unstable();
+        words
     }
 
     fn contains(&self, word: &str) -> bool {
@@ -32,61 +52,54 @@ impl StopWords {
     fn cover(&self, label: &str, start: usize, end: usize) -> bool {
         let first = (end).saturating_sub(self.longest);
         (first..=start).any(|from| {
-            let longest = label.len().min(from + self.longest);
-            (end..=longest).any(|to| label.get(from..to).is_some_and(|word| self.contains(word)))
+            let rest = label.get(from..).unwrap_or_default();
+            self.prefixes(rest).any(|length| from + length >= end)
         })
     }
 
     /// The lengths of the stop words that `text` begins with.
     fn prefixes<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
-        (2..=self.longest.min(text.len())).filter(|length| self.contains(&text[..*length]))
+        let start = text.as_bytes().first_chunk();
+        let words = start.and_then(|start| self.by_start.get(start));
+        let words = words.into_iter().flatten();
+        words
+            .filter(|word| text.starts_with(word.as_str()))
+            .map(String::len)
     }
 }
 
 /// What an organisation may be known by: the words of its name, street and town.
 #[derive(Debug, Default)]
-pub(super) struct Evidence {
-    name: Vec<Word>,
-    street: Vec<Word>,
-    town: Vec<Word>,
-    /// Two organisations with the same key bear the same name.
-    pub(super) name_key: String,
+pub(super) struct Evidence<S = String> {
+    pub(super) name: Vec<Word<S>>,
+    pub(super) street: Vec<Word<S>>,
+    pub(super) town: Vec<Word<S>>,
 }
 
 #[derive(Debug)]
-struct Word {
-    text: String,
+pub(super) struct Word<S> {
+    pub(super) text: S,
     /// Whether it says anything: not a word of the trade, and three letters at least.
-    speaks: bool,
+    pub(super) speaks: bool,
 }
 
 impl Evidence {
     pub(super) fn new(name: &str, street: &str, town: &str, stop: &StopWords) -> Self {
-        let name_words = words_of(name);
-        let telling: Vec<&str> = name_words
-            .iter()
-            .map(String::as_str)
-            .filter(|word| !stop.contains(word))
-            .collect();
-        let name_key = if telling.is_empty() {
-            name_words.join(" ")
-        } else {
-            telling.join(" ")
-        };
         Self {
-            name: weigh(name_words, stop),
+            name: weigh(words_of(name), stop),
             street: weigh(words_of(street), stop),
             town: weigh(words_of(town), stop),
-            name_key,
         }
     }
+}
 
+impl<S: AsRef<str>> Evidence<S> {
     /// Which of its words stand in `said`: the part of an old name before its code.
     pub(super) fn agreement(&self, said: &str, stop: &StopWords) -> Agreement {
         let mut found = Agreement::default();
         for label in labels_of(said) {
             let starts = self.word_starts(&label, stop);
-            let stands = |words: &[Word]| {
+            let stands = |words: &[Word<S>]| {
                 words
                     .iter()
                     .any(|word| self.stands(word, &label, &starts, stop))
@@ -100,8 +113,8 @@ impl Evidence {
 
     /// Whether a word stands in a squeezed label: where a word may begin, not as a part of a stop
     /// word, and, if it is short, up to where another one begins.
-    fn stands(&self, word: &Word, label: &str, starts: &[bool], stop: &StopWords) -> bool {
-        let text = word.text.as_str();
+    fn stands(&self, word: &Word<S>, label: &str, starts: &[bool], stop: &StopWords) -> bool {
+        let text = word.text.as_ref();
         word.speaks
             && label.match_indices(text).any(|(at, _)| {
                 let end = at + text.len();
@@ -124,9 +137,9 @@ impl Evidence {
             let rest = &label[at..];
             for word in self
                 .all_words()
-                .filter(|word| rest.starts_with(word.text.as_str()))
+                .filter(|word| rest.starts_with(word.text.as_ref()))
             {
-                starts[at + word.text.len()] = true;
+                starts[at + word.text.as_ref().len()] = true;
             }
             for length in stop.prefixes(rest) {
                 starts[at + length] = true;
@@ -137,11 +150,11 @@ impl Evidence {
 
     fn begins_word(&self, rest: &str, stop: &StopWords) -> bool {
         self.all_words()
-            .any(|word| rest.starts_with(word.text.as_str()))
+            .any(|word| rest.starts_with(word.text.as_ref()))
             || stop.prefixes(rest).next().is_some()
     }
 
-    fn all_words(&self) -> impl Iterator<Item = &Word> {
+    fn all_words(&self) -> impl Iterator<Item = &Word<S>> {
         self.name.iter().chain(&self.street).chain(&self.town)
     }
 }
@@ -156,13 +169,26 @@ pub(super) struct Agreement {
 
 impl Agreement {
     /// Whether that is enough. Of a name that several live organisations bear the town must agree
-    /// as well, for the branches of a chain differ in nothing else.
-    pub(super) fn suffices(self, borne_by_several: bool) -> bool {
-        if borne_by_several {
-            self.name && self.town
-        } else {
-            self.name || self.street || self.town
-        }
+    /// as well, for the branches of a chain differ in nothing else. Whether they are several is
+    /// only asked if it decides.
+    pub(super) fn suffices(self, borne_by_several: impl FnOnce() -> bool) -> bool {
+        let any = self.name || self.street || self.town;
+        any && (self.name && self.town || !borne_by_several())
+    }
+}
+
+/// Two organisations with the same key bear the same name.
+pub(super) fn name_key(name: &str, stop: &StopWords) -> String {
+    let words = words_of(name);
+    let telling: Vec<&str> = words
+        .iter()
+        .map(String::as_str)
+        .filter(|word| !stop.contains(word))
+        .collect();
+    if telling.is_empty() {
+        words.join(" ")
+    } else {
+        telling.join(" ")
     }
 }
 
@@ -194,7 +220,7 @@ fn labels_of(said: &str) -> Vec<String> {
 
 /// Marks the words that say something. A word that ends in one of the trade counts without it as
 /// well: `lloydspharmacy` is `lloyds`.
-fn weigh(words: Vec<String>, stop: &StopWords) -> Vec<Word> {
+fn weigh(words: Vec<String>, stop: &StopWords) -> Vec<Word<String>> {
     let mut weighed = Vec::with_capacity(words.len());
     for text in words {
         let bare = (LONG_ENOUGH..text.len())
@@ -307,7 +333,7 @@ mod tests {
 
     #[test]
     fn names_are_the_same_without_the_words_of_the_trade() {
-        let key = |name| Evidence::new(name, "", "", &stop()).name_key;
+        let key = |name| name_key(name, &stop());
         assert_eq!(key("WELL"), key("Well Pharmacy"));
         assert_eq!(key("The Pharmacy"), "the pharmacy");
         assert_ne!(key("WELL"), key("WELL ENFIELD"));

@@ -9,18 +9,18 @@ use std::hash::Hash;
 use jiff::civil::Date;
 
 use crate::config::{Diagnostics, Place, Severity};
-use crate::mail::Mailbox;
+use crate::mail::{Host, Mailbox};
 
 use super::aliases::Redirect;
 use super::code::OdsCode;
 use super::entry::Kind;
 use super::findings::Findings;
 use super::resolution::End;
-use super::sources::Sources;
+use super::sources::Texts;
 use super::{Directory, resolve};
 
 /// Reports everything about the graph of names.
-pub(super) fn check(directory: &Directory, sources: &Sources, diagnostics: &Diagnostics) {
+pub(super) fn check(directory: &Directory, sources: &Texts, diagnostics: &Diagnostics) {
     let checker = Checker {
         directory,
         sources,
@@ -35,32 +35,33 @@ pub(super) fn check(directory: &Directory, sources: &Sources, diagnostics: &Diag
 
 struct Checker<'c> {
     directory: &'c Directory,
-    sources: &'c Sources,
+    sources: &'c Texts,
     findings: Findings<'c>,
 }
 
 impl Checker<'_> {
     /// Mailboxes at domains that are not served are never looked up.
     fn served(&self) {
-        let strays: Vec<_> = self
-            .directory
-            .entries
-            .iter()
-            .filter(|entry| !self.is_served(&entry.address))
-            .collect();
-        let Some(first) = strays.first() else {
+        let index = &self.directory.index;
+        let is_served = |host: &Host| match host {
+            Host::Domain(domain) => self.directory.serves(domain),
+            Host::Literal(_) => false,
+        };
+        let hosts = index.hosts().iter();
+        let strays: Vec<_> = hosts.filter(|host| !is_served(&host.host)).collect();
+        let count: u32 = strays.iter().map(|host| host.count).sum();
+        let firsts = strays.iter().filter_map(|host| index.first_of(host));
+        let first = firsts.min_by_key(|row| row.line());
+        let Some((line, address)) = first.and_then(|row| Some((row.line(), row.address()?))) else {
             return;
         };
-        let message = format!(
-            "{} mailboxes are at domains that are not served, the first is {}",
-            strays.len(),
-            first.address
-        );
+        let message =
+            format!("{count} mailboxes are at domains that are not served, the first is {address}");
         self.findings.push(
             Severity::Warning,
             "not-served",
             message,
-            || Some(self.sources.row(first.line)),
+            || self.sources.row(line),
             "name the domain under [policy] served in postern.toml",
         );
     }
@@ -181,7 +182,7 @@ impl Checker<'_> {
                     place,
                 );
             }
-            if !self.directory.organisations.contains_key(&next.to)
+            if self.directory.index.organisation(next.to).is_none()
                 && !successors.contains_key(&next.to)
             {
                 self.warning(
@@ -220,7 +221,7 @@ impl Checker<'_> {
                 self.warning("list-loop", message, place);
             }
             let entry = self.directory.entry_of(name);
-            if entry.is_some_and(|entry| entry.kind != Kind::List) {
+            if entry.is_some_and(|entry| entry.kind() != Kind::List) {
                 let message = format!("{name} is a mailbox as well");
                 self.error(
                     "two-targets",

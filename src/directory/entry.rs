@@ -8,7 +8,6 @@ use jiff::civil::Date;
 
 use crate::mail::{Domain, Mailbox, phrase};
 
-use super::agreement::Evidence;
 use super::code::OdsCode;
 
 /// A mailbox of the directory: one row of `directory.csv`.
@@ -45,18 +44,15 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether mail may be delivered to it on this day. Dates decide before words do: what will be
-    /// closed tomorrow is live, and what opens tomorrow is not.
+    /// Whether mail may be delivered to it on this day: the date decides before the word does.
     pub fn is_live(&self, on: Date) -> bool {
-        let in_force = self.status_date.is_none_or(|date| date <= on);
-        (self.status == Status::Active) == in_force
+        self.status.is_live(self.status_date, on)
     }
 
     /// Whether a redirect of its name is forbidden: the name was a person's who has gone, and will
     /// be given to another one (`domain.md` §8.2).
     pub fn is_gone_person(&self, on: Date) -> bool {
-        let gone = matches!(self.status, Status::Leaver | Status::Deleted);
-        self.kind == Kind::Personal && gone && !self.is_live(on)
+        self.kind == Kind::Personal && self.status.is_gone(self.status_date, on)
     }
 
     /// The code of its organisation.
@@ -73,11 +69,6 @@ impl Entry {
         }
         format!("{} <{}>", phrase(&self.display_name), self.address)
     }
-
-    /// Whether its address is at this domain.
-    pub(super) fn is_at(&self, domain: &Domain) -> bool {
-        self.address.domain() == Some(domain)
-    }
 }
 
 /// An organisation, as its rows describe it.
@@ -93,8 +84,6 @@ pub struct Organisation {
     pub town: String,
     /// Its postcode. May be empty.
     pub postcode: String,
-    /// The words by which an old name is recognised.
-    pub(super) evidence: Evidence,
 }
 
 /// Whose a mailbox is.
@@ -201,7 +190,7 @@ impl Right {
         word_of(Self::WORDS, self)
     }
 
-    const WORDS: &'static [(&'static str, Self)] =
+    pub(super) const WORDS: &'static [(&'static str, Self)] =
         &[("send-as", Self::SendAs), ("on-behalf", Self::OnBehalf)];
 }
 
@@ -226,6 +215,18 @@ impl Status {
     /// The word for it in files and JSON.
     pub fn word(self) -> &'static str {
         word_of(Self::WORDS, self)
+    }
+
+    /// Whether mail may be delivered on a day to what has this status since `since`. Dates decide
+    /// before words do: what will be closed tomorrow is live, and what opens tomorrow is not.
+    pub(super) fn is_live(self, since: Option<Date>, on: Date) -> bool {
+        let in_force = since.is_none_or(|since| since <= on);
+        (self == Self::Active) == in_force
+    }
+
+    /// Whether someone has gone on a day who has this status since `since`.
+    pub(super) fn is_gone(self, since: Option<Date>, on: Date) -> bool {
+        matches!(self, Self::Leaver | Self::Deleted) && !self.is_live(since, on)
     }
 
     pub(super) const WORDS: &'static [(&'static str, Self)] = &[

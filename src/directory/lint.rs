@@ -14,12 +14,12 @@ use crate::config::{Diagnostic, Diagnostics, Severity};
 use super::Directory;
 use super::entry::Entry;
 use super::findings::Findings;
-use super::sources::Sources;
+use super::sources::{Sources, Texts};
 
 /// One look at a directory on one day.
 struct Lint<'l> {
     directory: &'l Directory,
-    sources: &'l Sources,
+    texts: Texts,
     on: Date,
     findings: Findings<'l>,
 }
@@ -30,7 +30,7 @@ impl Directory {
         let diagnostics = Diagnostics::default();
         let lint = Lint {
             directory: self,
-            sources,
+            texts: Texts::of(sources),
             on,
             findings: Findings::new(&diagnostics),
         };
@@ -44,14 +44,14 @@ impl Directory {
 impl Lint<'_> {
     /// Says something of a row of `directory.csv`.
     fn of_row(&self, id: &'static str, entry: &Entry, message: String, help: &str) {
-        let place = || Some(self.sources.row(entry.line));
+        let place = || self.texts.row(entry.line);
         self.findings
             .push(Severity::Warning, id, message, place, help);
     }
 
     /// Says something of a line of `aliases.toml` or `redirects.csv`.
     fn of_line(&self, id: &'static str, line: usize, message: String, help: &str) {
-        let place = || self.sources.place(&self.directory.aliases, line);
+        let place = || self.texts.place(&self.directory.aliases, line);
         self.findings
             .push(Severity::Warning, id, message, place, help);
     }

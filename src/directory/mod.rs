@@ -13,8 +13,10 @@ pub mod code;
 pub mod entry;
 mod findings;
 pub mod import;
+mod index;
 pub mod json;
 mod lint;
+mod load;
 mod names;
 mod recognise;
 mod redirects;
@@ -28,16 +30,18 @@ mod suggest;
 mod table;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
 use crate::base::Clock;
-use crate::config::{Diagnostics, SourceFile, read_toml};
+use crate::config::{Diagnostics, SourceFile};
 use crate::mail::{Domain, Mailbox};
 
 pub use code::OdsCode;
 pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, Status};
+pub use index::search::Found;
 pub use json::answer;
 pub use names::Name;
 pub use resolution::{Because, End, Hop, Resolution};
@@ -45,7 +49,8 @@ pub use settings::Settings;
 pub use sources::{Files, Sources};
 
 use aliases::Aliases;
-use table::Table;
+use index::{Index, Key, Row, file};
+use sources::{Csv, Texts};
 
 /// One reading of the directory's files. Look-ups block on nothing.
 #[derive(Debug)]
@@ -53,14 +58,19 @@ pub struct Directory {
     served: HashMap<Domain, Completeness>,
     plus_addressing: bool,
     clock: Clock,
-    entries: Vec<Entry>,
-    /// Where in `entries` a mailbox is.
-    mailboxes: HashMap<Mailbox, usize>,
-    /// The mailboxes of an organisation, in `entries`.
-    organisations: HashMap<OdsCode, Vec<usize>>,
-    /// The organisations that bear a name.
-    names: HashMap<String, Vec<OdsCode>>,
+    index: Index,
+    /// Where the index is mapped from, and its key.
+    kept: Option<(PathBuf, Key)>,
     aliases: Aliases,
+}
+
+/// A folder for compiled indexes: `<data>/directory`. They can be removed at any time.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Cache {
+    /// The folder.
+    pub folder: PathBuf,
+    /// Whether an index that is not there is written. One process does, the gateway.
+    pub keep: bool,
 }
 
 impl Directory {
@@ -73,8 +83,29 @@ impl Directory {
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Option<Self> {
-        let sources = Sources::load(files, diagnostics)?;
-        Some(Self::of(&sources, served, plus_addressing, diagnostics))
+        Self::load_cached(files, None, served, plus_addressing, diagnostics)
+    }
+
+    /// As [`Directory::load`]; a table that was compiled before is not compiled again. A table of
+    /// 2,000,000 rows takes seconds: call it where blocking hurts nobody.
+    pub fn load_cached(
+        files: &Files,
+        cache: Option<&Cache>,
+        served: &[Served],
+        plus_addressing: bool,
+        diagnostics: &Diagnostics,
+    ) -> Option<Self> {
+        let Some(texts) = Texts::load(files, diagnostics) else {
+            // Tried all the same, so that all that cannot be read is reported.
+            let _ = Csv::new(&files.mailboxes).file(diagnostics);
+            return None;
+        };
+        let aliases = texts.read_aliases(diagnostics);
+        let stop = &aliases.stop_words;
+        let (index, kept) = load::index(&texts.mailboxes, stop, cache, diagnostics)?;
+        let directory = Self::new(index, kept, aliases, served, plus_addressing);
+        check::check(&directory, &texts, diagnostics);
+        Some(directory)
     }
 
     /// As [`Directory::load`], for texts that are already here and no `redirects.csv`.
@@ -100,27 +131,40 @@ impl Directory {
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Self {
-        let mut aliases = read_toml(&sources.aliases, diagnostics, Aliases::read);
-        if let Some(file) = &sources.redirects {
-            redirects::read(&mut aliases, file, diagnostics);
-        }
-        let table = Table::read(&sources.mailboxes, &aliases.stop_words, diagnostics);
+        let texts = Texts::of(sources);
+        let aliases = texts.read_aliases(diagnostics);
+        let index = load::build(&sources.mailboxes, &aliases.stop_words, diagnostics);
+        let directory = Self::new(index, None, aliases, served, plus_addressing);
+        check::check(&directory, &texts, diagnostics);
+        directory
+    }
+
+    fn new(
+        index: Index,
+        kept: Option<(PathBuf, Key)>,
+        mut aliases: Aliases,
+        served: &[Served],
+        plus_addressing: bool,
+    ) -> Self {
         let served = served
             .iter()
             .map(|served| (served.domain.clone(), served.completeness));
-        let mut directory = Self {
-            served: served.collect(),
+        let served: HashMap<_, _> = served.collect();
+        for redirect in aliases.redirects.values_mut() {
+            // A name of ours has one form; what goes elsewhere keeps its case (RFC 5321 §2.4).
+            let domain = redirect.to.domain();
+            if domain.is_some_and(|domain| served.contains_key(domain)) {
+                redirect.to = redirect.to.folded();
+            }
+        }
+        Self {
+            served,
             plus_addressing,
             clock: Clock::system(),
-            mailboxes: HashMap::with_capacity(table.entries.len()),
-            organisations: HashMap::new(),
-            names: HashMap::new(),
-            entries: table.entries,
+            index,
+            kept,
             aliases,
-        };
-        directory.index();
-        check::check(&directory, sources, diagnostics);
-        directory
+        }
     }
 
     /// What the directory would be with other texts, under the same settings and clock.
@@ -157,8 +201,22 @@ impl Directory {
 
     /// What is known of a mailbox, live or not, compared without ASCII case. Aliases are not
     /// followed: ask with what [`Directory::resolve`] found.
-    pub fn entry(&self, mailbox: &Mailbox) -> Option<&Entry> {
-        self.entry_of(&mailbox.folded())
+    pub fn entry(&self, mailbox: &Mailbox) -> Option<Entry> {
+        self.entry_of(&mailbox.folded())?.entry()
+    }
+
+    /// The mailboxes of an organisation, in the order of the file, personal ones last.
+    pub fn mailboxes(&self, code: OdsCode) -> impl Iterator<Item = Entry> {
+        let organisation = self.index.organisation(code).into_iter();
+        let rows = organisation.flat_map(|organisation| organisation.mailboxes(true));
+        rows.filter_map(Row::entry)
+    }
+
+    /// The mailboxes nearest to what someone types: parts of a name, an address, an ODS code, a
+    /// street, a town, a postcode, an organisation, with slips. At most `limit`, nearest first, the
+    /// live and the shared ones before the others. What an [`Entry`] does not have is not found.
+    pub fn search(&self, query: &str, limit: usize) -> Vec<Found> {
+        index::search::search(&self.index, query, limit, self.today())
     }
 
     /// Who answers for a list.
@@ -167,42 +225,32 @@ impl Directory {
     }
 
     /// All mailboxes, in the order of the file.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.index.rows().filter_map(Row::entry)
     }
 
-    fn entry_of(&self, folded: &Mailbox) -> Option<&Entry> {
-        self.mailboxes
-            .get(folded)
-            .map(|index| &self.entries[*index])
+    /// How many mailboxes there are.
+    pub fn len(&self) -> usize {
+        self.index.len() as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Removes the compiled indexes of other readings, once this one is in force.
+    pub fn remove_older(&self) {
+        if let Some((folder, key)) = &self.kept {
+            file::remove_others(folder, key);
+        }
+    }
+
+    fn entry_of(&self, folded: &Mailbox) -> Option<Row<'_>> {
+        self.index.find(folded)
     }
 
     fn today(&self) -> Date {
         self.clock.now().to_zoned(jiff::tz::TimeZone::UTC).date()
-    }
-
-    fn index(&mut self) {
-        for (index, entry) in self.entries.iter().enumerate() {
-            self.mailboxes.insert(entry.address.clone(), index);
-            let Some(organisation) = &entry.organisation else {
-                continue;
-            };
-            let mailboxes = self.organisations.entry(organisation.code).or_default();
-            if mailboxes.is_empty() {
-                let key = organisation.evidence.name_key.clone();
-                self.names.entry(key).or_default().push(organisation.code);
-            }
-            mailboxes.push(index);
-        }
-        for redirect in self.aliases.redirects.values_mut() {
-            // A name of ours has one form; what goes elsewhere keeps its case (RFC 5321 §2.4).
-            if redirect
-                .to
-                .domain()
-                .is_some_and(|domain| self.served.contains_key(domain))
-            {
-                redirect.to = redirect.to.folded();
-            }
-        }
     }
 }

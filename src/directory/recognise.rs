@@ -6,9 +6,10 @@
 use crate::mail::{Domain, Mailbox};
 
 use super::code::OdsCode;
-use super::entry::{Entry, Kind, Organisation};
+use super::entry::Kind;
+use super::index::{OrganisationRow, Row};
 use super::resolution::{Because, End, Hop};
-use super::resolve::{Step, Stop, Target, Walk};
+use super::resolve::{Step, Stop, Target, Walk, Wanted};
 use super::shape::{Shape, spelled_codes, tail_codes};
 use super::suggest;
 
@@ -61,20 +62,20 @@ impl Walk<'_> {
     }
 
     fn by_legacy_name(self, name: &Recognised<'_>, said: &str, tail: &str) -> Option<Step> {
-        let is_pharmacy = |entry: &Entry| entry.kind == Kind::Pharmacy;
+        let pharmacies = Wanted::Kind(Kind::Pharmacy);
         let Ok(code) = OdsCode::parse_pharmacy(tail) else {
             return self.doubtful(suggest::near_code(self, said, tail, name.domain));
         };
         let whole = format!("{said}{tail}");
         let mut others: Vec<Mailbox> = spelled_codes(&whole)
             .filter(|other| *other != code)
-            .flat_map(|other| self.live(other, is_pharmacy, name.domain))
-            .map(|entry| entry.address.clone())
+            .flat_map(|other| self.live(other, pharmacies, name.domain))
+            .filter_map(Row::address)
             .collect();
         if !others.is_empty() {
             others.extend(
-                self.live(code, is_pharmacy, name.domain)
-                    .map(|entry| entry.address.clone()),
+                self.live(code, pharmacies, name.domain)
+                    .filter_map(Row::address),
             );
             return Some(Step::End(End::Ambiguous(others)));
         }
@@ -84,7 +85,7 @@ impl Walk<'_> {
 
     /// The longest ending that is a code of the directory, if the name spells no other live one.
     fn by_care_name(self, name: Recognised<'_>, said: &str) -> Option<Step> {
-        let is_live = |code: &OdsCode| self.live(*code, |_| true, name.domain).next().is_some();
+        let is_live = |code: &OdsCode| self.live(*code, Wanted::All, name.domain).next().is_some();
         let (before, longest) = tail_codes(said).find(|(_, code)| self.is_known(*code))?;
         let apart = said
             .split('.')
@@ -97,11 +98,11 @@ impl Walk<'_> {
         live.sort_unstable();
         live.dedup();
         if live.iter().any(|code| *code != longest) {
-            let candidates = live.iter().flat_map(|code| {
-                self.live(*code, |entry| entry.kind.is_organisation(), name.domain)
-            });
+            let candidates = live
+                .iter()
+                .flat_map(|code| self.live(*code, Wanted::Shared, name.domain));
             return Some(Step::End(End::Ambiguous(
-                candidates.map(|entry| entry.address.clone()).collect(),
+                candidates.filter_map(Row::address).collect(),
             )));
         }
         let name = Recognised {
@@ -116,9 +117,9 @@ impl Walk<'_> {
         if let Some(step) = self.by_code(name, code, Kind::Application) {
             return Some(step);
         }
-        match self.target(code, |entry| entry.kind.is_organisation(), name.domain) {
+        match self.target(code, Wanted::Shared, name.domain) {
             Target::Live(entry) | Target::Shut(entry) => {
-                Some(Step::Hop(self.recognised_hop(name, entry)))
+                Some(Step::Hop(self.recognised_hop(name, entry)?))
             }
             Target::Several(candidates) => Some(Step::End(End::Ambiguous(candidates))),
             Target::Nothing => None,
@@ -128,15 +129,15 @@ impl Walk<'_> {
     /// The mailbox of a kind that a code names, if the rest of the name speaks of the same
     /// organisation; `None` if the directory does not know the code.
     fn by_code(self, name: &Recognised<'_>, code: OdsCode, kind: Kind) -> Option<Step> {
-        let entry = match self.target(code, |entry| entry.kind == kind, name.domain) {
+        let entry = match self.target(code, Wanted::Kind(kind), name.domain) {
             Target::Live(entry) | Target::Shut(entry) => entry,
             Target::Several(candidates) => return Some(Step::End(End::Ambiguous(candidates))),
             Target::Nothing => return self.by_old_code(name, code, kind),
         };
         if self.agrees(entry, name.said) {
-            return Some(Step::Hop(self.recognised_hop(name, entry)));
+            return Some(Step::Hop(self.recognised_hop(name, entry)?));
         }
-        Some(Step::End(self.disagrees(&entry.address)))
+        Some(Step::End(self.disagrees(&entry.address()?)))
     }
 
     /// A code that only the table of successors knows: the name must speak of the successor.
@@ -162,21 +163,24 @@ impl Walk<'_> {
     }
 
     /// Whether what a name says besides its code fits the organisation of an entry.
-    pub(super) fn agrees(self, entry: &Entry, said: Option<&str>) -> bool {
+    pub(super) fn agrees(self, entry: Row<'_>, said: Option<&str>) -> bool {
         let Some(said) = said else {
             return true;
         };
         let stop = &self.directory.aliases.stop_words;
-        entry.organisation.as_ref().is_some_and(|organisation| {
-            let agreement = organisation.evidence.agreement(said, stop);
-            agreement.suffices(self.is_borne_by_several(organisation))
+        entry.organisation().is_some_and(|organisation| {
+            let evidence = organisation.evidence();
+            let agreement = evidence.map(|evidence| evidence.agreement(said, stop));
+            agreement.is_some_and(|agreement| {
+                agreement.suffices(|| self.is_borne_by_several(organisation))
+            })
         })
     }
 
-    fn is_borne_by_several(self, organisation: &Organisation) -> bool {
-        let namesakes = self.directory.names.get(&organisation.evidence.name_key);
-        namesakes.into_iter().flatten().any(|code| {
-            *code != organisation.code && self.entries(*code).any(|entry| entry.is_live(self.on))
+    fn is_borne_by_several(self, organisation: OrganisationRow<'_>) -> bool {
+        organisation.namesakes().any(|other| {
+            let mut mailboxes = other.mailboxes(true);
+            other.code() != organisation.code() && mailboxes.any(|entry| entry.is_live(self.on))
         })
     }
 
@@ -187,11 +191,11 @@ impl Walk<'_> {
     }
 
     fn is_known(self, code: OdsCode) -> bool {
-        self.directory.organisations.contains_key(&code)
+        self.directory.index.organisation(code).is_some()
             || self.directory.aliases.successors.contains_key(&code)
     }
 
-    fn recognised_hop(self, name: &Recognised<'_>, entry: &Entry) -> Hop {
-        self.hop(name.name, entry.address.clone(), name.because, name.line)
+    fn recognised_hop(self, name: &Recognised<'_>, entry: Row<'_>) -> Option<Hop> {
+        Some(self.hop(name.name, entry.address()?, name.because, name.line))
     }
 }

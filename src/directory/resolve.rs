@@ -14,7 +14,8 @@ use crate::mail::{Domain, LocalPart, Mailbox};
 
 use super::aliases::{Successor, Then};
 use super::code::OdsCode;
-use super::entry::{Completeness, Entry, Kind};
+use super::entry::{Completeness, Kind};
+use super::index::Row;
 use super::resolution::{Because, End, Hop, Resolution};
 use super::{Directory, suggest};
 
@@ -53,10 +54,34 @@ pub(super) enum Stop {
 
 /// What an organisation has of a kind of mailbox.
 pub(super) enum Target<'d> {
-    Live(&'d Entry),
+    Live(Row<'d>),
     Several(Vec<Mailbox>),
-    Shut(&'d Entry),
+    Shut(Row<'d>),
     Nothing,
+}
+
+/// Which mailboxes of an organisation.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted {
+    Kind(Kind),
+    /// All that are shared: [`Kind::is_organisation`].
+    Shared,
+    All,
+}
+
+impl Wanted {
+    fn is(self, kind: Kind) -> bool {
+        match self {
+            Self::Kind(wanted) => kind == wanted,
+            Self::Shared => kind.is_organisation(),
+            Self::All => true,
+        }
+    }
+
+    /// Whether it is worth looking among the people of an organisation, who can be many.
+    fn takes_people(self) -> bool {
+        self.is(Kind::Personal)
+    }
 }
 
 impl<'d> Walk<'d> {
@@ -127,7 +152,7 @@ impl<'d> Walk<'d> {
         let name = at.folded();
         // The row of a list that is in use describes it; where it leads, `aliases.toml` says.
         let entry = self.directory.entry_of(&name);
-        let entry = entry.filter(|entry| entry.kind != Kind::List || !entry.is_live(self.on));
+        let entry = entry.filter(|entry| entry.kind() != Kind::List || !entry.is_live(self.on));
         match entry {
             Some(entry) if entry.is_live(self.on) => return Step::End(End::Mailbox(name)),
             // A name that was a person's leads nowhere until it is someone's again.
@@ -138,7 +163,7 @@ impl<'d> Walk<'d> {
             return step;
         }
         if let Some(entry) = entry {
-            return self.by_shut_entry(entry, domain);
+            return self.by_shut_entry(&name, entry, domain);
         }
         if self.directory.aliases.lists.contains_key(&name) {
             return Step::List;
@@ -163,11 +188,11 @@ impl<'d> Walk<'d> {
 
     /// A mailbox that is shut leads on only if its organisation has a successor; a person does not
     /// go with the organisation.
-    fn by_shut_entry(self, entry: &Entry, domain: &Domain) -> Step {
+    fn by_shut_entry(self, name: &Mailbox, entry: Row<'_>, domain: &Domain) -> Step {
         entry
             .ods_code()
-            .filter(|_| entry.kind != Kind::Personal)
-            .and_then(|code| self.by_successor(&entry.address, code, entry.kind, domain))
+            .filter(|_| entry.kind() != Kind::Personal)
+            .and_then(|code| self.by_successor(name, code, entry.kind(), domain))
             .unwrap_or(Step::End(End::Closed))
     }
 
@@ -189,24 +214,22 @@ impl<'d> Walk<'d> {
         if in_force.len() > 1 {
             let candidates = in_force
                 .iter()
-                .flat_map(|next| self.live(next.to, |entry| entry.kind == kind, domain));
+                .flat_map(|next| self.live(next.to, Wanted::Kind(kind), domain));
             return Some(Step::End(End::Ambiguous(
-                candidates.map(|entry| entry.address.clone()).collect(),
+                candidates.filter_map(Row::address).collect(),
             )));
         }
-        Some(
-            match self.target(first.to, |entry| entry.kind == kind, domain) {
-                Target::Live(entry) | Target::Shut(entry) => {
-                    let hop = self.hop(name, entry.address.clone(), Because::Successor, first.line);
-                    match first.then {
-                        Then::Forward => Step::Hop(hop),
-                        Then::Tell => Step::Tell(hop),
-                    }
+        Some(match self.target(first.to, Wanted::Kind(kind), domain) {
+            Target::Live(entry) | Target::Shut(entry) => {
+                let hop = self.hop(name, entry.address()?, Because::Successor, first.line);
+                match first.then {
+                    Then::Forward => Step::Hop(hop),
+                    Then::Tell => Step::Tell(hop),
                 }
-                Target::Several(candidates) => Step::End(End::Ambiguous(candidates)),
-                Target::Nothing => Step::End(End::Closed),
-            },
-        )
+            }
+            Target::Several(candidates) => Step::End(End::Ambiguous(candidates)),
+            Target::Nothing => Step::End(End::Closed),
+        })
     }
 
     /// `name+tag` is `name`, if `name` leads anywhere at all.
@@ -243,29 +266,22 @@ impl<'d> Walk<'d> {
 
     /// The live mailbox of a kind that an organisation has, if it has exactly one.
     pub(super) fn only_live(self, code: OdsCode, kind: Kind, domain: &Domain) -> Option<Mailbox> {
-        match self.target(code, |entry| entry.kind == kind, domain) {
-            Target::Live(entry) => Some(entry.address.clone()),
+        match self.target(code, Wanted::Kind(kind), domain) {
+            Target::Live(entry) => entry.address(),
             _ => None,
         }
     }
 
-    pub(super) fn target(
-        self,
-        code: OdsCode,
-        wanted: impl Fn(&Entry) -> bool,
-        domain: &Domain,
-    ) -> Target<'d> {
-        let mut live = self.live(code, &wanted, domain);
+    pub(super) fn target(self, code: OdsCode, wanted: Wanted, domain: &Domain) -> Target<'d> {
+        let mut live = self.live(code, wanted, domain);
         match (live.next(), live.next()) {
             (Some(entry), None) => Target::Live(entry),
             (Some(first), Some(second)) => {
                 let all = [first, second].into_iter().chain(live);
-                Target::Several(all.map(|entry| entry.address.clone()).collect())
+                Target::Several(all.filter_map(Row::address).collect())
             }
             (None, _) => {
-                let shut = self
-                    .entries(code)
-                    .find(|entry| wanted(entry) && entry.is_at(domain));
+                let shut = self.entries(code, wanted).find(|entry| entry.is_at(domain));
                 shut.map_or(Target::Nothing, Target::Shut)
             }
         }
@@ -274,21 +290,19 @@ impl<'d> Walk<'d> {
     pub(super) fn live(
         self,
         code: OdsCode,
-        wanted: impl Fn(&Entry) -> bool,
+        wanted: Wanted,
         domain: &Domain,
-    ) -> impl Iterator<Item = &'d Entry> {
-        self.entries(code)
-            .filter(move |entry| entry.is_live(self.on) && wanted(entry) && entry.is_at(domain))
+    ) -> impl Iterator<Item = Row<'d>> {
+        self.entries(code, wanted)
+            .filter(move |entry| entry.is_live(self.on) && entry.is_at(domain))
     }
 
-    pub(super) fn entries(self, code: OdsCode) -> impl Iterator<Item = &'d Entry> {
-        let indices = self
-            .directory
-            .organisations
-            .get(&code)
+    fn entries(self, code: OdsCode, wanted: Wanted) -> impl Iterator<Item = Row<'d>> {
+        let organisation = self.directory.index.organisation(code);
+        organisation
             .into_iter()
-            .flatten();
-        indices.map(move |index| &self.directory.entries[*index])
+            .flat_map(move |organisation| organisation.mailboxes(wanted.takes_people()))
+            .filter(move |entry| wanted.is(entry.kind()))
     }
 
     pub(super) fn hop(self, from: &Mailbox, to: Mailbox, because: Because, line: usize) -> Hop {

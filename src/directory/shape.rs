@@ -110,6 +110,7 @@ pub(super) fn tail_codes(said: &str) -> impl Iterator<Item = (&str, OdsCode)> {
 pub(super) fn spelled_codes(text: &str) -> impl Iterator<Item = OdsCode> {
     text.as_bytes()
         .windows(PHARMACY_LENGTH)
+        .filter(|window| window[0].eq_ignore_ascii_case(&b'f'))
         .filter_map(|window| OdsCode::parse_pharmacy(std::str::from_utf8(window).ok()?).ok())
 }
 

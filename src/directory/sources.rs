@@ -1,11 +1,13 @@
 //! The files that a directory is read from.
 
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Diagnostic, Diagnostics, Place, SourceFile, read_source};
+use crate::config::{Diagnostic, Diagnostics, Place, SourceFile, read_source, read_toml};
 
 use super::aliases::Aliases;
+use super::redirects;
 
 /// Where the files are.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -59,6 +61,47 @@ impl Sources {
             },
         })
     }
+}
+
+/// The texts as far as they had to be read.
+#[derive(Debug)]
+pub(super) struct Texts {
+    aliases: Arc<SourceFile>,
+    pub(super) mailboxes: Csv,
+    redirects: Option<Arc<SourceFile>>,
+}
+
+impl Texts {
+    pub(super) fn of(sources: &Sources) -> Self {
+        Self {
+            aliases: Arc::clone(&sources.aliases),
+            mailboxes: Csv::of(&sources.mailboxes),
+            redirects: sources.redirects.clone(),
+        }
+    }
+
+    /// As [`Sources::load`], but for the table of mailboxes.
+    pub(super) fn load(files: &Files, diagnostics: &Diagnostics) -> Option<Self> {
+        let aliases = read_source(&files.aliases, diagnostics);
+        let redirects = files.redirects.as_ref();
+        let redirects = redirects.map(|path| read_source(path, diagnostics));
+        Some(Self {
+            aliases: aliases?,
+            mailboxes: Csv::new(&files.mailboxes),
+            redirects: match redirects {
+                Some(redirects) => Some(redirects?),
+                None => None,
+            },
+        })
+    }
+
+    pub(super) fn read_aliases(&self, diagnostics: &Diagnostics) -> Aliases {
+        let mut aliases = read_toml(&self.aliases, diagnostics, Aliases::read);
+        if let Some(file) = &self.redirects {
+            redirects::read(&mut aliases, file, diagnostics);
+        }
+        aliases
+    }
 
     /// The place of a line that [`Aliases`] counts: of `redirects.csv`, if it is past the other file.
     pub(super) fn place(&self, aliases: &Aliases, line: usize) -> Option<Place> {
@@ -69,8 +112,38 @@ impl Sources {
         }
     }
 
-    /// The place of a row of `directory.csv`.
-    pub(super) fn row(&self, line: usize) -> Place {
-        Place::line_of(&self.mailboxes, line)
+    /// The place of a row of `directory.csv`; none if that has been taken away meanwhile.
+    pub(super) fn row(&self, line: usize) -> Option<Place> {
+        let file = self.mailboxes.file(&Diagnostics::default())?;
+        Some(Place::line_of(file, line))
+    }
+}
+
+/// `directory.csv`, which is read only if it has to be.
+#[derive(Debug)]
+pub(super) struct Csv {
+    pub(super) path: PathBuf,
+    file: OnceCell<Option<Arc<SourceFile>>>,
+}
+
+impl Csv {
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            file: OnceCell::new(),
+        }
+    }
+
+    pub(super) fn of(file: &Arc<SourceFile>) -> Self {
+        Self {
+            path: file.path.clone(),
+            file: OnceCell::from(Some(Arc::clone(file))),
+        }
+    }
+
+    /// Its text; a failure is reported, once.
+    pub(super) fn file(&self, diagnostics: &Diagnostics) -> Option<&Arc<SourceFile>> {
+        let read = || read_source(&self.path, diagnostics);
+        self.file.get_or_init(read).as_ref()
     }
 }

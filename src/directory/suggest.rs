@@ -35,7 +35,7 @@ pub(super) fn near_name(walk: Walk<'_>, name: &Mailbox, domain: &Domain) -> Opti
         .map(|local| Mailbox::new(local, host.clone()))
         .filter(|mailbox| {
             let entry = walk.directory.entry_of(mailbox);
-            entry.is_some_and(|entry| entry.kind.is_organisation() && entry.is_live(walk.on))
+            entry.is_some_and(|entry| entry.kind().is_organisation() && entry.is_live(walk.on))
         });
     only(near)
 }

@@ -9,30 +9,26 @@ use csv::StringRecord;
 use crate::config::{Diagnostics, SourceFile};
 use crate::mail::Mailbox;
 
-use super::agreement::{Evidence, StopWords};
 use super::cells::{self, Columns, Row, Schema, Wrong};
 use super::code::OdsCode;
 use super::entry::{Entry, Kind, Organisation, Status};
 use super::reports::Reports;
 
 /// All of `directory.csv`.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    pub(super) entries: Vec<Entry>,
-    pub(super) organisations: HashMap<OdsCode, Arc<Organisation>>,
-}
+pub(super) struct Table;
 
 impl Table {
-    pub(super) fn read(
+    /// Gives every good row to `keep`, which hands the address back, with the line of the earlier
+    /// row, if there was one before.
+    pub(super) fn read_each(
         file: &Arc<SourceFile>,
-        stop: &StopWords,
         diagnostics: &Diagnostics,
-    ) -> Self {
+        keep: &mut dyn FnMut(Entry) -> Result<(), (Mailbox, usize)>,
+    ) {
         let mut reader = cells::reader(&file.text);
         let mut reading = Reading {
-            table: Self::default(),
-            lines: HashMap::new(),
-            stop,
+            organisations: HashMap::new(),
+            keep,
             text: &file.text,
             reports: Reports::new(file, diagnostics),
         };
@@ -48,31 +44,13 @@ impl Table {
             }
         }
         reading.reports.close();
-        reading.table.describe();
-        reading.table
-    }
-}
-
-impl Table {
-    /// Gives rows that came before the one that describes their organisation what that one says.
-    fn describe(&mut self) {
-        for entry in &mut self.entries {
-            if let Some(organisation) = &mut entry.organisation
-                && organisation.name.is_empty()
-                && let Some(described) = self.organisations.get(&organisation.code)
-            {
-                *organisation = Arc::clone(described);
-            }
-        }
     }
 }
 
 /// The table as far as it has been read.
 struct Reading<'r> {
-    table: Table,
-    /// Of each address, the line.
-    lines: HashMap<Mailbox, usize>,
-    stop: &'r StopWords,
+    organisations: HashMap<OdsCode, Arc<Organisation>>,
+    keep: &'r mut dyn FnMut(Entry) -> Result<(), (Mailbox, usize)>,
     text: &'r str,
     reports: Reports<'r>,
 }
@@ -91,19 +69,22 @@ impl Reading<'_> {
         let line = cells::line_of(text, record.position());
         let row = columns.row(&record);
         match row.and_then(|row| self.entry(&row, line)) {
-            Ok(entry) => self.table.entries.push(entry),
+            Ok(entry) => self.keep(entry),
             Err(wrong) => self.reports.wrong(line, &wrong),
+        }
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        let line = entry.line;
+        if let Err((address, first)) = (self.keep)(entry) {
+            let reason = format!("{address} is on line {first} already");
+            self.reports.wrong(line, &Wrong::row(reason));
         }
     }
 
     fn entry(&mut self, row: &Row<'_>, line: usize) -> Result<Entry, Wrong> {
         let mut entry = Entry::read(row, line)?;
         entry.organisation = self.organisation(row, line)?;
-        if let Some(first) = self.lines.get(&entry.address) {
-            let reason = format!("{} is on line {first} already", entry.address);
-            return Err(Wrong::row(reason));
-        }
-        self.lines.insert(entry.address.clone(), line);
         Ok(entry)
     }
 
@@ -117,7 +98,7 @@ impl Reading<'_> {
             return Ok(None);
         };
         let name = row.text("organisation");
-        let known = self.table.organisations.get(&code);
+        let known = self.organisations.get(&code);
         if let Some(known) = known.filter(|known| name.is_empty() || !known.name.is_empty()) {
             if !name.is_empty() && name != known.name {
                 let message = format!("{code} is called {:?} in an earlier row", known.name);
@@ -132,11 +113,8 @@ impl Reading<'_> {
             street: street.to_owned(),
             town: town.to_owned(),
             postcode: row.text("postcode").to_owned(),
-            evidence: Evidence::new(name, street, town, self.stop),
         });
-        self.table
-            .organisations
-            .insert(code, Arc::clone(&organisation));
+        self.organisations.insert(code, Arc::clone(&organisation));
         Ok(Some(organisation))
     }
 }
@@ -203,13 +181,25 @@ mod tests {
     use crate::directory::entry::Link;
     use crate::directory::reports::REPORTS_MAX;
 
-    fn read(text: &str) -> (Table, Vec<String>) {
+    struct All {
+        entries: Vec<Entry>,
+    }
+
+    fn read(text: &str) -> (All, Vec<String>) {
         let file = Arc::new(SourceFile {
             path: "directory.csv".into(),
             text: text.into(),
         });
         let diagnostics = Diagnostics::default();
-        let table = Table::read(&file, &StopWords::default(), &diagnostics);
+        let (mut entries, mut lines) = (Vec::new(), HashMap::new());
+        Table::read_each(&file, &diagnostics, &mut |entry: Entry| {
+            if let Some(first) = lines.insert(entry.address.clone(), entry.line) {
+                return Err((entry.address, first));
+            }
+            entries.push(entry);
+            Ok(())
+        });
+        let table = All { entries };
         let said = diagnostics.into_vec().into_iter().map(|diagnostic| {
             let place = diagnostic
                 .labels
@@ -267,19 +257,6 @@ mod tests {
                 "directory.csv:14 FA001 is called \"Bumbleton Pharmacy\" in an earlier row",
             ]
         );
-    }
-
-    #[test]
-    fn the_first_row_with_a_name_describes_the_organisation_of_all() {
-        let (table, said) = read(&format!(
-            "{HEADER}jo@nhs.net,personal,active,FA001,,,,,\na@nhs.net,pharmacy,active,FA001,Meadow,,,,\n"
-        ));
-        let names = table
-            .entries
-            .iter()
-            .map(|entry| entry.organisation.as_ref().unwrap());
-        assert!(names.map(|one| one.name.as_str()).eq(["Meadow", "Meadow"]));
-        assert!(said.is_empty(), "{said:?}");
     }
 
     #[test]

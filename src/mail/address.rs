@@ -126,6 +126,17 @@ impl LocalPart {
         Ok(Self(meaning))
     }
 
+    /// Takes a name that is unquoted already, as [`LocalPart::as_str`] gives it.
+    pub fn from_unquoted(text: &str) -> Result<Self, AddressError> {
+        if text.is_empty() || text.chars().any(char::is_control) {
+            return Err(AddressError::LocalPart);
+        }
+        if text.len() > LOCAL_PART_MAX {
+            return Err(AddressError::LocalPartTooLong);
+        }
+        Ok(Self(text.to_owned()))
+    }
+
     /// The unquoted name. Not fit for the wire: use `Display` there.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -370,6 +381,8 @@ mod tests {
             let mailbox = Mailbox::parse(written).unwrap();
             assert_eq!(mailbox.local_part().as_str(), meaning);
             assert_eq!(mailbox.to_string(), wire);
+            let again = LocalPart::from_unquoted(meaning);
+            assert_eq!(again.as_ref(), Ok(mailbox.local_part()));
         }
     }
 

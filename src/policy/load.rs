@@ -9,7 +9,7 @@ use crate::base::dns::Dns;
 use crate::base::{Clock, PolicyVersion};
 use crate::config::{Section, load_toml};
 use crate::content::Limits;
-use crate::directory::Directory;
+use crate::directory::{Cache, Directory};
 
 use super::scoring::Scoring;
 use super::secure_domains::SecureDomains;
@@ -28,11 +28,18 @@ use super::{PlacedStage, Policy, patient_data};
 impl Policy {
     /// Reads `[policy]` and `[files]` out of the outermost section, and every file that is named
     /// there. What is wrong is reported through the section; `None` if a file cannot be used at all.
-    /// Without `dns` nothing is asked about strangers.
-    pub fn load(top: &Section<'_>, hostname: &str, dns: Option<Dns>, clock: Clock) -> Option<Self> {
+    /// Without `dns` nothing is asked about strangers. A directory that was compiled before is taken
+    /// from `compiled`; a large one that was not takes seconds.
+    pub fn load(
+        top: &Section<'_>,
+        hostname: &str,
+        dns: Option<Dns>,
+        clock: Clock,
+        compiled: Option<&Cache>,
+    ) -> Option<Self> {
         let settings = Settings::read(top);
         let version = version(&top.place().file().text, &settings.files);
-        let parts = Parts::load(top, &settings, &clock)?;
+        let parts = Parts::load(top, &settings, &clock, compiled)?;
         let recipients = Arc::new(ResolveRecipients::new(
             Arc::clone(&parts.directory),
             Arc::clone(&parts.register),
@@ -68,13 +75,19 @@ struct Parts {
 
 impl Parts {
     /// Reads every file before it gives up, so that the mistakes of all are told.
-    fn load(top: &Section<'_>, settings: &Settings, clock: &Clock) -> Option<Self> {
+    fn load(
+        top: &Section<'_>,
+        settings: &Settings,
+        clock: &Clock,
+        compiled: Option<&Cache>,
+    ) -> Option<Self> {
         let diagnostics = top.diagnostics();
         let files = &settings.files;
         let register = SecureDomains::load(&files.secure_domains, clock.now(), diagnostics);
         let accounts = Accounts::load(&files.accounts, diagnostics);
-        let directory = Directory::load(
+        let directory = Directory::load_cached(
             &files.of_directory(),
+            compiled,
             &settings.served,
             settings.plus_addressing,
             diagnostics,

@@ -15,17 +15,16 @@ impl Lint<'_> {
         let keeps_links = self
             .directory
             .entries()
-            .iter()
             .any(|entry| !entry.linked.is_empty());
         for entry in self.directory.entries() {
             if entry.is_live(self.on) {
-                self.owner(entry);
+                self.owner(&entry);
                 if keeps_links {
-                    self.links(entry);
+                    self.links(&entry);
                 }
-                self.verified(entry);
+                self.verified(&entry);
             } else {
-                self.expired(entry);
+                self.expired(&entry);
             }
         }
     }

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use crate::directory::aliases::Redirect;
 use crate::directory::code::OdsCode;
 use crate::directory::entry::{Entry, Kind};
-use crate::mail::Mailbox;
+use crate::mail::{Domain, Mailbox};
 
 use super::Lint;
 
@@ -16,8 +16,8 @@ impl Lint<'_> {
     pub(super) fn names(&self) {
         for entry in self.directory.entries() {
             if entry.is_live(self.on) {
-                self.convention(entry);
-                self.person(entry);
+                self.convention(&entry);
+                self.person(&entry);
             }
         }
         self.owners();
@@ -80,7 +80,7 @@ impl Lint<'_> {
 
     /// Organisations with two live mailboxes of one kind: their old names are ambiguous.
     fn owners(&self) {
-        let mut first: HashMap<(OdsCode, Kind, &str), &Entry> = HashMap::new();
+        let mut first: HashMap<(OdsCode, Kind, Domain), Mailbox> = HashMap::new();
         for entry in self.directory.entries() {
             let (Some(code), Some(domain)) = (entry.ods_code(), entry.address.domain()) else {
                 continue;
@@ -88,15 +88,14 @@ impl Lint<'_> {
             if !entry.kind.needs_code() || !entry.is_live(self.on) {
                 continue;
             }
-            let key = (code, entry.kind, domain.as_str());
-            if let Some(other) = first.get(&key) {
-                let (one, two) = (&other.address, &entry.address);
-                let message = format!("{code} has two live mailboxes, {one} and {two}");
+            let key = (code, entry.kind, domain.clone());
+            if let Some(one) = first.get(&key) {
+                let message = format!("{code} has two live mailboxes, {one} and {}", entry.address);
                 let help =
                     "its old names are ambiguous: shut one, or give it an [[alias]] for each";
-                self.of_row("two-owners", entry, message, help);
+                self.of_row("two-owners", &entry, message, help);
             } else {
-                first.insert(key, entry);
+                first.insert(key, entry.address);
             }
         }
     }
@@ -124,8 +123,7 @@ impl Lint<'_> {
         let mut all: Vec<_> = self.directory.aliases.successors.iter().collect();
         all.sort_by_key(|(_, successors)| successors.first().map(|next| next.line));
         for (code, successors) in all {
-            let mailboxes = self.directory.organisations.get(code).into_iter().flatten();
-            let mut mailboxes = mailboxes.map(|index| &self.directory.entries[*index]);
+            let mut mailboxes = self.directory.mailboxes(*code);
             let live = mailboxes.find(|entry| entry.kind.needs_code() && entry.is_live(Date::MAX));
             if let (Some(live), Some(next)) = (live, successors.first()) {
                 let message = format!("{code} has a successor, and {} stays live", live.address);

@@ -1,0 +1,188 @@
+//! Makes an index of a table, one row after the other.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::directory::agreement::StopWords;
+use crate::directory::code::OdsCode;
+use crate::directory::entry::{self, Entry, Right};
+use crate::mail::{Host, Mailbox};
+
+use super::layout::{self, Key, SECTIONS, Section, pack_date, push_number, push_text};
+use super::record::{self, HOSTS_MAX, number_of};
+use super::slots::{Slots, hash};
+use super::{finish, name_at, reports};
+
+/// An index as far as it has been made.
+pub(in crate::directory) struct Builder<'b> {
+    stop: &'b StopWords,
+    sections: [Vec<u8>; SECTIONS],
+    hosts: HashMap<Host, u32>,
+    /// How many mailboxes a host has, and the first of them.
+    host_counts: Vec<(u32, u32)>,
+    mailboxes: Slots,
+    count: u32,
+    codes: HashMap<OdsCode, u32>,
+    organisations: Vec<Arc<entry::Organisation>>,
+}
+
+impl<'b> Builder<'b> {
+    /// Begins an index; stop words prove nothing in a name.
+    pub(in crate::directory) fn new(stop: &'b StopWords) -> Self {
+        Self {
+            stop,
+            sections: Default::default(),
+            hosts: HashMap::new(),
+            host_counts: Vec::new(),
+            mailboxes: Slots::with_capacity(0),
+            count: 0,
+            codes: HashMap::new(),
+            organisations: Vec::new(),
+        }
+    }
+
+    /// Adds a mailbox. One that is there already comes back with the line that it is on.
+    pub(in crate::directory) fn add(&mut self, entry: Entry) -> Result<(), (Mailbox, usize)> {
+        let host = self.host(entry.address.host());
+        let local = entry.address.local_part().as_str();
+        let key = hash(local.as_bytes(), host);
+        if let Some(twin) = self.find(key, local, host) {
+            let line = self.line(twin);
+            return Err((entry.address, line));
+        }
+        let index = self.count;
+        let (names, entries) = (
+            &self.sections[Section::Names as usize],
+            &self.sections[Section::Entries as usize],
+        );
+        self.mailboxes
+            .push(key, |index| hash_of(entries, names, index));
+        self.count += 1;
+        let organisation = entry.organisation.as_ref();
+        let organisation = organisation.map(|organisation| self.organisation(organisation));
+        let record = record::Mailbox {
+            name: self.length(Section::Names),
+            host,
+            organisation,
+            details: self.length(Section::Details),
+            ..record::Mailbox::of(&entry)
+        };
+        record.push(self.section(Section::Entries));
+        push_text(self.section(Section::Names), local);
+        push_details(self.section(Section::Details), &entry);
+        let (count, first) = &mut self.host_counts[host as usize];
+        if *count == 0 {
+            *first = index;
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// Puts the octets of the index together. `None` if the table is too large for one: texts of
+    /// more than 4 GiB, or more than eight million hosts.
+    pub(in crate::directory) fn finish(
+        mut self,
+        key: &Key,
+        reports: &[reports::Report],
+    ) -> Option<Vec<u8>> {
+        let (words, postings) = finish::words(&self.sections, &self.organisations)?;
+        self.sections[Section::Words as usize] = words;
+        self.sections[Section::Postings as usize] = postings;
+        finish::organisations(&mut self.sections, &self.organisations, self.stop);
+        self.finish_hosts();
+        for report in reports {
+            report.push(self.section(Section::Reports));
+        }
+        self.sections[Section::Slots as usize] = self.mailboxes.into_octets();
+        let fits = |section: &Vec<u8>| u32::try_from(section.len()).is_ok();
+        let small = self.sections.iter().all(fits) && self.hosts.len() <= HOSTS_MAX;
+        small.then(|| layout::write(key, self.sections))
+    }
+
+    fn finish_hosts(&mut self) {
+        let mut hosts: Vec<_> = self.hosts.iter().collect();
+        hosts.sort_unstable_by_key(|(_, index)| **index);
+        let section = &mut self.sections[Section::Hosts as usize];
+        for ((host, _), (count, first)) in hosts.iter().zip(&self.host_counts) {
+            push_number(section, *count);
+            push_number(section, *first);
+            push_text(section, &host.to_string());
+        }
+    }
+
+    fn find(&self, key: u64, local: &str, host: u32) -> Option<u32> {
+        let entries = &self.sections[Section::Entries as usize];
+        let names = &self.sections[Section::Names as usize];
+        self.mailboxes.find(key, |index| {
+            record::Mailbox::read(entries, index).is_some_and(|record| {
+                record.host == host && name_at(names, record.name) == Some(local)
+            })
+        })
+    }
+
+    /// The line of a mailbox that was added.
+    fn line(&self, index: u32) -> usize {
+        let entries = &self.sections[Section::Entries as usize];
+        let details = &self.sections[Section::Details as usize];
+        let record = record::Mailbox::read(entries, index);
+        let line = record.and_then(|record| layout::Reader::at(details, record.details).number());
+        line.unwrap_or(0) as usize
+    }
+
+    fn host(&mut self, host: &Host) -> u32 {
+        if let Some(known) = self.hosts.get(host) {
+            return *known;
+        }
+        let index = self.hosts.len() as u32;
+        self.hosts.insert(host.clone(), index);
+        self.host_counts.push((0, 0));
+        index
+    }
+
+    /// The number of an organisation. The first description that has a name is the one that stays.
+    fn organisation(&mut self, organisation: &Arc<entry::Organisation>) -> u32 {
+        let next = self.organisations.len() as u32;
+        let index = *self.codes.entry(organisation.code).or_insert(next);
+        match self.organisations.get_mut(index as usize) {
+            None => self.organisations.push(Arc::clone(organisation)),
+            Some(known) if known.name.is_empty() && !organisation.name.is_empty() => {
+                *known = Arc::clone(organisation);
+            }
+            Some(_) => {}
+        }
+        index
+    }
+
+    fn section(&mut self, section: Section) -> &mut Vec<u8> {
+        &mut self.sections[section as usize]
+    }
+
+    /// Where the next piece of a section will be; what does not fit is refused in the end.
+    fn length(&self, section: Section) -> u32 {
+        self.sections[section as usize].len() as u32
+    }
+}
+
+fn hash_of(entries: &[u8], names: &[u8], index: u32) -> u64 {
+    let record = record::Mailbox::read(entries, index);
+    record.map_or(0, |record| {
+        let name = name_at(names, record.name).unwrap_or_default();
+        hash(name.as_bytes(), record.host)
+    })
+}
+
+/// Writes what [`super::row::Row::entry`] reads.
+fn push_details(octets: &mut Vec<u8>, entry: &Entry) {
+    push_number(octets, u32::try_from(entry.line).unwrap_or(u32::MAX));
+    push_text(octets, &entry.display_name);
+    push_text(octets, &entry.owner);
+    push_text(octets, entry.successor.as_ref().map_or("", OdsCode::as_str));
+    push_number(octets, pack_date(entry.last_verified));
+    push_number(octets, u32::from(entry.approved_links.is_some()));
+    push_number(octets, entry.approved_links.unwrap_or(0));
+    push_number(octets, entry.linked.len() as u32);
+    for link in &entry.linked {
+        push_text(octets, &link.account.to_string());
+        push_number(octets, number_of(Right::WORDS, link.right));
+    }
+}

@@ -1,0 +1,106 @@
+//! Indexes in files: `<data>/directory/<key>.idx`, mapped into memory.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::layout::{Checksum, HEADER, Key, KeyMaker, sum_of};
+use super::{Index, Octets};
+
+/// Opens the index with this key; `None` if there is none, or none that can be believed.
+pub(in crate::directory) fn open(folder: &Path, key: &Key) -> Option<Index> {
+    let path = path_of(folder, key);
+    let mut file = File::open(&path).ok()?;
+    // Read, not mapped: pages that are only summed up need not stay in memory.
+    let sum = checksum(&mut file).ok()?;
+    map(&path, &file, key, &sum)
+}
+
+/// Opens the index that was just written.
+pub(in crate::directory) fn open_written(folder: &Path, key: &Key, octets: &[u8]) -> Option<Index> {
+    let path = path_of(folder, key);
+    let file = File::open(&path).ok()?;
+    map(&path, &file, key, &sum_of(octets)?)
+}
+
+fn map(path: &Path, file: &File, key: &Key, sum: &[u8; 32]) -> Option<Index> {
+    #[expect(
+        unsafe_code,
+        reason = "a mapping is sound while nobody changes the file: ours are written once, before they get \
+                  their name, and then only removed, which leaves mappings as they are"
+    )]
+    let map = unsafe { memmap2::Mmap::map(file) }.ok()?;
+    let index = Index::new(Octets::Mapped(map), sum, Some(key));
+    if index.is_none() {
+        tracing::warn!(file = %path.display(), "this index of the directory is damaged: it is made anew");
+    }
+    index
+}
+
+/// Writes an index, whole or not at all, readable for nobody else.
+pub(in crate::directory) fn write(folder: &Path, key: &Key, octets: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut file = tempfile::Builder::new()
+        .suffix(UNFINISHED)
+        .tempfile_in(folder)?;
+    file.write_all(octets)?;
+    file.as_file().sync_all()?;
+    file.persist(path_of(folder, key))?;
+    File::open(folder)?.sync_all()
+}
+
+/// Removes the indexes of other keys, and what a crash left unfinished. What cannot be removed is
+/// in nobody's way.
+pub(in crate::directory) fn remove_others(folder: &Path, key: &Key) {
+    let keep = path_of(folder, key);
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = file.path();
+        let ours = file
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.ends_with(UNFINISHED) || name.ends_with(FINISHED));
+        if ours && path != keep {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// The key of the index of a table in a file, which is read once and not kept.
+pub(in crate::directory) fn key_of(mut maker: KeyMaker, table: &Path) -> io::Result<Key> {
+    let mut file = File::open(table)?;
+    each_piece(&mut file, |piece| maker.add(piece))?;
+    Ok(maker.finish())
+}
+
+fn checksum(file: &mut File) -> io::Result<[u8; 32]> {
+    let mut header = Vec::with_capacity(HEADER);
+    Read::by_ref(file)
+        .take(HEADER as u64)
+        .read_to_end(&mut header)?;
+    let mut sum = Checksum::new(&header);
+    each_piece(file, |piece| sum.add(piece))?;
+    Ok(sum.finish())
+}
+
+fn each_piece(file: &mut File, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(length) => each(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn path_of(folder: &Path, key: &Key) -> PathBuf {
+    let name: String = key.iter().map(|octet| format!("{octet:02x}")).collect();
+    folder.join(name + FINISHED)
+}
+
+/// How a file of an index ends, and how one that is being written.
+const FINISHED: &str = ".idx";
+const UNFINISHED: &str = ".idx.new";
+/// Octets read at once.
+const PIECE: usize = 256 << 10;

@@ -1,0 +1,182 @@
+//! What an index says of organisations and words: made when all rows are there.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::directory::agreement::{Evidence, StopWords, Word, name_key};
+use crate::directory::entry::{self, Kind};
+
+use super::layout::{Reader, SECTIONS, Section, push_number, push_text};
+use super::name_at;
+use super::record;
+use super::slots::{Slots, hash};
+use super::words::Words;
+
+type Sections = [Vec<u8>; SECTIONS];
+
+/// The words of all mailboxes and organisations: `Words` and `Postings`.
+pub(super) fn words(
+    sections: &Sections,
+    organisations: &[Arc<entry::Organisation>],
+) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut words = Words::new();
+    let known: Vec<_> = organisations
+        .iter()
+        .zip(0..)
+        .map(|(organisation, index)| add_organisation(&mut words, index, organisation))
+        .collect();
+    let none = BTreeSet::new();
+    for (record, index) in mailboxes(sections).zip(0..) {
+        let mut details = Reader::at(&sections[Section::Details as usize], record.details);
+        let _line = details.number()?;
+        let texts = [
+            name_at(&sections[Section::Names as usize], record.name)?,
+            details.text()?,
+        ];
+        let organisation = record.organisation.and_then(|at| known.get(at as usize));
+        words.add_mailbox(index, texts, organisation.unwrap_or(&none));
+    }
+    words.finish().ok()
+}
+
+fn add_organisation(
+    words: &mut Words,
+    index: u32,
+    organisation: &entry::Organisation,
+) -> BTreeSet<u32> {
+    let squeezed = organisation.postcode.replace(' ', "");
+    words.add_organisation(
+        index,
+        &[
+            organisation.code.as_str(),
+            &organisation.name,
+            &organisation.street,
+            &organisation.town,
+            &organisation.postcode,
+            &squeezed,
+        ],
+    )
+}
+
+/// Writes the organisations, their mailboxes, their namesakes, and where each code is.
+pub(super) fn organisations(
+    sections: &mut Sections,
+    organisations: &[Arc<entry::Organisation>],
+    stop: &StopWords,
+) {
+    let mut records = describe(sections, organisations, stop);
+    group_members(sections, &mut records);
+    group_namesakes(sections, &mut records, organisations, stop);
+    let hash_of = |index: u32| hash(records[index as usize].code.as_str().as_bytes(), 0);
+    let mut slots = Slots::with_capacity(records.len());
+    let section = &mut sections[Section::Organisations as usize];
+    for (organisation, index) in records.iter().zip(0..) {
+        organisation.push(section);
+        slots.push(hash_of(index), hash_of);
+    }
+    sections[Section::Codes as usize] = slots.into_octets();
+}
+
+fn describe(
+    sections: &mut Sections,
+    organisations: &[Arc<entry::Organisation>],
+    stop: &StopWords,
+) -> Vec<record::Organisation> {
+    let section = &mut sections[Section::Descriptions as usize];
+    let each = organisations.iter().map(|organisation| {
+        let description = section.len() as u32; // what does not fit is refused in the end
+        push_description(section, organisation, stop);
+        record::Organisation {
+            code: organisation.code,
+            description,
+            members: [0; 3],
+            namesakes: [0; 2],
+        }
+    });
+    each.collect()
+}
+
+/// Puts the mailboxes of each organisation next to each other, in the order of the table; the
+/// personal ones after the others, for hardly anything asks for them.
+fn group_members(sections: &mut Sections, organisations: &mut [record::Organisation]) {
+    let personal = |record: &record::Mailbox| usize::from(record.kind == Kind::Personal);
+    for record in mailboxes(sections) {
+        if let Some(organisation) = record.organisation {
+            organisations[organisation as usize].members[personal(&record)] += 1;
+        }
+    }
+    let mut at = 0;
+    for organisation in organisations.iter_mut() {
+        let [others, personal, _] = organisation.members;
+        organisation.members = [at, at + others, at + others + personal];
+        at += others + personal;
+    }
+    let firsts = organisations.iter();
+    let mut next: Vec<[u32; 2]> = firsts
+        .map(|organisation| [organisation.members[0], organisation.members[1]])
+        .collect();
+    let mut members = vec![0_u32; at as usize];
+    for (record, index) in mailboxes(sections).zip(0..) {
+        if let Some(organisation) = record.organisation {
+            let next = &mut next[organisation as usize][personal(&record)];
+            members[*next as usize] = index;
+            *next += 1;
+        }
+    }
+    sections[Section::Members as usize] = to_octets(&members);
+}
+
+fn group_namesakes(
+    sections: &mut Sections,
+    records: &mut [record::Organisation],
+    organisations: &[Arc<entry::Organisation>],
+    stop: &StopWords,
+) {
+    let mut names: HashMap<String, Vec<u32>> = HashMap::new();
+    for (organisation, index) in organisations.iter().zip(0..) {
+        let key = name_key(&organisation.name, stop);
+        names.entry(key).or_default().push(index);
+    }
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_unstable(); // the same table makes the same octets
+    let mut namesakes = Vec::with_capacity(records.len());
+    for (_, organisations) in names {
+        let start = namesakes.len() as u32;
+        let end = start + organisations.len() as u32;
+        for index in &organisations {
+            records[*index as usize].namesakes = [start, end];
+        }
+        namesakes.extend(organisations);
+    }
+    sections[Section::Namesakes as usize] = to_octets(&namesakes);
+}
+
+fn mailboxes(sections: &Sections) -> impl Iterator<Item = record::Mailbox> {
+    let entries = &sections[Section::Entries as usize];
+    (0..).map_while(|index| record::Mailbox::read(entries, index))
+}
+
+/// Writes what [`super::row::OrganisationRow`] reads.
+fn push_description(octets: &mut Vec<u8>, organisation: &entry::Organisation, stop: &StopWords) {
+    let entry::Organisation {
+        name, street, town, ..
+    } = organisation;
+    for text in [name, street, town, &organisation.postcode] {
+        push_text(octets, text);
+    }
+    let evidence = Evidence::new(name, street, town, stop);
+    for words in [evidence.name, evidence.street, evidence.town] {
+        push_number(octets, words.len() as u32);
+        for Word { text, speaks } in words {
+            push_text(octets, &text);
+            push_number(octets, u32::from(speaks));
+        }
+    }
+}
+
+fn to_octets(numbers: &[u32]) -> Vec<u8> {
+    numbers
+        .iter()
+        .flat_map(|number| number.to_le_bytes())
+        .collect()
+}

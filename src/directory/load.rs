@@ -1,0 +1,206 @@
+//! How the table of mailboxes becomes an index: found, or built.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::{Diagnostic, Diagnostics, SourceFile};
+
+use super::Cache;
+use super::agreement::StopWords;
+use super::index::{Builder, Index, Key, Report, file, key_maker};
+use super::sources::Csv;
+use super::table::Table;
+
+/// The index of a table and, if it is mapped, from which folder and with which key. `None` if the
+/// table cannot be read.
+pub(super) fn index(
+    csv: &Csv,
+    stop: &StopWords,
+    cache: Option<&Cache>,
+    diagnostics: &Diagnostics,
+) -> Option<(Index, Option<(PathBuf, Key)>)> {
+    let Some(cache) = cache else {
+        return Some((build(csv.file(diagnostics)?, stop, diagnostics), None));
+    };
+    if let Ok(key) = file::key_of(key_maker(stop), &csv.path)
+        && let Some(index) = file::open(&cache.folder, &key)
+    {
+        say_again(&index, csv, diagnostics);
+        return Some((index, Some((cache.folder.clone(), key))));
+    }
+    let file = csv.file(diagnostics)?;
+    let (octets, key) = compile(file, stop, diagnostics);
+    let kept = key.filter(|_| cache.keep);
+    let kept = kept.and_then(|key| Some((keep(&octets, &key, cache)?, key)));
+    Some(match kept {
+        Some((index, key)) => (index, Some((cache.folder.clone(), key))),
+        None => (in_memory(octets, file, diagnostics), None),
+    })
+}
+
+/// Builds an index in memory, and says what is wrong with the table.
+pub(super) fn build(file: &Arc<SourceFile>, stop: &StopWords, diagnostics: &Diagnostics) -> Index {
+    let (octets, _) = compile(file, stop, diagnostics);
+    in_memory(octets, file, diagnostics)
+}
+
+/// The octets of an index, none if the table is too large for one. The key is there if they may be
+/// found again: a table with errors is not put in force.
+fn compile(
+    file: &Arc<SourceFile>,
+    stop: &StopWords,
+    diagnostics: &Diagnostics,
+) -> (Vec<u8>, Option<Key>) {
+    let mut key = key_maker(stop);
+    key.add(file.text.as_bytes());
+    let key = key.finish();
+    let (mut builder, said) = (Builder::new(stop), Diagnostics::default());
+    Table::read_each(file, &said, &mut |entry| builder.add(entry));
+    let said = said.into_vec();
+    let reports: Option<Vec<Report>> = said.iter().map(Report::of).collect();
+    for diagnostic in said {
+        diagnostics.push(diagnostic);
+    }
+    let may_be_kept = reports.is_some();
+    let octets = builder.finish(&key, &reports.unwrap_or_default());
+    (octets.unwrap_or_default(), may_be_kept.then_some(key))
+}
+
+fn in_memory(octets: Vec<u8>, file: &SourceFile, diagnostics: &Diagnostics) -> Index {
+    Index::from_memory(octets).unwrap_or_else(|| {
+        let message = format!("{} has more than an index can hold", file.path.display());
+        diagnostics.push(Diagnostic::error("too-large", message));
+        Index::empty()
+    })
+}
+
+/// Puts an index into a file and maps it. Where that fails, it stays in memory.
+fn keep(octets: &[u8], key: &Key, cache: &Cache) -> Option<Index> {
+    let folder = &cache.folder;
+    if let Err(error) = file::write(folder, key, octets) {
+        tracing::warn!(folder = %folder.display(), %error, "the index of the directory cannot be kept");
+        return None;
+    }
+    file::open_written(folder, key, octets)
+}
+
+fn say_again(index: &Index, csv: &Csv, diagnostics: &Diagnostics) {
+    let reports = index.reports();
+    if reports.is_empty() {
+        return;
+    }
+    if let Some(file) = csv.file(diagnostics) {
+        for report in reports {
+            diagnostics.push(report.diagnostic(file));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Diagnostics;
+    use crate::directory::{Cache, Completeness, Directory, Files, Served};
+
+    const CSV: &str = "address,kind,status,ods_code,organisation,street,town,display_name,postcode,mobile\n\
+        pharmacy.fa001@nhs.net,pharmacy,active,FA001,Aldermans Pharmacy,1 Hill,Palmers Green,,N13 4PJ,\n\
+        pharmacy.fa002@nhs.net,pharmacy,closed,FA002,Aldermans Pharmacy,,Luton,,LU1 1AA,\n\
+        jo.bell@nhs.net,personal,active,FA001,Aldermans,,,\"BELL, Jo\",,07700 900123\n";
+
+    fn load(folder: &Path, keep: bool) -> (Directory, Vec<String>) {
+        let files = Files {
+            aliases: folder.join("aliases.toml"),
+            mailboxes: folder.join("directory.csv"),
+            redirects: None,
+        };
+        let cache = Cache {
+            folder: folder.join("index"),
+            keep,
+        };
+        let served = [Served {
+            domain: "nhs.net".parse().unwrap(),
+            completeness: Completeness::Complete,
+        }];
+        let said = Diagnostics::default();
+        let directory = Directory::load_cached(&files, Some(&cache), &served, false, &said);
+        let said = said.into_vec().into_iter();
+        let said = said.map(|one| format!("{} {}", one.labels[0].place, one.message));
+        (directory.unwrap(), said.collect())
+    }
+
+    fn indexes(folder: &Path) -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir(folder.join("index"))
+            .into_iter()
+            .flatten();
+        files.map(|file| file.unwrap().path()).collect()
+    }
+
+    #[test]
+    fn an_index_is_kept_used_again_rebuilt_when_broken_and_removed_when_older() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        std::fs::write(folder.join("aliases.toml"), "").unwrap();
+        std::fs::write(folder.join("directory.csv"), CSV).unwrap();
+        let (in_memory, said) = load(folder, false);
+        assert!(indexes(folder).is_empty() && said.len() == 1, "{said:?}");
+        assert_eq!(load(folder, true).1, said);
+        let kept = indexes(folder);
+        let (mapped, again) = load(folder, false);
+        assert_eq!((kept.len(), &again), (1, &said));
+        let all = |directory: &Directory| format!("{:?}", directory.entries().collect::<Vec<_>>());
+        assert_eq!(all(&mapped), all(&in_memory));
+
+        let mut octets = std::fs::read(&kept[0]).unwrap();
+        let middle = octets.len() / 2;
+        octets[middle] ^= 1;
+        std::fs::remove_file(&kept[0]).unwrap(); // one that is mapped is not written to
+        std::fs::write(&kept[0], octets).unwrap();
+        assert_eq!(load(folder, true).1, said);
+        assert_eq!(all(&load(folder, false).0), all(&in_memory));
+
+        let more = format!("{CSV}pharmacy.fa003@nhs.net,pharmacy,active,FA003,New,,,,,\n");
+        std::fs::write(folder.join("directory.csv"), more).unwrap();
+        let (changed, _) = load(folder, true);
+        assert_eq!((changed.len(), indexes(folder).len()), (4, 2));
+        changed.remove_older();
+        assert_eq!(indexes(folder).len(), 1);
+        assert_eq!(
+            all(&mapped),
+            all(&in_memory),
+            "who has the older one keeps it"
+        );
+    }
+
+    #[test]
+    fn people_and_places_are_found_by_parts_and_with_slips() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("aliases.toml"), "").unwrap();
+        std::fs::write(folder.path().join("directory.csv"), CSV).unwrap();
+        let (directory, _) = load(folder.path(), false);
+        let (first, second, jo) = ("pharmacy.fa001", "pharmacy.fa002", "jo.bell");
+        for (query, expected) in [
+            ("fa001", vec![first, jo]),
+            ("PHARMACY.FA002@nhs.net", vec![second]),
+            ("jo.bell@nhs", vec![jo]),
+            ("bell, jo", vec![jo]),
+            ("alder green", vec![first, jo]),
+            ("aldermnas luton", vec![second]),
+            ("lu1 1aa", vec![second]),
+            ("LU11AA", vec![second]),
+            ("derman", vec![first, jo, second]),
+            ("bell luton", vec![]),
+            ("900123", vec![]),
+            ("07700", vec![]),
+            ("", vec![]),
+        ] {
+            let found = directory.search(query, 9).into_iter();
+            let found: Vec<_> = found
+                .map(|one| one.entry.address.local_part().as_str().to_owned())
+                .collect();
+            assert_eq!(found, expected, "{query}");
+        }
+        assert_eq!(directory.search("aldermans", 1).len(), 1);
+        assert!(directory.search("aldermans", 0).is_empty());
+    }
+}
