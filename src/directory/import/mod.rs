@@ -2,7 +2,7 @@
 //!
 //! An import is prepared in memory and checked whole before anything is written: [`prepare`] reads the
 //! files into a draft of both tables, [`Prepared::problems`] reads the draft as the gateway would, and
-//! [`write`] puts it in the place of the old tables. Nothing of a file with a bad row is taken, unless
+//! [`write()`] puts it in the place of the old tables. Nothing of a file with a bad row is taken, unless
 //! the administrator says so.
 
 mod bad;
