@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::layout::{Checksum, HEADER, Key, KeyMaker, sum_of};
+use super::layout::{Checksum, HEADER, Key, KeyMaker, SUM, Sum};
 use super::{Index, Octets};
 
 /// Opens the index with this key; `None` if there is none, or none that can be believed.
@@ -17,13 +18,13 @@ pub(in crate::directory) fn open(folder: &Path, key: &Key) -> Option<Index> {
 }
 
 /// Opens the index that was just written.
-pub(in crate::directory) fn open_written(folder: &Path, key: &Key, octets: &[u8]) -> Option<Index> {
+pub(in crate::directory) fn open_written(folder: &Path, key: &Key, sum: &Sum) -> Option<Index> {
     let path = path_of(folder, key);
     let file = File::open(&path).ok()?;
-    map(&path, &file, key, &sum_of(octets)?)
+    map(&path, &file, key, sum)
 }
 
-fn map(path: &Path, file: &File, key: &Key, sum: &[u8; 32]) -> Option<Index> {
+fn map(path: &Path, file: &File, key: &Key, sum: &Sum) -> Option<Index> {
     #[expect(
         unsafe_code,
         reason = "a mapping is sound while nobody changes the file: ours are written once, before they get \
@@ -37,16 +38,24 @@ fn map(path: &Path, file: &File, key: &Key, sum: &[u8; 32]) -> Option<Index> {
     index
 }
 
-/// Writes an index, whole or not at all, readable for nobody else.
-pub(in crate::directory) fn write(folder: &Path, key: &Key, octets: &[u8]) -> io::Result<()> {
+/// Writes an index under its checksum, whole or not at all, readable for nobody else. Summing up and
+/// writing take about as long, so they are done at once.
+pub(in crate::directory) fn write(folder: &Path, key: &Key, octets: &[u8]) -> io::Result<Sum> {
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new()
         .suffix(UNFINISHED)
         .tempfile_in(folder)?;
-    file.write_all(octets)?;
+    let sum = std::thread::scope(|scope| {
+        let sum = scope.spawn(|| Checksum::of(octets));
+        file.write_all(octets)?;
+        sum.join()
+            .map_err(|_| io::Error::other("the checksum panicked"))
+    })?;
+    file.as_file().write_all_at(&sum, SUM.start as u64)?;
     file.as_file().sync_all()?;
     file.persist(path_of(folder, key))?;
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    Ok(sum)
 }
 
 /// Removes the indexes of other keys, and what a crash left unfinished. What cannot be removed is
@@ -72,7 +81,7 @@ pub(in crate::directory) fn key_of(mut maker: KeyMaker, table: &Path) -> io::Res
     Ok(maker.finish())
 }
 
-fn checksum(file: &mut File) -> io::Result<[u8; 32]> {
+fn checksum(file: &mut File) -> io::Result<Sum> {
     let mut header = Vec::with_capacity(HEADER);
     Read::by_ref(file)
         .take(HEADER as u64)
