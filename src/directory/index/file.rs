@@ -14,28 +14,28 @@ pub(in crate::directory) fn open(folder: &Path, key: &Key) -> Option<Index> {
     let mut file = File::open(&path).ok()?;
     // Read, not mapped: pages that are only summed up need not stay in memory.
     let sum = checksum(&mut file).ok()?;
-    map(&path, &file, key, &sum)
+    let index = Index::new(map(&file)?, &sum, Some(key));
+    if index.is_none() {
+        tracing::warn!(file = %path.display(), "this index of the directory is damaged: it is made anew");
+    }
+    index
 }
 
 /// Opens the index that was just written.
 pub(in crate::directory) fn open_written(folder: &Path, key: &Key, sum: &Sum) -> Option<Index> {
     let path = path_of(folder, key);
     let file = File::open(&path).ok()?;
-    map(&path, &file, key, sum)
+    Index::unchecked(map(&file)?, sum, Some(key))
 }
 
-fn map(path: &Path, file: &File, key: &Key, sum: &Sum) -> Option<Index> {
+fn map(file: &File) -> Option<Octets> {
     #[expect(
         unsafe_code,
         reason = "a mapping is sound while nobody changes the file: ours are written once, before they get \
                   their name, and then only removed, which leaves mappings as they are"
     )]
     let map = unsafe { memmap2::Mmap::map(file) }.ok()?;
-    let index = Index::new(Octets::Mapped(map), sum, Some(key));
-    if index.is_none() {
-        tracing::warn!(file = %path.display(), "this index of the directory is damaged: it is made anew");
-    }
-    index
+    Some(Octets::Mapped(map))
 }
 
 /// Writes an index under its checksum, whole or not at all, readable for nobody else. Summing up and
