@@ -5,14 +5,15 @@
 //! name must speak of the same organisation: a word of its name, street or town stands in it, also
 //! squeezed together with others. Words of the trade and of every street prove nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The words that prove nothing: `pharmacy`, `street`, `london`, … (`aliases.toml`).
 #[derive(Debug, Default)]
 pub(super) struct StopWords {
     words: HashSet<String>,
-    /// Those of two letters and more by their first two: labels are searched for them all the time.
-    by_start: HashMap<[u8; 2], Vec<String>>,
+    /// Those of two letters and more by their first two, `aa` first: labels are searched for them
+    /// all the time. Empty if there are none.
+    by_start: Vec<Vec<String>>,
     longest: usize,
 }
 
@@ -23,11 +24,10 @@ impl StopWords {
             .map(|word| word.to_ascii_lowercase())
             .collect();
         let longest = words.iter().map(String::len).max().unwrap_or(0);
-        let mut by_start: HashMap<_, Vec<String>> = HashMap::new();
+        let mut by_start = vec![Vec::new(); LETTERS * LETTERS];
         for word in &words {
-            if let [first, second, ..] = *word.as_bytes() {
-                let all = by_start.entry([first, second]).or_default();
-                all.push(word.clone());
+            if let Some(start) = start_of(word) {
+                by_start[start].push(word.clone());
             }
         }
         Self {
@@ -59,13 +59,24 @@ impl StopWords {
 
     /// The lengths of the stop words that `text` begins with.
     fn prefixes<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
-        let start = text.as_bytes().first_chunk();
-        let words = start.and_then(|start| self.by_start.get(start));
+        let words = start_of(text).and_then(|start| self.by_start.get(start));
         let words = words.into_iter().flatten();
         words
             .filter(|word| text.starts_with(word.as_str()))
             .map(String::len)
     }
+}
+
+/// The place of a word in [`StopWords::by_start`]. Labels have small letters alone, so a word that
+/// begins with anything else stands in none of them.
+fn start_of(text: &str) -> Option<usize> {
+    let [first, second] = *text.as_bytes().first_chunk()?;
+    let letter = |octet: u8| {
+        octet
+            .is_ascii_lowercase()
+            .then(|| usize::from(octet - b'a'))
+    };
+    Some(letter(first)? * LETTERS + letter(second)?)
 }
 
 /// What an organisation may be known by: the words of its name, street and town.
@@ -234,6 +245,8 @@ fn weigh(words: Vec<String>, stop: &StopWords) -> Vec<Word<String>> {
     weighed
 }
 
+/// How many letters there are.
+const LETTERS: usize = 26;
 /// A word of fewer letters proves nothing.
 const LONG_ENOUGH: usize = 3;
 /// A word of fewer letters is only found where it ends at the end of another.

@@ -4,7 +4,6 @@
 //! is handed out by the names of its columns; what is empty is as good as absent. Lines that begin
 //! with `#` are comments.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,12 +15,13 @@ use crate::mail::Mailbox;
 use super::code::OdsCode;
 use super::entry::Link;
 
-/// A reader of such a table, at its header row.
+/// A reader of such a table, at its header row. Cells are trimmed where they are asked for: to trim a
+/// whole row is to copy it.
 pub(super) fn reader(text: &str) -> csv::Reader<&[u8]> {
     csv::ReaderBuilder::new()
         .comment(Some(b'#'))
         .flexible(true)
-        .trim(csv::Trim::All)
+        .trim(csv::Trim::Headers)
         .from_reader(text.as_bytes())
 }
 
@@ -32,9 +32,11 @@ pub(super) fn line_of(text: &str, position: Option<&csv::Position>) -> usize {
     };
     let start = usize::try_from(position.byte()).unwrap_or(usize::MAX);
     let line = usize::try_from(position.line()).unwrap_or(usize::MAX);
-    line + preamble(text.get(start..).unwrap_or_default())
-        .lines()
-        .count()
+    let rest = text.get(start..).unwrap_or_default();
+    if !rest.starts_with(['#', '\r', '\n']) {
+        return line; // nearly always, and not worth a walk to the end of the line
+    }
+    line + preamble(rest).lines().count()
 }
 
 /// The comments and empty lines that a text begins with.
@@ -57,7 +59,8 @@ pub(super) struct Schema {
 /// Which column stands where.
 #[derive(Debug)]
 pub(super) struct Columns {
-    at: HashMap<&'static str, usize>,
+    /// Few enough that a walk through them is faster than a hash.
+    at: Vec<(&'static str, usize)>,
     count: usize,
 }
 
@@ -68,7 +71,7 @@ impl Columns {
     /// A sentence for each column that is unknown, twice or missing, and whether the rows can be read
     /// all the same.
     pub(super) fn read(header: &StringRecord, schema: &Schema) -> (Option<Self>, Vec<String>) {
-        let mut at = HashMap::new();
+        let mut at: Vec<(&'static str, usize)> = Vec::new();
         let mut wrong = Vec::new();
         for (index, name) in header.iter().enumerate() {
             match schema.columns.iter().find(|column| **column == name) {
@@ -76,14 +79,19 @@ impl Columns {
                     "unknown column {name:?}; there are: {}",
                     schema.columns.join(", ")
                 )),
-                Some(column) if at.insert(*column, index).is_some() => {
-                    wrong.push(format!("column {name:?} is there twice"));
-                }
-                Some(_) => {}
+                Some(column) => match at.iter_mut().find(|(known, _)| known == column) {
+                    Some(known) => {
+                        known.1 = index;
+                        wrong.push(format!("column {name:?} is there twice"));
+                    }
+                    None => at.push((*column, index)),
+                },
             }
         }
         let required = &schema.columns[..schema.required];
-        let missing = required.iter().filter(|column| !at.contains_key(**column));
+        let missing = required
+            .iter()
+            .filter(|column| !at.iter().any(|(known, _)| known == *column));
         let missing: Vec<_> = missing
             .map(|column| format!("column {column:?} is missing"))
             .collect();
@@ -104,12 +112,17 @@ impl Columns {
 
     /// Whether the table has a column.
     pub(super) fn has(&self, column: &str) -> bool {
-        self.at.contains_key(column)
+        self.index(column).is_some()
     }
 
     /// The number of a column, from 1, as a spreadsheet counts.
     pub(super) fn number(&self, column: &str) -> Option<usize> {
-        self.at.get(column).map(|index| index + 1)
+        self.index(column).map(|index| index + 1)
+    }
+
+    fn index(&self, column: &str) -> Option<usize> {
+        let found = self.at.iter().find(|(known, _)| *known == column);
+        found.map(|(_, index)| *index)
     }
 
     /// One record by the names of its columns.
@@ -139,10 +152,10 @@ pub(super) struct Row<'r> {
 
 impl<'r> Row<'r> {
     pub(super) fn text(&self, column: &str) -> &'r str {
-        let index = self.columns.at.get(column);
+        let index = self.columns.index(column);
         index
-            .and_then(|index| self.record.get(*index))
-            .unwrap_or("")
+            .and_then(|index| self.record.get(index))
+            .map_or("", str::trim)
     }
 
     pub(super) fn optional(&self, column: &str) -> Option<&'r str> {
@@ -158,7 +171,7 @@ impl<'r> Row<'r> {
     pub(super) fn address(&self, column: &'static str) -> Result<Mailbox, Wrong> {
         let address = self.required(column)?.parse::<Mailbox>();
         address
-            .map(|address| address.folded())
+            .map(Mailbox::into_folded)
             .map_err(|error| Wrong::at(column, error))
     }
 

@@ -22,14 +22,20 @@ pub(super) fn index(
     let Some(cache) = cache else {
         return Some((build(csv.file(diagnostics)?, stop, diagnostics), None));
     };
-    if let Ok(key) = file::key_of(key_maker(stop), &csv.path)
+    if cache.keep {
+        // It has changed, or else this is the start: it will be needed whole.
+        csv.file(diagnostics)?;
+    }
+    let key = csv.key(key_maker(stop));
+    if let Some(key) = key
         && let Some(index) = file::open(&cache.folder, &key)
     {
         say_again(&index, csv, diagnostics);
         return Some((index, Some((cache.folder.clone(), key))));
     }
     let file = csv.file(diagnostics)?;
-    let (octets, key) = compile(file, stop, diagnostics);
+    // A key of the file may be of what it was a moment ago.
+    let (octets, key) = compile(file, stop, key.filter(|_| cache.keep), diagnostics);
     let kept = key.filter(|_| cache.keep);
     let kept = kept.and_then(|key| Some((keep(&octets, &key, cache)?, key)));
     Some(match kept {
@@ -38,32 +44,59 @@ pub(super) fn index(
     })
 }
 
+/// Does something on a thread of low priority, as are those that it starts. A thread of its own, for
+/// priority cannot be taken back.
+pub(super) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let work = || {
+        // Of this thread alone: so does Linux read it. If it fails, the priority stays as it is.
+        let _ = rustix::process::setpriority_process(None, NICE);
+        work()
+    };
+    match std::thread::scope(|scope| scope.spawn(work).join()) {
+        Ok(done) => done,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
 /// Builds an index in memory, and says what is wrong with the table.
 pub(super) fn build(file: &Arc<SourceFile>, stop: &StopWords, diagnostics: &Diagnostics) -> Index {
-    let (octets, _) = compile(file, stop, diagnostics);
+    let (octets, _) = compile(file, stop, None, diagnostics);
     in_memory(octets, file, diagnostics)
 }
 
 /// The octets of an index, none if the table is too large for one. The key is there if they may be
-/// found again: a table with errors is not put in force.
+/// found again: a table with errors is not put in force. `key` is that of the text, if it is known.
 fn compile(
     file: &Arc<SourceFile>,
     stop: &StopWords,
+    key: Option<Key>,
     diagnostics: &Diagnostics,
 ) -> (Vec<u8>, Option<Key>) {
-    let mut key = key_maker(stop);
-    key.add(file.text.as_bytes());
-    let key = key.finish();
-    let (mut builder, said) = (Builder::new(stop), Diagnostics::default());
-    Table::read_each(file, &said, &mut |entry| builder.add(entry));
-    let said = said.into_vec();
-    let reports: Option<Vec<Report>> = said.iter().map(Report::of).collect();
-    for diagnostic in said {
-        diagnostics.push(diagnostic);
-    }
-    let may_be_kept = reports.is_some();
-    let octets = builder.finish(&key, &reports.unwrap_or_default());
-    (octets.unwrap_or_default(), may_be_kept.then_some(key))
+    std::thread::scope(|scope| {
+        let key = scope.spawn(move || {
+            key.unwrap_or_else(|| {
+                let mut key = key_maker(stop);
+                key.add(file.text.as_bytes());
+                key.finish()
+            })
+        });
+        let said = Diagnostics::default();
+        let lines = memchr::memchr_iter(b'\n', file.text.as_bytes()).count();
+        let mut builder = Builder::new(stop, lines);
+        Table::read_each(file, &said, &mut |entry| builder.add(entry));
+        let said = said.into_vec();
+        let reports: Option<Vec<Report>> = said.iter().map(Report::of).collect();
+        for diagnostic in said {
+            diagnostics.push(diagnostic);
+        }
+        let key = match key.join() {
+            Ok(key) => key,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        let may_be_kept = reports.is_some();
+        let octets = builder.finish(&key, &reports.unwrap_or_default());
+        (octets.unwrap_or_default(), may_be_kept.then_some(key))
+    })
 }
 
 fn in_memory(octets: Vec<u8>, file: &SourceFile, diagnostics: &Diagnostics) -> Index {
@@ -77,11 +110,13 @@ fn in_memory(octets: Vec<u8>, file: &SourceFile, diagnostics: &Diagnostics) -> I
 /// Puts an index into a file and maps it. Where that fails, it stays in memory.
 fn keep(octets: &[u8], key: &Key, cache: &Cache) -> Option<Index> {
     let folder = &cache.folder;
-    if let Err(error) = file::write(folder, key, octets) {
-        tracing::warn!(folder = %folder.display(), %error, "the index of the directory cannot be kept");
-        return None;
+    match file::write(folder, key, octets) {
+        Ok(sum) => file::open_written(folder, key, &sum),
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "the index of the directory cannot be kept");
+            None
+        }
     }
-    file::open_written(folder, key, octets)
 }
 
 fn say_again(index: &Index, csv: &Csv, diagnostics: &Diagnostics) {
@@ -95,6 +130,9 @@ fn say_again(index: &Index, csv: &Csv, diagnostics: &Diagnostics) {
         }
     }
 }
+
+/// The priority of a thread that mail does not wait for, as `nice` counts.
+const NICE: i32 = 10;
 
 #[cfg(test)]
 mod tests {

@@ -87,8 +87,31 @@ impl Directory {
     }
 
     /// As [`Directory::load`]; a table that was compiled before is not compiled again. A table of
-    /// 2,000,000 rows takes seconds: call it where blocking hurts nobody.
+    /// 2,000,000 rows takes seconds: call it where blocking hurts nobody. For the gateway it is read
+    /// on threads of low priority, so that mail is not kept waiting.
     pub fn load_cached(
+        files: &Files,
+        cache: Option<&Cache>,
+        served: &[Served],
+        plus_addressing: bool,
+        diagnostics: &Diagnostics,
+    ) -> Option<Self> {
+        let read = || {
+            let said = Diagnostics::default();
+            let directory = Self::load_here(files, cache, served, plus_addressing, &said);
+            (directory, said.into_vec())
+        };
+        let (directory, said) = match cache.is_some_and(|cache| cache.keep) {
+            true => load::aside(read),
+            false => read(),
+        };
+        for diagnostic in said {
+            diagnostics.push(diagnostic);
+        }
+        directory
+    }
+
+    fn load_here(
         files: &Files,
         cache: Option<&Cache>,
         served: &[Served],

@@ -103,12 +103,15 @@ impl<'d> Walk<'d> {
             };
             at = hop.to.clone();
             path.push(hop);
-            let next = at.folded();
             let taken = &path[start..];
+            let local = at.local_part().as_str();
+            let was_here = |hop: &Hop| {
+                hop.from.host() == at.host()
+                    && hop.from.local_part().as_str().eq_ignore_ascii_case(local)
+            };
             // Loops are found when the files are loaded; this is for those that only a date or a
             // shape closes.
-            if taken.len() > self.directory.aliases.hops || taken.iter().any(|hop| hop.from == next)
-            {
+            if taken.len() > self.directory.aliases.hops || taken.iter().any(was_here) {
                 return Stop::End(End::Loop);
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::config::{Diagnostic, Diagnostics, Place, SourceFile, read_source, read_toml};
 
 use super::aliases::Aliases;
+use super::index::{self, Key, KeyMaker};
 use super::redirects;
 
 /// Where the files are.
@@ -139,6 +140,16 @@ impl Csv {
             path: file.path.clone(),
             file: OnceCell::from(Some(Arc::clone(file))),
         }
+    }
+
+    /// The key of its index: of the text if that is here, else of the file, which is read once and
+    /// not kept.
+    pub(super) fn key(&self, mut maker: KeyMaker) -> Option<Key> {
+        let Some(read) = self.file.get() else {
+            return index::file::key_of(maker, &self.path).ok();
+        };
+        maker.add(read.as_ref()?.text.as_bytes());
+        Some(maker.finish())
     }
 
     /// Its text; a failure is reported, once.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 use csv::StringRecord;
 
@@ -18,73 +19,141 @@ use super::reports::Reports;
 pub(super) struct Table;
 
 impl Table {
-    /// Gives every good row to `keep`, which hands the address back, with the line of the earlier
-    /// row, if there was one before.
+    /// Gives every good row to `keep`, in their order; `keep` hands the address back, with the line of
+    /// the earlier row, if there was one before. Rows are read on a thread of their own meanwhile.
     pub(super) fn read_each(
         file: &Arc<SourceFile>,
         diagnostics: &Diagnostics,
-        keep: &mut dyn FnMut(Entry) -> Result<(), (Mailbox, usize)>,
+        keep: &mut Keep<'_>,
     ) {
         let mut reader = cells::reader(&file.text);
-        let mut reading = Reading {
-            organisations: HashMap::new(),
-            keep,
-            text: &file.text,
-            reports: Reports::new(file, diagnostics),
-        };
+        let mut reports = Reports::new(file, diagnostics);
         let header = reader.headers().cloned().unwrap_or_default();
         let line = cells::line_of(&file.text, header.position());
         let (columns, wrong) = Columns::read(&header, &SCHEMA);
         for message in wrong {
-            reading.reports.error(line, message);
+            reports.error(line, message);
         }
         if let Some(columns) = columns {
-            for record in reader.records() {
-                reading.take(&columns, record);
+            let (there, rows) = sync_channel(BATCHES);
+            let (used, back) = channel();
+            std::thread::scope(|scope| {
+                let reading = Reading {
+                    organisations: HashMap::new(),
+                    text: &file.text,
+                    columns: &columns,
+                };
+                scope.spawn(move || reading.send_all(reader, &there, &back));
+                take_all(&rows, &used, &mut reports, keep);
+            });
+        }
+        reports.close();
+    }
+}
+
+/// Keeps a row, or hands its address back with the line that it is on already.
+pub(super) type Keep<'k> = dyn FnMut(&Entry) -> Result<(), (Mailbox, usize)> + 'k;
+
+/// A row that was read.
+struct Taken {
+    line: usize,
+    /// What is odd about it.
+    odd: Option<String>,
+    entry: Result<Entry, Bad>,
+}
+
+/// Why a row is left out.
+enum Bad {
+    Unreadable(csv::Error),
+    Wrong(Wrong),
+}
+
+fn take_all(
+    rows: &Receiver<Vec<Taken>>,
+    used: &Sender<Vec<Taken>>,
+    reports: &mut Reports<'_>,
+    keep: &mut Keep<'_>,
+) {
+    for batch in rows {
+        for Taken { line, odd, entry } in &batch {
+            if let Some(message) = odd {
+                reports.warning(*line, message.clone());
+            }
+            match entry {
+                Ok(entry) => {
+                    if let Err((address, first)) = keep(entry) {
+                        let reason = format!("{address} is on line {first} already");
+                        reports.wrong(*line, &Wrong::row(reason));
+                    }
+                }
+                Err(Bad::Unreadable(error)) => {
+                    reports.error(*line, format!("this row cannot be read: {error}"));
+                }
+                Err(Bad::Wrong(wrong)) => reports.wrong(*line, wrong),
             }
         }
-        reading.reports.close();
+        // The reader has ended if nobody takes it back.
+        let _ = used.send(batch);
     }
 }
 
 /// The table as far as it has been read.
 struct Reading<'r> {
     organisations: HashMap<OdsCode, Arc<Organisation>>,
-    keep: &'r mut dyn FnMut(Entry) -> Result<(), (Mailbox, usize)>,
     text: &'r str,
-    reports: Reports<'r>,
+    columns: &'r Columns,
 }
 
 impl Reading<'_> {
-    fn take(&mut self, columns: &Columns, record: Result<StringRecord, csv::Error>) {
-        let text = self.text;
-        let record = match record {
-            Ok(record) => record,
-            Err(error) => {
-                let line = cells::line_of(text, error.position());
-                let message = format!("this row cannot be read: {error}");
-                return self.reports.error(line, message);
+    /// Reads all rows. The batches come back to be emptied where they were filled, which costs less.
+    fn send_all(
+        mut self,
+        mut reader: csv::Reader<&[u8]>,
+        there: &SyncSender<Vec<Taken>>,
+        back: &Receiver<Vec<Taken>>,
+    ) {
+        let mut record = StringRecord::new();
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let position = reader.position().clone();
+            let read = reader.read_record(&mut record);
+            if matches!(read, Ok(false)) {
+                break;
             }
+            let line = cells::line_of(self.text, Some(&position));
+            batch.push(self.take(&record, read, line));
+            if batch.len() == BATCH {
+                let mut next = back.try_recv().unwrap_or_default();
+                next.clear();
+                if there.send(std::mem::replace(&mut batch, next)).is_err() {
+                    return; // nobody wants them any more
+                }
+            }
+        }
+        let _ = there.send(batch);
+    }
+
+    fn take(&mut self, record: &StringRecord, read: csv::Result<bool>, line: usize) -> Taken {
+        let mut odd = None;
+        let entry = match read {
+            Ok(_) => {
+                let row = self.columns.row(record);
+                let entry = row.and_then(|row| self.entry(&row, line, &mut odd));
+                entry.map_err(Bad::Wrong)
+            }
+            Err(error) => Err(Bad::Unreadable(error)),
         };
-        let line = cells::line_of(text, record.position());
-        let row = columns.row(&record);
-        match row.and_then(|row| self.entry(&row, line)) {
-            Ok(entry) => self.keep(entry),
-            Err(wrong) => self.reports.wrong(line, &wrong),
-        }
+        Taken { line, odd, entry }
     }
 
-    fn keep(&mut self, entry: Entry) {
-        let line = entry.line;
-        if let Err((address, first)) = (self.keep)(entry) {
-            let reason = format!("{address} is on line {first} already");
-            self.reports.wrong(line, &Wrong::row(reason));
-        }
-    }
-
-    fn entry(&mut self, row: &Row<'_>, line: usize) -> Result<Entry, Wrong> {
+    fn entry(
+        &mut self,
+        row: &Row<'_>,
+        line: usize,
+        odd: &mut Option<String>,
+    ) -> Result<Entry, Wrong> {
         let mut entry = Entry::read(row, line)?;
-        entry.organisation = self.organisation(row, line)?;
+        entry.organisation = self.organisation(row, odd)?;
         Ok(entry)
     }
 
@@ -92,7 +161,7 @@ impl Reading<'_> {
     fn organisation(
         &mut self,
         row: &Row<'_>,
-        line: usize,
+        odd: &mut Option<String>,
     ) -> Result<Option<Arc<Organisation>>, Wrong> {
         let Some(code) = row.code("ods_code")? else {
             return Ok(None);
@@ -102,7 +171,7 @@ impl Reading<'_> {
         if let Some(known) = known.filter(|known| name.is_empty() || !known.name.is_empty()) {
             if !name.is_empty() && name != known.name {
                 let message = format!("{code} is called {:?} in an earlier row", known.name);
-                self.reports.warning(line, message);
+                *odd = Some(message);
             }
             return Ok(Some(Arc::clone(known)));
         }
@@ -148,6 +217,10 @@ impl Entry {
     }
 }
 
+/// Rows that are handed over at once, and how often before the reader waits.
+const BATCH: usize = 512;
+const BATCHES: usize = 4;
+
 /// The columns, in the order in which the shipped file has them; those that must be there first.
 /// `mobile` is for administrators alone: it stays in the file, and no [`Entry`] has it.
 pub(super) const COLUMNS: &[&str] = &[
@@ -192,11 +265,11 @@ mod tests {
         });
         let diagnostics = Diagnostics::default();
         let (mut entries, mut lines) = (Vec::new(), HashMap::new());
-        Table::read_each(&file, &diagnostics, &mut |entry: Entry| {
+        Table::read_each(&file, &diagnostics, &mut |entry: &Entry| {
             if let Some(first) = lines.insert(entry.address.clone(), entry.line) {
-                return Err((entry.address, first));
+                return Err((entry.address.clone(), first));
             }
-            entries.push(entry);
+            entries.push(entry.clone());
             Ok(())
         });
         let table = All { entries };

@@ -63,6 +63,13 @@ impl Mailbox {
             host: self.host.clone(),
         }
     }
+
+    /// As [`Mailbox::folded`], of one that is not needed otherwise.
+    #[must_use]
+    pub fn into_folded(mut self) -> Self {
+        self.local_part.0.make_ascii_lowercase();
+        self
+    }
 }
 
 impl fmt::Display for Mailbox {

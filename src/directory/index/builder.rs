@@ -11,6 +11,7 @@ use crate::mail::{Host, Mailbox};
 use super::layout::{self, Key, SECTIONS, Section, pack_date, push_number, push_text};
 use super::record::{self, HOSTS_MAX, number_of};
 use super::slots::{Slots, hash};
+use super::words::Words;
 use super::{finish, name_at, reports};
 
 /// An index as far as it has been made.
@@ -24,31 +25,36 @@ pub(in crate::directory) struct Builder<'b> {
     count: u32,
     codes: HashMap<OdsCode, u32>,
     organisations: Vec<Arc<entry::Organisation>>,
+    /// Of each organisation, its words, once a row has described it.
+    known: Vec<Vec<u32>>,
+    words: Words,
 }
 
 impl<'b> Builder<'b> {
-    /// Begins an index; stop words prove nothing in a name.
-    pub(in crate::directory) fn new(stop: &'b StopWords) -> Self {
+    /// Begins an index of about so many rows; stop words prove nothing in a name.
+    pub(in crate::directory) fn new(stop: &'b StopWords, rows: usize) -> Self {
         Self {
             stop,
             sections: Default::default(),
             hosts: HashMap::new(),
             host_counts: Vec::new(),
-            mailboxes: Slots::with_capacity(0),
+            mailboxes: Slots::with_capacity(rows),
             count: 0,
             codes: HashMap::new(),
             organisations: Vec::new(),
+            known: Vec::new(),
+            words: Words::new(),
         }
     }
 
     /// Adds a mailbox. One that is there already comes back with the line that it is on.
-    pub(in crate::directory) fn add(&mut self, entry: Entry) -> Result<(), (Mailbox, usize)> {
+    pub(in crate::directory) fn add(&mut self, entry: &Entry) -> Result<(), (Mailbox, usize)> {
         let host = self.host(entry.address.host());
         let local = entry.address.local_part().as_str();
         let key = hash(local.as_bytes(), host);
         if let Some(twin) = self.find(key, local, host) {
             let line = self.line(twin);
-            return Err((entry.address, line));
+            return Err((entry.address.clone(), line));
         }
         let index = self.count;
         let (names, entries) = (
@@ -60,16 +66,17 @@ impl<'b> Builder<'b> {
         self.count += 1;
         let organisation = entry.organisation.as_ref();
         let organisation = organisation.map(|organisation| self.organisation(organisation));
+        self.add_words(index, entry, organisation);
         let record = record::Mailbox {
             name: self.length(Section::Names),
             host,
             organisation,
             details: self.length(Section::Details),
-            ..record::Mailbox::of(&entry)
+            ..record::Mailbox::of(entry)
         };
         record.push(self.section(Section::Entries));
         push_text(self.section(Section::Names), local);
-        push_details(self.section(Section::Details), &entry);
+        push_details(self.section(Section::Details), entry);
         let (count, first) = &mut self.host_counts[host as usize];
         if *count == 0 {
             *first = index;
@@ -85,11 +92,21 @@ impl<'b> Builder<'b> {
         key: &Key,
         reports: &[reports::Report],
     ) -> Option<Vec<u8>> {
-        let (words, postings) = finish::words(&self.sections, &self.organisations)?;
+        for (organisation, index) in self.organisations.iter().zip(0..) {
+            let words = finish::words_of(&mut self.words, organisation);
+            self.words.add_organisation(index, &words);
+        }
+        let words = std::mem::replace(&mut self.words, Words::new());
+        let words = std::thread::scope(|scope| {
+            let words = scope.spawn(|| words.finish());
+            finish::organisations(&mut self.sections, &self.organisations, self.stop);
+            self.finish_hosts();
+            words.join()
+        });
+        let words = words.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (words, postings) = words.ok()?;
         self.sections[Section::Words as usize] = words;
         self.sections[Section::Postings as usize] = postings;
-        finish::organisations(&mut self.sections, &self.organisations, self.stop);
-        self.finish_hosts();
         for report in reports {
             report.push(self.section(Section::Reports));
         }
@@ -144,13 +161,31 @@ impl<'b> Builder<'b> {
         let next = self.organisations.len() as u32;
         let index = *self.codes.entry(organisation.code).or_insert(next);
         match self.organisations.get_mut(index as usize) {
-            None => self.organisations.push(Arc::clone(organisation)),
+            None => {
+                self.organisations.push(Arc::clone(organisation));
+                let words = finish::words_of(&mut self.words, organisation);
+                self.known.push(words);
+            }
             Some(known) if known.name.is_empty() && !organisation.name.is_empty() => {
                 *known = Arc::clone(organisation);
+                self.known[index as usize] = finish::words_of(&mut self.words, organisation);
             }
             Some(_) => {}
         }
         index
+    }
+
+    /// Notes the words of a mailbox but for those that its organisation has, as far as that is
+    /// described: a word that both have is found all the same.
+    fn add_words(&mut self, index: u32, entry: &Entry, organisation: Option<u32>) {
+        let at = organisation.map(|index| index as usize);
+        let name = at.and_then(|at| self.organisations.get(at));
+        let name = name.map_or("", |organisation| &organisation.name);
+        let (before, after) = without(&entry.display_name, name);
+        let texts = [entry.address.local_part().as_str(), before, after];
+        let known = at.and_then(|at| self.known.get(at));
+        let known = known.map_or(&[][..], Vec::as_slice);
+        self.words.add_mailbox(index, texts, known);
     }
 
     fn section(&mut self, section: Section) -> &mut Vec<u8> {
@@ -161,6 +196,16 @@ impl<'b> Builder<'b> {
     fn length(&self, section: Section) -> u32 {
         self.sections[section as usize].len() as u32
     }
+}
+
+/// What stands before and after `name` in brackets, if `text` has that, as names of the NHS do: its
+/// words are the organisation's and need not be looked at again.
+fn without<'t>(text: &'t str, name: &str) -> (&'t str, &'t str) {
+    let found = text.split_once('(').and_then(|(before, rest)| {
+        let after = rest.strip_prefix(name)?;
+        after.starts_with([')', ',']).then_some((before, after))
+    });
+    found.unwrap_or((text, ""))
 }
 
 fn hash_of(entries: &[u8], names: &[u8], index: u32) -> u64 {

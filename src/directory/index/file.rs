@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::layout::{Checksum, HEADER, Key, KeyMaker, sum_of};
+use super::layout::{Checksum, HEADER, Key, KeyMaker, SUM, Sum};
 use super::{Index, Octets};
 
 /// Opens the index with this key; `None` if there is none, or none that can be believed.
@@ -13,40 +14,48 @@ pub(in crate::directory) fn open(folder: &Path, key: &Key) -> Option<Index> {
     let mut file = File::open(&path).ok()?;
     // Read, not mapped: pages that are only summed up need not stay in memory.
     let sum = checksum(&mut file).ok()?;
-    map(&path, &file, key, &sum)
-}
-
-/// Opens the index that was just written.
-pub(in crate::directory) fn open_written(folder: &Path, key: &Key, octets: &[u8]) -> Option<Index> {
-    let path = path_of(folder, key);
-    let file = File::open(&path).ok()?;
-    map(&path, &file, key, &sum_of(octets)?)
-}
-
-fn map(path: &Path, file: &File, key: &Key, sum: &[u8; 32]) -> Option<Index> {
-    #[expect(
-        unsafe_code,
-        reason = "a mapping is sound while nobody changes the file: ours are written once, before they get \
-                  their name, and then only removed, which leaves mappings as they are"
-    )]
-    let map = unsafe { memmap2::Mmap::map(file) }.ok()?;
-    let index = Index::new(Octets::Mapped(map), sum, Some(key));
+    let index = Index::new(map(&file)?, &sum, Some(key));
     if index.is_none() {
         tracing::warn!(file = %path.display(), "this index of the directory is damaged: it is made anew");
     }
     index
 }
 
-/// Writes an index, whole or not at all, readable for nobody else.
-pub(in crate::directory) fn write(folder: &Path, key: &Key, octets: &[u8]) -> io::Result<()> {
+/// Opens the index that was just written.
+pub(in crate::directory) fn open_written(folder: &Path, key: &Key, sum: &Sum) -> Option<Index> {
+    let path = path_of(folder, key);
+    let file = File::open(&path).ok()?;
+    Index::unchecked(map(&file)?, sum, Some(key))
+}
+
+fn map(file: &File) -> Option<Octets> {
+    #[expect(
+        unsafe_code,
+        reason = "a mapping is sound while nobody changes the file: ours are written once, before they get \
+                  their name, and then only removed, which leaves mappings as they are"
+    )]
+    let map = unsafe { memmap2::Mmap::map(file) }.ok()?;
+    Some(Octets::Mapped(map))
+}
+
+/// Writes an index under its checksum, whole or not at all, readable for nobody else. Summing up and
+/// writing take about as long, so they are done at once.
+pub(in crate::directory) fn write(folder: &Path, key: &Key, octets: &[u8]) -> io::Result<Sum> {
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new()
         .suffix(UNFINISHED)
         .tempfile_in(folder)?;
-    file.write_all(octets)?;
+    let sum = std::thread::scope(|scope| {
+        let sum = scope.spawn(|| Checksum::of(octets));
+        file.write_all(octets)?;
+        sum.join()
+            .map_err(|_| io::Error::other("the checksum panicked"))
+    })?;
+    file.as_file().write_all_at(&sum, SUM.start as u64)?;
     file.as_file().sync_all()?;
     file.persist(path_of(folder, key))?;
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    Ok(sum)
 }
 
 /// Removes the indexes of other keys, and what a crash left unfinished. What cannot be removed is
@@ -72,7 +81,7 @@ pub(in crate::directory) fn key_of(mut maker: KeyMaker, table: &Path) -> io::Res
     Ok(maker.finish())
 }
 
-fn checksum(file: &mut File) -> io::Result<[u8; 32]> {
+fn checksum(file: &mut File) -> io::Result<Sum> {
     let mut header = Vec::with_capacity(HEADER);
     Read::by_ref(file)
         .take(HEADER as u64)

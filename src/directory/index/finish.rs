@@ -1,61 +1,29 @@
-//! What an index says of organisations and words: made when all rows are there.
+//! What an index says of organisations: made when all rows are there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::directory::agreement::{Evidence, StopWords, Word, name_key};
 use crate::directory::entry::{self, Kind};
 
-use super::layout::{Reader, SECTIONS, Section, push_number, push_text};
-use super::name_at;
+use super::layout::{SECTIONS, Section, push_number, push_text};
 use super::record;
 use super::slots::{Slots, hash};
 use super::words::Words;
 
 type Sections = [Vec<u8>; SECTIONS];
 
-/// The words of all mailboxes and organisations: `Words` and `Postings`.
-pub(super) fn words(
-    sections: &Sections,
-    organisations: &[Arc<entry::Organisation>],
-) -> Option<(Vec<u8>, Vec<u8>)> {
-    let mut words = Words::new();
-    let known: Vec<_> = organisations
-        .iter()
-        .zip(0..)
-        .map(|(organisation, index)| add_organisation(&mut words, index, organisation))
-        .collect();
-    let none = BTreeSet::new();
-    for (record, index) in mailboxes(sections).zip(0..) {
-        let mut details = Reader::at(&sections[Section::Details as usize], record.details);
-        let _line = details.number()?;
-        let texts = [
-            name_at(&sections[Section::Names as usize], record.name)?,
-            details.text()?,
-        ];
-        let organisation = record.organisation.and_then(|at| known.get(at as usize));
-        words.add_mailbox(index, texts, organisation.unwrap_or(&none));
-    }
-    words.finish().ok()
-}
-
-fn add_organisation(
-    words: &mut Words,
-    index: u32,
-    organisation: &entry::Organisation,
-) -> BTreeSet<u32> {
+/// The words by which an organisation is found.
+pub(super) fn words_of(words: &mut Words, organisation: &entry::Organisation) -> Vec<u32> {
     let squeezed = organisation.postcode.replace(' ', "");
-    words.add_organisation(
-        index,
-        &[
-            organisation.code.as_str(),
-            &organisation.name,
-            &organisation.street,
-            &organisation.town,
-            &organisation.postcode,
-            &squeezed,
-        ],
-    )
+    words.of(&[
+        organisation.code.as_str(),
+        &organisation.name,
+        &organisation.street,
+        &organisation.town,
+        &organisation.postcode,
+        &squeezed,
+    ])
 }
 
 /// Writes the organisations, their mailboxes, their namesakes, and where each code is.

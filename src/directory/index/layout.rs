@@ -45,6 +45,9 @@ pub(super) const SECTIONS: usize = 13;
 /// What the octets were made of: the hash of the sources and of [`FORMAT`].
 pub(in crate::directory) type Key = [u8; 32];
 
+/// A checksum.
+pub(in crate::directory) type Sum = [u8; 32];
+
 /// Makes the key of an index out of its sources.
 pub(in crate::directory) struct KeyMaker(Sha256);
 
@@ -74,7 +77,7 @@ impl KeyMaker {
     }
 }
 
-/// Puts the sections together under a header.
+/// Puts the sections together under a header. Its checksum is left to whoever writes it to a file.
 pub(super) fn write(key: &Key, sections: [Vec<u8>; SECTIONS]) -> Vec<u8> {
     let length: usize = sections.iter().map(Vec::len).sum();
     let mut octets = Vec::with_capacity(HEADER + length);
@@ -91,8 +94,6 @@ pub(super) fn write(key: &Key, sections: [Vec<u8>; SECTIONS]) -> Vec<u8> {
     for section in sections {
         octets.extend(section);
     }
-    let sum = Checksum::of(&octets);
-    octets[SUM].copy_from_slice(&sum);
     octets
 }
 

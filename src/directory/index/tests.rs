@@ -22,7 +22,7 @@ const CSV: &str = "address,kind,status,ods_code,organisation,street,town,display
 fn table(text: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     Table::read_each(&source(text), &Diagnostics::default(), &mut |entry| {
-        entries.push(entry);
+        entries.push(entry.clone());
         Ok(())
     });
     entries
@@ -37,7 +37,7 @@ fn source(text: &str) -> Arc<SourceFile> {
 
 fn octets(text: &str) -> Vec<u8> {
     let stop = StopWords::new(["pharmacy".to_owned()]);
-    let mut builder = Builder::new(&stop);
+    let mut builder = Builder::new(&stop, 0);
     Table::read_each(&source(text), &Diagnostics::default(), &mut |entry| {
         builder.add(entry)
     });

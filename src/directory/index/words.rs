@@ -1,7 +1,5 @@
 //! The words by which mailboxes and organisations are found, and where each of them stands.
 
-use std::collections::BTreeSet;
-
 use super::layout::{Reader, push_number};
 use super::slots::{Slots, hash};
 
@@ -60,7 +58,7 @@ impl Words {
     }
 
     /// Notes the words of the next mailbox, but for those that its organisation has.
-    pub(super) fn add_mailbox(&mut self, index: u32, texts: [&str; 2], known: &BTreeSet<u32>) {
+    pub(super) fn add_mailbox(&mut self, index: u32, texts: [&str; 3], known: &[u32]) {
         let mut buffer = std::mem::take(&mut self.word);
         for text in texts {
             each_word(text, &mut buffer, |word| {
@@ -73,18 +71,22 @@ impl Words {
         self.word = buffer;
     }
 
-    /// Notes the words of the next organisation, and returns them.
-    pub(super) fn add_organisation(&mut self, index: u32, texts: &[&str]) -> BTreeSet<u32> {
-        let mut words = BTreeSet::new();
-        let mut buffer = std::mem::take(&mut self.word);
-        for text in texts {
-            each_word(text, &mut buffer, |word| {
-                words.insert(self.number(word));
-            });
-        }
-        self.word = buffer;
+    /// Notes the words of the next organisation.
+    pub(super) fn add_organisation(&mut self, index: u32, words: &[u32]) {
         self.organisations
             .extend(words.iter().map(|word| (*word, index)));
+    }
+
+    /// The words of texts, each once.
+    pub(super) fn of(&mut self, texts: &[&str]) -> Vec<u32> {
+        let mut words = Vec::new();
+        let mut buffer = std::mem::take(&mut self.word);
+        for text in texts {
+            each_word(text, &mut buffer, |word| words.push(self.number(word)));
+        }
+        self.word = buffer;
+        words.sort_unstable();
+        words.dedup();
         words
     }
 
@@ -231,9 +233,10 @@ mod tests {
     #[test]
     fn every_word_knows_its_places_once() {
         let mut all = Words::new();
-        let known = all.add_organisation(0, &["Well Pharmacy", "well"]);
-        all.add_mailbox(0, ["pharmacy.fa001", "fa001"], &known);
-        all.add_mailbox(1, ["jo.bell", "BELL, Jo"], &BTreeSet::new());
+        let known = all.of(&["Well Pharmacy", "well"]);
+        all.add_organisation(0, &known);
+        all.add_mailbox(0, ["pharmacy.fa001", "fa001", ""], &known);
+        all.add_mailbox(1, ["jo.bell", "BELL, Jo", ""], &[]);
         let (map, postings) = all.finish().unwrap();
         let map = fst::Map::new(map).unwrap();
         let places = |word: &str| {
