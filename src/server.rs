@@ -22,8 +22,9 @@ use crate::ingress::{self, IngressError};
 use crate::mail::{ForwardPath, Mailbox, Service};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
+use crate::policy::secure_domains::FallbackAction;
 use crate::queue::{Queue, QueueError};
-use crate::scheduler::Scheduler;
+use crate::scheduler::{Fallback, Fallbacks, Scheduler, Then};
 use crate::settings::{self, Loaded, Settings};
 
 /// Why the gateway cannot run, or stopped before it was told to.
@@ -162,6 +163,7 @@ async fn start(
         queue.clone(),
         router,
         deliveries,
+        fallbacks(policies.clone()),
         clock.clone(),
         shutdown.clone(),
         settings.hostname.clone(),
@@ -186,6 +188,26 @@ async fn start(
         routes,
     };
     Ok((reload, started))
+}
+
+/// What the policy in force says of destinations without a secured path.
+fn fallbacks(policies: watch::Receiver<Arc<Policy>>) -> Fallbacks {
+    Arc::new(move |path| {
+        let default = Fallback::default();
+        let Some(domain) = path.domain() else {
+            return default;
+        };
+        let said = policies.borrow().secure_domains().fallback(domain);
+        Fallback {
+            then: said.then.map_or(default.then, |then| match then {
+                FallbackAction::Defer => Then::Defer,
+                FallbackAction::Hold => Then::Hold,
+                FallbackAction::Encrypt => Then::Encrypt,
+                FallbackAction::Bounce => Then::Bounce,
+            }),
+            after: said.after.unwrap_or(default.after),
+        }
+    })
 }
 
 async fn start_metrics(

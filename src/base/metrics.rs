@@ -102,6 +102,16 @@ metrics! {
     FAILED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "failed");
     /// Deliveries whose time ran out.
     EXPIRED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "expired");
+    /// Deliveries that were held, diverted or failed because no secured path could be had.
+    NO_SECURED_PATH = Metric::counter("postern_no_secured_path_total", "Deliveries of patient data held, diverted or failed because no secured path could be had.");
+    /// Recipients that are held now.
+    HOLDS = Metric::gauge("postern_holds", "Recipients that are held now, by age.").with("age", "any");
+    /// Recipients that are held for longer than they may be.
+    HOLDS_OVERDUE = Metric::gauge("postern_holds", "Recipients that are held now, by age.").with("age", "overdue");
+    /// Secure domains whose entry ends within 30 days.
+    DOMAINS_LAPSING = Metric::gauge("postern_secure_domains", "Entries of the register of secure domains that need somebody.").with("state", "lapsing");
+    /// Secure domains whose entry has ended.
+    DOMAINS_LAPSED = Metric::gauge("postern_secure_domains", "Entries of the register of secure domains that need somebody.").with("state", "lapsed");
     /// Delivery status notifications queued.
     NOTIFICATIONS = Metric::counter("postern_notifications_total", "Delivery status notifications queued.");
     /// Commits of the queue database.

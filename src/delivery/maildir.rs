@@ -145,6 +145,7 @@ fn stored() -> Outcome {
         because: Some("stored in the mailbox".to_owned()),
         next_hop: None,
         tls: None,
+        no_secured_path: false,
     }
 }
 

@@ -38,8 +38,13 @@ pub(super) fn of_open_error(error: &OpenError, next_hop: &str) -> Outcome {
         OpenError::Opening(OpeningError::LoginNotOffered) => ours(7, 8),
         OpenError::Opening(OpeningError::Refused { stage, reply }) => refused(*stage, reply),
     };
+    let unprotected = matches!(
+        error,
+        OpenError::Handshake(_) | OpenError::Opening(OpeningError::TlsNotOffered)
+    );
     Outcome {
         next_hop: Some(next_hop.to_owned()),
+        no_secured_path: unprotected || outcome.no_secured_path,
         ..outcome
     }
 }
@@ -66,6 +71,7 @@ fn refused(stage: Stage, reply: &Reply) -> Outcome {
         because: None,
         next_hop: None,
         tls: None,
+        no_secured_path: stage == Stage::StartTls,
     }
 }
 

@@ -109,6 +109,7 @@ impl Tls {
             certificate_sha256: chain
                 .first()
                 .map_or_else(String::new, |own| fingerprint(own)),
+            name: name.to_str().into_owned(),
             verified,
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod address_changed;
 pub mod audit;
+pub mod held;
 pub mod notify;
 
 use std::fmt;
@@ -23,6 +24,8 @@ pub struct Outcome {
     pub next_hop: Option<String>,
     /// What protected the connection; `None` in clear or on a local delivery.
     pub tls: Option<TlsEvidence>,
+    /// Whether it failed because the connection could not be protected as it had to be.
+    pub no_secured_path: bool,
 }
 
 /// The three things that can follow an attempt.
@@ -56,6 +59,7 @@ impl Outcome {
             because: None,
             next_hop: Some(next_hop.into()),
             tls: None,
+            no_secured_path: false,
         }
     }
 
@@ -72,6 +76,7 @@ impl Outcome {
             because: Some(because.into()),
             next_hop: None,
             tls: None,
+            no_secured_path: false,
         }
     }
 
@@ -94,6 +99,8 @@ pub struct TlsEvidence {
     pub cipher: String,
     /// SHA-256 of the server's certificate, in hexadecimal.
     pub certificate_sha256: String,
+    /// The name that the certificate was held against.
+    pub name: String,
     /// Whether its chain and name were verified.
     pub verified: bool,
 }
@@ -107,8 +114,8 @@ impl fmt::Display for TlsEvidence {
         };
         write!(
             f,
-            "{} {} {verified} sha256:{}",
-            self.version, self.cipher, self.certificate_sha256
+            "{} {} {verified} for {} sha256:{}",
+            self.version, self.cipher, self.name, self.certificate_sha256
         )
     }
 }

@@ -46,6 +46,7 @@ impl Policy {
             settings.relay_networks.clone(),
             settings.postmaster.clone(),
         ));
+        let register = Arc::clone(&parts.register);
         Some(Self {
             version,
             hostname: hostname.to_owned(),
@@ -56,6 +57,7 @@ impl Policy {
             tell_of_old_names: settings.tell_of_old_names,
             stages: parts.stages(&settings.stages, &recipients, dns),
             recipients,
+            register,
             files: settings.files,
         })
     }
@@ -83,7 +85,12 @@ impl Parts {
     ) -> Option<Self> {
         let diagnostics = top.diagnostics();
         let files = &settings.files;
-        let register = SecureDomains::load(&files.secure_domains, clock.now(), diagnostics);
+        let register = SecureDomains::load(
+            &files.secure_domains,
+            files.accredited_domains.as_deref(),
+            clock.now(),
+            diagnostics,
+        );
         let accounts = Accounts::load(&files.accounts, diagnostics);
         let directory = Directory::load_cached(
             &files.of_directory(),

@@ -39,6 +39,7 @@ use crate::content::Limits;
 use crate::directory::{self, Directory};
 use crate::mail::{Client, Recipient, Reply, ReversePath};
 
+use secure_domains::SecureDomains;
 use settings::{Files, OnFailure};
 use stage::authenticate_sender::may_use;
 use stage::resolve_recipients::ResolveRecipients;
@@ -61,6 +62,7 @@ pub struct Policy {
     limits: Limits,
     accounts: Arc<Accounts>,
     directory: Arc<Directory>,
+    register: Arc<SecureDomains>,
     recipients: Arc<ResolveRecipients>,
     stages: Vec<PlacedStage>,
     /// How often a sender is told that a name is an old one; `None` for never.
@@ -100,6 +102,16 @@ impl Policy {
     /// The files of the directory.
     pub fn directory_files(&self) -> directory::Files {
         self.files.of_directory()
+    }
+
+    /// Which domains may have patient data.
+    pub fn secure_domains(&self) -> &Arc<SecureDomains> {
+        &self.register
+    }
+
+    /// The file of the accredited list, if one is named.
+    pub fn accredited_file(&self) -> Option<&Path> {
+        self.files.accredited_domains.as_deref()
     }
 
     /// Which way mail of this client goes.

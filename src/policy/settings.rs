@@ -62,6 +62,8 @@ pub enum OnFailure {
 pub struct Files {
     /// `secure-domains.toml`.
     pub secure_domains: PathBuf,
+    /// `secure-domains.csv`, the accredited list, if there is one.
+    pub accredited_domains: Option<PathBuf>,
     /// `patient-data.toml`.
     pub patient_data: PathBuf,
     /// `aliases.toml`.
@@ -92,6 +94,7 @@ impl Files {
         };
         let read = Self {
             secure_domains: path("secure-domains", "secure-domains.toml"),
+            accredited_domains: files.path("accredited-domains").map(Located::into_inner),
             patient_data: path("patient-data", "patient-data.toml"),
             aliases: path("aliases", "aliases.toml"),
             directory: path("directory", "directory.csv"),
@@ -125,6 +128,8 @@ impl Files {
             ("scoring", &self.scoring),
             ("links", &self.links),
         ];
+        let accredited = self.accredited_domains.as_ref();
+        texts.extend(accredited.map(|path| ("accredited-domains", path)));
         texts.extend(self.redirects.as_ref().map(|path| ("redirects", path)));
         texts
     }

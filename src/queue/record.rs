@@ -269,6 +269,8 @@ pub enum Next {
     RetryAt(Timestamp),
     /// Nothing: it failed.
     Failed,
+    /// It goes to the encryption next hop instead, at once.
+    Diverted,
     /// It waits until somebody decides: the gateway itself cannot send it, as things are set up.
     Held,
     /// Nothing: its time is over.

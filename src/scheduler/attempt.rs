@@ -9,11 +9,13 @@ use tracing::{debug, error, info};
 use crate::base::metrics;
 use crate::delivery::Route;
 use crate::mail::{EnhancedStatusCode, Envelope, Recipient};
-use crate::outcome::notify::{self, Event, Told};
+use crate::outcome::held::{HeldFor, HeldNotice};
+use crate::outcome::notify::{self, Event, Notice, Told};
 use crate::outcome::{DeliveryResult, Outcome};
 use crate::queue::{Accepted, LeasedDelivery, Next, QueuedMessage, Settlement};
 
 use super::Shared;
+use super::courier::{Fallback, Then};
 use super::destination::Batch;
 use super::retry::{Judgement, judge};
 
@@ -82,8 +84,16 @@ impl Shared {
             .zip(outcomes)
             .map(|(delivery, outcome)| {
                 let route = route.map(|route| &**route);
-                let judgement = judge(&outcome, delivery, route, message.received_at, now);
-                (delivery, outcome, judgement)
+                let fallback = self.fallback(delivery);
+                let judgement = judge(
+                    &outcome,
+                    delivery,
+                    route,
+                    fallback,
+                    message.received_at,
+                    now,
+                );
+                (delivery, as_final(outcome, judgement.next), judgement)
             })
             .collect();
         let told: Vec<Told<'_>> = judged
@@ -96,7 +106,8 @@ impl Shared {
                 })
             })
             .collect();
-        let notices = notify::notices(&message.original(), &told, &self.hostname, now);
+        let mut notices = notify::notices(&message.original(), &told, &self.hostname, now);
+        notices.extend(self.held_notice(message, &judged, now));
         let settlements = judged
             .into_iter()
             .map(|(delivery, outcome, judgement)| {
@@ -115,6 +126,52 @@ impl Shared {
             now,
         )
         .await;
+    }
+
+    /// What happens to a delivery without a secured path; nothing is diverted where nothing encrypts.
+    fn fallback(&self, delivery: &LeasedDelivery) -> Fallback {
+        let path = &delivery.recipient.forward_path;
+        let fallback = self.courier.fallback(path);
+        if fallback.then == Then::Encrypt && self.courier.route(path, true).is_none() {
+            return Fallback {
+                then: Then::Hold,
+                ..fallback
+            };
+        }
+        fallback
+    }
+
+    /// Tells the sender of what is held for want of a secured path.
+    fn held_notice(
+        &self,
+        message: &QueuedMessage,
+        judged: &[(&LeasedDelivery, Outcome, Judgement)],
+        now: Timestamp,
+    ) -> Option<Notice> {
+        let to = message.reverse_path.notifiable()?;
+        let held = judged.iter().filter(|(_, _, what)| what.next == Next::Held);
+        let recipients: Vec<HeldFor> = held
+            .map(|(delivery, outcome, _)| HeldFor {
+                address: delivery.recipient.forward_path.to_string(),
+                because: format!(
+                    "the message may go over a secured path alone, and there is none: {}",
+                    outcome
+                        .because
+                        .as_deref()
+                        .unwrap_or("the next hop refused TLS")
+                ),
+                would_pass_if: None,
+            })
+            .collect();
+        let notice = HeldNotice {
+            to,
+            recipients: &recipients,
+            tag: None,
+            owner: "the administrators of this gateway",
+            about: &message.reference,
+            message_id: message.message_id.as_deref(),
+        };
+        (!recipients.is_empty()).then(|| notice.notice(&self.hostname, now))
     }
 
     /// Writes settlements. A message that was delivered and is not written down as such would be
@@ -160,6 +217,10 @@ fn soonest(settlements: &[Settlement]) -> Option<Timestamp> {
 fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
     let (reference, status) = (&message.reference, outcome.status);
     let next_hop = outcome.next_hop.as_deref().unwrap_or("-");
+    if outcome.no_secured_path && !matches!(next, Next::RetryAt(_) | Next::Expired) {
+        metrics::NO_SECURED_PATH.add(1);
+        error!(%reference, %status, next_hop, "ALARM: there is no secured path for patient data");
+    }
     match next {
         Next::Delivered => {
             metrics::DELIVERED.add(1);
@@ -181,6 +242,22 @@ fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
             metrics::HELD.add(1);
             info!(%reference, %status, "held");
         }
+        Next::Diverted => {
+            info!(%reference, %status, next_hop, "goes to the encryption next hop");
+        }
+    }
+}
+
+/// What is not tried again has failed for good, whatever the last attempt left open.
+fn as_final(outcome: Outcome, next: Next) -> Outcome {
+    if next != Next::Failed || outcome.result != DeliveryResult::Transient {
+        return outcome;
+    }
+    let (subject, detail) = (outcome.status.subject(), outcome.status.detail());
+    Outcome {
+        result: DeliveryResult::Permanent,
+        status: EnhancedStatusCode::permanent(subject, detail),
+        ..outcome
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -17,6 +18,12 @@ pub trait Courier: Send + Sync + 'static {
     /// The route of a recipient as things are set up now; `None` if nothing takes it. `encryption`
     /// asks for the route of the verdict `encrypt`.
     fn route(&self, path: &ForwardPath, encryption: bool) -> Option<Arc<Route>>;
+
+    /// What happens when patient data cannot go to a recipient over a secured path.
+    fn fallback(&self, path: &ForwardPath) -> Fallback {
+        let _ = path;
+        Fallback::default()
+    }
 
     /// Makes one attempt; it ends in bounded time.
     fn attempt<'a>(
@@ -34,11 +41,55 @@ pub struct Onward {
     pub router: watch::Receiver<Arc<Router>>,
     /// Makes the attempts.
     pub deliveries: Deliveries,
+    /// What happens when a secured path cannot be had, by the policy in force.
+    pub fallbacks: Fallbacks,
 }
+
+/// Says what happens when a secured path to a recipient cannot be had.
+pub type Fallbacks = Arc<dyn Fn(&ForwardPath) -> Fallback + Send + Sync>;
+
+/// What happens when a secured path cannot be had (`domain.md` §3.4: mail that cannot be sent is a hazard
+/// of its own, so it is said for each destination).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Fallback {
+    /// What is done then.
+    pub then: Then,
+    /// At which age of the message. It is tried again until then.
+    pub after: Duration,
+}
+
+/// What is done when a secured path cannot be had.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Then {
+    /// Tried on, until the route gives up.
+    Defer,
+    /// Held, with an alarm and a notice.
+    Hold,
+    /// Handed to the encryption next hop; held if there is none.
+    Encrypt,
+    /// Failed, with a report.
+    Bounce,
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self {
+            then: Then::Hold,
+            after: FALLBACK_AFTER,
+        }
+    }
+}
+
+/// Four hours: as long as a sender waits for the first report of a delay.
+const FALLBACK_AFTER: Duration = Duration::from_secs(4 * 60 * 60);
 
 impl Courier for Onward {
     fn route(&self, path: &ForwardPath, encryption: bool) -> Option<Arc<Route>> {
         self.router.borrow().route(path, encryption).cloned()
+    }
+
+    fn fallback(&self, path: &ForwardPath) -> Fallback {
+        (self.fallbacks)(path)
     }
 
     fn attempt<'a>(

@@ -29,7 +29,7 @@ use crate::mail::EnhancedStatusCode;
 use crate::outcome::Outcome;
 use crate::queue::{Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip};
 
-pub use courier::{Attempt, Courier, Onward};
+pub use courier::{Attempt, Courier, Fallback, Fallbacks, Onward, Then};
 use destination::{Batch, Board};
 
 /// The scheduler: one for each queue.
@@ -42,11 +42,16 @@ impl Scheduler {
         queue: Queue,
         router: watch::Receiver<Arc<Router>>,
         deliveries: Deliveries,
+        fallbacks: Fallbacks,
         clock: Clock,
         shutdown: Shutdown,
         hostname: impl ToString,
     ) -> Handle {
-        let onward = Arc::new(Onward { router, deliveries });
+        let onward = Arc::new(Onward {
+            router,
+            deliveries,
+            fallbacks,
+        });
         Self::start_with(queue, onward, clock, shutdown, hostname)
     }
 

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use crate::delivery::{RetrySchedule, Route, Transport};
 use crate::outcome::notify::Event;
 use crate::outcome::{DeliveryResult, Outcome};
-use crate::queue::{LeasedDelivery, Next};
+use crate::queue::{Binding, LeasedDelivery, Next};
+
+use super::courier::{Fallback, Then};
 
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,9 +27,11 @@ pub(super) fn judge(
     outcome: &Outcome,
     delivery: &LeasedDelivery,
     route: Option<&Route>,
+    fallback: Fallback,
     received_at: Timestamp,
     now: Timestamp,
 ) -> Judgement {
+    let insecure = outcome.no_secured_path && delivery.binding == Binding::VerifiedTls;
     match outcome.result {
         DeliveryResult::Delivered { dsn_passed_on } => Judgement {
             next: Next::Delivered,
@@ -44,9 +48,30 @@ pub(super) fn judge(
         DeliveryResult::Transient => {
             let default = RetrySchedule::default();
             let schedule = route.map_or(&default, |route| &route.schedule);
-            after_deferral(delivery, schedule, received_at, now)
+            let deferred = after_deferral(delivery, schedule, received_at, now);
+            let over = deferred.next == Next::Expired || age(received_at, now) >= fallback.after;
+            match without_secured_path(fallback.then) {
+                Some(judgement) if insecure && over => judgement,
+                _ => deferred,
+            }
         }
     }
+}
+
+/// What follows when there has been no secured path for long enough; `None` to go on trying.
+fn without_secured_path(then: Then) -> Option<Judgement> {
+    let (next, event) = match then {
+        Then::Defer => return None,
+        Then::Hold => (Next::Held, None),
+        Then::Encrypt => (Next::Diverted, None),
+        Then::Bounce => (Next::Failed, Some(Event::Failed)),
+    };
+    Some(Judgement { next, event })
+}
+
+/// A clock that was set back makes an age of nothing.
+fn age(received_at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now - received_at).unwrap_or_default()
 }
 
 fn after_deferral(
@@ -55,13 +80,7 @@ fn after_deferral(
     received_at: Timestamp,
     now: Timestamp,
 ) -> Judgement {
-    // A clock that was set back makes an age of nothing.
-    let age = Duration::try_from(now - received_at).unwrap_or_default();
-    let age = if now < received_at {
-        Duration::ZERO
-    } else {
-        age
-    };
+    let age = age(received_at, now);
     let Some(delay) = schedule.next_delay(delivery.attempts + 1, age) else {
         return Judgement {
             next: Next::Expired,
@@ -109,7 +128,7 @@ const JITTER_FROM: Duration = Duration::from_secs(60);
 mod tests {
     use super::*;
     use crate::mail::{EnhancedStatusCode, ForwardPath, Recipient};
-    use crate::queue::{Binding, DeliveryId};
+    use crate::queue::DeliveryId;
 
     fn start() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()
@@ -135,6 +154,7 @@ mod tests {
             &outcome,
             &delivery,
             None,
+            Fallback::default(),
             start(),
             start() + Duration::from_secs(3600 * hours),
         )
@@ -171,10 +191,63 @@ mod tests {
     }
 
     #[test]
+    fn without_a_secured_path_it_is_as_the_destination_says() {
+        let after = Duration::from_secs(2 * 3600);
+        let judged = |then, hours: u64, bound, no_secured_path| {
+            let status = EnhancedStatusCode::transient(7, 5);
+            let outcome = Outcome {
+                no_secured_path,
+                ..Outcome::without_reply(status, "the certificate is for another name")
+            };
+            let delivery = LeasedDelivery {
+                binding: bound,
+                ..delivery(0)
+            };
+            let now = start() + Duration::from_secs(3600 * hours);
+            judge(
+                &outcome,
+                &delivery,
+                None,
+                Fallback { then, after },
+                start(),
+                now,
+            )
+            .next
+        };
+        let bound = Binding::VerifiedTls;
+        for then in [Then::Defer, Then::Hold, Then::Encrypt, Then::Bounce] {
+            assert!(matches!(judged(then, 1, bound, true), Next::RetryAt(_)));
+        }
+        assert!(matches!(
+            judged(Then::Defer, 2, bound, true),
+            Next::RetryAt(_)
+        ));
+        assert_eq!(judged(Then::Hold, 2, bound, true), Next::Held);
+        assert_eq!(judged(Then::Encrypt, 2, bound, true), Next::Diverted);
+        assert_eq!(judged(Then::Bounce, 2, bound, true), Next::Failed);
+        // Another failure, or mail that is bound to nothing, is not concerned.
+        assert!(matches!(
+            judged(Then::Hold, 2, bound, false),
+            Next::RetryAt(_)
+        ));
+        assert!(matches!(
+            judged(Then::Hold, 2, Binding::Any, true),
+            Next::RetryAt(_)
+        ));
+    }
+
+    #[test]
     fn a_clock_that_was_set_back_gives_nothing_up() {
         let outcome = Outcome::without_reply(EnhancedStatusCode::transient(4, 1), "no answer");
         let earlier = start() - Duration::from_secs(3600);
-        let judgement = judge(&outcome, &delivery(0), None, start(), earlier);
+        let judgement = judge(
+            &outcome,
+            &delivery(0),
+            None,
+            Fallback::default(),
+            start(),
+            earlier,
+        );
         assert!(matches!(judgement.next, Next::RetryAt(_)));
     }
 
@@ -184,7 +257,15 @@ mod tests {
         for (dsn_passed_on, event) in [(true, None), (false, Some(Event::Relayed))] {
             outcome.result = DeliveryResult::Delivered { dsn_passed_on };
             assert_eq!(
-                judge(&outcome, &delivery(0), None, start(), start()).event,
+                judge(
+                    &outcome,
+                    &delivery(0),
+                    None,
+                    Fallback::default(),
+                    start(),
+                    start()
+                )
+                .event,
                 event
             );
         }

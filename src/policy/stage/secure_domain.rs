@@ -9,12 +9,13 @@
 use std::sync::Arc;
 
 use crate::config::Located;
-use crate::mail::Domain;
+use crate::mail::{Domain, Mailbox, ReversePath};
+use crate::policy::author::authors;
 use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::finding::{Findings, SecureKeyword};
 use crate::policy::opinion::{Ask, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
-use crate::policy::secure_domains::{Restriction, SecureDomains, Standing};
+use crate::policy::secure_domains::{Restriction, SecureDomains, Standing, Transport};
 
 /// The stage `secure-domain`.
 #[derive(Debug)]
@@ -30,14 +31,24 @@ impl SecureDomain {
 
     /// One opinion for each recipient, in the order of the case.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
+        let sender = self.against_sender(case);
         let per_recipient = case
             .recipients
             .iter()
             .map(|recipient| {
-                if recipient.secure {
+                let opinion = if recipient.secure {
                     self.for_secure(case, recipient)
                 } else {
                     self.for_others(case, recipient)
+                };
+                match sender {
+                    Some(verdict) if goes_on(&opinion) => restrict(
+                        verdict,
+                        recipient,
+                        "patient data was found, and the sender is neither an account nor at a secure domain",
+                    )
+                    .would_pass_if("an account sends it, or a mailbox at a secure domain"),
+                    _ => opinion,
                 }
             })
             .collect();
@@ -58,8 +69,45 @@ impl SecureDomain {
                 .would_pass_if("it goes to a mailbox that takes patient data");
         }
         let rule = recipient.secure_rule.clone().unwrap_or_default();
+        let transport = recipient
+            .domain()
+            .map(|domain| self.register.transport(domain));
+        if transport == Some(Transport::Encryption) {
+            let because = "patient data was found, and this secure domain gets it encrypted";
+            return Opinion::new(Ask::Encrypt, rule, because);
+        }
         let because = "patient data was found, and this domain is secure";
         Opinion::new(Ask::RequireVerifiedTls, rule, because)
+    }
+
+    /// What becomes of patient data that our own clients send under a name that may not. What strangers
+    /// send to us is theirs to answer for: it is not kept from those whom it is about.
+    fn against_sender(&self, case: &Case<'_>) -> Option<&Located<Restriction>> {
+        let verdict = self.register.verdicts.sender_not_secure.as_ref()?;
+        let may = !case.is_outbound()
+            || case.account.is_some()
+            || !self.is_patient_data(case.findings)
+            || self.is_secure_sender(case);
+        (!may).then_some(verdict)
+    }
+
+    /// The reverse path speaks; for a report, which has none, its author does.
+    fn is_secure_sender(&self, case: &Case<'_>) -> bool {
+        let is_secure = |mailbox: &Mailbox| {
+            mailbox
+                .domain()
+                .is_some_and(|domain| self.register.is_secure(domain, case.now))
+        };
+        match &case.transaction.envelope.reverse_path {
+            ReversePath::Mailbox(mailbox) => is_secure(mailbox),
+            ReversePath::Null => {
+                let authors = authors(case.header, "From");
+                !authors.is_empty()
+                    && authors
+                        .iter()
+                        .all(|author| author.mailbox.as_ref().is_some_and(is_secure))
+            }
+        }
     }
 
     fn for_others(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> Opinion {
@@ -123,6 +171,14 @@ impl SecureDomain {
         let found = &findings.patient_data;
         found.found && (!found.synthetic || *self.register.verdicts.synthetic_restricts)
     }
+}
+
+/// Whether the message leaves, as far as this rule is concerned.
+fn goes_on(opinion: &Opinion) -> bool {
+    matches!(
+        opinion.ask,
+        Ask::Pass | Ask::RequireVerifiedTls | Ask::Encrypt
+    )
 }
 
 /// A mailbox that the directory does not know takes what its domain may have.
@@ -280,6 +336,41 @@ valid-until = 2026-11-20
         let domain = "bumbleton.example".to_owned();
         assert_eq!(said[1].ask, Ask::Refuse(Refusal::PatientData { domain }));
         assert_eq!(said[1].rule, "secure-domains.toml:3");
+    }
+
+    #[test]
+    fn our_own_send_patient_data_from_an_account_or_a_secure_domain() {
+        let register = register();
+        let asks = |from: &str, account: Option<&str>, outbound: bool, findings: Findings| {
+            let message = "From: gp@nhs.net\n\nx\n";
+            let mut world = World::new(message, from, &TO[..1]).with_register(&register);
+            if outbound {
+                world = world.outbound(account);
+            }
+            world.findings = findings;
+            let said = world.ask(|case| SecureDomain::new(Arc::clone(&register)).examine(case));
+            said.per_recipient[0].ask.clone()
+        };
+        let found = || finding(found(false), SecureKeyword::Absent);
+        assert_eq!(asks("a@shop.example", None, true, found()), Ask::Hold);
+        assert_eq!(
+            asks("gp@nhs.net", None, true, found()),
+            Ask::RequireVerifiedTls
+        );
+        assert_eq!(asks("", None, true, found()), Ask::RequireVerifiedTls);
+        let account = Some("reminders@bumbleton.example");
+        assert_eq!(
+            asks("a@shop.example", account, true, found()),
+            Ask::RequireVerifiedTls
+        );
+        assert_eq!(
+            asks("a@shop.example", None, false, found()),
+            Ask::RequireVerifiedTls
+        );
+        assert_eq!(
+            asks("a@shop.example", None, true, Findings::default()),
+            Ask::Pass
+        );
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) fn settle(
         let Some(known) = Known::read(batch.db, settlement.delivery)? else {
             continue;
         };
-        settle_one(batch, settlement)?;
+        settle_one(batch, now, settlement)?;
         batch.append(&known.event(now, settlement))?;
         settled += 1;
     }
@@ -42,12 +42,23 @@ pub(super) fn settle(
     Ok(())
 }
 
-fn settle_one(batch: &mut Batch<'_>, settlement: &Settlement) -> Result<(), QueueError> {
+fn settle_one(
+    batch: &mut Batch<'_>,
+    now: Timestamp,
+    settlement: &Settlement,
+) -> Result<(), QueueError> {
     let id = settlement.delivery;
     let (state, ready_at) = match settlement.next {
         Next::Delivered | Next::Failed | Next::Expired => return remove(batch, id),
         Next::RetryAt(at) => ("due", Some(at.as_millisecond())),
         Next::Held => ("held", None),
+        Next::Diverted => {
+            batch
+                .db
+                .prepare_cached("UPDATE delivery SET binding = 'encryption' WHERE id = ?1")?
+                .execute([id.0])?;
+            ("due", Some(now.as_millisecond()))
+        }
     };
     // A delivery that was held while it was tried stays held.
     batch
@@ -131,7 +142,7 @@ impl Known {
         let outcome = &settlement.outcome;
         let kind = match settlement.next {
             Next::Delivered => AuditKind::Delivered,
-            Next::RetryAt(_) => AuditKind::Deferred,
+            Next::RetryAt(_) | Next::Diverted => AuditKind::Deferred,
             Next::Failed => AuditKind::Failed,
             Next::Expired => AuditKind::Expired,
             Next::Held => AuditKind::Held,
@@ -149,6 +160,9 @@ impl Known {
         }
         if let Next::RetryAt(next) = settlement.next {
             event = event.fact("next-attempt", next.to_string());
+        }
+        if settlement.next == Next::Diverted {
+            event = event.fact("diverted", "encryption");
         }
         event
     }
