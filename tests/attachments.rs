@@ -86,6 +86,14 @@ fn a_number_is_found_in_office_documents() {
 }
 
 #[test]
+fn a_number_is_found_in_pdf_as_it_is_drawn() {
+    for name in ["plain.pdf", "subset.pdf", "restricted.pdf", "portfolio.pdf"] {
+        assert_found(name, "attachment:2");
+    }
+    assert_found("portfolio.pdf", "attachment:2/1");
+}
+
+#[test]
 fn a_number_is_found_in_what_holds_other_files() {
     for (name, place) in [
         ("text.gz", "attachment:2/1"),
@@ -107,6 +115,9 @@ fn what_cannot_be_read_says_why() {
         ("cut.zip", "attachment:2", "malformed"),
         ("damaged.zip", "attachment:2/1", "malformed"),
         ("bzip2.zip", "attachment:2/1", "unknown-format"),
+        ("password.pdf", "attachment:2", "encrypted-document"),
+        ("picture.pdf", "attachment:2", "image-only"),
+        ("cut.pdf", "attachment:2", "malformed"),
     ] {
         let found = classify(&file(name));
         assert!(

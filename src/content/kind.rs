@@ -135,8 +135,12 @@ pub(super) fn detect<'f>(head: &[u8], whole: impl FnOnce() -> Cow<'f, [u8]>) -> 
     if head.starts_with(OLE) {
         return detect_ole(&whole());
     }
-    if memmem::find(&head[..head.len().min(PDF_WITHIN)], b"%PDF-").is_some() {
-        return detect_pdf(&whole());
+    if is_pdf(head) {
+        return Detected {
+            unreadable: None,
+            opens: Some(Opens::Pdf),
+            ..Detected::plain(Kind::Pdf)
+        };
     }
     if head.starts_with(b"7z\xBC\xAF\x27\x1C") {
         return detect_7z(&whole());
@@ -322,18 +326,12 @@ fn detect_ole(file: &[u8]) -> Detected {
     }
 }
 
-fn detect_pdf(file: &[u8]) -> Detected {
-    let encrypted = memmem::find_iter(file, b"/Encrypt").any(|at| {
-        file.get(at + b"/Encrypt".len())
-            .is_some_and(|next| next.is_ascii_whitespace() || matches!(next, b'<' | b'['))
-    });
-    Detected {
-        unreadable: Some(if encrypted {
-            "encrypted-document"
-        } else {
-            "unknown-format"
-        }),
-        ..Detected::plain(Kind::Pdf)
+/// Whether the version line of a PDF is there; a text may speak of it.
+fn is_pdf(head: &[u8]) -> bool {
+    match memmem::find(&head[..head.len().min(PDF_WITHIN)], b"%PDF-") {
+        Some(0) => true,
+        Some(_) => !looks_like_text(head) || memmem::find(head, b" obj").is_some(),
+        None => false,
     }
 }
 
@@ -509,14 +507,7 @@ mod tests {
                 ole("__substg1.0_0037001F"),
                 (Kind::OutlookItem, Some("unknown-format")),
             ),
-            (
-                b"%PDF-1.7\n1 0 obj".to_vec(),
-                (Kind::Pdf, Some("unknown-format")),
-            ),
-            (
-                b"%PDF-1.7\ntrailer << /Encrypt 5 0 R >>".to_vec(),
-                (Kind::Pdf, Some("encrypted-document")),
-            ),
+            (b"%PDF-1.7\n1 0 obj".to_vec(), (Kind::Pdf, None)),
             (
                 b"7z\xBC\xAF\x27\x1C\0\x04 \x06\xF1\x07\x01".to_vec(),
                 (Kind::Archive, Some("encrypted-archive")),

@@ -14,6 +14,7 @@
 
 pub mod html;
 pub mod kind;
+mod pdf;
 mod reader;
 mod rtf;
 mod sheet;

@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder};
 
 /// What may still be unpacked.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,11 @@ impl Budget {
         }
     }
 
+    /// What is left of it, in octets.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
     /// Takes so many octets out of it.
     pub(super) fn take(&mut self, octets: usize) -> Result<(), Stopped> {
         self.left = self.left.checked_sub(octets).ok_or(Stopped::TooLarge)?;
@@ -48,16 +53,6 @@ impl Budget {
 
     /// Reads all that comes out, and takes it out of the budget.
     fn read(&mut self, packed: usize, unpacked: impl Read) -> Result<Vec<u8>, Stopped> {
-        let (octets, whole) = self.read_some(packed, unpacked)?;
-        whole.then_some(octets).ok_or(Stopped::Malformed)
-    }
-
-    /// As [`Budget::read`]; of what is cut off or damaged, what could be read, and false.
-    fn read_some(
-        &mut self,
-        packed: usize,
-        unpacked: impl Read,
-    ) -> Result<(Vec<u8>, bool), Stopped> {
         let most = self.most(packed);
         let mut octets = Vec::new();
         let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
@@ -67,7 +62,7 @@ impl Budget {
         if octets.len() > most {
             return Err(Stopped::TooLarge);
         }
-        Ok((octets, whole))
+        whole.then_some(octets).ok_or(Stopped::Malformed)
     }
 }
 
@@ -108,16 +103,6 @@ pub(super) fn inflate(
 /// Unpacks gzip, all members of it (RFC 1952 §2.2).
 pub(super) fn gunzip(packed: &[u8], budget: &mut Budget) -> Result<Vec<u8>, Stopped> {
     budget.read(packed.len(), MultiGzDecoder::new(packed))
-}
-
-/// Unpacks zlib (RFC 1950), or raw deflate where its header is missing. What is damaged is taken as far
-/// as it goes, as programs that show it do.
-pub(super) fn inflate_zlib(packed: &[u8], budget: &mut Budget) -> Result<(Vec<u8>, bool), Stopped> {
-    let (octets, whole) = budget.read_some(packed.len(), ZlibDecoder::new(packed))?;
-    if !octets.is_empty() || whole {
-        return Ok((octets, whole));
-    }
-    budget.read_some(packed.len(), DeflateDecoder::new(packed))
 }
 
 /// Files that archives and documents of one message may hold together.

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::content::kind::{self, Detected, Kind, Opens};
-use crate::content::rtf;
 use crate::content::unpack::{self, Stopped};
 use crate::content::zip::{Directory, Entry};
 use crate::content::{Attachment, Form, TextPiece};
+use crate::content::{pdf, rtf};
 
 use super::{Reader, is_message_name, is_table_name};
 
@@ -42,7 +42,7 @@ impl Reader {
             Opens::Package(directory) => self.package(directory, octets, path),
             Opens::Gzip => self.gzip(octets, path, name),
             Opens::RichText => self.rich_text(octets, path),
-            Opens::Pdf => {}
+            Opens::Pdf => self.pdf(octets, path),
         }
     }
 
@@ -102,6 +102,15 @@ impl Reader {
         });
     }
 
+    fn pdf(&mut self, octets: &[u8], path: &str) {
+        let read = pdf::read(octets, &mut self.budget, self.text_left);
+        for because in read.because {
+            self.unread(&format!("attachment:{path}"), because);
+        }
+        self.keep(path, read.text, Form::Plain);
+        self.embedded_files(&read.files, path);
+    }
+
     fn rich_text(&mut self, octets: &[u8], path: &str) {
         let read = rtf::to_text(octets);
         if !read.clean {
@@ -111,17 +120,20 @@ impl Reader {
             self.unread(&format!("attachment:{path}"), "image-only");
         }
         self.keep(path, read.text, Form::Plain);
-        for (index, object) in read.objects.iter().enumerate() {
-            let path = format!("{path}/{}", index + 1);
-            let detected = detect(object);
-            self.file(
-                &File {
-                    octets: object,
-                    name: "",
-                    path: &path,
-                },
-                &detected,
-            );
+        self.embedded_files(&read.objects, path);
+    }
+
+    /// Files within a document, which have no names of their own here.
+    fn embedded_files(&mut self, files: &[Vec<u8>], path: &str) {
+        for (index, octets) in files.iter().enumerate() {
+            let path = &format!("{path}/{}", index + 1);
+            let detected = detect(octets);
+            let file = File {
+                octets,
+                name: "",
+                path,
+            };
+            self.file(&file, &detected);
         }
     }
 
