@@ -90,12 +90,29 @@ pub(super) struct Detected {
     pub(super) names: Vec<String>,
     /// Why it cannot be read, if that is known already.
     pub(super) unreadable: Option<&'static str>,
+    /// How it is looked into, if it is no text and there is a way.
+    pub(super) opens: Option<Opens>,
+}
+
+/// A way to look into a file.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Opens {
+    /// A ZIP archive.
+    Archive(Directory),
+    /// A document that is a ZIP archive: of Office's or OpenDocument.
+    Package(Directory),
+    /// One compressed file.
+    Gzip,
+    /// PDF.
+    Pdf,
+    /// Rich text.
+    RichText,
 }
 
 impl Detected {
     fn plain(kind: Kind) -> Self {
         let unreadable = match kind {
-            Kind::Text | Kind::Html | Kind::Message | Kind::Script => None,
+            Kind::Text | Kind::Html | Kind::Message | Kind::Script | Kind::RichText => None,
             Kind::Image | Kind::Media | Kind::Signature => None,
             Kind::EncryptedMessage => Some("encrypted-document"),
             _ => Some("unknown-format"),
@@ -104,6 +121,7 @@ impl Detected {
             kind,
             names: Vec::new(),
             unreadable,
+            opens: (kind == Kind::RichText).then_some(Opens::RichText),
         }
     }
 }
@@ -117,11 +135,22 @@ pub(super) fn detect<'f>(head: &[u8], whole: impl FnOnce() -> Cow<'f, [u8]>) -> 
     if head.starts_with(OLE) {
         return detect_ole(&whole());
     }
-    if memmem::find(&head[..head.len().min(PDF_WITHIN)], b"%PDF-").is_some() {
-        return detect_pdf(&whole());
+    if is_pdf(head) {
+        return Detected {
+            unreadable: None,
+            opens: Some(Opens::Pdf),
+            ..Detected::plain(Kind::Pdf)
+        };
     }
     if head.starts_with(b"7z\xBC\xAF\x27\x1C") {
         return detect_7z(&whole());
+    }
+    if head.starts_with(b"\x1F\x8B") {
+        return Detected {
+            unreadable: None,
+            opens: Some(Opens::Gzip),
+            ..Detected::plain(Kind::Archive)
+        };
     }
     Detected::plain(kind_of(head))
 }
@@ -244,19 +273,24 @@ fn detect_zip(archive: &[u8]) -> Detected {
     } else {
         Kind::Archive
     };
+    let unreadable = if directory.encrypted {
+        Some("encrypted-archive")
+    } else {
+        directory.hides.then_some("malformed")
+    };
     Detected {
         kind,
-        unreadable: Some(if directory.encrypted {
-            "encrypted-archive"
-        } else {
-            "unknown-format"
-        }),
+        unreadable,
         // The files of an office document are its own affair.
-        names: if kind == Kind::Archive {
-            directory.names
-        } else {
-            Vec::new()
+        names: match kind {
+            Kind::Archive => directory.names().map(str::to_owned).collect(),
+            _ => Vec::new(),
         },
+        opens: Some(if is_office {
+            Opens::Package(directory)
+        } else {
+            Opens::Archive(directory)
+        }),
     }
 }
 
@@ -283,28 +317,21 @@ fn detect_ole(file: &[u8]) -> Detected {
     };
     let encrypted = has("EncryptedPackage") || has("EncryptedSummary");
     Detected {
-        kind,
-        names: Vec::new(),
         unreadable: Some(if encrypted {
             "encrypted-document"
         } else {
             "unknown-format"
         }),
+        ..Detected::plain(kind)
     }
 }
 
-fn detect_pdf(file: &[u8]) -> Detected {
-    let encrypted = memmem::find_iter(file, b"/Encrypt").any(|at| {
-        file.get(at + b"/Encrypt".len())
-            .is_some_and(|next| next.is_ascii_whitespace() || matches!(next, b'<' | b'['))
-    });
-    Detected {
-        unreadable: Some(if encrypted {
-            "encrypted-document"
-        } else {
-            "unknown-format"
-        }),
-        ..Detected::plain(Kind::Pdf)
+/// Whether the version line of a PDF is there; a text may speak of it.
+fn is_pdf(head: &[u8]) -> bool {
+    match memmem::find(&head[..head.len().min(PDF_WITHIN)], b"%PDF-") {
+        Some(0) => true,
+        Some(_) => !looks_like_text(head) || memmem::find(head, b" obj").is_some(),
+        None => false,
     }
 }
 
@@ -443,25 +470,22 @@ mod tests {
     fn archives_and_documents_tell_what_they_hold_and_whether_they_are_locked() {
         let ole = |stream: &str| [OLE, &utf16(stream)].concat();
         for (octets, expected) in [
-            (
-                archive(&["a.txt"], 0),
-                (Kind::Archive, Some("unknown-format")),
-            ),
+            (archive(&["a.txt"], 0), (Kind::Archive, None)),
             (
                 archive(&["a.txt"], 1),
                 (Kind::Archive, Some("encrypted-archive")),
             ),
             (
                 archive(&["[Content_Types].xml", "word/document.xml"], 0),
-                (Kind::OfficeDocument, Some("unknown-format")),
+                (Kind::OfficeDocument, None),
             ),
             (
                 archive(&["[Content_Types].xml", "word/vbaProject.bin"], 0),
-                (Kind::MacroDocument, Some("unknown-format")),
+                (Kind::MacroDocument, None),
             ),
             (
                 archive(&["META-INF/MANIFEST.MF", "A.class"], 0),
-                (Kind::Executable, Some("unknown-format")),
+                (Kind::Executable, None),
             ),
             (
                 b"PK\x03\x04 cut off".to_vec(),
@@ -483,14 +507,7 @@ mod tests {
                 ole("__substg1.0_0037001F"),
                 (Kind::OutlookItem, Some("unknown-format")),
             ),
-            (
-                b"%PDF-1.7\n1 0 obj".to_vec(),
-                (Kind::Pdf, Some("unknown-format")),
-            ),
-            (
-                b"%PDF-1.7\ntrailer << /Encrypt 5 0 R >>".to_vec(),
-                (Kind::Pdf, Some("encrypted-document")),
-            ),
+            (b"%PDF-1.7\n1 0 obj".to_vec(), (Kind::Pdf, None)),
             (
                 b"7z\xBC\xAF\x27\x1C\0\x04 \x06\xF1\x07\x01".to_vec(),
                 (Kind::Archive, Some("encrypted-archive")),

@@ -4,11 +4,23 @@
 //! markup, or stand in the subject as an encoded word. [`read`] takes all of it out once, within
 //! limits, and says where each piece stands ([`TextPiece::place`], `design.md` §4.3). What cannot be
 //! read is said as well: it is for the policy to decide what that means. Nothing here judges.
+//!
+//! Attachments are looked into in this process, each behind `catch_unwind`, and not in a child process:
+//! nothing here or below is written in C, nothing recurses but by the depth of [`Limits`], and every octet that
+//! comes out of packed data is counted before it is kept ([`Limits::unpacked_octets`]). So neither stack
+//! nor memory runs out, which `catch_unwind` would not stop; a panic makes an attachment `malformed`; and
+//! `explain`, `check` and the tests see just what the gateway sees, without a program to start for each file.
+//! Work is bounded by octets and not by a clock, so that a message is read the same way every time.
 
 pub mod html;
 pub mod kind;
+mod pdf;
 mod reader;
+mod rtf;
+mod sheet;
 mod text;
+mod unpack;
+mod xml;
 mod zip;
 
 pub use kind::Kind;
@@ -127,7 +139,7 @@ impl fmt::Debug for Attachment {
 pub struct Unread {
     /// As [`TextPiece::place`].
     pub place: String,
-    /// `encrypted-archive`, `encrypted-document`, `too-large`, `malformed`, `unknown-format`.
+    /// `encrypted-archive`, `encrypted-document`, `image-only`, `too-large`, `malformed`, `unknown-format`.
     pub because: &'static str,
 }
 
@@ -136,8 +148,12 @@ pub struct Unread {
 pub struct Limits {
     /// Decoded text of one message, in octets.
     pub text_octets: usize,
-    /// Messages within messages that come as files.
+    /// Messages, archives and documents within each other.
     pub depth: usize,
+    /// What all archives and documents of one message may unpack to, in octets.
+    pub unpacked_octets: usize,
+    /// How many times its packed size a file of more than 4 MiB may have.
+    pub ratio: usize,
 }
 
 impl Default for Limits {
@@ -145,6 +161,8 @@ impl Default for Limits {
         Self {
             text_octets: 16 << 20,
             depth: 8,
+            unpacked_octets: 64 << 20,
+            ratio: 200,
         }
     }
 }

@@ -1,20 +1,21 @@
 //! Reading: from the parts of a message to its [`Content`].
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use crate::mail::mime::{self, Encoding, Oddity, Part, Structure};
 use crate::mail::{Header, Message};
 
 use super::kind::{self, Detected, Kind};
+use super::unpack::Budget;
 use super::{Attachment, Content, Form, Limits, TextPiece, Unread, html, text};
+
+mod files;
+mod package;
 
 /// Reads all that a reader of the message may see, within limits.
 pub fn read(message: &Message, structure: &Structure, limits: &Limits) -> Content {
-    let mut reader = Reader {
-        content: Content::default(),
-        text_left: limits.text_octets,
-        depth: limits.depth,
-    };
+    let mut reader = Reader::new(limits);
     reader.header(&message.header());
     reader.parts(message.octets(), structure, None);
     reader.content
@@ -22,11 +23,7 @@ pub fn read(message: &Message, structure: &Structure, limits: &Limits) -> Conten
 
 /// The content of a message whose parts could not be told apart: its octets as text, and `malformed`.
 pub fn unparsed(message: &Message, limits: &Limits) -> Content {
-    let mut reader = Reader {
-        content: Content::default(),
-        text_left: limits.text_octets,
-        depth: limits.depth,
-    };
+    let mut reader = Reader::new(limits);
     reader.header(&message.header());
     reader.unread("body:1", "malformed");
     reader.take_text("body:1".into(), message.body_octets(), None, Form::Plain);
@@ -37,11 +34,22 @@ struct Reader {
     content: Content,
     /// Octets of text that may still be taken.
     text_left: usize,
-    /// Messages that may still be opened within each other.
+    /// Messages, archives and documents that may still be opened within each other.
     depth: usize,
+    /// What may still be unpacked.
+    budget: Budget,
 }
 
 impl Reader {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            content: Content::default(),
+            text_left: limits.text_octets,
+            depth: limits.depth,
+            budget: Budget::new(limits.unpacked_octets, limits.ratio),
+        }
+    }
+
     fn header(&mut self, header: &Header<'_>) {
         let mut subjects = header
             .all("Subject")
@@ -156,8 +164,10 @@ impl Reader {
     fn leaf(&mut self, octets: &[u8], part: &Part, path: &str, is_file: bool) {
         let filename = part.filename();
         let head = self.head(octets, part);
+        let whole = OnceCell::new();
+        let whole = || &**whole.get_or_init(|| part.decoded(octets));
         let detected = declared_kind(part, octets)
-            .unwrap_or_else(|| kind::detect(&head, || part.decoded(octets)));
+            .unwrap_or_else(|| kind::detect(&head, || Cow::Borrowed(whole())));
         let is_text = is_text(part, &detected, &head);
         let attached =
             is_file || part.within_message.is_some() || part.is_attachment() || filename.is_some();
@@ -170,7 +180,7 @@ impl Reader {
             self.unread(&place, "malformed");
         }
         let is_message = is_message_file(&detected, part, filename.as_deref());
-        let opened = is_message && self.open_message(&part.decoded(octets), path);
+        let opened = is_message && self.open_message(whole(), path);
         if opened && detected.kind == Kind::Message {
             return;
         }
@@ -183,6 +193,9 @@ impl Reader {
             Some(_) if is_text && detected.kind == Kind::Unknown => {}
             Some(because) => self.unread(&place, because),
             None => {}
+        }
+        if let Some(opens) = &detected.opens {
+            self.open(opens, whole(), path, filename.as_deref());
         }
     }
 
@@ -263,17 +276,26 @@ impl Reader {
 
     /// Opens a message that came as a file. False if it is too deep: then it is read as text.
     fn open_message(&mut self, inner: &[u8], path: &str) -> bool {
+        if !self.descend(path) {
+            return false;
+        }
+        let Ok(structure) = mime::parse(inner) else {
+            self.depth += 1;
+            self.unread(&format!("attachment:{path}"), "malformed");
+            return false;
+        };
+        self.parts(inner, &structure, Some(path));
+        self.depth += 1;
+        true
+    }
+
+    /// Goes one level down, if that is allowed; what lies there is `too-large` otherwise.
+    fn descend(&mut self, path: &str) -> bool {
         let Some(depth) = self.depth.checked_sub(1) else {
             self.unread(&format!("attachment:{path}"), "too-large");
             return false;
         };
-        let Ok(structure) = mime::parse(inner) else {
-            self.unread(&format!("attachment:{path}"), "malformed");
-            return false;
-        };
         self.depth = depth;
-        self.parts(inner, &structure, Some(path));
-        self.depth += 1;
         true
     }
 
@@ -362,29 +384,33 @@ fn declared_kind(part: &Part, octets: &[u8]) -> Option<Detected> {
         kind,
         names: Vec::new(),
         unreadable,
+        opens: None,
     })
 }
 
 /// Whether a part is to be read as text: what is text, and what says so, even if it begins as something
-/// else does: that is how it is shown. Rich text keeps its words in one piece mostly.
+/// else does: that is how it is shown.
 fn is_text(part: &Part, detected: &Detected, head: &[u8]) -> bool {
     let declared = matches!(part.content_type.kind.as_str(), "text" | "message");
     match detected.kind {
-        Kind::Text | Kind::Html | Kind::Script | Kind::Message | Kind::RichText => true,
+        Kind::Text | Kind::Html | Kind::Script | Kind::Message => true,
         Kind::Signature => declared || kind::looks_like_text(head),
         _ => declared,
     }
 }
 
 fn is_message_file(detected: &Detected, part: &Part, filename: Option<&str>) -> bool {
-    let named = filename.is_some_and(|name| {
-        [".eml", ".mht", ".mhtml"]
-            .iter()
-            .any(|end| name.to_ascii_lowercase().ends_with(end))
-    });
+    let named = is_message_name(filename);
     let declared_text = part.content_type.kind == "text";
     let may_be = matches!(detected.kind, Kind::Message | Kind::Text);
     part.is_message() || (may_be && named) || (detected.kind == Kind::Message && !declared_text)
+}
+
+fn is_message_name(filename: Option<&str>) -> bool {
+    let name = filename.unwrap_or_default().to_ascii_lowercase();
+    [".eml", ".mht", ".mhtml"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 fn form_of(part: &Part, kind: Kind, filename: Option<&str>) -> Form {
@@ -397,13 +423,16 @@ fn form_of(part: &Part, kind: Kind, filename: Option<&str>) -> Form {
     } else if matches!(
         subtype,
         "csv" | "comma-separated-values" | "tab-separated-values"
-    ) || name.ends_with(".csv")
-        || name.ends_with(".tsv")
+    ) || is_table_name(&name)
     {
         Form::Table
     } else {
         Form::Plain
     }
+}
+
+fn is_table_name(name: &str) -> bool {
+    [".csv", ".tsv"].iter().any(|end| name.ends_with(end))
 }
 
 /// Fields in which people, or programs for them, write; the others are for machines, full of numbers.
@@ -440,6 +469,8 @@ mod tests {
     use proptest::prelude::*;
 
     const LIMITS: Limits = Limits {
+        unpacked_octets: 1 << 20,
+        ratio: 200,
         text_octets: 1000,
         depth: 2,
     };
@@ -506,7 +537,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said() {
         for (file, because) in [
-            (archive(&["a.txt"], 0), "unknown-format"),
+            (b"7z\xBC\xAF\x27\x1C\0\x04".to_vec(), "unknown-format"),
             (archive(&["a.txt"], 1), "encrypted-archive"),
             (b"%PDF-1.4 /Encrypt 1 0 R".to_vec(), "encrypted-document"),
             (

@@ -1,15 +1,33 @@
-//! The table of contents of a ZIP archive: names and whether they are encrypted. Nothing is unpacked.
+//! ZIP archives: the table of contents, and the octets of one entry.
 //!
-//! Names come from the central directory at the end (APPNOTE 4.3.12), as programs that open archives
-//! read it.
+//! Entries come from the central directory at the end (APPNOTE 4.3.12), as programs that open archives
+//! read them. What stands between the entries and is none of them is [`Directory::hides`]: another
+//! program might find it.
+
+use super::unpack::{self, Budget, Stopped};
 
 /// What the central directory says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct Directory {
-    /// The names, in order; no more than [`ENTRIES_MAX`].
-    pub(super) names: Vec<String>,
+    /// The entries, in order; no more than [`ENTRIES_MAX`].
+    pub(super) entries: Vec<Entry>,
     /// Whether at least one entry is encrypted.
     pub(super) encrypted: bool,
+    /// Whether there are entries that are not in it, or more than are looked at.
+    pub(super) hides: bool,
+}
+
+/// One file, or folder, of an archive.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) encrypted: bool,
+    /// How it is packed (APPNOTE 4.4.5).
+    method: u16,
+    /// Its size in the archive, in octets, as it says.
+    packed: usize,
+    /// Where its local header stands, in octets from the start of the file.
+    header: usize,
 }
 
 impl Directory {
@@ -20,43 +38,135 @@ impl Directory {
         let end = memchr::memmem::rfind(&archive[from..], b"PK\x05\x06")? + from;
         let size = usize::try_from(u32_at(archive, end + 12)?).ok()?;
         // Counted back from the end record, so that what stands before the archive does not matter.
-        let mut at = end.checked_sub(size)?;
+        let start = end.checked_sub(size)?;
+        let before = start.saturating_sub(usize::try_from(u32_at(archive, end + 16)?).ok()?);
         let mut directory = Self::default();
-        while archive.get(at..at + 4) == Some(b"PK\x01\x02") && directory.names.len() < ENTRIES_MAX
-        {
-            let length = |offset| Some(usize::from(u16_at(archive, at + offset)?));
-            directory.encrypted |= u16_at(archive, at + 8)? & ENCRYPTED != 0;
-            let name_end = at + HEADER_OCTETS + length(28)?;
-            let name = archive.get(at + HEADER_OCTETS..name_end)?;
-            directory
-                .names
-                .push(String::from_utf8_lossy(name).into_owned());
-            at = name_end + length(30)? + length(32)?;
+        let mut at = start;
+        while archive.get(at..at + 4) == Some(b"PK\x01\x02") {
+            if directory.entries.len() == ENTRIES_MAX {
+                directory.hides = true;
+                return Some(directory);
+            }
+            let (entry, next) = Entry::read(archive, at, before)?;
+            directory.encrypted |= entry.encrypted;
+            directory.entries.push(entry);
+            at = next;
         }
+        directory.hides = directory.has_strays(&archive[..start]);
         Some(directory)
+    }
+
+    /// Whether a local header stands outside all entries.
+    fn has_strays(&self, archive: &[u8]) -> bool {
+        let mut taken: Vec<_> = self
+            .entries
+            .iter()
+            .map(|entry| entry.range(archive))
+            .collect();
+        taken.sort_unstable();
+        let mut at = 0;
+        for (start, end) in taken {
+            if start > at && has_header(&archive[at..start]) {
+                return true;
+            }
+            at = at.max(end);
+        }
+        archive.get(at..).is_some_and(has_header)
+    }
+
+    /// The names, in order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.name.as_str())
     }
 
     /// Whether an entry has this name, in any case.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.names
-            .iter()
-            .any(|entry| entry.eq_ignore_ascii_case(name))
+        self.names().any(|entry| entry.eq_ignore_ascii_case(name))
     }
 
     /// Whether a folder with this name is at the top.
     pub(super) fn has_folder(&self, folder: &str) -> bool {
         let folder = format!("{folder}/");
-        self.names.iter().any(|entry| entry.starts_with(&folder))
+        self.names().any(|entry| entry.starts_with(&folder))
     }
 
     /// Whether a file with this name lies in some folder.
     pub(super) fn has_file(&self, name: &str) -> bool {
-        let is_it = |entry: &String| {
+        self.names().any(|entry| {
             let last = entry.rsplit(['/', '\\']).next().unwrap_or(entry);
             last.eq_ignore_ascii_case(name)
-        };
-        self.names.iter().any(is_it)
+        })
     }
+}
+
+impl Entry {
+    /// Reads the central header at `at`, and where the next one begins. `before` octets stand before the
+    /// archive.
+    fn read(archive: &[u8], at: usize, before: usize) -> Option<(Self, usize)> {
+        let length = |offset| Some(usize::from(u16_at(archive, at + offset)?));
+        let long = |offset| usize::try_from(u32_at(archive, at + offset)?).ok();
+        let name_end = at + HEADER_OCTETS + length(28)?;
+        let name = archive.get(at + HEADER_OCTETS..name_end)?;
+        let entry = Self {
+            name: String::from_utf8_lossy(name).into_owned(),
+            encrypted: u16_at(archive, at + 8)? & ENCRYPTED != 0,
+            method: u16_at(archive, at + 10)?,
+            packed: long(20)?,
+            header: before.saturating_add(long(42)?),
+        };
+        Some((entry, name_end + length(30)? + length(32)?))
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        self.name.ends_with('/') && self.packed == 0
+    }
+
+    /// Its last name, without the folders.
+    pub(super) fn file_name(&self) -> &str {
+        self.name.rsplit(['/', '\\']).next().unwrap_or(&self.name)
+    }
+
+    /// Unpacks it, as far as the budget goes.
+    pub(super) fn unpack(&self, archive: &[u8], budget: &mut Budget) -> Result<Vec<u8>, Stopped> {
+        if self.encrypted {
+            return Err(Stopped::Encrypted);
+        }
+        let packed = self.data_at(archive).and_then(|at| archive.get(at..));
+        let packed = packed.ok_or(Stopped::Malformed)?;
+        match self.method {
+            STORED => {
+                let stored = packed.get(..self.packed).ok_or(Stopped::Malformed)?;
+                budget.take(stored.len())?;
+                Ok(stored.to_vec())
+            }
+            // Deflate says itself where it ends, and the size may be in ZIP64 fields.
+            DEFLATED => unpack::inflate(packed, self.packed, budget),
+            _ => Err(Stopped::Unknown),
+        }
+    }
+
+    /// Where its data begins, behind its local header (APPNOTE 4.3.7).
+    fn data_at(&self, archive: &[u8]) -> Option<usize> {
+        if archive.get(self.header..self.header.checked_add(4)?)? != LOCAL {
+            return None;
+        }
+        let length = |offset| Some(usize::from(u16_at(archive, self.header + offset)?));
+        Some(self.header + LOCAL_OCTETS + length(26)? + length(28)?)
+    }
+
+    /// From its local header to the end of its data.
+    fn range(&self, archive: &[u8]) -> (usize, usize) {
+        let start = self.header.min(archive.len());
+        let data = self.data_at(archive).unwrap_or(start);
+        (
+            start,
+            data.saturating_add(self.packed).clamp(start, archive.len()),
+        )
+    }
+}
+
+fn has_header(octets: &[u8]) -> bool {
+    memchr::memmem::find(octets, LOCAL).is_some()
 }
 
 fn u16_at(octets: &[u8], at: usize) -> Option<u16> {
@@ -75,6 +185,12 @@ const ENTRIES_MAX: usize = 10_000;
 const ENCRYPTED: u16 = 1;
 /// The fixed part of a central header (APPNOTE 4.3.12).
 const HEADER_OCTETS: usize = 46;
+/// How a local header begins (APPNOTE 4.3.7), and its fixed part.
+const LOCAL: &[u8] = b"PK\x03\x04";
+const LOCAL_OCTETS: usize = 30;
+/// Ways of packing (APPNOTE 4.4.5).
+const STORED: u16 = 0;
+const DEFLATED: u16 = 8;
 /// The end record without its comment (APPNOTE 4.3.16).
 const END_OCTETS: usize = 22;
 
@@ -88,6 +204,7 @@ pub(super) mod tests {
         let (mut out, mut central) = (Vec::new(), Vec::new());
         for name in names {
             let length = u16::try_from(name.len()).unwrap().to_le_bytes();
+            let header = u32::try_from(out.len()).unwrap().to_le_bytes();
             out.extend_from_slice(b"PK\x03\x04\x14\x00");
             out.extend_from_slice(&flags.to_le_bytes());
             out.extend_from_slice(&[0; 18]);
@@ -98,21 +215,24 @@ pub(super) mod tests {
             central.extend_from_slice(&flags.to_le_bytes());
             central.extend_from_slice(&[0; 18]);
             central.extend_from_slice(&length);
-            central.extend_from_slice(&[0; 16]);
+            central.extend_from_slice(&[0; 12]);
+            central.extend_from_slice(&header);
             central.extend_from_slice(name.as_bytes());
         }
         let size = u32::try_from(central.len()).unwrap().to_le_bytes();
+        let start = u32::try_from(out.len()).unwrap().to_le_bytes();
         out.extend_from_slice(&central);
         out.extend_from_slice(b"PK\x05\x06\0\0\0\0\0\0\0\0");
         out.extend_from_slice(&size);
-        out.extend_from_slice(&[0; 6]);
+        out.extend_from_slice(&start);
+        out.extend_from_slice(&[0; 2]);
         out
     }
 
     #[test]
     fn names_and_encryption_are_read() {
         let directory = Directory::read(&archive(&["a/b.txt", "C.exe"], 0)).unwrap();
-        assert_eq!(directory.names, ["a/b.txt", "C.exe"]);
+        assert!(directory.names().eq(["a/b.txt", "C.exe"]));
         assert!(!directory.encrypted && directory.has("c.EXE") && directory.has_folder("a"));
         assert!(directory.has_file("B.txt"));
         assert!(Directory::read(&archive(&["a"], 1)).unwrap().encrypted);
@@ -120,14 +240,31 @@ pub(super) mod tests {
         assert_eq!(Directory::read(&cut[..cut.len() - 30]), None);
     }
 
+    #[test]
+    fn an_entry_that_the_directory_leaves_out_is_noticed() {
+        let (one, two) = (archive(&["a"], 0), archive(&["b"], 0));
+        assert!(!Directory::read(&one).unwrap().hides);
+        let shifted = [b"MZ".as_slice(), &one].concat();
+        let shifted = Directory::read(&shifted).unwrap();
+        assert!(!shifted.hides && shifted.entries[0].header == 2);
+        assert!(Directory::read(&[two, one].concat()).unwrap().hides);
+    }
+
+    fn unpack_all(octets: &[u8]) {
+        let mut budget = Budget::new(1000, 10);
+        for entry in Directory::read(octets).unwrap_or_default().entries {
+            let _ = entry.unpack(octets, &mut budget);
+        }
+    }
+
     proptest! {
         #[test]
         fn any_octets_are_read(mut octets in proptest::collection::vec(any::<u8>(), 0..200), at in 0usize..200) {
-            Directory::read(&octets);
+            unpack_all(&octets);
             octets.splice(at.min(octets.len()).., archive(&["x"], 0));
             let turn = at.min(octets.len());
             octets.rotate_left(turn);
-            Directory::read(&octets);
+            unpack_all(&octets);
         }
     }
 }

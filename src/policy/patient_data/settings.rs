@@ -258,9 +258,14 @@ fn read_limits(section: Section<'_>, default: Limits) -> Limits {
     let text = section
         .octets("text")
         .and_then(|octets| usize::try_from(*octets).ok());
+    let unpacked = section
+        .octets("unpacked")
+        .and_then(|octets| usize::try_from(*octets).ok());
     let read = Limits {
         text_octets: text.unwrap_or(default.text_octets),
         depth: count(&section, "depth", 0, default.depth),
+        unpacked_octets: unpacked.unwrap_or(default.unpacked_octets),
+        ratio: count(&section, "ratio", 1, default.ratio),
     };
     section.finish();
     read

@@ -222,6 +222,7 @@ mod tests {
         let limits = Limits {
             text_octets: 1 << 20,
             depth: 3,
+            ..Limits::default()
         };
         let content = read(&message, &structure, &limits);
         STAGE.classify(&content, None).unwrap()

@@ -1,0 +1,432 @@
+//! PDF as text: what its pages show, what is written in its notes and forms, and the files in it.
+//!
+//! Objects, filters and decryption are `lopdf`'s (safe Rust throughout, nesting and unpacking bounded); the
+//! text is ours, since a number has to stay whole that is drawn digit by digit. Forms (ISO 32000-1 §8.10)
+//! are each read once and not where they are drawn, so that none can draw itself.
+
+mod font;
+mod page;
+
+use std::collections::BTreeMap;
+
+use lopdf::{Dictionary, Document, LoadOptions, Object, Stream, decode_text_string};
+
+use super::unpack::{Budget, Stopped};
+use font::Fonts;
+use page::Page;
+
+/// What was read of a document.
+#[derive(Debug, Default)]
+pub(super) struct Pdf {
+    /// Its text in lines.
+    pub(super) text: String,
+    /// The octets of the files in it.
+    pub(super) files: Vec<Vec<u8>>,
+    /// Why not all of it was read (`design.md` §4.3).
+    pub(super) because: Vec<&'static str>,
+}
+
+/// Reads a document, up to so many octets of text.
+pub(super) fn read(octets: &[u8], budget: &mut Budget, octets_max: usize) -> Pdf {
+    let document = match load(octets, budget) {
+        Ok(document) => document,
+        Err(because) => {
+            return Pdf {
+                because: vec![because],
+                ..Pdf::default()
+            };
+        }
+    };
+    let mut reader = Reader {
+        document: &document,
+        fonts: Fonts::new(&document),
+        budget,
+        octets_max,
+        pdf: Pdf::default(),
+        unmapped: 0,
+    };
+    let read = reader.pages().and_then(|()| reader.others());
+    if let Err(stopped) = read {
+        reader.pdf.because.push(stopped.word());
+    }
+    if is_cut_off(octets) {
+        reader.pdf.because.push("malformed");
+    }
+    let shows_nothing = reader.pdf.text.trim().is_empty() && reader.pdf.files.is_empty();
+    if shows_nothing || reader.unmapped >= UNMAPPED_MIN {
+        reader.pdf.because.push("image-only");
+    }
+    reader.notes();
+    reader.pdf
+}
+
+/// Loads a document; one with a password for its owner alone opens without.
+fn load(octets: &[u8], budget: &Budget) -> Result<Document, &'static str> {
+    let start = memchr::memmem::find(octets, b"%PDF-").unwrap_or(0);
+    let octets = &octets[start..];
+    let packed = packed_objects(octets).max(1);
+    if outside_streams(octets) > OUTSIDE_MAX || packed > PACKED_MAX {
+        return Err("too-large");
+    }
+    let options = LoadOptions {
+        max_decompressed_size: Some(budget.left().min(UNPACKED_MAX) / packed),
+        ..LoadOptions::default()
+    };
+    let is_encrypted = || memchr::memmem::find(octets, b"/Encrypt").is_some();
+    match Document::load_mem_with_options(octets, options) {
+        Ok(document) if document.is_encrypted() && document.encryption_state.is_none() => {
+            Err("encrypted-document")
+        }
+        Ok(document) if document.objects.is_empty() && is_encrypted() => Err("encrypted-document"),
+        Ok(document) if document.page_iter().next().is_none() => Err("malformed"),
+        Ok(document) => Ok(document),
+        Err(_) if is_encrypted() => Err("encrypted-document"),
+        Err(_) => Err("malformed"),
+    }
+}
+
+/// Whether the end is missing; what could be found of the objects before it is read.
+fn is_cut_off(octets: &[u8]) -> bool {
+    let tail = &octets[octets.len().saturating_sub(TAIL_OCTETS)..];
+    memchr::memmem::find(tail, b"%%EOF").is_none()
+}
+
+/// Streams in which objects are packed, all of which are unpacked on loading: those that say so, and
+/// names that hide what they say (`/Obj#53tm`).
+fn packed_objects(octets: &[u8]) -> usize {
+    let plain = memchr::memmem::find_iter(octets, b"ObjStm").count();
+    let hidden = memchr::memchr_iter(b'#', octets).filter(|at| {
+        let from = at.saturating_sub(NAME_OCTETS);
+        let name = octets[from..*at].rsplit(|octet| *octet == b'/').next();
+        octets[from..*at].contains(&b'/')
+            && name.is_some_and(|name| b"ObjStm".starts_with(name))
+            && octets.get(at + 1..at + 3).is_some_and(is_letter_of_it)
+    });
+    plain + hidden.count()
+}
+
+fn is_letter_of_it(digits: &[u8]) -> bool {
+    let digits = std::str::from_utf8(digits).unwrap_or_default();
+    u8::from_str_radix(digits, 16).is_ok_and(|letter| b"ObjStm".contains(&letter))
+}
+
+/// Octets that are not in streams: each becomes an object that takes many more.
+fn outside_streams(octets: &[u8]) -> usize {
+    let mut inside = 0;
+    let mut at = 0;
+    while let Some(start) = memchr::memmem::find(&octets[at..], b"stream") {
+        let start = at + start;
+        let end = memchr::memmem::find(&octets[start..], b"endstream");
+        let end = end.map_or(octets.len(), |end| start + end + b"endstream".len());
+        inside += end - start;
+        at = end;
+    }
+    octets.len() - inside
+}
+
+struct Reader<'d, 'b> {
+    document: &'d Document,
+    fonts: Fonts<'d>,
+    budget: &'b mut Budget,
+    octets_max: usize,
+    pdf: Pdf,
+    /// Characters of which nobody here can tell what they look like.
+    unmapped: usize,
+}
+
+impl<'d> Reader<'d, '_> {
+    fn pages(&mut self) -> Result<(), Stopped> {
+        for (index, page) in self.document.page_iter().enumerate() {
+            if index == PAGES_MAX {
+                return Err(Stopped::TooLarge);
+            }
+            let fonts = self.document.get_page_fonts(page).unwrap_or_default();
+            let left = self.budget.left();
+            let content = self.document.get_page_content_with_limit(page, left);
+            let content = content.map_err(|_| Stopped::TooLarge)?;
+            self.content(&content, fonts)?;
+        }
+        Ok(())
+    }
+
+    /// Forms, which pages and fields draw, and embedded files.
+    fn others(&mut self) -> Result<(), Stopped> {
+        let document = self.document;
+        let streams = document
+            .objects
+            .values()
+            .filter_map(|object| object.as_stream().ok());
+        for stream in streams {
+            let is = |key: &[u8], name: &[u8]| {
+                let value = stream
+                    .dict
+                    .get_deref(key, document)
+                    .and_then(Object::as_name);
+                value.is_ok_and(|value| value == name)
+            };
+            if is(b"Subtype", b"Form") {
+                let content = self.unpacked(stream)?;
+                let fonts = fonts_of(&stream.dict, document);
+                self.content(&content, fonts)?;
+            } else if is(b"Type", b"EmbeddedFile") {
+                let file = self.unpacked(stream)?;
+                self.pdf.files.push(file);
+            }
+        }
+        Ok(())
+    }
+
+    fn unpacked(&mut self, stream: &Stream) -> Result<Vec<u8>, Stopped> {
+        self.budget.take_file()?;
+        let unpacked = if stream.dict.has(b"Filter") {
+            stream.decompressed_content_with_limit(self.budget.left())
+        } else {
+            Ok(stream.content.clone())
+        };
+        let unpacked = unpacked.map_err(|error| match error {
+            lopdf::Error::Decompress(_) => Stopped::TooLarge,
+            _ => Stopped::Malformed,
+        })?;
+        self.budget.take(unpacked.len())?;
+        Ok(unpacked)
+    }
+
+    /// Reads what draws a page or a form.
+    fn content(
+        &mut self,
+        content: &[u8],
+        named: BTreeMap<Vec<u8>, &'d Dictionary>,
+    ) -> Result<(), Stopped> {
+        self.budget.take(content.len())?;
+        let mut page = Page::new(&mut self.fonts, named);
+        let whole = page.draw(content, self.octets_max.saturating_sub(self.pdf.text.len()));
+        self.unmapped += page.unmapped;
+        self.pdf.text.push_str(&page.text);
+        self.pdf.text.push('\n');
+        whole
+    }
+
+    /// Texts that are drawn by the reading program: notes, fields, titles, links.
+    fn notes(&mut self) {
+        let mut left: Vec<&Object> = self.document.objects.values().collect();
+        left.extend(self.document.trailer.iter().map(|(_, value)| value));
+        while let Some(object) = left.pop() {
+            let dictionary = match object {
+                Object::Array(objects) => {
+                    left.extend(objects);
+                    continue;
+                }
+                Object::Dictionary(dictionary) => dictionary,
+                Object::Stream(stream) => &stream.dict,
+                _ => continue,
+            };
+            let is_signature = dictionary.has(b"ByteRange");
+            for (key, value) in dictionary.iter() {
+                let is_note = NOTES.contains(&key.as_slice()) && !is_signature;
+                match value {
+                    Object::String(..) if is_note && self.pdf.text.len() < self.octets_max => {
+                        self.pdf.text.push('\n');
+                        self.pdf
+                            .text
+                            .push_str(&decode_text_string(value).unwrap_or_default());
+                    }
+                    Object::Array(_) | Object::Dictionary(_) => left.push(value),
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// The fonts that a form names.
+fn fonts_of<'d>(form: &'d Dictionary, document: &'d Document) -> BTreeMap<Vec<u8>, &'d Dictionary> {
+    let resources = form
+        .get_deref(b"Resources", document)
+        .and_then(Object::as_dict);
+    let fonts = resources.and_then(|resources| resources.get_deref(b"Font", document)?.as_dict());
+    let Ok(fonts) = fonts else {
+        return BTreeMap::new();
+    };
+    let named = fonts.iter().filter_map(|(name, _)| {
+        let font = fonts.get_deref(name, document).and_then(Object::as_dict);
+        Some((name.clone(), font.ok()?))
+    });
+    named.collect()
+}
+
+/// Keys whose strings a reader may come to see.
+const NOTES: &[&[u8]] = &[
+    b"Contents",
+    b"V",
+    b"DV",
+    b"RC",
+    b"TU",
+    b"Title",
+    b"Subject",
+    b"Author",
+    b"Keywords",
+    b"URI",
+    b"ActualText",
+    b"Alt",
+    b"Desc",
+    b"CA",
+];
+/// Pages that are read.
+const PAGES_MAX: usize = 10_000;
+/// From so many unmapped characters on, what is shown cannot be said to have been read.
+const UNMAPPED_MIN: usize = 10;
+/// What a document may have outside its streams, and what packed objects may unpack to, in octets.
+const OUTSIDE_MAX: usize = 8 << 20;
+const UNPACKED_MAX: usize = 16 << 20;
+/// Streams of packed objects.
+const PACKED_MAX: usize = 4_000;
+/// Where the last line of a document is looked for, in octets from the end.
+const TAIL_OCTETS: usize = 4096;
+/// Octets of a name that are looked at.
+const NAME_OCTETS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A document of one page, with a font of every program's and this content and more objects.
+    fn document(content: &str, more: &str) -> Vec<u8> {
+        let objects = [
+            "1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n".to_owned(),
+            "2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 1 >>\nendobj\n".to_owned(),
+            "3 0 obj\n<< /Type /Page /Parent 2 0 R /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>\nendobj\n"
+                .to_owned(),
+            stream(4, "", content),
+            "5 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>\nendobj\n"
+                .to_owned(),
+            more.to_owned(),
+        ];
+        let body = objects.concat();
+        format!("%PDF-1.4\n{body}trailer\n<< /Root 1 0 R /Size 9 >>\n%%EOF\n").into_bytes()
+    }
+
+    fn stream(number: u32, keys: &str, content: &str) -> String {
+        let length = content.len();
+        format!(
+            "{number} 0 obj\n<< {keys} /Length {length} >>\nstream\n{content}\nendstream\nendobj\n"
+        )
+    }
+
+    fn read_all(octets: &[u8]) -> Pdf {
+        read(octets, &mut Budget::new(1 << 20, 200), 1 << 20)
+    }
+
+    fn text(content: &str) -> String {
+        let read = read_all(&document(content, ""));
+        assert_eq!(read.because, [] as [&str; 0], "{content}");
+        read.text.trim().to_owned()
+    }
+
+    #[test]
+    fn text_is_read_as_it_stands_on_the_page() {
+        for (content, expected) in [
+            (
+                "BT /F 10 Tf 0 700 Td (NHS) Tj 0 -12 Td (450) Tj ET",
+                "NHS\n450",
+            ),
+            ("BT /F 10 Tf (45) Tj (0 557) Tj ET", "450 557"),
+            ("BT /F 10 Tf [(4) -50 (50) -300 (557)] TJ ET", "450 557"),
+            (
+                "BT /F 10 Tf (450) Tj ET BT /F 10 Tf 16.3 0 Td (557) Tj ET",
+                "450557",
+            ),
+            (
+                "BT /F 10 Tf 1 0 0 1 0 0 Tm (4) Tj 1 0 0 1 5.4 0 Tm (5) Tj 1 0 0 1 10.8 0 Tm (0) Tj ET",
+                "450",
+            ),
+            (
+                "q 2 0 0 2 9 9 cm BT /F 10 Tf (4) Tj ET Q BT /F 20 Tf 1 0 0 1 20 9 Tm (5) Tj ET",
+                "45",
+            ),
+            (
+                "BT /F 10 Tf 0 1 -1 0 0 0 Tm (4) Tj 0 1 -1 0 0 5.4 Tm (5) Tj ET",
+                "45",
+            ),
+            (
+                "BT /F 10 Tf 12 TL (a) Tj T* (b) Tj (c) ' 1 2 (d) \" ET",
+                "a\nb\nc\nd",
+            ),
+            ("BT /F 10 Tf <343530> Tj ET", "450"),
+            ("BT (no font) Tj ET", "no font"),
+        ] {
+            assert_eq!(text(content), expected, "{content}");
+        }
+    }
+
+    #[test]
+    fn forms_and_notes_are_read_too() {
+        let form = stream(
+            6,
+            "/Type /XObject /Subtype /Form /Resources << /Font << /F 5 0 R >> >>",
+            "BT /F 9 Tf (in a form) Tj ET /Self Do",
+        );
+        let note = "7 0 obj\n<< /Type /Annot /Subtype /Text /Contents (in a note) >>\nendobj\n";
+        let read = read_all(&document("BT /F 9 Tf (x) Tj ET", &format!("{form}{note}")));
+        assert!(read.text.contains("in a form") && read.text.contains("in a note"));
+        assert_eq!(read.because, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_shows_no_text_that_can_be_read_is_an_image() {
+        assert_eq!(
+            read_all(&document("0 0 1 1 re f", "")).because,
+            ["image-only"]
+        );
+        let wide = "6 0 obj\n<< /Type /Font /Subtype /Type0 /Encoding /Identity-H >>\nendobj\n";
+        let glyphs = document(
+            "BT /F 9 Tf (text) Tj /G 9 Tf <00010002000300040005000600070008000900100011> Tj ET",
+            wide,
+        );
+        let glyphs = String::from_utf8(glyphs).unwrap();
+        let glyphs = glyphs.replace("/F 5 0 R", "/F 5 0 R /G 6 0 R");
+        assert_eq!(read_all(glyphs.as_bytes()).because, ["image-only"]);
+    }
+
+    #[test]
+    fn what_unpacks_beyond_the_budget_is_too_large() {
+        let read_within = |octets| {
+            let long = format!("BT /F 9 Tf ({}) Tj ET", "x".repeat(5000));
+            read(&document(&long, ""), &mut Budget::new(octets, 10), 1000).because
+        };
+        assert_eq!(read_within(1000), ["too-large", "image-only"]);
+        assert_eq!(read_within(10_000), ["too-large"]);
+        let many = "/ObjStm ".repeat(PACKED_MAX + 1);
+        assert_eq!(read_all(&document("", &many)).because, ["too-large"]);
+        assert_eq!(
+            packed_objects(b"/Obj#53tm /#4FbjStm /O#62 /Other#20 #53"),
+            3
+        );
+    }
+
+    #[test]
+    fn nesting_does_not_break_off() {
+        for open in ["[", "<<", "<</A", "("] {
+            let deep = open.repeat(100_000);
+            read_all(&document(&deep, &format!("8 0 obj\n{deep}\nendobj\n")));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_content_is_drawn(content in "(BT|ET|Tj|TJ|Tf|/F|Td|Tm|\\(4\\)|<34>|\\[|\\]|<<|>>|-?[0-9]{1,3}|1e9|q|Q|cm| |\n){0,60}") {
+            read_all(&document(&content, ""));
+        }
+
+        #[test]
+        fn any_octets_are_read(octets in proptest::collection::vec(any::<u8>(), 0..300), at in 0usize..700) {
+            read_all(&octets);
+            let mut whole = document("BT /F 9 Tf (450) Tj ET", "");
+            let at = at.min(whole.len() - 1);
+            for (from, to) in octets.iter().take(9).zip(at..whole.len()) {
+                whole[to] = *from;
+            }
+            read_all(&whole);
+        }
+    }
+}

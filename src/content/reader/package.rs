@@ -1,0 +1,142 @@
+//! Documents that are ZIP archives: those of Office's (ECMA-376) and OpenDocument.
+//!
+//! Every part that is XML is read, whatever its name, and what is embedded is a file of its own; pictures
+//! and what programs note for themselves are not looked into. A document without any words is
+//! `image-only`.
+
+use crate::content::Form;
+use crate::content::kind::Kind;
+use crate::content::sheet::{self, Words};
+use crate::content::xml::{self, Style};
+use crate::content::zip::{Directory, Entry};
+
+use super::Reader;
+use super::files::{File, detect};
+
+impl Reader {
+    /// Reads a document: its words stand where the document stands, embedded files at `/N`.
+    pub(super) fn package(&mut self, directory: &Directory, octets: &[u8], path: &str) {
+        let manifest = self.part_named(MANIFEST, directory, octets, path);
+        if manifest.is_some_and(|manifest| is_encrypted(&manifest)) {
+            self.unread(&format!("attachment:{path}"), "encrypted-document");
+            return;
+        }
+        let words = self.part_named(SHARED_STRINGS, directory, octets, path);
+        let words = words.map(|part| Words::read(&part)).unwrap_or_default();
+        let (findings, texts) = (self.content.unreadable.len(), self.content.texts.len());
+        let mut has_words = false;
+        for (index, entry) in directory.entries.iter().enumerate() {
+            if entry.is_folder() || entry.encrypted || is_named(entry, SHARED_STRINGS) {
+                continue;
+            }
+            let within = format!("{path}/{}", index + 1);
+            let Some(part) = self.unpack(entry, octets, &within) else {
+                continue;
+            };
+            let name = entry.name.as_str();
+            if name.starts_with("xl/worksheets/") && is_xml(name, &part) {
+                has_words |= self.sheet(&part, &words, path);
+            } else if is_xml(name, &part) {
+                has_words |= self.part(name, &part, path);
+            } else {
+                self.embedded(name, &part, &within);
+            }
+        }
+        let told = self.content.unreadable.len() > findings;
+        let embedded = self.content.texts[texts..]
+            .iter()
+            .any(|piece| piece.place.contains(&format!(":{path}/")));
+        if !has_words && !told && !embedded {
+            self.unread(&format!("attachment:{path}"), "image-only");
+        }
+    }
+
+    /// A part that has to be seen before the others.
+    fn part_named(
+        &mut self,
+        name: &str,
+        directory: &Directory,
+        octets: &[u8],
+        path: &str,
+    ) -> Option<Vec<u8>> {
+        let mut entries = directory.entries.iter();
+        let entry = entries.find(|entry| is_named(entry, name) && !entry.encrypted)?;
+        self.unpack(entry, octets, path)
+    }
+
+    fn sheet(&mut self, part: &[u8], words: &Words, path: &str) -> bool {
+        let sheet = sheet::read(part, words, self.text_left());
+        if sheet.is_cut {
+            self.unread(&format!("attachment:{path}"), "too-large");
+        } else if !sheet.clean {
+            self.unread(&format!("attachment:{path}"), "malformed");
+        }
+        let has_words = !sheet.text.trim().is_empty();
+        self.keep(path, sheet.text, Form::Table);
+        has_words
+    }
+
+    /// Reads a part that is XML, and says whether words of the document itself are in it.
+    fn part(&mut self, name: &str, part: &[u8], path: &str) -> bool {
+        let is_about = ABOUT.iter().any(|about| name.contains(about));
+        let style = if is_about {
+            Style::Properties
+        } else {
+            Style::Page
+        };
+        let read = xml::to_text(part, style);
+        if !read.clean {
+            self.unread(&format!("attachment:{path}"), "malformed");
+        }
+        let form = if read.is_table {
+            Form::Table
+        } else {
+            Form::Plain
+        };
+        self.keep(path, read.text, form);
+        read.has_words && !is_about
+    }
+
+    /// Reads what is no part of the document but lies in it.
+    fn embedded(&mut self, name: &str, octets: &[u8], path: &str) {
+        let mut detected = detect(octets);
+        let is_own = !name.contains("embeddings/")
+            && !name.starts_with("Object ")
+            && !name.starts_with("xl/worksheets/");
+        if detected.kind == Kind::Unknown && is_own {
+            // Settings of printers, fonts, drawings.
+            detected.unreadable = None;
+        }
+        self.file(&File { octets, name, path }, &detected);
+    }
+}
+
+fn is_named(entry: &Entry, name: &str) -> bool {
+    entry.name.eq_ignore_ascii_case(name)
+}
+
+fn is_xml(name: &str, part: &[u8]) -> bool {
+    let ends = |end: &&str| name.to_ascii_lowercase().ends_with(end);
+    xml::begins(part) || [".xml", ".rels", ".vml"].iter().any(ends)
+}
+
+/// Whether a manifest tells of encryption (OpenDocument 1.3 part 2 §4.4).
+fn is_encrypted(manifest: &[u8]) -> bool {
+    memchr::memmem::find(manifest, b"encryption-data").is_some()
+}
+
+const SHARED_STRINGS: &str = "xl/sharedStrings.xml";
+const MANIFEST: &str = "META-INF/manifest.xml";
+/// Parts that tell about a document: who wrote it, how it looks, where its links lead.
+const ABOUT: &[&str] = &[
+    "docProps/",
+    "customXml/",
+    "_rels/",
+    "META-INF/",
+    "[Content_Types]",
+    "meta.xml",
+    "settings.xml",
+    "styles.xml",
+    "theme/",
+    "manifest.rdf",
+];

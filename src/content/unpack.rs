@@ -1,0 +1,166 @@
+//! Unpacking within a budget: what is packed may come out a thousand times as long, over and over.
+//!
+//! One budget is for all that a message unpacks, however deep it lies, so that an archive of archives costs
+//! no more than a single one. It counts octets, not time: the same message comes out the same everywhere.
+
+use std::io::Read;
+
+use flate2::bufread::{DeflateDecoder, MultiGzDecoder};
+
+/// What may still be unpacked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Budget {
+    /// In octets.
+    left: usize,
+    /// How many times its packed size a file may have, once it is longer than [`ANY_RATIO_OCTETS`].
+    ratio: usize,
+    /// Files.
+    files: usize,
+}
+
+impl Budget {
+    /// Of so many octets, at so many times the packed size.
+    pub(super) fn new(octets: usize, ratio: usize) -> Self {
+        Self {
+            left: octets,
+            ratio,
+            files: FILES_MAX,
+        }
+    }
+
+    /// What is left of it, in octets.
+    pub(super) fn left(&self) -> usize {
+        self.left
+    }
+
+    /// Takes so many octets out of it.
+    pub(super) fn take(&mut self, octets: usize) -> Result<(), Stopped> {
+        self.left = self.left.checked_sub(octets).ok_or(Stopped::TooLarge)?;
+        Ok(())
+    }
+
+    /// Takes one file out of it.
+    pub(super) fn take_file(&mut self) -> Result<(), Stopped> {
+        self.files = self.files.checked_sub(1).ok_or(Stopped::TooLarge)?;
+        Ok(())
+    }
+
+    /// The most that a file of this packed size may come to, in octets.
+    fn most(&self, packed: usize) -> usize {
+        let by_ratio = packed.saturating_mul(self.ratio).max(ANY_RATIO_OCTETS);
+        self.left.min(by_ratio)
+    }
+
+    /// Reads all that comes out, and takes it out of the budget.
+    fn read(&mut self, packed: usize, unpacked: impl Read) -> Result<Vec<u8>, Stopped> {
+        let most = self.most(packed);
+        let mut octets = Vec::new();
+        let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+        let whole = unpacked.take(limit).read_to_end(&mut octets).is_ok();
+        // What was unpacked in vain counts as well.
+        self.left = self.left.saturating_sub(octets.len());
+        if octets.len() > most {
+            return Err(Stopped::TooLarge);
+        }
+        whole.then_some(octets).ok_or(Stopped::Malformed)
+    }
+}
+
+/// Why something could not be unpacked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Stopped {
+    /// A password is needed.
+    Encrypted,
+    /// It is more than the budget allows.
+    TooLarge,
+    /// It is cut off or damaged.
+    Malformed,
+    /// It is packed in a way that is not known here.
+    Unknown,
+}
+
+impl Stopped {
+    /// The word of `design.md` §4.3, for an archive.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Encrypted => "encrypted-archive",
+            Self::TooLarge => "too-large",
+            Self::Malformed => "malformed",
+            Self::Unknown => "unknown-format",
+        }
+    }
+}
+
+/// Unpacks raw deflate (RFC 1951). `packed` may run on behind its end; `octets` is its size as told.
+pub(super) fn inflate(
+    packed: &[u8],
+    octets: usize,
+    budget: &mut Budget,
+) -> Result<Vec<u8>, Stopped> {
+    budget.read(octets.min(packed.len()), DeflateDecoder::new(packed))
+}
+
+/// Unpacks gzip, all members of it (RFC 1952 §2.2).
+pub(super) fn gunzip(packed: &[u8], budget: &mut Budget) -> Result<Vec<u8>, Stopped> {
+    budget.read(packed.len(), MultiGzDecoder::new(packed))
+}
+
+/// Files that archives and documents of one message may hold together.
+const FILES_MAX: usize = 10_000;
+/// Up to here a file may have any ratio: a table of empty cells packs very well.
+const ANY_RATIO_OCTETS: usize = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::{DeflateEncoder, GzEncoder};
+    use std::io::Write;
+
+    fn deflated(octets: &[u8]) -> Vec<u8> {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(octets).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn gzipped(octets: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(octets).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_packed_comes_out_and_is_counted() {
+        let mut budget = Budget::new(8, 10);
+        let packed = deflated(b"NHS");
+        let unpacked = inflate(&packed, packed.len(), &mut budget);
+        assert_eq!((unpacked.unwrap(), budget.left), (b"NHS".to_vec(), 5));
+        let twice = [gzipped(b"N"), gzipped(b"HS")].concat();
+        assert_eq!(gunzip(&twice, &mut budget).unwrap(), b"NHS");
+        assert_eq!(
+            gunzip(&gzipped(b"NHS"), &mut budget),
+            Err(Stopped::TooLarge)
+        );
+    }
+
+    #[test]
+    fn a_bomb_is_stopped_by_its_ratio_and_by_the_budget() {
+        let bomb = deflated(&vec![b'x'; 8 << 20]);
+        let stopped = |octets: usize, ratio| {
+            inflate(&bomb, bomb.len(), &mut Budget::new(octets, ratio)).map(|out| out.len())
+        };
+        assert_eq!(stopped(64 << 20, 200), Err(Stopped::TooLarge));
+        assert_eq!(stopped(1 << 20, 2000), Err(Stopped::TooLarge));
+        assert_eq!(stopped(64 << 20, 2000), Ok(8 << 20));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_malformed() {
+        let packed = gzipped(b"NHS 943 476 5919");
+        let cut = &packed[..packed.len() - 9];
+        assert_eq!(
+            gunzip(cut, &mut Budget::new(1000, 10)),
+            Err(Stopped::Malformed)
+        );
+    }
+}
