@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use postern::admin::cli::{
-    AuditCommand, CertsCommand, Cli, Command, DirectoryCommand, Explain, Question,
+    AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Explain, Question,
 };
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
@@ -14,6 +14,7 @@ use postern::config::render::{self, Colour, Format};
 use postern::config::{Diagnostic, Diagnostics};
 use postern::delivery::Router;
 use postern::directory::Sources;
+use postern::policy::corpus::Corpus;
 use postern::policy::explain::Onward;
 use postern::policy::{RecipientDecision, Verdict};
 use postern::queue::Queue;
@@ -83,6 +84,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
     let out = &mut io::stdout().lock();
     match &cli.command {
         Command::Serve => return serve(&cli.config, cli.json).await,
+        Command::Check(asked) if asked.corpus.is_some() => return measure(asked, cli, out).await,
         Command::Check(asked) => {
             let file = asked.file(&cli.config);
             let mut loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
@@ -245,6 +247,22 @@ fn directory(
 }
 
 /// The settings, or every error of the files on the terminal.
+/// Judges labelled mail by the policy asked for.
+async fn measure(asked: &Check, cli: &Cli, out: &mut impl Write) -> anyhow::Result<Answer> {
+    let settings = load_or_say(&asked.file(&cli.config)).await?;
+    let diagnostics = Diagnostics::default();
+    let folder = asked.corpus.as_deref().unwrap_or(Path::new("."));
+    let corpus = Corpus::load(folder, &diagnostics);
+    let format = admin::check::format(asked.format, cli.json, Colour::of(&io::stdout()));
+    render::render(&diagnostics.into_vec(), format, out)?;
+    let Some(corpus) = corpus else {
+        return Ok(Answer::No);
+    };
+    let report = settings.policy.measure(&corpus)?;
+    let json = format == Format::Json;
+    Ok(admin::corpus::run(&report, asked.floor(), json, out)?)
+}
+
 async fn load_or_say(config: &Path) -> anyhow::Result<Settings> {
     let loaded = settings::load(config, &Clock::system(), PolicyTests::Skip).await;
     if loaded.has_errors() {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
+use super::corpus::Floor;
 use crate::base::Reference;
 use crate::mail::{Domain, ForwardPath, Mailbox, ReversePath};
 
@@ -73,6 +74,12 @@ pub struct Check {
     /// How diagnostics are written
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
+    /// Instead: how well the settings find patient data in labelled mail (a folder with a labels.tsv)
+    #[arg(long, value_name = "FOLDER")]
+    pub corpus: Option<PathBuf>,
+    /// The least precision and recall that will do, from 0 to 1; below them the answer is no
+    #[arg(long, num_args = 2, value_names = ["PRECISION", "RECALL"], value_parser = share, requires = "corpus")]
+    pub floor: Option<Vec<f64>>,
 }
 
 impl Check {
@@ -82,6 +89,17 @@ impl Check {
             Some(file) if file.is_file() => file.clone(),
             Some(dir) => dir.join("postern.toml"),
             None => config.to_owned(),
+        }
+    }
+
+    /// What precision and recall must reach.
+    pub fn floor(&self) -> Option<Floor> {
+        match self.floor.as_deref() {
+            Some([precision, recall]) => Some(Floor {
+                precision: *precision,
+                recall: *recall,
+            }),
+            _ => None,
         }
     }
 }
@@ -485,6 +503,15 @@ fn reverse_path(text: &str) -> Result<ReversePath, String> {
     ReversePath::parse(without_brackets(text)).map_err(|error| error.to_string())
 }
 
+/// Reads a share of a whole.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a number from 0 to 1".to_owned())
+}
+
 /// Reads a forward path with or without its angle brackets.
 fn forward_path(text: &str) -> Result<ForwardPath, String> {
     ForwardPath::parse(without_brackets(text)).map_err(|error| error.to_string())
@@ -566,6 +593,23 @@ mod tests {
     fn wrong_usage_is_told_from_a_wrong_answer() {
         let usage = parse("resolve").unwrap_err();
         assert_eq!(usage.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_floor_is_two_shares_and_wants_a_corpus() {
+        let Ok(Command::Check(check)) = parse("check --corpus mail --floor 0.99 1 policies") else {
+            panic!();
+        };
+        let (precision, recall) = (0.99, 1.0);
+        assert_eq!(check.floor(), Some(Floor { precision, recall }));
+        assert_eq!(check.dir, Some("policies".into()));
+        for line in [
+            "--floor 0.9 0.9",
+            "--corpus m --floor 99 1",
+            "--corpus m --floor 0.9",
+        ] {
+            assert!(parse(&format!("check {line}")).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod banner;
 pub mod certs;
 pub mod check;
 pub mod cli;
+pub mod corpus;
 pub mod directory;
 pub mod explain;
 pub mod input;

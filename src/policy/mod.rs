@@ -9,6 +9,7 @@ pub mod author;
 pub mod case;
 pub mod combine;
 pub mod condition;
+pub mod corpus;
 pub mod decide;
 pub mod evidence;
 pub mod explain;
