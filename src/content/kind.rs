@@ -83,7 +83,6 @@ impl Kind {
 }
 
 /// What is known of a file without unpacking it.
-#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Detected {
     pub(super) kind: Kind,
     /// Names of the files in it, for ZIP archives.
@@ -95,7 +94,6 @@ pub(super) struct Detected {
 }
 
 /// A way to look into a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Opens {
     /// A ZIP archive.
     Archive(Directory),
