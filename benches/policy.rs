@@ -34,6 +34,7 @@ fn main() {
         ("10 KB, multipart with HTML", with_html(10 << 10)),
         ("75 KB, with an attachment", with_attachment(75 << 10)),
         ("1 MB of text", of_text(1 << 20)),
+        ("10 MB, a PDF of 1,000 pages", with_pdf(10 << 20)),
     ] {
         let octets = message.len();
         let transaction = transaction(message);
@@ -124,6 +125,36 @@ fn with_html(octets: usize) -> String {
     format!("{HEADER}{}", alternative(octets))
 }
 
+/// A letter of a thousand pages, not packed, each line drawn for itself.
+fn with_pdf(octets: usize) -> String {
+    let lines = octets / 4 * 3 / PDF_PAGES / 110;
+    let line = "(Two boxes were short-dated: see batch 45012 of 14 November, and the telephone list.) Tj T*\n";
+    let content = format!("BT /F 9 Tf 11 TL 40 800 Td\n{}ET", line.repeat(lines));
+    let kids: Vec<String> = (0..PDF_PAGES)
+        .map(|page| format!("{} 0 R", 4 + page * 2))
+        .collect();
+    let mut pdf = format!(
+        "%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n\
+         2 0 obj\n<< /Type /Pages /Count {PDF_PAGES} /Kids [{}] >>\nendobj\n\
+         3 0 obj\n<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>\nendobj\n",
+        kids.join(" ")
+    );
+    for page in 0..PDF_PAGES {
+        let (number, length) = (4 + page * 2, content.len());
+        pdf.push_str(&format!(
+            "{number} 0 obj\n<< /Type /Page /Parent 2 0 R /Contents {} 0 R /Resources << /Font << /F 3 0 R >> >> >>\n\
+             endobj\n{} 0 obj\n<< /Length {length} >>\nstream\n{content}\nendstream\nendobj\n",
+            number + 1,
+            number + 1
+        ));
+    }
+    pdf.push_str("trailer\n<< /Root 1 0 R >>\n%%EOF\n");
+    format!(
+        "{HEADER}Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+        STANDARD.encode(pdf)
+    )
+}
+
 fn with_attachment(octets: usize) -> String {
     let inner = alternative(10 << 10);
     let file: Vec<u8> = (0_u32..)
@@ -150,3 +181,5 @@ const HEADER: &str = "From: Head office <bumbleton.headoffice@nhs.net>\r\nTo: ph
 
 /// Runs before those that are counted.
 const WARM_UP_RUNS: usize = 20;
+/// Pages of the PDF.
+const PDF_PAGES: usize = 1_000;

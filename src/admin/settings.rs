@@ -63,7 +63,7 @@ impl Settings {
 pub fn start_log(settings: &Settings) {
     let level = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.log_level.clone());
     let log = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(level))
+        .with_env_filter(EnvFilter::new(format!("{level},{NO_CONTENT}")))
         .with_writer(io::stderr)
         .with_ansi(Colour::of(&io::stderr()) == Colour::On);
     // It fails only if somebody, a test perhaps, has started a log already: theirs will do.
@@ -72,6 +72,9 @@ pub fn start_log(settings: &Settings) {
         LogFormat::Json => log.json().try_init(),
     };
 }
+
+/// What a library says of the documents that it reads is content, and never in the log.
+const NO_CONTENT: &str = "lopdf=off";
 
 /// Directives that `tracing` understands, kept as text.
 struct Directives(String);

@@ -83,7 +83,6 @@ impl Kind {
 }
 
 /// What is known of a file without unpacking it.
-#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Detected {
     pub(super) kind: Kind,
     /// Names of the files in it, for ZIP archives.
@@ -95,7 +94,6 @@ pub(super) struct Detected {
 }
 
 /// A way to look into a file.
-#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Opens {
     /// A ZIP archive.
     Archive(Directory),
@@ -128,7 +126,7 @@ impl Detected {
 
 /// Detects what a file is. `head` are its first octets ([`HEAD_OCTETS`] of them suffice); `whole` is asked
 /// only where the end or the middle has to be seen.
-pub(super) fn detect<'f>(head: &[u8], whole: impl FnOnce() -> Cow<'f, [u8]>) -> Detected {
+pub(super) fn detect<'f>(head: &[u8], whole: impl Fn() -> Cow<'f, [u8]>) -> Detected {
     if head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06") {
         return detect_zip(&whole());
     }
@@ -152,7 +150,13 @@ pub(super) fn detect<'f>(head: &[u8], whole: impl FnOnce() -> Cow<'f, [u8]>) -> 
             ..Detected::plain(Kind::Archive)
         };
     }
-    Detected::plain(kind_of(head))
+    match kind_of(head) {
+        // Programs that open archives look for the end, whatever stands before.
+        Kind::Unknown if Directory::read(&whole()).is_some_and(|it| !it.entries.is_empty()) => {
+            detect_zip(&whole())
+        }
+        kind => Detected::plain(kind),
+    }
 }
 
 fn kind_of(head: &[u8]) -> Kind {

@@ -8,7 +8,7 @@ use crate::mail::{Header, Message};
 
 use super::kind::{self, Detected, Kind};
 use super::unpack::Budget;
-use super::{Attachment, Content, Form, Limits, TextPiece, Unread, html, text};
+use super::{Attachment, Content, Form, Limits, TextPiece, Unread, html, text, xml};
 
 mod files;
 mod package;
@@ -271,7 +271,15 @@ impl Reader {
         if memchr::memmem::find(text.as_bytes(), PGP_MESSAGE).is_some() {
             self.unread(&place, "encrypted-document");
         }
+        let path = place
+            .split_once(':')
+            .map_or("", |(_, path)| path)
+            .to_owned();
         self.content.texts.push(TextPiece { place, text, form });
+        if form == Form::Plain && xml::begins(within) {
+            // Office documents come as one file of XML too, and pictures with words in them.
+            self.keep(&path, xml::to_text(within, xml::Style::Page).text, form);
+        }
     }
 
     /// Opens a message that came as a file. False if it is too deep: then it is read as text.
@@ -523,12 +531,21 @@ mod tests {
                 "a,b",
             ),
             ("text/plain", "a.txt", b"see %PDF-1.4", "see %PDF-1.4"),
+            (
+                "image/svg+xml",
+                "a.svg",
+                b"<svg><text>45<tspan>0</tspan></text></svg>",
+                "<svg><text>45<tspan>0</tspan></text></svg>",
+            ),
         ] {
             let content = with_file(kind, name, file);
+            let texts = texts(&content);
             assert_eq!(
-                texts(&content),
+                texts[..2],
                 [("body:1", "hello"), ("attachment:2", expected)]
             );
+            let words = texts.get(2).map(|(_, text)| *text);
+            assert_eq!(words, expected.starts_with("<svg").then_some("450"));
         }
         let table = with_file("text/csv", "a.dat", b"a,b");
         assert_eq!(table.texts[1].form, Form::Table);
@@ -546,6 +563,10 @@ mod tests {
             ),
             (b"PK\x03\x04".to_vec(), "malformed"),
             (vec![b'x'; 4000], "too-large"),
+            (
+                [b"\0\x01".as_slice(), &archive(&["a"], 1)].concat(),
+                "encrypted-archive",
+            ),
         ] {
             let content = with_file("application/octet-stream", "a", &file);
             assert_eq!(unread(&content), [("attachment:2", because)]);

@@ -6,7 +6,7 @@
 use encoding_rs::{Encoding, WINDOWS_1252};
 
 /// What is to be read in a document.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Default)]
 pub(super) struct Text {
     /// Its text in lines.
     pub(super) text: String,

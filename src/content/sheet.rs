@@ -8,7 +8,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::xml;
 
 /// The words that cells share, by their number.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Words(Vec<String>);
 
 impl Words {
@@ -39,7 +39,7 @@ impl Words {
 }
 
 /// What is in a sheet.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Sheet {
     /// Rows as lines, cells parted by tabs.
     pub(super) text: String,

@@ -11,7 +11,7 @@ use quick_xml::events::{BytesRef, BytesStart, Event};
 use super::text;
 
 /// What is to be read in a document.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Default)]
 pub(super) struct Text {
     /// Its text in lines.
     pub(super) text: String,
@@ -64,7 +64,8 @@ pub(super) fn to_text(octets: &[u8], style: Style) -> Text {
 /// Whether a file says at its start that it is XML.
 pub(super) fn begins(octets: &[u8]) -> bool {
     let start = octets.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(octets);
-    start.trim_ascii_start().starts_with(b"<?xml")
+    let start = start.trim_ascii_start();
+    start.starts_with(b"<?xml") || start.starts_with(b"<svg")
 }
 
 /// A reader that takes what is not quite XML as the reading programs would.

@@ -32,6 +32,11 @@ impl<'d> Fonts<'d> {
         }
     }
 
+    /// How many were read.
+    pub(super) fn count(&self) -> usize {
+        self.read.len()
+    }
+
     pub(super) fn of(&mut self, font: &'d Dictionary) -> Rc<Font<'d>> {
         let document = self.document;
         let read = self.read.entry(std::ptr::from_ref(font));
@@ -178,6 +183,6 @@ fn usual_width(code: u32) -> f64 {
 }
 
 /// The most that a map to Unicode may unpack to, in octets.
-const MAP_OCTETS_MAX: usize = 1 << 20;
+const MAP_OCTETS_MAX: usize = 512 << 10;
 /// Widths that are kept of one font.
 const WIDTHS_MAX: usize = 0x1_0000;

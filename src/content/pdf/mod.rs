@@ -16,7 +16,7 @@ use font::Fonts;
 use page::Page;
 
 /// What was read of a document.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Pdf {
     /// Its text in lines.
     pub(super) text: String,
@@ -61,15 +61,16 @@ pub(super) fn read(octets: &[u8], budget: &mut Budget, octets_max: usize) -> Pdf
 }
 
 /// Loads a document; one with a password for its owner alone opens without.
-fn load(octets: &[u8], budget: &Budget) -> Result<Document, &'static str> {
+fn load(octets: &[u8], budget: &mut Budget) -> Result<Document, &'static str> {
     let start = memchr::memmem::find(octets, b"%PDF-").unwrap_or(0);
     let octets = &octets[start..];
-    let packed = packed_objects(octets).max(1);
+    let packed = packed_objects(octets);
     if outside_streams(octets) > OUTSIDE_MAX || packed > PACKED_MAX {
         return Err("too-large");
     }
+    budget.take(packed * PACKED_OCTETS).map_err(Stopped::word)?;
     let options = LoadOptions {
-        max_decompressed_size: Some(budget.left().min(UNPACKED_MAX) / packed),
+        max_decompressed_size: Some(budget.left().min(UNPACKED_MAX) / packed.max(1)),
         ..LoadOptions::default()
     };
     let is_encrypted = || memchr::memmem::find(octets, b"/Encrypt").is_some();
@@ -79,10 +80,31 @@ fn load(octets: &[u8], budget: &Budget) -> Result<Document, &'static str> {
         }
         Ok(document) if document.objects.is_empty() && is_encrypted() => Err("encrypted-document"),
         Ok(document) if document.page_iter().next().is_none() => Err("malformed"),
-        Ok(document) => Ok(document),
+        Ok(document) => {
+            let octets = objects(&document) * OBJECT_OCTETS;
+            budget.take(octets).map_err(Stopped::word)?;
+            Ok(document)
+        }
+        Err(lopdf::Error::Decompress(_)) => Err("too-large"),
         Err(_) if is_encrypted() => Err("encrypted-document"),
         Err(_) => Err("malformed"),
     }
+}
+
+/// How many objects a document has, those within others too.
+fn objects(document: &Document) -> usize {
+    let mut left: Vec<&Object> = document.objects.values().collect();
+    let mut count = 0;
+    while let Some(object) = left.pop() {
+        count += 1;
+        match object {
+            Object::Array(objects) => left.extend(objects),
+            Object::Dictionary(dictionary) => left.extend(dictionary.iter().map(|(_, of)| of)),
+            Object::Stream(stream) => left.extend(stream.dict.iter().map(|(_, of)| of)),
+            _ => {}
+        }
+    }
+    count
 }
 
 /// Whether the end is missing; what could be found of the objects before it is read.
@@ -141,6 +163,11 @@ impl<'d> Reader<'d, '_> {
                 return Err(Stopped::TooLarge);
             }
             let fonts = self.document.get_page_fonts(page).unwrap_or_default();
+            let contents = self.document.get_page_contents(page);
+            let is_there = |id| self.document.get_object(id).is_ok();
+            if !contents.into_iter().all(is_there) {
+                return Err(Stopped::Malformed);
+            }
             let left = self.budget.left();
             let content = self.document.get_page_content_with_limit(page, left);
             let content = content.map_err(|_| Stopped::TooLarge)?;
@@ -198,11 +225,14 @@ impl<'d> Reader<'d, '_> {
         named: BTreeMap<Vec<u8>, &'d Dictionary>,
     ) -> Result<(), Stopped> {
         self.budget.take(content.len())?;
+        let fonts = self.fonts.count();
         let mut page = Page::new(&mut self.fonts, named);
         let whole = page.draw(content, self.octets_max.saturating_sub(self.pdf.text.len()));
         self.unmapped += page.unmapped;
         self.pdf.text.push_str(&page.text);
         self.pdf.text.push('\n');
+        self.budget
+            .take((self.fonts.count() - fonts) * FONT_OCTETS)?;
         whole
     }
 
@@ -280,6 +310,11 @@ const OUTSIDE_MAX: usize = 8 << 20;
 const UNPACKED_MAX: usize = 16 << 20;
 /// Streams of packed objects.
 const PACKED_MAX: usize = 4_000;
+/// What a stream of packed objects, an object and a font cost of what may be unpacked, in octets: they are
+/// unpacked by `lopdf`, which does not tell how much it was.
+const PACKED_OCTETS: usize = 8 << 10;
+const OBJECT_OCTETS: usize = 8;
+const FONT_OCTETS: usize = 32 << 10;
 /// Where the last line of a document is looked for, in octets from the end.
 const TAIL_OCTETS: usize = 4096;
 /// Octets of a name that are looked at.
@@ -394,8 +429,11 @@ mod tests {
             let long = format!("BT /F 9 Tf ({}) Tj ET", "x".repeat(5000));
             read(&document(&long, ""), &mut Budget::new(octets, 10), 1000).because
         };
+        assert_eq!(read_within(100), ["too-large"]);
         assert_eq!(read_within(1000), ["too-large", "image-only"]);
-        assert_eq!(read_within(10_000), ["too-large"]);
+        assert_eq!(read_within(100_000), ["too-large"]);
+        let cells = "6 0 obj\n[".to_owned() + &"1 ".repeat(200_000) + "]\nendobj\n";
+        assert_eq!(read_all(&document("", &cells)).because, ["too-large"]);
         let many = "/ObjStm ".repeat(PACKED_MAX + 1);
         assert_eq!(read_all(&document("", &many)).because, ["too-large"]);
         assert_eq!(
