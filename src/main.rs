@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use postern::admin::cli::{
     AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Explain, Question,
+    SecureDomainsCommand,
 };
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
@@ -144,6 +145,11 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             admin::people::stats(directory, &queue().await?, *unused, *limit, cli.json, out).await?
         }
         Command::Directory(command) => directory(command, &settings, cli.json, out)?,
+        Command::SecureDomains(SecureDomainsCommand::Import(asked)) => {
+            let now = Clock::system().now();
+            let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
+            admin::secure_domains::import(asked, &settings.policy, today, cli.json, out)?
+        }
         Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
         Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
         Command::Quarantine(command) => {

@@ -1,5 +1,7 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
+mod rounds;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -180,6 +182,13 @@ async fn start(
     };
     let listening = ingress::start(&settings.ingress, parts).await?;
     let started = describe(config, settings, &listening, metrics);
+    let rounds = rounds::Rounds {
+        queue: queue.clone(),
+        policies: policy.subscribe(),
+        clock: clock.clone(),
+        hostname: settings.hostname.to_string(),
+    };
+    shutdown.spawn(rounds.run(shutdown.clone()));
     let reload = Reload {
         config: config.to_owned(),
         queue: queue.clone(),

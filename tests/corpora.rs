@@ -82,11 +82,11 @@ fn run(archive: &str, step: usize) {
 }
 
 fn submit(gateway: &Gateway, client: &mut Client, recipient: &str, message: &[u8]) -> String {
-    let reply = client.submit("someone@elsewhere.example", &[recipient], message);
+    let reply = client.submit("someone@nhs.net", &[recipient], message);
     if reply.starts_with("421") {
         *client = gateway.connect();
         client.command("EHLO client.elsewhere.example");
-        return client.submit("someone@elsewhere.example", &[recipient], message);
+        return client.submit("someone@nhs.net", &[recipient], message);
     }
     reply
 }

@@ -43,6 +43,9 @@ pub enum Command {
     /// Load, export and look after mailboxes and organisations
     #[command(subcommand)]
     Directory(DirectoryCommand),
+    /// Look after the register of secure domains
+    #[command(subcommand)]
+    SecureDomains(SecureDomainsCommand),
     /// Show what would happen to a message and why, or the decision behind a reference
     Explain(Explain),
     /// Show and steer what waits for delivery
@@ -121,6 +124,27 @@ pub struct Resolve {
     /// Addresses; `-` reads them from the standard input, one a line
     #[arg(required = true, value_name = "ADDRESS")]
     pub addresses: Vec<String>,
+}
+
+/// `postern secure-domains`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SecureDomainsCommand {
+    /// Take a new accredited list over; what is kept by hand stays
+    Import(SecureDomainsImport),
+}
+
+/// `postern secure-domains import`.
+#[derive(Args, Clone, Debug)]
+pub struct SecureDomainsImport {
+    /// The list, as CSV with a header row
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Show what would change, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Yes, so many domains are to be taken out
+    #[arg(long)]
+    pub confirm: bool,
 }
 
 /// `postern directory`.

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod people;
 pub mod queue;
 pub mod resolve;
+pub mod secure_domains;
 pub mod send;
 pub mod settings;
 pub mod trace;

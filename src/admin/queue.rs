@@ -108,6 +108,7 @@ async fn list(
         },
         reference: None,
         domain: asked.domain.as_deref().map(comparable),
+        received_before: None,
         limit: asked.limit,
     };
     let waiting = queue.list(filter).await?;

@@ -6,7 +6,7 @@ use crate::base::PolicyVersion;
 use crate::mail::{Client, MailTransaction, Message, Recipient, Reply, ReversePath};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::finding::Findings;
-use crate::policy::verdict::Fate;
+use crate::policy::verdict::{Fate, Verdict};
 use crate::policy::{Decision, RecipientDecision, Rejection};
 
 /// A recipient was refused at `RCPT TO`.
@@ -124,6 +124,11 @@ impl Of<'_> {
             .facts
             .insert("verdict", recipient.verdict.word().to_owned());
         event.facts.insert("because", recipient.because.clone());
+        if recipient.verdict == Verdict::Hold {
+            event
+                .facts
+                .insert("owner", self.decision.held.owner.clone());
+        }
         if let Some(change) = &recipient.would_pass_if {
             event.facts.insert("would-pass-if", change.clone());
         }

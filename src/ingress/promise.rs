@@ -5,6 +5,7 @@ use crate::mail::{
     EnhancedStatusCode, MailTransaction, Mailbox, Message, Notify, Recipient, ReversePath,
 };
 use crate::outcome::address_changed::AddressChanged;
+use crate::outcome::held::{HeldFor, HeldNotice};
 use crate::outcome::notify::{self, Event, Original, Told};
 use crate::outcome::{DeliveryResult, Outcome};
 use crate::policy::verdict::Fate;
@@ -38,6 +39,7 @@ pub(super) fn messages(
         }
     }
     others.extend(promise.reports());
+    others.extend(promise.held_notice());
     (first, others)
 }
 
@@ -146,6 +148,38 @@ impl Promise<'_> {
             at_most_every: tell.at_most_every,
             notice: Accepted::from(notice),
         }
+    }
+
+    /// Tells the sender of the recipients for whom the message is held, each address once.
+    fn held_notice(&self) -> Option<Accepted> {
+        let to = self.decision.held.tell.as_ref()?;
+        let mut recipients: Vec<HeldFor> = Vec::new();
+        let held = self
+            .decision
+            .fates()
+            .filter(|(_, fate)| *fate == Fate::Hold);
+        for (recipient, _) in held {
+            let address = recipient.given.to_string();
+            if recipients.iter().all(|known| known.address != address) {
+                recipients.push(HeldFor {
+                    address,
+                    because: recipient.because.clone(),
+                    would_pass_if: recipient.would_pass_if.clone(),
+                });
+            }
+        }
+        let notice = HeldNotice {
+            to,
+            recipients: &recipients,
+            tag: self.decision.held.tag.as_deref(),
+            owner: &self.decision.held.owner,
+            about: &self.decision.reference,
+            message_id: self.message_id.as_deref(),
+        };
+        let hostname = self.parts.hostname.as_str();
+        Some(Accepted::from(
+            notice.notice(hostname, self.parts.clock.now()),
+        ))
     }
 
     /// Reports about recipients that were refused while others were not, to whoever hears of them; and to

@@ -18,6 +18,7 @@ use crate::mail::{Header, MailTransaction};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
+use super::held::{Held, held};
 use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
 use super::settings::OnFailure;
@@ -84,6 +85,7 @@ impl Policy {
             header: &reading.header,
         };
         let mut decision = self.decision(look.direction, tally);
+        decision.held = held(&decision, &sender, &self.holds, &self.secure_tag);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
     }
@@ -138,6 +140,10 @@ impl Policy {
             direction,
             recipients: tally.decide(),
             old_names: Vec::new(),
+            held: Held {
+                owner: self.holds.owner.clone(),
+                ..Held::default()
+            },
             edits: tally.edits,
             findings: tally.findings,
             policy: self.version.clone(),

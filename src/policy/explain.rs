@@ -233,6 +233,7 @@ mod tests {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction: Direction::Outbound,
             old_names: Vec::new(),
+            held: crate::policy::Held::default(),
             recipients: vec![RecipientDecision {
                 given: path.clone(),
                 recipient: Recipient::new(path),

@@ -47,6 +47,8 @@ impl Policy {
             settings.postmaster.clone(),
         ));
         let register = Arc::clone(&parts.register);
+        let tags = parts.patient_data.secure_tags.first();
+        let secure_tag = tags.cloned().unwrap_or_else(|| "[secure]".to_owned());
         Some(Self {
             version,
             hostname: hostname.to_owned(),
@@ -55,6 +57,8 @@ impl Policy {
             accounts: Arc::clone(&parts.accounts),
             directory: Arc::clone(&parts.directory),
             tell_of_old_names: settings.tell_of_old_names,
+            holds: settings.holds,
+            secure_tag,
             stages: parts.stages(&settings.stages, &recipients, dns),
             recipients,
             register,

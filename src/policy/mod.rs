@@ -14,6 +14,7 @@ pub mod decide;
 pub mod evidence;
 pub mod explain;
 pub mod finding;
+pub mod held;
 pub mod load;
 pub mod old_name;
 pub mod opinion;
@@ -48,6 +49,7 @@ use stage::{Stage, StageName};
 
 pub use case::{Case, ResolvedRecipient};
 pub use finding::Findings;
+pub use held::{Held, Holds};
 pub use old_name::{OldName, Tell};
 pub use opinion::{Ask, Finding, Opinion, Opinions};
 pub use refusal::Refusal;
@@ -68,6 +70,9 @@ pub struct Policy {
     stages: Vec<PlacedStage>,
     /// How often a sender is told that a name is an old one; `None` for never.
     tell_of_old_names: Option<Duration>,
+    holds: Holds,
+    /// The tag that asks for encryption, as a sender is to write it.
+    secure_tag: String,
 }
 
 /// A stage, and its line in the policy file.
@@ -103,6 +108,11 @@ impl Policy {
     /// The files of the directory.
     pub fn directory_files(&self) -> directory::Files {
         self.files.of_directory()
+    }
+
+    /// What happens to what is held.
+    pub fn holds(&self) -> &Holds {
+        &self.holds
     }
 
     /// Which domains may have patient data.

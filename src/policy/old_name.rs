@@ -112,7 +112,7 @@ impl Sender<'_> {
     }
 
     /// Whether the reverse path is the sender's own: mail of ours, or SPF or DMARC vouches for it.
-    fn is_believed(&self, results: &AuthenticationResults) -> bool {
+    pub(super) fn is_believed(&self, results: &AuthenticationResults) -> bool {
         let vouches = |method: &str| matches!(method, "spf" | "dmarc");
         self.direction == Direction::Outbound
             || results
@@ -122,7 +122,7 @@ impl Sender<'_> {
     }
 
     /// The sender, unless it is a program, a list or a report.
-    fn person(&self) -> Option<&Mailbox> {
+    pub(super) fn person(&self) -> Option<&Mailbox> {
         let mailbox = self.reverse_path.notifiable()?;
         let local = mailbox.local_part().as_str().to_ascii_lowercase();
         let program = NO_PERSON.iter().any(|word| local.contains(word))

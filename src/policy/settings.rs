@@ -11,6 +11,7 @@ use crate::config::{Diagnostic, Located, Place, Section};
 use crate::directory::{self, Completeness, Served};
 use crate::mail::{Domain, Mailbox};
 
+use super::held::Holds;
 use super::stage::StageName;
 
 /// The `[policy]` and `[files]` sections, checked.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub postmaster: Option<Mailbox>,
     /// How often a sender is told that a name is an old one; `None` for never.
     pub tell_of_old_names: Option<Duration>,
+    /// What happens to what is held.
+    pub holds: Holds,
     /// The stages in their order.
     pub stages: Vec<StageEntry>,
     /// Where the other files are.
@@ -162,6 +165,7 @@ impl Settings {
                 .duration("address-changed-notice")
                 .map(Located::into_inner)
                 .filter(|every| !every.is_zero()),
+            holds: Holds::read(top),
             stages: stages(&policy),
             served,
             files: Files::read(top),

@@ -5,6 +5,7 @@ use crate::directory::Hop;
 use crate::mail::{Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Recipient, Reply};
 
 use super::finding::Findings;
+use super::held::Held;
 use super::old_name::OldName;
 use super::refusal::Refusal;
 
@@ -19,6 +20,8 @@ pub struct Decision {
     pub recipients: Vec<RecipientDecision>,
     /// Old names that the message was sent to.
     pub old_names: Vec<OldName>,
+    /// Who hears of what is held, and who decides about it.
+    pub held: Held,
     /// What changes in the octets.
     pub edits: Vec<Edit>,
     /// What the stages found.
@@ -272,6 +275,7 @@ mod tests {
             direction,
             recipients: verdicts.iter().map(recipient).collect(),
             old_names: Vec::new(),
+            held: Held::default(),
             edits: Vec::new(),
             findings: Findings::default(),
             policy: PolicyVersion("0123456789ab".into()),

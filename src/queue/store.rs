@@ -197,6 +197,8 @@ pub struct Filter {
     pub reference: Option<Reference>,
     /// To this domain, in its comparable form.
     pub domain: Option<String>,
+    /// Of messages received before this.
+    pub received_before: Option<Timestamp>,
     /// At most this many; 0 for no limit.
     pub limit: usize,
 }

@@ -60,6 +60,10 @@ fn condition(filter: &Filter) -> (String, Vec<Value>) {
             "m.reference = ? AND d.id BETWEEN m.id * {PLACES} AND m.id * {PLACES} + {last}"
         ));
     }
+    if let Some(before) = filter.received_before {
+        values.push(Value::Integer(before.as_millisecond()));
+        terms.push("m.received_at < ?".to_owned());
+    }
     if let Some(domain) = &filter.domain {
         values.push(Value::Text(domain.to_ascii_lowercase()));
         terms.push("d.domain = ?".to_owned());

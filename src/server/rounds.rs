@@ -1,0 +1,132 @@
+//! The rounds: what somebody must look at, and has not. Holds that are too old, and entries of the register
+//! of secure domains that lapse.
+//!
+//! What is found is counted in metrics at every round and said in the log once: a hold when it becomes
+//! overdue, an entry once a day.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use tokio::sync::watch;
+use tracing::{error, warn};
+
+use crate::base::{Clock, Shutdown, metrics};
+use crate::policy::Policy;
+use crate::policy::secure_domains::Lapse;
+use crate::queue::{DeliveryId, Filter, Order, Queue, QueueError, Selection, State, Waiting};
+
+/// What goes round.
+pub(super) struct Rounds {
+    pub(super) queue: Queue,
+    pub(super) policies: watch::Receiver<Arc<Policy>>,
+    pub(super) clock: Clock,
+    pub(super) hostname: String,
+}
+
+/// What was said already.
+#[derive(Default)]
+struct Said {
+    day: Option<Date>,
+    overdue: HashSet<i64>,
+}
+
+impl Rounds {
+    /// Goes round until the shutdown begins.
+    pub(super) async fn run(self, shutdown: Shutdown) {
+        let mut said = Said::default();
+        while !shutdown.has_begun() {
+            let now = self.clock.now();
+            self.look_at_domains(now, &mut said);
+            if let Err(error) = self.look_at_holds(now, &mut said).await {
+                error!(%error, "what is held could not be looked at");
+            }
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = shutdown.begun() => {}
+            }
+        }
+    }
+
+    fn look_at_domains(&self, now: Timestamp, said: &mut Said) {
+        let policy = Arc::clone(&self.policies.borrow());
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let is_said = said.day.replace(today) == Some(today);
+        let (mut lapsing, mut lapsed) = (0, 0);
+        for (entry, lapse) in policy.secure_domains().lapses(now) {
+            let (pattern, owner, rule) =
+                (entry.pattern.as_str(), &entry.owner, entry.pattern.source());
+            match lapse {
+                Lapse::Soon(until) => {
+                    lapsing += 1;
+                    if !is_said {
+                        warn!(pattern, owner, rule, %until, "a secure domain lapses: renew its entry");
+                    }
+                }
+                Lapse::Lapsed(until) => {
+                    lapsed += 1;
+                    if !is_said {
+                        warn!(pattern, owner, rule, %until, "a secure domain has lapsed: patient data for it is held");
+                    }
+                }
+            }
+        }
+        metrics::DOMAINS_LAPSING.set(lapsing);
+        metrics::DOMAINS_LAPSED.set(lapsed);
+    }
+
+    async fn look_at_holds(&self, now: Timestamp, said: &mut Said) -> Result<(), QueueError> {
+        let holds = self.policies.borrow().holds().clone();
+        let held = self.queue.count().await?;
+        metrics::HOLDS.set(held.get(State::Held.word()).copied().unwrap_or(0));
+        let overdue = self.held_before(now - holds.alarm_after).await?;
+        metrics::HOLDS_OVERDUE.set(i64::try_from(overdue.len()).unwrap_or(i64::MAX));
+        for one in &overdue {
+            if said.overdue.insert(one.delivery) {
+                let (reference, since, rule) = (&one.reference, &one.received_at, &one.rule);
+                error!(%reference, since, rule, owner = holds.owner, "ALARM: a message is held for too long");
+            }
+        }
+        let still: HashSet<i64> = overdue.iter().map(|one| one.delivery).collect();
+        said.overdue.retain(|delivery| still.contains(delivery));
+        if let Some(after) = holds.fail_after {
+            for one in self.held_before(now - after).await? {
+                self.fail(&one).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn held_before(&self, before: Timestamp) -> Result<Vec<Waiting>, QueueError> {
+        let filter = Filter {
+            states: vec![State::Held],
+            received_before: Some(before),
+            limit: LOOKED_AT,
+            ..Filter::default()
+        };
+        self.queue.list(filter).await
+    }
+
+    /// Gives it up as an administrator would: with a report to the sender and an event in the trail.
+    async fn fail(&self, held: &Waiting) -> Result<(), QueueError> {
+        let order = Order::Fail {
+            reason: "it was held, and nobody decided about it in time".to_owned(),
+            hostname: self.hostname.clone(),
+        };
+        let delivery = Selection::Delivery(DeliveryId(held.delivery));
+        self.queue
+            .administer(delivery, order, BY.to_owned())
+            .await?;
+        Ok(())
+    }
+}
+
+/// Between two rounds.
+const EVERY: Duration = Duration::from_secs(60);
+/// Holds looked at in one round: the oldest.
+const LOOKED_AT: usize = 1_000;
+/// Who fails what is held for too long, in the audit trail.
+const BY: &str = "postern";
