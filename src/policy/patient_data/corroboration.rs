@@ -45,16 +45,22 @@ impl CorroborationSettings {
         let after = &text[number.end..end.max(number.end)];
         let either = |found: &dyn Fn(&str) -> bool| found(before) || found(after);
         let mut all = Corroboration::default();
-        let signs: [(&'static str, f64, &dyn Fn(&str) -> bool); 4] = [
-            ("birth-date", self.birth_date, &|text| {
-                self.has_birth_date(text)
-            }),
-            ("nino", self.nino, &has_nino),
-            ("name", self.name, &has_name),
-            ("postcode", self.postcode, &|text| POSTCODE.is_match(text)),
+        let signs = [
+            (
+                "birth-date",
+                self.birth_date,
+                either(&|text| self.has_birth_date(text)),
+            ),
+            ("nino", self.nino, either(&has_nino)),
+            ("name", self.name, either(&has_name)),
+            (
+                "postcode",
+                self.postcode,
+                either(&|text| POSTCODE.is_match(text)),
+            ),
         ];
-        for (word, weight, sign) in signs {
-            if weight > 0.0 && either(sign) {
+        for (word, weight, is_there) in signs {
+            if weight > 0.0 && is_there {
                 all.weight += weight;
                 all.because.push(word);
             }
