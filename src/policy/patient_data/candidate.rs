@@ -48,6 +48,8 @@ pub struct Candidates {
     /// Ten digits in one, in a range that is given out, with a wrong check digit. Where these
     /// outnumber the valid ones, the valid ones are chance.
     pub failed: usize,
+    /// Ten digits grouped as identifiers are, with a wrong check digit.
+    pub failed_grouped: usize,
 }
 
 impl Candidates {
@@ -95,6 +97,8 @@ impl Candidates {
                 self.valid.push(found);
             } else if shape == Shape::Unspaced && is_live(value) {
                 self.failed += 1;
+            } else if shape == Shape::Grouped {
+                self.failed_grouped += 1;
             }
         }
         if self.valid.len() == first {
@@ -437,6 +441,8 @@ mod tests {
         let text = "943 476 5919 450 557 7104\n4010232137\n4505577104";
         assert_eq!(Candidates::of(text).valid.len(), 4);
         assert_eq!(Candidates::of("4010232138, 4010232139").failed, 2);
+        let cells = Candidates::of("401 023 2138\n450 557 7105\n450 557 7104");
+        assert_eq!((cells.valid.len(), cells.failed_grouped), (1, 2));
     }
 
     #[test]

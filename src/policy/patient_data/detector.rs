@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::policy::finding::{Confidence, Evidence, PatientData};
 
 use super::candidate::{Candidate, Candidates, Shape, is_invisible};
+use super::corroboration::{Corroboration, CorroborationSettings};
 use super::identifier::{Identifier, Register};
 use super::settings::{IdentifierSettings, Settings};
 use super::vocabulary::{Vocabulary, Words};
@@ -32,6 +33,7 @@ pub struct Piece<'t> {
 #[derive(Clone, Debug)]
 pub struct Detector {
     settings: IdentifierSettings,
+    corroboration: CorroborationSettings,
     vocabulary: Vocabulary,
 }
 
@@ -40,6 +42,7 @@ impl Detector {
     pub fn new(settings: &Settings) -> Result<Self, aho_corasick::BuildError> {
         Ok(Self {
             settings: settings.identifiers.clone(),
+            corroboration: settings.corroboration,
             vocabulary: Vocabulary::new(settings.words.clone())?,
         })
     }
@@ -51,40 +54,68 @@ impl Detector {
             let candidates = Candidates::of(piece.text);
             sightings.failed += candidates.failed;
             if !candidates.valid.is_empty() {
-                self.weigh_all(&piece, &candidates.valid, &mut sightings);
+                self.weigh_all(&piece, &candidates, &mut sightings);
             }
         }
         self.raise_several(&mut sightings);
         sightings.into_finding()
     }
 
-    fn weigh_all(&self, piece: &Piece<'_>, candidates: &[Candidate], sightings: &mut Sightings) {
+    fn weigh_all(&self, piece: &Piece<'_>, candidates: &Candidates, sightings: &mut Sightings) {
         let words = self.vocabulary.words_in(piece.text);
         let heading = self.vocabulary.words_in(piece.heading);
         let column = piece.is_table.then(|| {
             let first_line = piece.text.lines().next().unwrap_or_default();
             self.vocabulary.words_in(first_line)
         });
-        for candidate in candidates {
-            let heading = near_heading(piece, candidate, &heading);
-            let column = column.as_ref().map_or(0.0, Words::weight_for);
-            let weighed = self.weigh(piece.text, candidate, &words, heading.max(column));
+        let column = column.as_ref().map_or(0.0, Words::weight_for);
+        let chance = self.chance(candidates);
+        for (index, candidate) in candidates.valid.iter().enumerate() {
+            let round = Surroundings {
+                words: &words,
+                elsewhere: near_heading(piece, candidate, &heading).max(column),
+                by_chance: column == 0.0 && chance.has(candidate.shape),
+                corroborate: index < CORROBORATED_MAX,
+            };
+            let weighed = self.weigh(piece.text, candidate, &round);
             if let Some((confidence, because)) = weighed {
                 sightings.add(candidate.identifier, piece.place, confidence, because);
             }
         }
     }
 
-    /// Returns how sure it is and why; `None` if it is not worth recording.
+    /// Whether so many other tens of digits in the text fail the check that those which pass are chance.
+    fn chance(&self, candidates: &Candidates) -> Chance {
+        let is_chance = |unspaced: bool, failed: usize| {
+            let valid = candidates.valid.iter();
+            let right = valid.filter(|valid| (valid.shape == Shape::Unspaced) == unspaced);
+            failed >= CHANCE_FAILED && !self.settings.is_more_than_chance(right.count(), failed)
+        };
+        Chance {
+            unspaced: is_chance(true, candidates.failed),
+            spaced: is_chance(false, candidates.failed_grouped),
+        }
+    }
+
+    /// What signs of a person near a candidate add. Asked only where it can make a difference.
+    fn corroborate(&self, text: &str, candidate: &Candidate, score: f64) -> Corroboration {
+        if score >= self.settings.high || self.settings.confidence(score).is_none() {
+            return Corroboration::default();
+        }
+        let number = candidate.start..candidate.end;
+        self.corroboration.near(text, &number)
+    }
+
+    /// Returns how sure it is and why; `None` if it is not worth recording. One that is there by chance is
+    /// no more than `low`, unless a word right before names it.
     fn weigh(
         &self,
         text: &str,
         candidate: &Candidate,
-        words: &Words<'_>,
-        elsewhere: f64,
+        round: &Surroundings<'_>,
     ) -> Option<(Confidence, Vec<&'static str>)> {
         let register = candidate.identifier.register();
-        let said = words.about(text, &(candidate.start..candidate.end));
+        let said = round.words.about(text, &(candidate.start..candidate.end));
         if candidate.shape == Shape::Odd && !said.labelled {
             return None;
         }
@@ -94,7 +125,7 @@ impl Detector {
             score += self.settings.grouped;
             because.push("grouped");
         }
-        let keyword = said.weight_for.max(elsewhere);
+        let keyword = said.weight_for.max(round.elsewhere);
         if keyword > 0.0 {
             score += keyword;
             because.push("keyword");
@@ -108,11 +139,25 @@ impl Detector {
                 because.push(why);
             }
         }
+        if round.corroborate {
+            let near = self.corroborate(text, candidate, score);
+            score += near.weight;
+            because.extend(near.because);
+        }
         let confidence = self.settings.confidence(score)?;
-        Some(match register {
-            Register::Unissued => (Confidence::Low, because),
-            _ => (confidence, because),
-        })
+        let by_chance = round.by_chance && !said.labelled;
+        if by_chance {
+            because.push("chance");
+        }
+        let is_capped = by_chance || register == Register::Unissued;
+        Some((
+            if is_capped {
+                Confidence::Low
+            } else {
+                confidence
+            },
+            because,
+        ))
     }
 
     /// Many different numbers at `low` are `medium` together, unless so many others have a wrong
@@ -138,6 +183,35 @@ impl Detector {
                 sighting.evidence.confidence = Confidence::Medium;
                 sighting.evidence.because.push("several");
             }
+        }
+    }
+}
+
+/// What stands round a candidate.
+struct Surroundings<'a> {
+    /// The words of the text.
+    words: &'a Words<'a>,
+    /// The weight of words over it: the heading of the text or of the column.
+    elsewhere: f64,
+    /// Whether other numbers of its shape fail the check so often that this one is chance.
+    by_chance: bool,
+    /// Whether signs of a person are looked for.
+    corroborate: bool,
+}
+
+/// Of which shapes the numbers of a text are chance.
+#[derive(Clone, Copy)]
+struct Chance {
+    unspaced: bool,
+    spaced: bool,
+}
+
+impl Chance {
+    fn has(self, shape: Shape) -> bool {
+        if shape == Shape::Unspaced {
+            self.unspaced
+        } else {
+            self.spaced
         }
     }
 }
@@ -280,6 +354,10 @@ const HEADING_OCTETS: usize = 300;
 const URL_OCTETS: usize = 256;
 /// Pieces of evidence kept of one message, the surest first: a list of patients has thousands.
 const EVIDENCE_MAX: usize = 100;
+/// So many wrong check digits in a text, at least, make the right ones chance.
+const CHANCE_FAILED: usize = 3;
+/// So many numbers of a text are looked at for signs of a person: a bound on time. More raise each other.
+const CORROBORATED_MAX: usize = 1000;
 
 #[cfg(test)]
 mod tests {

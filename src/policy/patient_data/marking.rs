@@ -91,7 +91,11 @@ fn in_brackets(text: &str) -> Option<&'static str> {
         if close == ']' && is_short_form(inner) {
             return Some(OFFICIAL_SENSITIVE);
         }
-        let old = OLD.iter().find(|old| is_old_form(inner, old, close));
+        // In round brackets they are plain words as well: `(restricted)`.
+        let shouted = |old: &str| inner.starts_with(&old.to_ascii_uppercase());
+        let old = OLD
+            .iter()
+            .find(|old| is_old_form(inner, old, close) && (close == ']' || shouted(old)));
         if let Some(old) = old {
             return Some(old);
         }
@@ -209,6 +213,8 @@ mod tests {
             assert_eq!(in_subject(subject), Some(OFFICIAL_SENSITIVE), "{subject}");
         }
         assert_eq!(in_subject("x [RESTRICTED]"), Some("RESTRICTED"));
+        assert_eq!(in_subject("x (RESTRICTED)"), Some("RESTRICTED"));
+        assert_eq!(in_subject("x [restricted]"), Some("RESTRICTED"));
         assert_eq!(in_subject("[Protect - Personal] x"), Some("PROTECT"));
         assert_eq!(
             in_text("\r\n  OFFICIAL SENSITIVE\r\n\r\nDear all"),
@@ -233,6 +239,8 @@ mod tests {
             "[restricted area] key",
             "[protected] x",
             "O-S mapping",
+            "Access by the yard (restricted) on Monday",
+            "do not crush (protect) from light",
             "[OS] update",
             "[o-saki] x",
             "\"OFFICIAL-SENSITIVE\" explained",

@@ -8,6 +8,7 @@
 //! Nothing here keeps a number: evidence is redacted when it is made.
 
 pub mod candidate;
+pub mod corroboration;
 pub mod detector;
 pub mod identifier;
 pub mod marking;

@@ -47,7 +47,8 @@ fn is_bracketed_typo(seen: &str, word: &str) -> bool {
             return false;
         };
         let inner = rest[..close].trim();
-        if rest[close..].starts_with(']') && is_one_letter_off(inner, word) {
+        let is_near = is_one_letter_off(inner, word) || inner.strip_suffix("ed") == Some(word);
+        if rest[close..].starts_with(']') && is_near {
             return true;
         }
     }
@@ -72,7 +73,8 @@ fn is_bare_word(start: &str, word: &str) -> bool {
         return false;
     };
     let after = rest.trim_start();
-    if after.starts_with(':')
+    // A semicolon is a colon without the shift key.
+    if after.starts_with([':', ';'])
         || after
             .trim_matches(|c: char| !c.is_alphanumeric())
             .is_empty()

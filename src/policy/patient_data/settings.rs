@@ -8,6 +8,7 @@ use crate::config::{Diagnostics, Section, SourceFile, read_toml};
 use crate::content::Limits;
 use crate::policy::finding::Confidence;
 
+use super::corroboration::CorroborationSettings;
 use super::vocabulary::{Sense, WordGroup};
 
 /// All of `patient-data.toml`.
@@ -15,6 +16,8 @@ use super::vocabulary::{Sense, WordGroup};
 pub struct Settings {
     /// Weights and thresholds.
     pub identifiers: IdentifierSettings,
+    /// What signs of a person near a number add.
+    pub corroboration: CorroborationSettings,
     /// Words near a number.
     pub words: Vec<WordGroup>,
     /// Markings.
@@ -69,7 +72,7 @@ impl IdentifierSettings {
     }
 
     fn read(section: Section<'_>, default: Self) -> Self {
-        let weight = |key: &str, default| section.number(key).map_or(default, |n| *n);
+        let weight = |key: &str, default| bounded(&section, key).unwrap_or(default);
         let read = Self {
             valid: weight("valid", default.valid),
             grouped: weight("grouped", default.grouped),
@@ -93,6 +96,39 @@ impl IdentifierSettings {
         section.finish();
         read
     }
+}
+
+/// `[corroboration]`.
+fn read_corroboration(
+    section: Section<'_>,
+    default: CorroborationSettings,
+) -> CorroborationSettings {
+    let weight = |key: &str, default| bounded(&section, key).unwrap_or(default);
+    let year = section.integer("born-before", 1905..=2200);
+    let read = CorroborationSettings {
+        window: count(&section, "window", 0, default.window),
+        birth_date: weight("birth-date", default.birth_date),
+        born_before: year
+            .and_then(|year| u32::try_from(*year).ok())
+            .unwrap_or(default.born_before),
+        nino: weight("nino", default.nino),
+        name: weight("name", default.name),
+        postcode: weight("postcode", default.postcode),
+    };
+    section.finish();
+    read
+}
+
+/// A weight or threshold: from 0 to 1, but a threshold above 1 is one that is never reached.
+fn bounded(section: &Section<'_>, key: &str) -> Option<f64> {
+    let number = section.number(key)?;
+    if (0.0..=WEIGHT_MAX).contains(&*number) {
+        return Some(*number);
+    }
+    let help = format!("from 0 to {WEIGHT_MAX}; weights that take away are written without a sign");
+    let message = format!("`{key}` is out of bounds");
+    section.report("out-of-bounds", message, &number, help);
+    None
 }
 
 /// `[markings]`: which markings count as patient data.
@@ -123,6 +159,7 @@ impl Settings {
         let words = read_words(top);
         Self {
             identifiers: IdentifierSettings::read(top.section("identifiers"), default.identifiers),
+            corroboration: read_corroboration(top.section("corroboration"), default.corroboration),
             words: if words.is_empty() {
                 default.words
             } else {
@@ -148,6 +185,7 @@ impl Settings {
                 several: 0,
                 several_share: 0.0,
             },
+            corroboration: CorroborationSettings::default(),
             words: Vec::new(),
             markings: MarkingSettings {
                 sensitivity: Vec::new(),
@@ -170,7 +208,7 @@ impl Default for Settings {
     }
 }
 
-/// `[[keywords]]`, `[[labels]]` and `[[against]]`. A file that has any of them has all of its own.
+/// `[[keywords]]`, `[[labels]]`, `[[notices]]` and `[[against]]`. A file that has any of them has all of its own.
 fn read_words(top: &Section<'_>) -> Vec<WordGroup> {
     let mut groups = Vec::new();
     for section in top.sections("keywords") {
@@ -178,6 +216,9 @@ fn read_words(top: &Section<'_>) -> Vec<WordGroup> {
     }
     for section in top.sections("labels") {
         groups.extend(read_group(section, Sense::Label, false));
+    }
+    for section in top.sections("notices") {
+        groups.extend(read_group(section, Sense::Notice, true));
     }
     for section in top.sections("against") {
         let because = section.word("because", AGAINST);
@@ -188,7 +229,12 @@ fn read_words(top: &Section<'_>) -> Vec<WordGroup> {
 }
 
 fn read_group(section: Section<'_>, sense: Sense, has_window: bool) -> Option<WordGroup> {
-    let weight = section.number("weight");
+    // A notice weighs nothing: it takes the weight of others.
+    let weight = match sense {
+        Sense::Notice => Some(0.0),
+        _ => bounded(&section, "weight"),
+    };
+    let named = sense == Sense::Notice || section.has("weight");
     let window = has_window.then(|| count(&section, "window", 0, 0));
     let words = section.strings("words").unwrap_or_default();
     for word in &words {
@@ -200,7 +246,7 @@ fn read_group(section: Section<'_>, sense: Sense, has_window: bool) -> Option<Wo
             section.report("bad-keyword", "this cannot be searched for", word, help);
         }
     }
-    if weight.is_none() || words.is_empty() {
+    if !named || words.is_empty() {
         let at = crate::config::Located::at((), section.place().clone());
         section.report(
             "incomplete-words",
@@ -216,7 +262,7 @@ fn read_group(section: Section<'_>, sense: Sense, has_window: bool) -> Option<Wo
         .filter(|word| !word.is_empty() && word.matches(' ').count() <= WORD_SPACES_MAX);
     Some(WordGroup {
         sense,
-        weight: *weight?,
+        weight: weight?,
         window: window.unwrap_or(0),
         words: usable.collect(),
     })
@@ -331,9 +377,12 @@ const AGAINST: &[(&str, &str)] = &[
     ("tracking", "tracking"),
     ("meeting", "meeting"),
     ("account", "account"),
+    ("staff", "staff"),
     ("other", "other"),
 ];
 
+/// The largest weight or threshold: all that can speak for a number together.
+const WEIGHT_MAX: f64 = 2.0;
 /// Spaces in one keyword: each multiplies its spellings by eight.
 const WORD_SPACES_MAX: usize = 2;
 
@@ -379,7 +428,8 @@ mod tests {
     #[test]
     fn every_fault_is_reported() {
         let (_, said) = read(
-            "[identifiers]\nlow = 0.9\nseveral = 1\n[[keywords]]\nwords = [\"a b c d\"]\n\
+            "[identifiers]\nlow = 0.9\nseveral = 1\nvalid = -0.4\n\
+             [corroboration]\nname = nan\nborn-before = 1\n[[keywords]]\nwords = [\"a b c d\"]\n\
              [secure-keyword]\ntags = [\"\"]\n\
              [mark]\nsubject = \"[Ünfit]\"\n",
         );
@@ -388,8 +438,11 @@ mod tests {
             [
                 "bad-keyword: this cannot be searched for",
                 "incomplete-words: a group of words needs `weight` and `words`",
+                "out-of-bounds: `valid` is out of bounds",
                 "out-of-bounds: `several` is out of bounds",
                 "thresholds: the thresholds are not in order",
+                "out-of-bounds: `born-before` is out of bounds",
+                "out-of-bounds: `name` is out of bounds",
                 "empty-tag: an empty tag is in every subject",
                 "not-ascii: `subject` cannot be written",
             ]

@@ -28,6 +28,9 @@ pub enum Sense {
     For,
     /// It is an identifier if nothing but filling words stands between.
     Label,
+    /// It begins a notice that stands under every mail: words that speak for an identifier and follow it
+    /// in its paragraph do not count, unless the number stands right after one.
+    Notice,
     /// It is something else, if the word is the last one before the number.
     Against(&'static str),
 }
@@ -70,11 +73,50 @@ impl Vocabulary {
                 words[self.group_of[found.pattern().as_usize()]].push(found.range());
             }
         }
+        let muted = self.muted(text, &words);
+        let mut speaking = words.clone();
+        for (group, words) in self.groups.iter().zip(&mut speaking) {
+            if group.sense == Sense::For {
+                words.retain(|word| !muted.iter().any(|muted| muted.contains(&word.start)));
+            }
+        }
         Words {
             groups: &self.groups,
             words,
+            speaking,
         }
     }
+
+    /// What notices cover: from each to the end of its paragraph, but no further than its window.
+    fn muted(&self, text: &str, words: &[Vec<Range<usize>>]) -> Vec<Range<usize>> {
+        let mut muted: Vec<Range<usize>> = Vec::new();
+        for (group, words) in self.groups.iter().zip(words) {
+            if group.sense != Sense::Notice {
+                continue;
+            }
+            for word in words {
+                if muted.iter().any(|muted| muted.contains(&word.start)) {
+                    continue;
+                }
+                let end = text.len().min(word.end + group.window);
+                muted.push(word.start..paragraph_end(text, word.end..end));
+            }
+        }
+        muted
+    }
+}
+
+/// Where the paragraph ends that goes on at the start of `within`, or else the end of `within`: at an empty
+/// line, or at a line that ends with a full stop (HTML has no empty lines).
+fn paragraph_end(text: &str, within: Range<usize>) -> usize {
+    let octets = &text.as_bytes()[within.clone()];
+    let line_ends = memchr::memchr_iter(b'\n', octets);
+    let last = |at: usize| octets[..at].trim_ascii_end().last().copied();
+    let is_empty_next = |at: usize| matches!(octets[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]);
+    let end = line_ends
+        .into_iter()
+        .find(|at| is_empty_next(*at) || last(*at) == Some(b'.'));
+    end.map_or(within.end, |at| within.start + at)
 }
 
 /// The words of a text, by group.
@@ -82,6 +124,8 @@ impl Vocabulary {
 pub struct Words<'v> {
     groups: &'v [WordGroup],
     words: Vec<Vec<Range<usize>>>,
+    /// Those that count from afar: without what stands in a notice.
+    speaking: Vec<Vec<Range<usize>>>,
 }
 
 /// What the words near a number say about it.
@@ -115,20 +159,17 @@ impl Words<'_> {
         let mut said = Said::default();
         // The last word before the number that speaks for it: one against has to stand after that.
         let mut last_for = 0;
-        for (group, words) in self.groups.iter().zip(&self.words) {
-            let after = words.partition_point(|word| word.start < number.start);
-            let before = after.checked_sub(1).map(|index| &words[index]);
+        let speaking = self.words.iter().zip(&self.speaking);
+        for (group, (words, speaking)) in self.groups.iter().zip(speaking) {
+            if matches!(group.sense, Sense::Against(_) | Sense::Notice) {
+                continue;
+            }
+            let (before, _) = neighbours(words, number);
             let labelled = before.is_some_and(|word| is_label_of(text, word.end..number.start));
-            let near = before
-                .is_some_and(|word| within(text, word.end..number.start, group.window))
-                || words
-                    .get(after)
-                    .is_some_and(|word| within(text, number.end..word.start, group.window));
-            let counts = match group.sense {
-                Sense::For => near,
-                Sense::Label => labelled,
-                Sense::Against(_) => false,
-            };
+            let (left, right) = neighbours(speaking, number);
+            let near = left.is_some_and(|word| within(text, word.end..number.start, group.window))
+                || right.is_some_and(|word| within(text, number.end..word.start, group.window));
+            let counts = labelled || (group.sense == Sense::For && near);
             if counts {
                 said.weight_for = said.weight_for.max(group.weight);
                 said.labelled |= labelled;
@@ -150,22 +191,29 @@ impl Words<'_> {
             let Sense::Against(because) = group.sense else {
                 return None;
             };
-            let after = words.partition_point(|word| word.start < number.start);
-            let before = after.checked_sub(1).map(|index| &words[index]);
+            let (before, after) = neighbours(words, number);
             let belongs = before.is_some_and(|word| {
                 let between = word.end..number.start;
                 word.end > last_for
                     && within(text, between.clone(), group.window)
-                    && !holds_number(&text[between.clone()])
+                    && !is_used_up(&text[between.clone()])
                     && !is_heading(text, between, last_for)
             });
-            let bracketed = words
-                .get(after)
-                .is_some_and(|word| is_bracket(text, number.end..word.start));
+            let bracketed = after.is_some_and(|word| is_bracket(text, number.end..word.start));
             (belongs || bracketed).then_some((because, group.weight))
         });
         speaking.max_by(|a, b| a.1.total_cmp(&b.1))
     }
+}
+
+/// The last word before a number and the first after it.
+fn neighbours<'w>(
+    words: &'w [Range<usize>],
+    number: &Range<usize>,
+) -> (Option<&'w Range<usize>>, Option<&'w Range<usize>>) {
+    let after = words.partition_point(|word| word.start < number.start);
+    let before = after.checked_sub(1).map(|index| &words[index]);
+    (before, words.get(after))
 }
 
 /// Whether no more than `window` characters lie in between.
@@ -216,7 +264,14 @@ fn is_bracket(text: &str, between: Range<usize>) -> bool {
         })
 }
 
-/// Whether a number of four digits or more is in it: then a word before belongs to that one.
+/// Whether a word before belongs to another number in between: but `Tel 01632 960123 / 4505577104` goes on.
+fn is_used_up(between: &str) -> bool {
+    let goes_on = between.trim_end().strip_suffix('/');
+    holds_number(between)
+        && !goes_on.is_some_and(|list| list.trim_end().ends_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Whether a number of four digits or more is in it.
 fn holds_number(text: &str) -> bool {
     let mut run = 0;
     text.bytes().any(|octet| {
@@ -285,6 +340,7 @@ mod tests {
                 &["nhs number", "patient", "date of birth"],
             ),
             group(Sense::Label, 0.4, 0, &["nhs"]),
+            group(Sense::Notice, 0.0, 100, &["this email may"]),
             group(Sense::Against("telephone"), 0.6, 40, &["tel", "mobile"]),
         ])
         .unwrap();
@@ -334,7 +390,33 @@ mod tests {
             !against("Tel 01632 960 and 4960, 4505577104"),
             "the label is used up"
         );
+        assert!(against("Tel/mobile 01632 960960 / 4505577104"));
         assert!(!against("4505577104 tel 01632"));
+    }
+
+    #[test]
+    fn words_of_a_notice_do_not_speak_for_a_number() {
+        let weight = |text: &str| said(text).weight_for;
+        let notice = "This email may hold data of a patient";
+        assert_eq!(weight(&format!("4505577104\n\n{notice}")), 0.0);
+        assert_eq!(weight(&format!("{notice} in it\n4505577104")), 0.0);
+        assert_eq!(weight(&format!("{notice} 4505577104")), 0.4, "right before");
+        assert_eq!(weight(&format!("4505577104 is a patient. {notice}")), 0.4);
+        assert_eq!(
+            weight(&format!("{notice}\r\n\r\nThe patient is well, 4505577104")),
+            0.4
+        );
+        assert_eq!(
+            weight(&format!(
+                "{notice}, and so on.\nThe patient is well, 4505577104"
+            )),
+            0.4
+        );
+        let long = "x ".repeat(60);
+        assert_eq!(
+            weight(&format!("4505577104. This email may {long} patient")),
+            0.4
+        );
     }
 
     #[test]
