@@ -126,7 +126,9 @@ pub async fn serve(
             started.warnings = diagnostics.len();
             say(&started);
             shutdown.spawn(follow(reload, watcher, files, hangup));
-            info!("{}: draining", end.wait().await);
+            // Not inside the macro: what a log line holds is not evaluated where the level is too low.
+            let name = end.wait().await;
+            info!("{name}: draining");
             Ok(())
         }
         Err(error) => Err(error),

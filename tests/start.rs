@@ -196,3 +196,21 @@ fn a_hangup_that_comes_before_the_gateway_is_up_does_not_end_it() {
     gateway.connect();
     assert!(gateway.terminate());
 }
+
+#[test]
+fn a_gateway_that_logs_next_to_nothing_serves_and_drains_all_the_same() {
+    let mut gateway = Gateway::start_with(|policies| {
+        let file = policies.join("postern.toml");
+        let text = fs::read_to_string(&file).expect("postern.toml");
+        assert!(text.contains("level = \"info\""));
+        fs::write(&file, text.replace("level = \"info\"", "level = \"error\""))
+            .expect("a quiet log");
+    });
+    let mut client = gateway.connect();
+    assert!(client.command("EHLO x").starts_with("250"));
+    let message = b"Subject: hello\r\n\r\ntext\r\n";
+    let reply = client.submit("a@elsewhere.example", &["nurse@bumbleton.example"], message);
+    assert!(reply.starts_with("250 "), "{reply}");
+    gateway.wait_for_mail("nurse@bumbleton.example", 1);
+    assert!(gateway.terminate());
+}
