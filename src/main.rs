@@ -13,7 +13,7 @@ use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
 use postern::config::{Diagnostic, Diagnostics};
-use postern::delivery::Router;
+use postern::delivery::{Router, TlsNeed};
 use postern::directory::Sources;
 use postern::policy::corpus::Corpus;
 use postern::policy::explain::Onward;
@@ -320,23 +320,19 @@ async fn explain(
 
 /// Where a recipient's mail would go; nowhere if it is kept or refused.
 fn onward(router: &Router, recipient: &RecipientDecision) -> Onward {
-    let encrypt = recipient.verdict == Verdict::Encrypt;
-    if !matches!(
-        recipient.verdict,
-        Verdict::Deliver | Verdict::DeliverVerifiedTls
-    ) && !encrypt
-    {
-        return Onward::default();
-    }
-    let Some(route) = router.route(&recipient.recipient.forward_path, encrypt) else {
+    let need = match recipient.verdict {
+        Verdict::Deliver => TlsNeed::AsRoute,
+        Verdict::DeliverVerifiedTls => TlsNeed::Verified,
+        Verdict::Encrypt => TlsNeed::Encryption,
+        _ => return Onward::default(),
+    };
+    let path = &recipient.recipient.forward_path;
+    let Some(route) = router.route(path, need == TlsNeed::Encryption) else {
         return Onward::default();
     };
-    let tls = match recipient.verdict {
-        Verdict::DeliverVerifiedTls if !route.is_local() => Some("verified".to_owned()),
-        _ => route.tls_level().map(|level| level.word().to_owned()),
-    };
+    let level = route.tls_level(need);
     Onward {
         route: Some(route.name.clone()),
-        tls,
+        tls: (!route.is_local()).then(|| level.word().to_owned()),
     }
 }

@@ -477,3 +477,55 @@ fn a_new_accredited_list_takes_the_place_of_the_old_one_and_of_nothing_else() {
     );
     assert!(gateway.postern(&["check"]).status.success());
 }
+
+#[test]
+fn what_is_to_be_encrypted_goes_to_an_encryption_next_hop_that_shows_who_it_is() {
+    let authority = Authority::new();
+    let hop = authority.next_hop(Certificate::Good);
+    let gateway = |host: &str| {
+        Gateway::start_with(|policies| {
+            destinations(policies, &authority, &[]);
+            // Its route asks for no more than TLS if there is some: the verdict asks for more.
+            let route = format!(
+                "smart-host = \"{host}:{}\"\ntls = \"opportunistic\"",
+                hop.port
+            );
+            let folder = "maildir = \"../data/maildir/encrypted\"";
+            edit(policies, "postern.toml", folder, &route);
+            let now = "no-secure-path-after = \"0s\"";
+            edit(
+                policies,
+                "secure-domains.toml",
+                "no-secure-path-after = \"4h\"",
+                now,
+            );
+        })
+    };
+    let secret = PATIENT.replace("Subject: ", "Subject: [secure] ");
+
+    // By this name it has no certificate, and it could be any machine.
+    let elsewhere = gateway("localhost");
+    send(
+        &elsewhere,
+        "one@nhs.net",
+        &["patient@elsewhere.example"],
+        &secret,
+    );
+    let told = mail(&elsewhere, "one@nhs.net");
+    assert!(told.contains("is held"), "{told}");
+    assert!(elsewhere.log().contains("ALARM"), "{}", elsewhere.log());
+    let said = trace(&elsewhere, "patient@elsewhere.example");
+    assert!(said.contains("is for another name"), "{said}");
+    assert!(hop.messages.lock().unwrap().is_empty());
+
+    let there = gateway("127.0.0.1");
+    send(
+        &there,
+        "one@nhs.net",
+        &["patient@elsewhere.example"],
+        &secret,
+    );
+    wait_for("the encryption next hop", || {
+        (hop.messages.lock().unwrap().len() == 1).then_some(())
+    });
+}

@@ -141,24 +141,19 @@ impl Deliveries {
         message: &Message,
         need: TlsNeed,
     ) -> Vec<Outcome> {
-        let level = match &route.transport {
-            Transport::Maildir { folder } => {
-                return self.store(folder.clone(), envelope, message).await;
-            }
-            Transport::SmartHost(smart_host) => smart_host.tls,
-            Transport::Mx { tls, .. } => *tls,
-            Transport::Lmtp(lmtp) => lmtp.tls,
+        if let Transport::Maildir { folder } = &route.transport {
+            return self.store(folder.clone(), envelope, message).await;
+        }
+        let need = match envelope.require_tls {
+            true => TlsNeed::Verified,
+            false => need,
         };
-        let must_be_verified = need == TlsNeed::Verified || envelope.require_tls;
         let job = Job {
             route,
             destination,
             envelope,
             message,
-            level: match must_be_verified && !route.is_local() {
-                true => TlsLevel::Verified,
-                false => level,
-            },
+            level: route.tls_level(need),
         };
         self.send(&job).await
     }

@@ -112,14 +112,38 @@ pub(super) fn lost(lost: Lost) -> Ending {
     }
 }
 
-/// Of two failures to reach anyone, the one that leaves hope.
+/// Of two failures to reach anyone, the one that leaves hope; of two that do, the one of a server that was there
+/// and could not show who it is: that one says more than a server that was not.
 pub(super) fn kinder(one: Option<Outcome>, other: Outcome) -> Outcome {
+    let rank = |outcome: &Outcome| (may_pass(outcome), outcome.no_secured_path);
     match one {
-        Some(one) if may_pass(&one) && !may_pass(&other) => one,
+        Some(one) if rank(&one) > rank(&other) => one,
         _ => other,
     }
 }
 
 fn may_pass(outcome: &Outcome) -> bool {
     outcome.result == DeliveryResult::Transient
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_failures_the_one_that_says_most_is_told() {
+        let failure = |status, no_secured_path| Outcome {
+            no_secured_path,
+            ..Outcome::without_reply(status, "x")
+        };
+        let gone = failure(EnhancedStatusCode::transient(4, 1), false);
+        let insecure = failure(EnhancedStatusCode::transient(7, 5), true);
+        let never = failure(EnhancedStatusCode::permanent(1, 2), false);
+
+        assert_eq!(kinder(None, gone.clone()), gone);
+        for (kept, other) in [(&insecure, &gone), (&insecure, &never), (&gone, &never)] {
+            assert_eq!(kinder(Some(kept.clone()), other.clone()), *kept);
+            assert_eq!(kinder(Some(other.clone()), kept.clone()), *kept);
+        }
+    }
 }

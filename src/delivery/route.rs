@@ -76,13 +76,19 @@ impl Route {
         }
     }
 
-    /// What the route itself asks of TLS; `None` where there is no connection to protect.
-    pub fn tls_level(&self) -> Option<TlsLevel> {
+    /// How well protected a message with this need goes: as the route says, or better.
+    pub fn tls_level(&self, need: TlsNeed) -> TlsLevel {
+        let stays = match need {
+            TlsNeed::AsRoute => true,
+            TlsNeed::Verified => self.is_local(),
+            TlsNeed::Encryption => self.is_local() || self.is_loopback(),
+        };
         match &self.transport {
-            Transport::SmartHost(smart_host) => Some(smart_host.tls),
-            Transport::Mx { tls, .. } => Some(*tls),
-            Transport::Lmtp(lmtp) => (!lmtp.endpoint.is_local()).then_some(lmtp.tls),
-            Transport::Maildir { .. } => None,
+            _ if !stays => TlsLevel::Verified,
+            Transport::SmartHost(smart_host) => smart_host.tls,
+            Transport::Mx { tls, .. } => *tls,
+            Transport::Lmtp(lmtp) => lmtp.tls,
+            Transport::Maildir { .. } => TlsLevel::None,
         }
     }
 
@@ -93,6 +99,12 @@ impl Route {
             Transport::Lmtp(lmtp) => lmtp.endpoint.is_local(),
             Transport::SmartHost(_) | Transport::Mx { .. } => false,
         }
+    }
+
+    /// Whether the route's smart host listens at a loopback address, given in figures: what it is told nobody else
+    /// hears, though it may tell others.
+    fn is_loopback(&self) -> bool {
+        matches!(&self.transport, Transport::SmartHost(smart_host) if smart_host.next_hop.is_loopback())
     }
 }
 
@@ -172,10 +184,7 @@ impl Endpoint {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Unix(_) => true,
-            Self::Tcp(next_hop) => next_hop
-                .host
-                .parse::<std::net::IpAddr>()
-                .is_ok_and(|address| address.is_loopback()),
+            Self::Tcp(next_hop) => next_hop.is_loopback(),
         }
     }
 }
@@ -196,6 +205,14 @@ pub struct HostPort {
     pub host: String,
     /// The port.
     pub port: u16,
+}
+
+impl HostPort {
+    /// Whether the host is a loopback address in figures: a name can come to mean anything.
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<std::net::IpAddr>();
+        address.is_ok_and(|address| address.is_loopback())
+    }
 }
 
 impl fmt::Display for HostPort {
@@ -283,6 +300,9 @@ pub enum TlsNeed {
     AsRoute,
     /// Verified TLS, or a route that never leaves the machine.
     Verified,
+    /// For the encryption next hop: verified TLS, or a service on this machine. What it encrypts must not be
+    /// read on the way to it.
+    Encryption,
 }
 
 /// When a delivery is tried again, when its sender hears that it is late, when it is given up.
@@ -383,6 +403,58 @@ mod tests {
             route("r", to("*"), mx()).destination(&path),
             "mx example.com"
         );
+    }
+
+    #[test]
+    fn what_is_to_be_encrypted_goes_by_verified_tls_or_stays_on_the_machine() {
+        let smart_host = |next_hop: &str| {
+            Transport::SmartHost(SmartHost {
+                next_hop: next_hop.parse().unwrap(),
+                tls: TlsLevel::Opportunistic,
+                credentials: None,
+            })
+        };
+        let lmtp = |endpoint| {
+            Transport::Lmtp(Lmtp {
+                endpoint,
+                tls: TlsLevel::None,
+            })
+        };
+        let folder = PathBuf::from("mail");
+        for (transport, [as_route, verified, encryption]) in [
+            (mx(), ["opportunistic", "verified", "verified"]),
+            (
+                smart_host("encrypt.example:25"),
+                ["opportunistic", "verified", "verified"],
+            ),
+            (
+                smart_host("localhost:25"),
+                ["opportunistic", "verified", "verified"],
+            ),
+            (
+                smart_host("127.0.0.1:25"),
+                ["opportunistic", "verified", "opportunistic"],
+            ),
+            (
+                smart_host("[::1]:25"),
+                ["opportunistic", "verified", "opportunistic"],
+            ),
+            (
+                lmtp(Endpoint::Tcp("192.0.2.1:24".parse().unwrap())),
+                ["none", "verified", "verified"],
+            ),
+            (lmtp(Endpoint::Unix(folder.clone())), ["none"; 3]),
+            (Transport::Maildir { folder }, ["none"; 3]),
+        ] {
+            let route = route("encryption", Takes::Encryption, transport);
+            let level = |need| route.tls_level(need).word();
+            assert_eq!(
+                [TlsNeed::AsRoute, TlsNeed::Verified, TlsNeed::Encryption].map(level),
+                [as_route, verified, encryption],
+                "{:?}",
+                route.transport
+            );
+        }
     }
 
     #[test]

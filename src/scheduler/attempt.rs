@@ -12,7 +12,7 @@ use crate::mail::{EnhancedStatusCode, Envelope, Recipient};
 use crate::outcome::held::{HeldFor, HeldNotice};
 use crate::outcome::notify::{self, Event, Notice, Told};
 use crate::outcome::{DeliveryResult, Outcome};
-use crate::queue::{Accepted, LeasedDelivery, Next, QueuedMessage, Settlement};
+use crate::queue::{Accepted, Binding, LeasedDelivery, Next, QueuedMessage, Settlement};
 
 use super::Shared;
 use super::courier::{Fallback, Then};
@@ -128,11 +128,14 @@ impl Shared {
         .await;
     }
 
-    /// What happens to a delivery without a secured path; nothing is diverted where nothing encrypts.
+    /// What happens to a delivery without a secured path; nothing is diverted where nothing encrypts, and not from
+    /// the encryption next hop to itself.
     fn fallback(&self, delivery: &LeasedDelivery) -> Fallback {
         let path = &delivery.recipient.forward_path;
         let fallback = self.courier.fallback(path);
-        if fallback.then == Then::Encrypt && self.courier.route(path, true).is_none() {
+        let encrypts =
+            delivery.binding != Binding::Encryption && self.courier.route(path, true).is_some();
+        if fallback.then == Then::Encrypt && !encrypts {
             return Fallback {
                 then: Then::Hold,
                 ..fallback

@@ -404,7 +404,8 @@ enum Came {
 fn need(binding: Binding) -> TlsNeed {
     match binding {
         Binding::VerifiedTls => TlsNeed::Verified,
-        Binding::Any | Binding::Encryption => TlsNeed::AsRoute,
+        Binding::Encryption => TlsNeed::Encryption,
+        Binding::Any => TlsNeed::AsRoute,
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) fn judge(
     received_at: Timestamp,
     now: Timestamp,
 ) -> Judgement {
-    let insecure = outcome.no_secured_path && delivery.binding == Binding::VerifiedTls;
+    let insecure = outcome.no_secured_path && delivery.binding != Binding::Any;
     match outcome.result {
         DeliveryResult::Delivered { dsn_passed_on } => Judgement {
             next: Next::Delivered,
@@ -225,6 +225,7 @@ mod tests {
         assert_eq!(judged(Then::Hold, 2, bound, true), Next::Held);
         assert_eq!(judged(Then::Encrypt, 2, bound, true), Next::Diverted);
         assert_eq!(judged(Then::Bounce, 2, bound, true), Next::Failed);
+        assert_eq!(judged(Then::Hold, 2, Binding::Encryption, true), Next::Held);
         // Another failure, or mail that is bound to nothing, is not concerned.
         assert!(matches!(
             judged(Then::Hold, 2, bound, false),
