@@ -21,6 +21,7 @@ pub mod body;
 mod connection;
 mod descriptors;
 pub mod events;
+mod finish;
 pub mod intake;
 mod listener;
 mod login;

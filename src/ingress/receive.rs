@@ -9,17 +9,14 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use crate::base::{Reference, metrics};
-use crate::mail::edit::{self, Edit, EditKind};
-use crate::mail::{
-    Client, EnhancedStatusCode, MailTransaction, Message, Recipient, Reply, ReversePath, Service,
-    trace,
-};
+use crate::base::metrics;
+use crate::mail::{Client, EnhancedStatusCode, MailTransaction, Recipient, Reply, ReversePath};
 use crate::policy::verdict::{Fate, FinalReply};
 use crate::policy::{Decision, Policy};
 use crate::queue::record::LEASE;
 use crate::queue::{Handoff, QueueError};
 
+use super::finish::finish;
 use super::settings::Limits;
 use super::{Parts, at_sight, events, promise};
 
@@ -106,8 +103,7 @@ async fn accept(
     decision: Decision,
     reply: Reply,
 ) -> Reply {
-    let edits = edits(parts, &transaction, &decision);
-    let Some(message) = edited(&transaction.message, edits).await else {
+    let Some(message) = finish(parts, &transaction, &decision).await else {
         error!(reference = %decision.reference, "edits contradict each other: the client was told to try again");
         return try_later();
     };
@@ -146,61 +142,6 @@ async fn accept(
     }
 }
 
-/// The message with its edits; `None` if they contradict each other. A large one is copied on a thread that
-/// may take its time.
-async fn edited(message: &Message, edits: Vec<Edit>) -> Option<Message> {
-    if message.len() <= INLINE_OCTETS_MAX {
-        return edit::apply(message, &edits).ok();
-    }
-    let message = message.clone();
-    let applied = tokio::task::spawn_blocking(move || edit::apply(&message, &edits));
-    applied.await.ok()?.ok()
-}
-
-/// The trace fields and what the policy wants, in the order in which they stand in the message.
-fn edits(parts: &Parts, transaction: &MailTransaction, decision: &Decision) -> Vec<Edit> {
-    let reference = decision.reference.to_string();
-    let MailTransaction {
-        client,
-        envelope,
-        received_at,
-        ..
-    } = transaction;
-    let received = trace::received_field(
-        client,
-        parts.hostname.as_str(),
-        &reference,
-        envelope,
-        *received_at,
-    );
-    let mut edits = vec![Edit::prepend_fields(EditKind::Trace, received)];
-    edits.extend(decision.edits.iter().cloned());
-    if client.service == Service::Submission {
-        edits.extend(missing_fields(parts, transaction, &decision.reference));
-    }
-    edits
-}
-
-/// Date and Message-ID, where a submitted message has none (RFC 6409 §8).
-fn missing_fields(
-    parts: &Parts,
-    transaction: &MailTransaction,
-    reference: &Reference,
-) -> Option<Edit> {
-    let header = transaction.message.header();
-    let mut fields = String::new();
-    if header.first("Date").is_none() {
-        fields.push_str(&format!(
-            "Date: {}\r\n",
-            trace::date(transaction.received_at)
-        ));
-    }
-    if header.first("Message-ID").is_none() {
-        fields.push_str(&format!("Message-ID: <{reference}@{}>\r\n", parts.hostname));
-    }
-    (!fields.is_empty()).then(|| Edit::prepend_fields(EditKind::Trace, fields))
-}
-
 fn try_later() -> Reply {
     Reply::new(
         451,
@@ -232,8 +173,6 @@ fn count(reply: &Reply) {
     }
 }
 
-/// Messages up to this are copied on the spot: that takes less than the way to another thread.
-const INLINE_OCTETS_MAX: usize = 256 << 10;
 /// How long the policy may take: well under the ten minutes that a client waits (RFC 5321
 /// §4.5.3.2.6).
 const DECISION_MAX: Duration = Duration::from_secs(120);
