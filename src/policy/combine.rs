@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::mail::Edit;
+use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::Findings;
@@ -21,6 +21,8 @@ pub struct Tally {
     pub findings: Findings,
     /// What they want changed.
     pub edits: Vec<Edit>,
+    /// Which copy each recipient gets; empty while all get the same.
+    audiences: Vec<Audience>,
     /// The worst that was asked for each recipient.
     standing: Vec<Opinion>,
 }
@@ -52,6 +54,9 @@ impl Tally {
             worsen(standing, opinion);
         }
         self.edits.extend(opinions.edits);
+        if !opinions.audiences.is_empty() {
+            self.audiences = opinions.audiences;
+        }
     }
 
     /// Takes in one opinion about everybody.
@@ -65,13 +70,22 @@ impl Tally {
     pub fn decide(&mut self) -> Vec<RecipientDecision> {
         let recipients = std::mem::take(&mut self.recipients);
         let standing = std::mem::take(&mut self.standing);
+        let audiences = std::mem::take(&mut self.audiences);
+        let audiences = audiences
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
         let mut served = HashSet::new();
-        let decide = |(resolved, opinion): (ResolvedRecipient, Opinion)| {
+        let decide = |((resolved, opinion), audience): ((ResolvedRecipient, Opinion), _)| {
             let refused = verdict_of(&opinion.ask).refusal().is_some();
             let duplicate = !refused && !served.insert(resolved.copy_key());
-            decision(resolved, opinion, duplicate)
+            RecipientDecision {
+                audience,
+                ..decision(resolved, opinion, duplicate)
+            }
         };
-        recipients.into_iter().zip(standing).map(decide).collect()
+        let recipients = recipients.into_iter().zip(standing).zip(audiences);
+        recipients.map(decide).collect()
     }
 
     fn replace_recipients(&mut self, recipients: Vec<ResolvedRecipient>) {
@@ -80,6 +94,7 @@ impl Tally {
             old.map_or_else(Opinion::pass, |at| self.standing[at].clone())
         };
         self.standing = recipients.iter().map(inherited).collect();
+        self.audiences.clear();
         self.recipients = recipients;
     }
 }
@@ -118,6 +133,7 @@ fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> R
         path: resolved.path,
         errors_to: resolved.errors_to,
         duplicate,
+        audience: None,
         secure: resolved.secure,
         verdict,
         rule,

@@ -1,6 +1,6 @@
 //! Opinions: what a stage says about a case. It asks; the policy decides (`combine.rs`).
 
-use crate::mail::Edit;
+use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::{AuthenticationResults, PatientData, SecureKeyword, SpamScore, Unreadable};
@@ -15,6 +15,8 @@ pub struct Opinions {
     pub findings: Vec<Finding>,
     /// What it wants changed in the octets.
     pub edits: Vec<Edit>,
+    /// Which copy each recipient of the case gets, in its order, where copies differ; else empty.
+    pub audiences: Vec<Audience>,
     /// Why it could not do its work, in one sentence without content. What that means (defer, or pass
     /// with a note) is written in the policy file.
     pub failure: Option<String>,

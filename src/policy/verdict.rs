@@ -2,7 +2,9 @@
 
 use crate::base::{PolicyVersion, Reference};
 use crate::directory::Hop;
-use crate::mail::{Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Recipient, Reply};
+use crate::mail::{
+    Audience, Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Recipient, Reply,
+};
 
 use super::finding::Findings;
 use super::held::Held;
@@ -150,6 +152,8 @@ pub struct RecipientDecision {
     pub errors_to: Option<Mailbox>,
     /// Whether an earlier recipient of this message is the same mailbox: it gets one copy.
     pub duplicate: bool,
+    /// Which copy it gets, where copies differ.
+    pub audience: Option<Audience>,
     /// Whether its domain may have patient data.
     pub secure: bool,
     /// What happens.
@@ -264,6 +268,7 @@ mod tests {
             path: Vec::new(),
             errors_to: None,
             duplicate: false,
+            audience: None,
             secure: false,
             verdict: verdict.clone(),
             rule: "built-in".into(),
