@@ -10,7 +10,7 @@ use crate::mail::Mailbox;
 
 use super::agreement::StopWords;
 use super::code::OdsCode;
-use super::resolution::Because;
+use super::resolution::{Because, Source};
 
 /// All of `aliases.toml`.
 #[derive(Debug, Default)]
@@ -99,9 +99,9 @@ impl Aliases {
         aliases
     }
 
-    /// `aliases.toml:12`, with its path as the user would write it; lines past its end are those of
+    /// A line, its file as the user would write it; lines past the end of `aliases.toml` are those of
     /// `redirects.csv`.
-    pub(super) fn source(&self, line: usize) -> String {
+    pub(super) fn source(&self, line: usize) -> Source {
         self.lines.source(line)
     }
 
@@ -225,16 +225,16 @@ impl Aliases {
 /// numbers run on through the file that is appended.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    path: String,
+    path: Arc<str>,
     starts: Vec<usize>,
-    appended: Option<String>,
+    appended: Option<Arc<str>>,
 }
 
 impl Lines {
     pub(super) fn of(file: &Arc<SourceFile>) -> Self {
         let ends = file.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
         Self {
-            path: file.path.display().to_string(),
+            path: file.path.display().to_string().into(),
             starts: std::iter::once(0)
                 .chain(ends.map(|(at, _)| at + 1))
                 .collect(),
@@ -244,7 +244,7 @@ impl Lines {
 
     /// Lets the lines of another file follow; returns how many come before its first one.
     pub(super) fn append(&mut self, file: &SourceFile) -> usize {
-        self.appended = Some(file.path.display().to_string());
+        self.appended = Some(file.path.display().to_string().into());
         self.starts.len()
     }
 
@@ -261,10 +261,10 @@ impl Lines {
         line.checked_sub(self.starts.len()).filter(|line| *line > 0)
     }
 
-    fn source(&self, line: usize) -> String {
+    fn source(&self, line: usize) -> Source {
         match (self.appended_line(line), &self.appended) {
-            (Some(line), Some(path)) => format!("{path}:{line}"),
-            _ => format!("{}:{line}", self.path),
+            (Some(line), Some(path)) => Source::line(path, line),
+            _ => Source::line(&self.path, line),
         }
     }
 }

@@ -44,7 +44,7 @@ pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, St
 pub use index::search::Found;
 pub use json::answer;
 pub use names::Name;
-pub use resolution::{Because, End, Hop, Resolution};
+pub use resolution::{Because, End, Hop, Resolution, Source};
 pub use settings::Settings;
 pub use sources::{Files, Sources};
 

@@ -4,7 +4,7 @@
 use crate::mail::Mailbox;
 
 use super::Directory;
-use super::resolution::Because;
+use super::resolution::{Because, Source};
 
 /// A name of the alias files, as it stands there.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,8 +15,8 @@ pub struct Name {
     pub to: Mailbox,
     /// An alias, or a rename.
     pub because: Because,
-    /// What says so: `policies/aliases.toml:12`.
-    pub source: String,
+    /// What says so.
+    pub source: Source,
 }
 
 impl Directory {

@@ -39,11 +39,8 @@ impl Walk<'_> {
             Shape::Canonical(kind, code) => self.by_successor(name, code, kind, domain),
             Shape::LegacyPharmacy { said, tail } => {
                 let line = shapes.legacy_pharmacy?;
-                self.by_legacy_name(
-                    &recognised(Some(said), Because::LegacyPharmacyName, line),
-                    said,
-                    tail,
-                )
+                let name = recognised(Some(said), Because::LegacyPharmacyName, line);
+                self.by_legacy_name(&name, said, tail)
             }
             Shape::NearPharmacy(code) => {
                 shapes.legacy_pharmacy?;
@@ -66,8 +63,8 @@ impl Walk<'_> {
         let Ok(code) = OdsCode::parse_pharmacy(tail) else {
             return self.doubtful(suggest::near_code(self, said, tail, name.domain));
         };
-        let whole = format!("{said}{tail}");
-        let mut others: Vec<Mailbox> = spelled_codes(&whole)
+        // No code begins in `nhspharmacy.`: it has no F.
+        let mut others: Vec<Mailbox> = spelled_codes(name.name.local_part().as_str())
             .filter(|other| *other != code)
             .flat_map(|other| self.live(other, pharmacies, name.domain))
             .filter_map(Row::address)

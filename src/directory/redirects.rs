@@ -211,13 +211,15 @@ mod tests {
         assert!(said.is_empty(), "{said:?}");
         let redirect = &aliases.redirects[&"old.name@nhs.net".parse().unwrap()];
         assert_eq!(redirect.because, Because::Renamed);
-        assert_eq!(aliases.source(redirect.line), "redirects.csv:3");
+        assert_eq!(aliases.source(redirect.line).to_string(), "redirects.csv:3");
         let code: OdsCode = "FA009".parse().unwrap();
         assert_eq!(
-            aliases.source(aliases.successors[&code][0].line),
+            aliases
+                .source(aliases.successors[&code][0].line)
+                .to_string(),
             "redirects.csv:4"
         );
-        assert_eq!(aliases.source(1), "aliases.toml:1");
+        assert_eq!(aliases.source(1).to_string(), "aliases.toml:1");
     }
 
     #[test]

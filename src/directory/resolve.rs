@@ -6,6 +6,7 @@
 //! first, so a name that is issued again ends the old redirect. A step that could go two ways ends
 //! the walk as ambiguous; one that comes back to where it was, or goes on for too long, as a loop.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 
 use jiff::civil::Date;
@@ -16,7 +17,7 @@ use super::aliases::{Successor, Then};
 use super::code::OdsCode;
 use super::entry::{Completeness, Kind};
 use super::index::Row;
-use super::resolution::{Because, End, Hop, Resolution};
+use super::resolution::{Because, End, Hop, Resolution, Source};
 use super::{Directory, suggest};
 
 /// Where an address leads on a day.
@@ -88,7 +89,7 @@ impl<'d> Walk<'d> {
     /// Follows hops until there are no more.
     pub(super) fn follow(self, mailbox: &Mailbox, path: &mut Vec<Hop>) -> Stop {
         let start = path.len();
-        let mut at = mailbox.clone();
+        let mut at = Cow::Borrowed(mailbox);
         let mut tell = false;
         loop {
             let hop = match self.step(&at) {
@@ -101,7 +102,7 @@ impl<'d> Walk<'d> {
                     hop
                 }
             };
-            at = hop.to.clone();
+            at = Cow::Owned(hop.to.clone());
             path.push(hop);
             let taken = &path[start..];
             let local = at.local_part().as_str();
@@ -251,7 +252,7 @@ impl<'d> Walk<'d> {
                 from: name.clone(),
                 to: base,
                 because: Because::PlusTag,
-                source: "[policy] plus-addressing".to_owned(),
+                source: Source::words("[policy] plus-addressing"),
             })
         })
     }

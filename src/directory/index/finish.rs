@@ -133,12 +133,10 @@ fn push_description(octets: &mut Vec<u8>, organisation: &entry::Organisation, st
         push_text(octets, text);
     }
     let evidence = Evidence::new(name, street, town, stop);
-    for words in [evidence.name, evidence.street, evidence.town] {
-        push_number(octets, words.len() as u32);
-        for Word { text, speaks } in words {
-            push_text(octets, &text);
-            push_number(octets, u32::from(speaks));
-        }
+    push_number(octets, evidence.words.len() as u32);
+    for Word { text, part, speaks } in evidence.words {
+        push_text(octets, &text);
+        push_number(octets, (part as u32) << 1 | u32::from(speaks));
     }
 }
 

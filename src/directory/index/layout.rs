@@ -269,7 +269,7 @@ pub(super) fn unpack_date(packed: u32) -> Option<Date> {
 /// The first octets of every index.
 const MAGIC: &[u8; 8] = b"POSTIDX\n";
 /// Counts the changes of the format: an index of another version is made anew.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Years are counted from here, so that none is below 1.
 const YEARS: i32 = 10_000;
 /// Where the key stands in the header.

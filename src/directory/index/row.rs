@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use crate::directory::agreement::{Evidence, Word};
+use crate::directory::agreement::{Evidence, Part, Word};
 use crate::directory::code::OdsCode;
 use crate::directory::entry::{Entry, Kind, Link, Organisation, Right};
 use crate::mail::{Domain, Host, LocalPart, Mailbox};
@@ -155,11 +155,8 @@ impl<'i> OrganisationRow<'i> {
         for _ in 0..TEXTS {
             reader.text()?;
         }
-        Some(Evidence {
-            name: read_words(&mut reader)?,
-            street: read_words(&mut reader)?,
-            town: read_words(&mut reader)?,
-        })
+        let words = read_words(&mut reader)?;
+        Some(Evidence { words })
     }
 
     /// As its rows describe it. `None` only if the octets are damaged.
@@ -185,8 +182,12 @@ fn read_words<'i>(reader: &mut Reader<'i>) -> Option<Vec<Word<&'i str>>> {
     let mut words = Vec::with_capacity(count.min(64) as usize);
     for _ in 0..count {
         let text = reader.text()?;
-        let speaks = reader.number()? == 1;
-        words.push(Word { text, speaks });
+        let bits = reader.number()?;
+        words.push(Word {
+            text,
+            part: *Part::ALL.get((bits >> 1) as usize)?,
+            speaks: bits & 1 == 1,
+        });
     }
     Some(words)
 }
