@@ -40,7 +40,7 @@ use crate::config::{Diagnostics, SourceFile};
 use crate::mail::{Domain, Mailbox};
 
 pub use code::OdsCode;
-pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, Status};
+pub use entry::{Completeness, Entry, Glance, Kind, Link, Organisation, Right, Served, Status};
 pub use index::search::Found;
 pub use json::answer;
 pub use names::Name;
@@ -49,8 +49,8 @@ pub use settings::Settings;
 pub use sources::{Files, Sources};
 
 use aliases::Aliases;
-use index::{Index, Key, Row, file};
-use sources::{Csv, Texts};
+use index::{Index, Key, Row, Sum, file};
+use sources::Texts;
 
 /// One reading of the directory's files. Look-ups block on nothing.
 #[derive(Debug)]
@@ -59,6 +59,7 @@ pub struct Directory {
     plus_addressing: bool,
     clock: Clock,
     index: Index,
+    digest: Option<Sum>,
     /// Where the index is mapped from, and its key.
     kept: Option<(PathBuf, Key)>,
     aliases: Aliases,
@@ -118,15 +119,26 @@ impl Directory {
         plus_addressing: bool,
         diagnostics: &Diagnostics,
     ) -> Option<Self> {
-        let Some(texts) = Texts::load(files, diagnostics) else {
+        // What is kept compiled has changed, or else this is the start: it will be needed whole.
+        let whole = cache.is_none_or(|cache| cache.keep);
+        let (mailboxes, rest) = load::mailboxes_and(&files.mailboxes, whole, diagnostics, || {
+            let texts = Texts::load(files, diagnostics)?;
+            let aliases = texts.read_aliases(diagnostics);
+            Some((texts, aliases))
+        });
+        let Some((mut texts, aliases)) = rest else {
             // Tried all the same, so that all that cannot be read is reported.
-            let _ = Csv::new(&files.mailboxes).file(diagnostics);
+            let _ = mailboxes.file(diagnostics);
             return None;
         };
-        let aliases = texts.read_aliases(diagnostics);
+        texts.mailboxes = mailboxes;
         let stop = &aliases.stop_words;
         let (index, kept) = load::index(&texts.mailboxes, stop, cache, diagnostics)?;
-        let directory = Self::new(index, kept, aliases, served, plus_addressing);
+        let directory = Self {
+            digest: texts.mailboxes.digest().copied(),
+            kept,
+            ..Self::new(index, aliases, served, plus_addressing)
+        };
         check::check(&directory, &texts, diagnostics);
         Some(directory)
     }
@@ -156,19 +168,14 @@ impl Directory {
     ) -> Self {
         let texts = Texts::of(sources);
         let aliases = texts.read_aliases(diagnostics);
-        let index = load::build(&sources.mailboxes, &aliases.stop_words, diagnostics);
-        let directory = Self::new(index, None, aliases, served, plus_addressing);
+        let index = load::build(&texts.mailboxes, &aliases.stop_words, diagnostics);
+        let index = index.unwrap_or_else(Index::empty); // it is there: the text is
+        let directory = Self::new(index, aliases, served, plus_addressing);
         check::check(&directory, &texts, diagnostics);
         directory
     }
 
-    fn new(
-        index: Index,
-        kept: Option<(PathBuf, Key)>,
-        mut aliases: Aliases,
-        served: &[Served],
-        plus_addressing: bool,
-    ) -> Self {
+    fn new(index: Index, mut aliases: Aliases, served: &[Served], plus_addressing: bool) -> Self {
         let served = served
             .iter()
             .map(|served| (served.domain.clone(), served.completeness));
@@ -185,7 +192,8 @@ impl Directory {
             plus_addressing,
             clock: Clock::system(),
             index,
-            kept,
+            digest: None,
+            kept: None,
             aliases,
         }
     }
@@ -222,10 +230,25 @@ impl Directory {
         resolve::resolve(self, mailbox, on)
     }
 
-    /// What is known of a mailbox, live or not, compared without ASCII case. Aliases are not
-    /// followed: ask with what [`Directory::resolve`] found.
+    /// What is known of a mailbox, live or not, compared without ASCII case; may block on the disk.
+    /// Aliases are not followed: ask with what [`Directory::resolve`] found.
     pub fn entry(&self, mailbox: &Mailbox) -> Option<Entry> {
         self.entry_of(&mailbox.folded())?.entry()
+    }
+
+    /// What decisions about mail hang on, of a mailbox as [`Directory::entry`] finds it; does not block.
+    pub fn glance(&self, mailbox: &Mailbox) -> Option<Glance> {
+        let row = self.entry_of(&mailbox.folded())?;
+        Some(Glance {
+            kind: row.kind(),
+            organisation: row.ods_code(),
+            accepts_patient_data: row.accepts_patient_data(),
+        })
+    }
+
+    /// SHA-256 of the `directory.csv` that was read, if it was read from its file.
+    pub fn digest(&self) -> Option<&[u8; 32]> {
+        self.digest.as_ref()
     }
 
     /// The mailboxes of an organisation, in the order of the file, personal ones last.

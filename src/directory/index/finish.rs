@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::directory::agreement::{Evidence, StopWords, Word, name_key};
 use crate::directory::entry::{self, Kind};
 
-use super::layout::{SECTIONS, Section, push_number, push_text};
+use super::layout::{SECTIONS, Section};
+use super::numbers::{push_number, push_text};
 use super::record;
 use super::slots::{Slots, hash};
 use super::words::Words;

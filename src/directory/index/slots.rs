@@ -4,7 +4,7 @@
 //! piece of its hash, so that hardly any other name is ever looked at. Two names whose hashes begin
 //! alike stand next to each other.
 
-use super::layout::nth_u32;
+use super::numbers::nth_u32;
 
 /// The table as it is made.
 #[derive(Debug)]

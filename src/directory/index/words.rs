@@ -1,6 +1,6 @@
 //! The words by which mailboxes and organisations are found, and where each of them stands.
 
-use super::layout::{Reader, push_number};
+use super::numbers::{Reader, push_number};
 use super::slots::{Slots, hash};
 
 /// Calls `each` with every word of a text: runs of letters and digits, in lower case, without

@@ -53,10 +53,10 @@ impl Footer {
     }
 
     fn entity(&self, case: &Case<'_>, mailbox: &Mailbox) -> Option<&Arc<Entity>> {
-        let entry = case.directory.entry(mailbox);
+        let known = case.directory.glance(mailbox);
         self.organisations.of(Sender {
             mailbox,
-            organisation: entry.and_then(|entry| entry.ods_code()),
+            organisation: known.and_then(|known| known.organisation),
             account: case.transaction.client.account.as_deref(),
         })
     }
