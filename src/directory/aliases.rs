@@ -10,12 +10,13 @@ use crate::mail::Mailbox;
 
 use super::agreement::StopWords;
 use super::code::OdsCode;
+use super::led::{Reason, Redirect, Redirects};
 use super::resolution::{Because, Source};
 
 /// All of `aliases.toml`.
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
-    pub(super) redirects: HashMap<Mailbox, Redirect>,
+    pub(super) redirects: Redirects,
     pub(super) lists: HashMap<Mailbox, List>,
     pub(super) successors: HashMap<OdsCode, Vec<Successor>>,
     pub(super) shapes: Shapes,
@@ -23,17 +24,6 @@ pub(super) struct Aliases {
     /// Most hops from one name to its end.
     pub(super) hops: usize,
     pub(super) lines: Lines,
-}
-
-/// A name that leads to another.
-#[derive(Debug)]
-pub(super) struct Redirect {
-    pub(super) to: Mailbox,
-    pub(super) because: Because,
-    /// From this day on; `None` is since ever.
-    pub(super) since: Option<Date>,
-    pub(super) place: Option<Place>,
-    pub(super) line: usize,
 }
 
 /// A name that leads to several.
@@ -142,19 +132,15 @@ impl Aliases {
         let (Some(from), Some(to)) = (from, to) else {
             return;
         };
-        let redirect = Redirect {
-            to: to.into_inner(),
+        let reason = Reason {
             because,
             since,
             line: self.lines.line(from.place()),
-            place: from.place().cloned(),
         };
-        let name = from.folded();
-        if let Some(first) = self.redirects.get(&name) {
-            report_twice(section, &from, first.place.as_ref());
-            return;
+        let place = from.place().cloned();
+        if let Err(first) = self.redirects.add(&from.folded(), &to, reason, place) {
+            report_twice(section, &from, first.place());
         }
-        self.redirects.insert(name, redirect);
     }
 
     fn read_successor(&mut self, section: &Section<'_>) {
@@ -196,11 +182,8 @@ impl Aliases {
         };
         let folded = name.folded();
         let other = self.lists.get(&folded).map(|list| list.place.as_ref());
-        let other = other.or_else(|| {
-            self.redirects
-                .get(&folded)
-                .map(|redirect| redirect.place.as_ref())
-        });
+        let redirect = || self.redirects.get(&folded);
+        let other = other.or_else(|| redirect().map(Redirect::place));
         if let Some(first) = other {
             report_twice(section, &name, first);
             return;

@@ -15,6 +15,7 @@ mod findings;
 pub mod import;
 mod index;
 pub mod json;
+mod led;
 mod lint;
 mod load;
 mod names;
@@ -180,13 +181,8 @@ impl Directory {
             .iter()
             .map(|served| (served.domain.clone(), served.completeness));
         let served: HashMap<_, _> = served.collect();
-        for redirect in aliases.redirects.values_mut() {
-            // A name of ours has one form; what goes elsewhere keeps its case (RFC 5321 §2.4).
-            let domain = redirect.to.domain();
-            if domain.is_some_and(|domain| served.contains_key(domain)) {
-                redirect.to = redirect.to.folded();
-            }
-        }
+        let is_ours = |domain: &Domain| served.contains_key(domain);
+        aliases.redirects.fold_targets(is_ours);
         Self {
             served,
             plus_addressing,

@@ -4,6 +4,7 @@
 use crate::mail::Mailbox;
 
 use super::Directory;
+use super::led::Redirect;
 use super::resolution::{Because, Source};
 
 /// A name of the alias files, as it stands there.
@@ -22,14 +23,13 @@ pub struct Name {
 impl Directory {
     /// Every name of the alias files that leads to another one, in the order of the files.
     pub fn names(&self) -> Vec<Name> {
-        let mut redirects: Vec<_> = self.aliases.redirects.iter().collect();
-        redirects.sort_by_key(|(_, redirect)| redirect.line);
-        let name = |(name, redirect): (&Mailbox, &super::aliases::Redirect)| Name {
-            name: name.clone(),
-            to: redirect.to.clone(),
-            because: redirect.because,
-            source: self.aliases.source(redirect.line),
+        let name = |redirect: Redirect<'_>| Name {
+            name: redirect.from(),
+            to: redirect.to(),
+            because: redirect.because(),
+            source: self.aliases.source(redirect.line()),
         };
+        let redirects = self.aliases.redirects.in_order();
         redirects.into_iter().map(name).collect()
     }
 

@@ -184,10 +184,9 @@ impl<'d> Walk<'d> {
 
     fn by_redirect(self, name: &Mailbox) -> Option<Step> {
         let redirect = self.directory.aliases.redirects.get(name)?;
-        let in_force = redirect.since.is_none_or(|since| since <= self.on);
-        in_force.then(|| {
-            Step::Hop(self.hop(name, redirect.to.clone(), redirect.because, redirect.line))
-        })
+        let in_force = redirect.since().is_none_or(|since| since <= self.on);
+        in_force
+            .then(|| Step::Hop(self.hop(name, redirect.to(), redirect.because(), redirect.line())))
     }
 
     /// A mailbox that is shut leads on only if its organisation has a successor; a person does not

@@ -38,6 +38,7 @@ pub(super) use builder::Builder;
 pub(super) use layout::{Key, KeyMaker, Made, Sum};
 pub(super) use reports::Report;
 pub(super) use row::{OrganisationRow, Row};
+pub(super) use slots::{Slots, hash};
 
 use layout::{SECTIONS, Section};
 use numbers::Reader;
@@ -119,7 +120,7 @@ impl Index {
         let host = *self.host_numbers.get(folded.host())?;
         let local = folded.local_part().as_str();
         let names = self.section(Section::Names);
-        let key = slots::hash(local.as_bytes(), host);
+        let key = hash(local.as_bytes(), host);
         let number = slots::find(self.section(Section::Slots), key, |number| {
             self.row_at(number).is_some_and(|row| {
                 row.record.host == host && name_at(names, row.record.name) == Some(local)
@@ -130,7 +131,7 @@ impl Index {
 
     /// The organisation with this code, if it has mailboxes.
     pub(super) fn organisation(&self, code: OdsCode) -> Option<OrganisationRow<'_>> {
-        let key = slots::hash(code.as_str().as_bytes(), 0);
+        let key = hash(code.as_str().as_bytes(), 0);
         let number = slots::find(self.section(Section::Codes), key, |number| {
             self.organisation_at(number)
                 .is_some_and(|organisation| organisation.record.code == code)
