@@ -118,10 +118,14 @@ impl Evidence {
 }
 
 impl<S: AsRef<str>> Evidence<S> {
-    /// Which of its words stand in `said`: the part of an old name before its code.
+    /// Which of its words stand in `said`: the part of an old name before its code. Once that is
+    /// enough, no more is looked for.
     pub(super) fn agreement(&self, said: &str, stop: &StopWords) -> Agreement {
         let mut found = Agreement::default();
         each_label(said, |label| {
+            if found.name && found.town {
+                return; // nothing else would count
+            }
             let starts = self.word_starts(label, stop);
             for word in &self.words {
                 let part = match word.part {

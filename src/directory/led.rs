@@ -12,7 +12,7 @@ use jiff::civil::Date;
 use crate::config::Place;
 use crate::mail::{Domain, Host, LocalPart, Mailbox};
 
-use super::index::{Slots, hash};
+use super::index::{QuickMap, Slots, hash};
 use super::resolution::Because;
 
 /// All of them, each name once.
@@ -24,7 +24,7 @@ pub(super) struct Redirects {
     /// The local parts: of each record its name's and its target's.
     texts: String,
     hosts: Vec<Host>,
-    host_numbers: HashMap<Host, u32>,
+    host_numbers: QuickMap<Host, u32>,
     /// Where those stand that are not known by their line alone.
     places: HashMap<u32, Place>,
 }
@@ -54,7 +54,7 @@ impl Default for Redirects {
             slots: Slots::with_capacity(0),
             texts: String::new(),
             hosts: Vec::new(),
-            host_numbers: HashMap::new(),
+            host_numbers: QuickMap::default(),
             places: HashMap::new(),
         }
     }

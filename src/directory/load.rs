@@ -8,13 +8,50 @@ use crate::config::{Diagnostic, Diagnostics, SourceFile};
 
 use super::Cache;
 use super::agreement::StopWords;
+use super::aliases::Aliases;
 use super::index::{Builder, Index, Key, Made, Report, file, key_maker};
-use super::sources::Csv;
+use super::sources::{Csv, Files, Texts};
 use super::table::Table;
+
+/// What the files gave.
+pub(super) struct Loaded {
+    pub(super) texts: Texts,
+    pub(super) aliases: Aliases,
+    pub(super) index: Index,
+    /// Where the index is mapped from, and its key.
+    pub(super) kept: Option<(PathBuf, Key)>,
+}
+
+/// Reads the files. `None` if one cannot be read; all are tried, so that all are reported.
+pub(super) fn read(
+    files: &Files,
+    cache: Option<&Cache>,
+    diagnostics: &Diagnostics,
+) -> Option<Loaded> {
+    // What is kept compiled has changed, or else this is the start: it will be needed whole.
+    let whole = cache.is_none_or(|cache| cache.keep);
+    let (mailboxes, rest) = mailboxes_and(&files.mailboxes, whole, diagnostics, || {
+        let texts = Texts::load(files, diagnostics)?;
+        let aliases = texts.read_aliases(diagnostics);
+        Some((texts, aliases))
+    });
+    let Some((mut texts, aliases)) = rest else {
+        let _ = mailboxes.file(diagnostics);
+        return None;
+    };
+    texts.mailboxes = mailboxes;
+    let (index, kept) = index(&texts.mailboxes, &aliases.stop_words, cache, diagnostics)?;
+    Some(Loaded {
+        texts,
+        aliases,
+        index,
+        kept,
+    })
+}
 
 /// Reads the table of mailboxes for its digest, and whole if that is needed, while something else is
 /// done. What is wrong with the table is said after what is wrong elsewhere.
-pub(super) fn mailboxes_and<T>(
+fn mailboxes_and<T>(
     path: &Path,
     whole: bool,
     diagnostics: &Diagnostics,
@@ -33,7 +70,7 @@ pub(super) fn mailboxes_and<T>(
 
 /// The index of a table and, if it is mapped, from which folder and with which key. `None` if the
 /// table cannot be read.
-pub(super) fn index(
+fn index(
     csv: &Csv,
     stop: &StopWords,
     cache: Option<&Cache>,

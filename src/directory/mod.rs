@@ -30,7 +30,6 @@ mod sources;
 mod suggest;
 mod table;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -50,13 +49,13 @@ pub use settings::Settings;
 pub use sources::{Files, Sources};
 
 use aliases::Aliases;
-use index::{Index, Key, Row, Sum, file};
+use index::{Index, Key, QuickMap, Row, Sum, file};
 use sources::Texts;
 
 /// One reading of the directory's files. Look-ups block on nothing.
 #[derive(Debug)]
 pub struct Directory {
-    served: HashMap<Domain, Completeness>,
+    served: QuickMap<Domain, Completeness>,
     plus_addressing: bool,
     clock: Clock,
     index: Index,
@@ -100,7 +99,16 @@ impl Directory {
     ) -> Option<Self> {
         let read = || {
             let said = Diagnostics::default();
-            let directory = Self::load_here(files, cache, served, plus_addressing, &said);
+            let read = load::read(files, cache, &said);
+            let directory = read.map(|read| {
+                let directory = Self {
+                    digest: read.texts.mailboxes.digest().copied(),
+                    kept: read.kept,
+                    ..Self::new(read.index, read.aliases, served, plus_addressing)
+                };
+                check::check(&directory, &read.texts, &said);
+                directory
+            });
             (directory, said.into_vec())
         };
         let (directory, said) = match cache.is_some_and(|cache| cache.keep) {
@@ -111,37 +119,6 @@ impl Directory {
             diagnostics.push(diagnostic);
         }
         directory
-    }
-
-    fn load_here(
-        files: &Files,
-        cache: Option<&Cache>,
-        served: &[Served],
-        plus_addressing: bool,
-        diagnostics: &Diagnostics,
-    ) -> Option<Self> {
-        // What is kept compiled has changed, or else this is the start: it will be needed whole.
-        let whole = cache.is_none_or(|cache| cache.keep);
-        let (mailboxes, rest) = load::mailboxes_and(&files.mailboxes, whole, diagnostics, || {
-            let texts = Texts::load(files, diagnostics)?;
-            let aliases = texts.read_aliases(diagnostics);
-            Some((texts, aliases))
-        });
-        let Some((mut texts, aliases)) = rest else {
-            // Tried all the same, so that all that cannot be read is reported.
-            let _ = mailboxes.file(diagnostics);
-            return None;
-        };
-        texts.mailboxes = mailboxes;
-        let stop = &aliases.stop_words;
-        let (index, kept) = load::index(&texts.mailboxes, stop, cache, diagnostics)?;
-        let directory = Self {
-            digest: texts.mailboxes.digest().copied(),
-            kept,
-            ..Self::new(index, aliases, served, plus_addressing)
-        };
-        check::check(&directory, &texts, diagnostics);
-        Some(directory)
     }
 
     /// As [`Directory::load`], for texts that are already here and no `redirects.csv`.
@@ -180,7 +157,7 @@ impl Directory {
         let served = served
             .iter()
             .map(|served| (served.domain.clone(), served.completeness));
-        let served: HashMap<_, _> = served.collect();
+        let served: QuickMap<_, _> = served.collect();
         let is_ours = |domain: &Domain| served.contains_key(domain);
         aliases.redirects.fold_targets(is_ours);
         Self {

@@ -126,13 +126,15 @@ impl Walk<'_> {
     /// The mailbox of a kind that a code names, if the rest of the name speaks of the same
     /// organisation; `None` if the directory does not know the code.
     fn by_code(self, name: &Recognised<'_>, code: OdsCode, kind: Kind) -> Option<Step> {
-        let entry = match self.target(code, Wanted::Kind(kind), name.domain) {
-            Target::Live(entry) | Target::Shut(entry) => entry,
-            Target::Several(candidates) => return Some(Step::End(End::Ambiguous(candidates))),
-            Target::Nothing => return self.by_old_code(name, code, kind),
-        };
+        let (entry, step): (_, fn(Hop) -> Step) =
+            match self.target(code, Wanted::Kind(kind), name.domain) {
+                Target::Live(entry) => (entry, Step::Arrive),
+                Target::Shut(entry) => (entry, Step::Hop),
+                Target::Several(candidates) => return Some(Step::End(End::Ambiguous(candidates))),
+                Target::Nothing => return self.by_old_code(name, code, kind),
+            };
         if self.agrees(entry, name.said) {
-            return Some(Step::Hop(self.recognised_hop(name, entry)?));
+            return Some(step(self.recognised_hop(name, entry)?));
         }
         Some(Step::End(self.disagrees(&entry.address()?)))
     }

@@ -43,6 +43,8 @@ pub(super) enum Step {
     End(End),
     List,
     Hop(Hop),
+    /// As `Hop`, to a mailbox that is known to be live: there is no need to look for it again.
+    Arrive(Hop),
     /// As `Hop`, but the sender is told and the mail is not forwarded.
     Tell(Hop),
 }
@@ -88,7 +90,7 @@ impl Wanted {
 impl<'d> Walk<'d> {
     /// Follows hops until there are no more.
     pub(super) fn follow(self, mailbox: &Mailbox, path: &mut Vec<Hop>) -> Stop {
-        let start = path.len();
+        let (start, hops) = (path.len(), self.directory.aliases.hops);
         let mut at = Cow::Borrowed(mailbox);
         let mut tell = false;
         loop {
@@ -97,6 +99,12 @@ impl<'d> Walk<'d> {
                 Step::End(end) => return Stop::End(end),
                 Step::List => return Stop::List(at.folded()),
                 Step::Hop(hop) => hop,
+                Step::Arrive(hop) if !tell && path.len() - start < hops => {
+                    let end = End::Mailbox(hop.to.clone());
+                    path.push(hop);
+                    return Stop::End(end);
+                }
+                Step::Arrive(hop) => hop,
                 Step::Tell(hop) => {
                     tell = true;
                     hop
@@ -112,7 +120,7 @@ impl<'d> Walk<'d> {
             };
             // Loops are found when the files are loaded; this is for those that only a date or a
             // shape closes.
-            if taken.len() > self.directory.aliases.hops || taken.iter().any(was_here) {
+            if taken.len() > hops || taken.iter().any(was_here) {
                 return Stop::End(End::Loop);
             }
         }

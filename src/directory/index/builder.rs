@@ -11,7 +11,7 @@ use crate::mail::{Host, Mailbox};
 use super::layout::{Key, Made, SECTIONS, Section};
 use super::numbers::{push_number, push_text};
 use super::record::{self, HOSTS_MAX};
-use super::slots::{Slots, hash};
+use super::slots::{QuickMap, Slots, hash};
 use super::words::Words;
 use super::{details, finish, name_at, reports};
 
@@ -19,7 +19,7 @@ use super::{details, finish, name_at, reports};
 pub(in crate::directory) struct Builder<'b> {
     stop: &'b StopWords,
     sections: [Vec<u8>; SECTIONS],
-    hosts: HashMap<Host, u32>,
+    hosts: QuickMap<Host, u32>,
     /// How many mailboxes a host has, and the first of them.
     host_counts: Vec<(u32, u32)>,
     mailboxes: Slots,
@@ -28,7 +28,7 @@ pub(in crate::directory) struct Builder<'b> {
     owners: HashMap<String, u32>,
     /// The one of the row before, which is often this row's as well.
     owner: (String, u32),
-    codes: HashMap<OdsCode, u32>,
+    codes: QuickMap<OdsCode, u32>,
     organisations: Vec<Arc<entry::Organisation>>,
     /// Of each organisation, its words, once a row has described it.
     known: Vec<Vec<u32>>,
@@ -41,13 +41,13 @@ impl<'b> Builder<'b> {
         Self {
             stop,
             sections: Default::default(),
-            hosts: HashMap::new(),
+            hosts: QuickMap::default(),
             host_counts: Vec::new(),
             mailboxes: Slots::with_capacity(rows),
             count: 0,
             owners: HashMap::new(),
             owner: (String::new(), 0),
-            codes: HashMap::new(),
+            codes: QuickMap::default(),
             organisations: Vec::new(),
             known: Vec::new(),
             words: Words::new(),

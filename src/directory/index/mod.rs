@@ -24,7 +24,6 @@ mod tests;
 mod validate;
 mod words;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -38,7 +37,7 @@ pub(super) use builder::Builder;
 pub(super) use layout::{Key, KeyMaker, Made, Sum};
 pub(super) use reports::Report;
 pub(super) use row::{OrganisationRow, Row};
-pub(super) use slots::{Slots, hash};
+pub(super) use slots::{QuickMap, Slots, hash};
 
 use layout::{SECTIONS, Section};
 use numbers::Reader;
@@ -50,7 +49,7 @@ pub(super) struct Index {
     octets: Octets,
     sections: [Range<usize>; SECTIONS],
     hosts: Vec<HostCount>,
-    host_numbers: HashMap<Host, u32>,
+    host_numbers: QuickMap<Host, u32>,
     /// How many mailboxes there are.
     count: u32,
 }
@@ -70,7 +69,7 @@ impl Index {
             octets: Octets::Memory(Vec::new()),
             sections: Default::default(),
             hosts: Vec::new(),
-            host_numbers: HashMap::new(),
+            host_numbers: QuickMap::default(),
             count: 0,
         }
     }
@@ -100,7 +99,7 @@ impl Index {
             hosts: read_hosts(here.get(sections[Section::Hosts as usize].clone())?)?,
             octets,
             sections,
-            host_numbers: HashMap::new(),
+            host_numbers: QuickMap::default(),
             count: 0,
         };
         let hosts = index.hosts.iter().map(|host| host.host.clone());

@@ -65,10 +65,15 @@ impl<'o> Reader<'o> {
 
     /// A text after its length.
     pub(super) fn text(&mut self) -> Option<&'o str> {
+        std::str::from_utf8(self.skip()?).ok()
+    }
+
+    /// The octets of a text that nobody asks for.
+    pub(super) fn skip(&mut self) -> Option<&'o [u8]> {
         let length = self.number()? as usize;
-        let text = self.octets.get(..length)?;
-        self.octets = &self.octets[length..];
-        std::str::from_utf8(text).ok()
+        let (text, rest) = self.octets.split_at_checked(length)?;
+        self.octets = rest;
+        Some(text)
     }
 }
 

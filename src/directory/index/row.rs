@@ -154,7 +154,7 @@ impl<'i> OrganisationRow<'i> {
     pub(in crate::directory) fn evidence(self) -> Option<Evidence<&'i str>> {
         let mut reader = self.description();
         for _ in 0..TEXTS {
-            reader.text()?;
+            reader.skip()?;
         }
         let words = read_words(&mut reader)?;
         Some(Evidence { words })
