@@ -10,7 +10,6 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use crate::config::Diagnostics;
-use crate::directory::Entry;
 use crate::mail::splice::{self, NotEdited, plan_footer};
 use crate::mail::{Audience, Edit, Mailbox, ReversePath};
 use crate::policy::author::authors;
@@ -46,40 +45,34 @@ impl Footer {
         let mut authors = authors(case.header, "From").into_iter();
         let author = authors.find_map(|author| author.mailbox);
         let senders = author.iter().chain([reverse_path]);
-        let found = senders.into_iter().find_map(|mailbox| {
-            let entry = case.directory.entry(mailbox);
-            Some((self.entity(case, entry.as_ref(), mailbox)?, entry))
-        });
+        let found = senders
+            .into_iter()
+            .find_map(|mailbox| Some((self.entity(case, mailbox)?, mailbox)));
         match found {
-            Some((entity, entry)) => self.of_entity(case, entity, entry.as_ref()),
+            Some((entity, mailbox)) => self.of_entity(case, entity, mailbox),
             None => self.unknown_sender(case),
         }
     }
 
-    fn entity(
-        &self,
-        case: &Case<'_>,
-        entry: Option<&Entry>,
-        mailbox: &Mailbox,
-    ) -> Option<&Arc<Entity>> {
+    fn entity(&self, case: &Case<'_>, mailbox: &Mailbox) -> Option<&Arc<Entity>> {
+        let known = case.directory.glance(mailbox);
         self.organisations.of(Sender {
             mailbox,
-            organisation: entry.and_then(Entry::ods_code),
+            organisation: known.and_then(|known| known.organisation),
             account: case.transaction.client.account.as_deref(),
         })
     }
 
     /// The footer of an entity, with the signature of the sender if the directory knows one: for all, or for each
     /// kind of recipient there is.
-    fn of_entity(&self, case: &Case<'_>, entity: &Entity, sender: Option<&Entry>) -> Opinions {
+    fn of_entity(&self, case: &Case<'_>, entity: &Entity, sender: &Mailbox) -> Opinions {
         let today = case.now.to_zoned(TimeZone::UTC).date();
         let Some(footers) = entity.footers(today) else {
             return not_added(NONE_WANTED);
         };
         let signature = self.organisations.signature(entity);
-        let signature = signature
-            .zip(sender)
-            .map(|(signature, sender)| signature.of(sender));
+        let signature =
+            signature.and_then(|signature| Some(signature.of(&case.directory.entry(sender)?)));
         let planned = |audience| plan(case, entity, signature.as_ref(), footers.of(audience));
         if !footers.tell_apart() {
             return planned(Audience::Outside).unwrap_or_else(|because| not_added(&because));
@@ -112,8 +105,8 @@ impl Footer {
         let audience = |recipient: &ResolvedRecipient| {
             let mailbox = recipient.recipient.forward_path.mailbox();
             mailbox.map_or(Audience::Outside, |mailbox| {
-                let entry = case.directory.entry(mailbox);
-                let organisation = entry.and_then(|entry| entry.ods_code());
+                let known = case.directory.glance(mailbox);
+                let organisation = known.and_then(|known| known.organisation);
                 self.organisations.audience(mailbox, organisation)
             })
         };

@@ -183,10 +183,10 @@ fn goes_on(opinion: &Opinion) -> bool {
 
 /// A mailbox that the directory does not know takes what its domain may have.
 fn accepts_patient_data(case: &Case<'_>, recipient: &ResolvedRecipient) -> bool {
-    let entry = recipient
+    let known = recipient
         .mailbox()
-        .and_then(|mailbox| case.directory.entry(mailbox));
-    entry.is_none_or(|entry| entry.accepts_patient_data)
+        .and_then(|mailbox| case.directory.glance(mailbox));
+    known.is_none_or(|known| known.accepts_patient_data)
 }
 
 fn restrict(
