@@ -8,6 +8,7 @@ use crate::outcome::address_changed::AddressChanged;
 use crate::outcome::held::{HeldFor, HeldNotice};
 use crate::outcome::notify::{self, Event, Original, Told};
 use crate::outcome::{DeliveryResult, Outcome};
+use crate::policy::opinion::Protection;
 use crate::policy::verdict::Fate;
 use crate::policy::{Decision, OldName, RecipientDecision, Tell};
 use crate::queue::{Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, Standing};
@@ -25,7 +26,7 @@ pub(super) fn messages(
         parts,
         transaction,
         decision,
-        message_id: events::message_id(&message),
+        message_id: events::message_id(&message, decision),
     };
     let mut first = promise.accepted(message);
     let mut others = Vec::new();
@@ -64,7 +65,7 @@ impl Promise<'_> {
             require_tls: envelope.require_tls,
             message_id: self.message_id.clone(),
             message,
-            patient_data: decision.holds_patient_data(),
+            patient_data: !decision.may_be_quoted(),
             received_at: self.transaction.received_at,
             deliveries: self.deliveries(None),
             old_names: decision
@@ -117,7 +118,7 @@ impl Promise<'_> {
         let fates = self.decision.fates();
         fates
             .filter(|(recipient, _)| self.owner(recipient) == owner)
-            .filter_map(|(recipient, fate)| delivery(self.decision, recipient, &fate))
+            .filter_map(|(recipient, fate)| delivery(recipient, &fate))
             .collect()
     }
 
@@ -226,7 +227,7 @@ impl Promise<'_> {
             ret: envelope.ret.filter(|_| owner.is_none()),
             message: &self.transaction.message,
             message_id: self.message_id.as_deref(),
-            patient_data: self.decision.holds_patient_data(),
+            patient_data: !self.decision.may_be_quoted(),
             received_at: self.transaction.received_at,
         };
         let (hostname, now) = (self.parts.hostname.as_str(), self.parts.clock.now());
@@ -268,15 +269,12 @@ impl Promise<'_> {
 }
 
 /// What the queue does for a recipient; `None` for one that fails at once.
-fn delivery(
-    decision: &Decision,
-    recipient: &RecipientDecision,
-    fate: &Fate,
-) -> Option<NewDelivery> {
-    let bound = if recipient.secure && decision.holds_patient_data() {
-        Binding::VerifiedTls
-    } else {
-        Binding::Any
+fn delivery(recipient: &RecipientDecision, fate: &Fate) -> Option<NewDelivery> {
+    // Whoever lets go on what is kept back says that it may go, not that it may go unprotected.
+    let bound = match recipient.protection {
+        Protection::AsRoute => Binding::Any,
+        Protection::VerifiedTls => Binding::VerifiedTls,
+        Protection::Encryption => Binding::Encryption,
     };
     let (standing, binding) = match fate {
         Fate::Deliver => (Standing::Due, Binding::Any),

@@ -4,9 +4,10 @@ use crate::base::{PolicyVersion, Reference};
 use crate::directory::Hop;
 use crate::mail::{Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Recipient, Reply};
 
-use super::finding::Findings;
+use super::finding::{Findings, SecureKeyword};
 use super::held::Held;
 use super::old_name::OldName;
+use super::opinion::Protection;
 use super::refusal::Refusal;
 
 /// What the policy decided about one message.
@@ -57,9 +58,12 @@ impl Decision {
             .map(|recipient| (recipient, self.fate(recipient)))
     }
 
-    /// Whether patient data was found that restricts where the message may go.
-    pub fn holds_patient_data(&self) -> bool {
-        self.findings.patient_data.found
+    /// Whether a report about the message may quote its header: not if anything that may be patient data was
+    /// found, however unsure, nor if the subject asks for encryption, or nearly.
+    pub fn may_be_quoted(&self) -> bool {
+        let found = &self.findings.patient_data;
+        let secure_keyword = self.findings.secure_keyword;
+        !found.found && found.evidence.is_empty() && secure_keyword == SecureKeyword::Absent
     }
 
     fn fate(&self, recipient: &RecipientDecision) -> Fate {
@@ -160,6 +164,8 @@ pub struct RecipientDecision {
     pub because: String,
     /// The smallest change that would have let it pass.
     pub would_pass_if: Option<String>,
+    /// How it goes if it goes; for what is kept back, once somebody lets it go on.
+    pub protection: Protection,
 }
 
 impl RecipientDecision {
@@ -269,6 +275,7 @@ mod tests {
             rule: "built-in".into(),
             because: "because".into(),
             would_pass_if: None,
+            protection: Protection::AsRoute,
         };
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),
