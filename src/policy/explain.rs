@@ -232,6 +232,7 @@ mod tests {
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction: Direction::Outbound,
+            has_sender: true,
             old_names: Vec::new(),
             held: crate::policy::Held::default(),
             recipients: vec![RecipientDecision {

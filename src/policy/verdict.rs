@@ -17,6 +17,8 @@ pub struct Decision {
     pub reference: Reference,
     /// Which way the message goes.
     pub direction: Direction,
+    /// Whether somebody hears of a failure: nobody does of a message with the null reverse path.
+    pub has_sender: bool,
     /// One for each resolved recipient, in envelope order; a list has one for each member.
     pub recipients: Vec<RecipientDecision>,
     /// Old names that the message was sent to.
@@ -49,7 +51,7 @@ impl Decision {
 
     /// What becomes of the message for each recipient, after [`FinalReply::Accepted`]. A refused one in
     /// mixed company fails with a report if the sender is one of ours, and is quarantined otherwise (no
-    /// backscatter). A deferred one is held: the client, told 250, will not try again. Duplicates of
+    /// backscatter; and what nobody would hear of must not vanish). A deferred one is held: the client, told 250, will not try again. Duplicates of
     /// an earlier recipient are left out.
     pub fn fates(&self) -> impl Iterator<Item = (&RecipientDecision, Fate)> {
         self.recipients
@@ -74,8 +76,8 @@ impl Decision {
             Verdict::Hold | Verdict::Defer(_) => Fate::Hold,
             Verdict::Quarantine => Fate::Quarantine,
             Verdict::Refuse(refusal) => match self.direction {
-                Direction::Outbound => Fate::Fail(refusal.clone()),
-                Direction::Inbound => Fate::Quarantine,
+                Direction::Outbound if self.has_sender => Fate::Fail(refusal.clone()),
+                Direction::Outbound | Direction::Inbound => Fate::Quarantine,
             },
         }
     }
@@ -280,6 +282,7 @@ mod tests {
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction,
+            has_sender: true,
             recipients: verdicts.iter().map(recipient).collect(),
             old_names: Vec::new(),
             held: Held::default(),
@@ -343,6 +346,15 @@ mod tests {
         assert_eq!(fates(Direction::Outbound), own);
         let strangers = [Fate::DeliverVerifiedTls, Fate::Quarantine, Fate::Hold];
         assert_eq!(fates(Direction::Inbound), strangers);
+    }
+
+    #[test]
+    fn what_nobody_would_hear_of_does_not_vanish() {
+        let verdicts = [Verdict::Deliver, patient_data()];
+        let mut decision = decision(Direction::Outbound, &verdicts);
+        decision.has_sender = false;
+        let fates: Vec<_> = decision.fates().map(|(_, fate)| fate).collect();
+        assert_eq!(fates, [Fate::Deliver, Fate::Quarantine]);
     }
 
     #[test]
