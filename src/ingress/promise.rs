@@ -6,6 +6,7 @@ use crate::outcome::address_changed::AddressChanged;
 use crate::outcome::held::{HeldFor, HeldNotice};
 use crate::outcome::notify::{self, Event, Original, Told};
 use crate::outcome::{DeliveryResult, Outcome};
+use crate::policy::opinion::Protection;
 use crate::policy::verdict::Fate;
 use crate::policy::{Decision, OldName, RecipientDecision, Tell};
 use crate::queue::{Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, Standing};
@@ -26,7 +27,7 @@ pub(super) fn messages(
         decision,
         message_id: copies
             .first()
-            .and_then(|copy| events::message_id(&copy.message)),
+            .and_then(|copy| events::message_id(&copy.message, decision)),
     };
     let owners = promise.list_owners();
     let mut messages = Vec::new();
@@ -78,7 +79,7 @@ impl Promise<'_> {
             require_tls: envelope.require_tls,
             message_id: self.message_id.clone(),
             message: copy.message.clone(),
-            patient_data: decision.holds_patient_data(),
+            patient_data: !decision.may_be_quoted(),
             received_at: self.transaction.received_at,
             deliveries,
             old_names: Vec::new(),
@@ -128,7 +129,7 @@ impl Promise<'_> {
         let fates = self.decision.fates();
         fates
             .filter(|(recipient, _)| copy.is_for(recipient) && self.owner(recipient) == owner)
-            .filter_map(|(recipient, fate)| delivery(self.decision, recipient, &fate))
+            .filter_map(|(recipient, fate)| delivery(recipient, &fate))
             .collect()
     }
 
@@ -237,7 +238,7 @@ impl Promise<'_> {
             ret: envelope.ret.filter(|_| owner.is_none()),
             message: &self.transaction.message,
             message_id: self.message_id.as_deref(),
-            patient_data: self.decision.holds_patient_data(),
+            patient_data: !self.decision.may_be_quoted(),
             received_at: self.transaction.received_at,
         };
         let (hostname, now) = (self.parts.hostname.as_str(), self.parts.clock.now());
@@ -279,15 +280,12 @@ impl Promise<'_> {
 }
 
 /// What the queue does for a recipient; `None` for one that fails at once.
-fn delivery(
-    decision: &Decision,
-    recipient: &RecipientDecision,
-    fate: &Fate,
-) -> Option<NewDelivery> {
-    let bound = if recipient.secure && decision.holds_patient_data() {
-        Binding::VerifiedTls
-    } else {
-        Binding::Any
+fn delivery(recipient: &RecipientDecision, fate: &Fate) -> Option<NewDelivery> {
+    // Whoever lets go on what is kept back says that it may go, not that it may go unprotected.
+    let bound = match recipient.protection {
+        Protection::AsRoute => Binding::Any,
+        Protection::VerifiedTls => Binding::VerifiedTls,
+        Protection::Encryption => Binding::Encryption,
     };
     let (standing, binding) = match fate {
         Fate::Deliver => (Standing::Due, Binding::Any),

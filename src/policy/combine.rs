@@ -99,11 +99,26 @@ impl Tally {
     }
 }
 
-/// Keeps the worse of two opinions; the earlier one if they are equally bad.
-fn worsen(standing: &mut Opinion, opinion: Opinion) {
-    if verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity() {
+/// Keeps the worse of two opinions; the earlier one if they are equally bad. The protection is the stronger
+/// of both: what is kept back now may be let go on later. Whoever does that with something quarantined must
+/// read that it was to be held as well.
+fn worsen(standing: &mut Opinion, mut opinion: Opinion) {
+    let protection = standing.protection.max(opinion.protection);
+    let worse = verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity();
+    match (&standing.ask, &opinion.ask) {
+        (Ask::Hold, Ask::Quarantine) => add_reason(&mut opinion, standing),
+        (Ask::Quarantine, Ask::Hold) => add_reason(standing, &opinion),
+        _ => {}
+    }
+    if worse {
         *standing = opinion;
     }
+    standing.protection = protection;
+}
+
+fn add_reason(quarantine: &mut Opinion, hold: &Opinion) {
+    let also = format!("; and it would be held: {} ({})", hold.because, hold.rule);
+    quarantine.because.push_str(&also);
 }
 
 fn verdict_of(ask: &Ask) -> Verdict {
@@ -139,6 +154,7 @@ fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> R
         rule,
         because,
         would_pass_if: opinion.would_pass_if,
+        protection: opinion.protection,
     }
 }
 
@@ -164,6 +180,7 @@ mod tests {
     use super::*;
     use crate::mail::{ForwardPath, Recipient};
     use crate::policy::Refusal;
+    use crate::policy::opinion::Protection;
     use proptest::prelude::*;
 
     fn recipient(of: usize, address: &str) -> ResolvedRecipient {
@@ -211,6 +228,35 @@ mod tests {
             (&Verdict::Hold, "one:1")
         );
         assert_eq!(decided[1].verdict, Verdict::DeliverVerifiedTls);
+    }
+
+    #[test]
+    fn what_was_to_be_protected_stays_so_whatever_else_is_asked() {
+        for (other, verdict) in [(Ask::Hold, "hold"), (Ask::Quarantine, "quarantine")] {
+            for turn in 0..2 {
+                let mut asks = vec![(Ask::Encrypt, "one:1"), (other.clone(), "two:2")];
+                asks.rotate_left(turn);
+                let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+                asks.into_iter().for_each(|ask| tally.take(said([ask])));
+                let decided = tally.decide().remove(0);
+                assert_eq!(decided.verdict.word(), verdict);
+                assert_eq!(decided.protection, Protection::Encryption);
+            }
+        }
+    }
+
+    #[test]
+    fn who_reads_why_something_is_quarantined_reads_why_it_would_be_held() {
+        for turn in 0..2 {
+            let mut asks = vec![(Ask::Hold, "one:1"), (Ask::Quarantine, "two:2")];
+            asks.rotate_left(turn);
+            let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+            asks.into_iter().for_each(|ask| tally.take(said([ask])));
+            let decided = tally.decide().remove(0);
+            assert_eq!(decided.rule, "two:2");
+            let because = "because; and it would be held: because (one:1)";
+            assert_eq!(decided.because, because);
+        }
     }
 
     #[test]

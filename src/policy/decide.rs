@@ -68,7 +68,7 @@ impl Policy {
             }
             Err(_) => {
                 tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
-                self.decision(direction, tally)
+                self.decision(transaction, tally)
             }
         }
     }
@@ -84,7 +84,7 @@ impl Policy {
             direction: look.direction,
             header: &reading.header,
         };
-        let mut decision = self.decision(look.direction, tally);
+        let mut decision = self.decision(look.transaction, tally);
         decision.held = held(&decision, &sender, &self.holds, &self.secure_tag);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
@@ -134,10 +134,11 @@ impl Policy {
         }
     }
 
-    fn decision(&self, direction: Direction, mut tally: Tally) -> Decision {
+    fn decision(&self, transaction: &MailTransaction, mut tally: Tally) -> Decision {
         Decision {
             reference: Reference::random(),
-            direction,
+            direction: self.direction(&transaction.client),
+            has_sender: transaction.envelope.reverse_path.notifiable().is_some(),
             recipients: tally.decide(),
             old_names: Vec::new(),
             held: Held {
@@ -154,7 +155,7 @@ impl Policy {
     fn undecided(&self, transaction: &MailTransaction) -> Decision {
         let mut tally = Tally::new(unresolved(transaction));
         tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
-        self.decision(self.direction(&transaction.client), tally)
+        self.decision(transaction, tally)
     }
 }
 

@@ -239,6 +239,7 @@ mod tests {
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction: Direction::Outbound,
+            has_sender: true,
             old_names: Vec::new(),
             held: crate::policy::Held::default(),
             recipients: vec![RecipientDecision {
@@ -253,6 +254,7 @@ mod tests {
                 rule: "policies/secure-domains.toml:31".into(),
                 because: "patient data was found".into(),
                 would_pass_if: Some("the subject has the tag [secure]".into()),
+                protection: crate::policy::opinion::Protection::AsRoute,
             }],
             edits: Vec::new(),
             findings: Findings {

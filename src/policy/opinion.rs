@@ -69,6 +69,8 @@ pub struct Opinion {
     pub because: String,
     /// The smallest change that would let it pass.
     pub would_pass_if: Option<String>,
+    /// How it goes if it goes: also after somebody has let go on what was kept back.
+    pub protection: Protection,
 }
 
 impl Opinion {
@@ -79,17 +81,26 @@ impl Opinion {
             rule: String::new(),
             because: String::new(),
             would_pass_if: None,
+            protection: Protection::AsRoute,
         }
     }
 
     /// Asks for something, by a rule and for a reason.
     pub fn new(ask: Ask, rule: impl Into<String>, because: impl Into<String>) -> Self {
         Self {
+            protection: ask.protection(),
             ask,
             rule: rule.into(),
             because: because.into(),
             would_pass_if: None,
         }
+    }
+
+    /// Says how it goes in any case, whatever is asked.
+    #[must_use]
+    pub fn protected(mut self, protection: Protection) -> Self {
+        self.protection = self.protection.max(protection);
+        self
     }
 
     /// Says what would let it pass.
@@ -117,6 +128,29 @@ pub enum Ask {
     Defer(Refusal),
     /// Refuse it.
     Refuse(Refusal),
+}
+
+impl Ask {
+    fn protection(&self) -> Protection {
+        match self {
+            Self::RequireVerifiedTls => Protection::VerifiedTls,
+            Self::Encrypt => Protection::Encryption,
+            Self::Pass | Self::Hold | Self::Quarantine | Self::Defer(_) | Self::Refuse(_) => {
+                Protection::AsRoute
+            }
+        }
+    }
+}
+
+/// How a message must be protected on its way to a recipient. Later ones win over earlier ones.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Protection {
+    /// As its route says.
+    AsRoute,
+    /// Over verified TLS or not at all.
+    VerifiedTls,
+    /// By way of the encryption next hop or not at all.
+    Encryption,
 }
 
 /// One thing that a stage found. The policy puts it into the [`Findings`](super::Findings).

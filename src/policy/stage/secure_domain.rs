@@ -13,7 +13,7 @@ use crate::mail::{Domain, Mailbox, ReversePath};
 use crate::policy::author::authors;
 use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::finding::{Findings, SecureKeyword};
-use crate::policy::opinion::{Ask, Opinion, Opinions};
+use crate::policy::opinion::{Ask, Opinion, Opinions, Protection};
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{Restriction, SecureDomains, Standing, Transport};
 
@@ -41,7 +41,7 @@ impl SecureDomain {
                 } else {
                     self.for_others(case, recipient)
                 };
-                match sender {
+                let opinion = match sender {
                     Some(verdict) if goes_on(&opinion) => restrict(
                         verdict,
                         recipient,
@@ -49,12 +49,30 @@ impl SecureDomain {
                     )
                     .would_pass_if("an account sends it, or a mailbox at a secure domain"),
                     _ => opinion,
-                }
+                };
+                opinion.protected(self.protection(case, recipient))
             })
             .collect();
         Opinions {
             per_recipient,
             ..Opinions::none()
+        }
+    }
+
+    /// How the message goes to a recipient if it goes, also after a hold or a quarantine.
+    fn protection(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> Protection {
+        let encrypts = recipient
+            .domain()
+            .map(|domain| self.register.transport(domain))
+            == Some(Transport::Encryption);
+        match recipient.secure {
+            true if !self.is_patient_data(case.findings) => Protection::AsRoute,
+            true if encrypts => Protection::Encryption,
+            true => Protection::VerifiedTls,
+            false if case.findings.secure_keyword == SecureKeyword::Present => {
+                Protection::Encryption
+            }
+            false => Protection::AsRoute,
         }
     }
 
