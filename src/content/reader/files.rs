@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::content::apart;
 use crate::content::kind::{self, Detected, Kind, Opens};
 use crate::content::unpack::{self, Stopped};
 use crate::content::zip::{Directory, Entry};
@@ -21,11 +22,21 @@ pub(super) struct File<'f> {
 }
 
 impl Reader {
-    /// Looks into what is no text by itself. Whatever breaks off in there makes it `malformed`.
+    /// Looks into what is no text by itself, in another process if there is one.
     pub(super) fn open(&mut self, opens: &Opens, octets: &[u8], path: &str, name: Option<&str>) {
+        let name = name.unwrap_or_default();
+        if apart::is_on() {
+            self.have_opened(octets, path, name);
+        } else {
+            self.open_itself(opens, octets, path, name);
+        }
+    }
+
+    /// Looks into it here. Whatever breaks off in there makes it `malformed`.
+    pub(super) fn open_itself(&mut self, opens: &Opens, octets: &[u8], path: &str, name: &str) {
         let depth = self.depth;
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            self.look_into(opens, octets, path, name.unwrap_or_default());
+            self.look_into(opens, octets, path, name);
         }));
         self.depth = depth;
         if opened.is_err() {
