@@ -19,6 +19,7 @@ mod pdf;
 mod reader;
 mod rtf;
 mod sheet;
+mod tar;
 mod text;
 mod unpack;
 mod xml;
@@ -154,8 +155,12 @@ impl Unread {
         "encrypted-archive",
         "encrypted-document",
         "image-only",
+        "unknown-font",
         "too-large",
         "malformed",
+        "legacy-office",
+        "outlook-item",
+        "archive",
         "unknown-format",
         UNAVAILABLE,
     ];

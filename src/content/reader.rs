@@ -562,7 +562,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said() {
         for (file, because) in [
-            (b"7z\xBC\xAF\x27\x1C\0\x04".to_vec(), "unknown-format"),
+            (b"7z\xBC\xAF\x27\x1C\0\x04".to_vec(), "archive"),
             (archive(&["a.txt"], 1), "encrypted-archive"),
             (b"%PDF-1.4 /Encrypt 1 0 R".to_vec(), "encrypted-document"),
             (

@@ -8,7 +8,7 @@ use crate::content::kind::{self, Detected, Kind, Opens};
 use crate::content::unpack::{self, Stopped};
 use crate::content::zip::{Directory, Entry};
 use crate::content::{Attachment, Form, TextPiece};
-use crate::content::{pdf, rtf};
+use crate::content::{pdf, rtf, tar};
 
 use super::{Reader, is_message_name, is_table_name};
 
@@ -51,6 +51,7 @@ impl Reader {
         match opens {
             Opens::Archive(directory) => self.archive(directory, octets, path),
             Opens::Package(directory) => self.package(directory, octets, path),
+            Opens::Tar => self.tar(octets, path),
             Opens::Gzip => self.gzip(octets, path, name),
             Opens::RichText => self.rich_text(octets, path),
             Opens::Pdf => self.pdf(octets, path),
@@ -71,6 +72,25 @@ impl Reader {
                 octets: &file,
                 name: entry.file_name(),
                 path: &path,
+            });
+        }
+    }
+
+    fn tar(&mut self, octets: &[u8], path: &str) {
+        let files = tar::read(octets);
+        if !files.clean {
+            self.unread(&format!("attachment:{path}"), "malformed");
+        }
+        for (index, entry) in files.entries.iter().enumerate() {
+            if self.budget.take_file().is_err() {
+                self.unread(&format!("attachment:{path}"), "too-large");
+                return;
+            }
+            let name = entry.name.rsplit('/').next().unwrap_or_default();
+            self.listed(&File {
+                octets: entry.octets,
+                name,
+                path: &format!("{path}/{}", index + 1),
             });
         }
     }
