@@ -69,8 +69,8 @@ fn number_behind(text: &str, label: Range<usize>) -> Option<Identifier> {
 }
 
 fn is_filling(word: &str) -> bool {
-    let filling = |known: &&str| word.eq_ignore_ascii_case(known);
-    FILLING.iter().any(|known| filling(&known)) || word.eq_ignore_ascii_case("o")
+    let mut filling = FILLING.iter().chain(&["o"]);
+    filling.any(|known| word.eq_ignore_ascii_case(known))
 }
 
 fn may_be_digits(word: &str) -> bool {
