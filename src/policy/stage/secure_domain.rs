@@ -166,7 +166,11 @@ impl SecureDomain {
             "{} could not be looked into ({}), and this domain is not secure",
             unreadable.place, unreadable.because
         );
-        restrict(verdict, recipient, because).would_pass_if(REMEDY)
+        let remedy = match way_out(unreadable.because) {
+            Some(way_out) => format!("{way_out}, or {REMEDY}"),
+            None => REMEDY.to_owned(),
+        };
+        restrict(verdict, recipient, because).would_pass_if(remedy)
     }
 
     fn why_not_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> String {
@@ -189,6 +193,19 @@ impl SecureDomain {
         let found = &findings.patient_data;
         found.found && (!found.synthetic || *self.register.verdicts.synthetic_restricts)
     }
+}
+
+/// What a sender can do about a file, in words of the notice; `None` where nothing is sure to help.
+fn way_out(because: &str) -> Option<&'static str> {
+    Some(match because {
+        "encrypted-archive" | "encrypted-document" => "the file is sent without its password",
+        "image-only" => "the words of the scan or picture are sent as text",
+        "unknown-font" => "the PDF is made anew by the program that its text was written with",
+        "legacy-office" => "the document is saved as DOCX, XLSX, PPTX or PDF",
+        "outlook-item" => "the message is sent as HTML or plain text, and an attached one as .eml",
+        "archive" => "the files are sent by themselves or in a ZIP archive without a password",
+        _ => return None,
+    })
 }
 
 /// Whether the message leaves, as far as this rule is concerned.
@@ -230,6 +247,7 @@ const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a
 mod tests {
     use super::*;
     use crate::config::{Diagnostics, read_toml};
+    use crate::content;
     use crate::policy::finding::{Confidence, PatientData, Unreadable};
     use crate::policy::testing::{World, file};
 
@@ -389,6 +407,17 @@ valid-until = 2026-11-20
             asks("a@shop.example", None, true, Findings::default()),
             Ask::Pass
         );
+    }
+
+    #[test]
+    fn the_sender_of_a_file_that_is_not_read_hears_what_to_do_instead() {
+        for because in content::Unread::WORDS {
+            let has_way_out = !matches!(
+                *because,
+                "too-large" | "malformed" | "unknown-format" | content::UNAVAILABLE
+            );
+            assert_eq!(way_out(because).is_some(), has_way_out, "{because}");
+        }
     }
 
     #[test]
