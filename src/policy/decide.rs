@@ -62,7 +62,7 @@ impl Policy {
             // A file that could not be opened for now is no file without patient data.
             Ok(reading) if reading.is_unfinished() => {
                 tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
-                self.decision(direction, tally)
+                self.decision(transaction, tally)
             }
             Ok(reading) => {
                 let look = Look {
