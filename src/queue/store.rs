@@ -339,25 +339,55 @@ impl TraceQuery {
 pub struct AuditEntry {
     /// Its number: 1 for the first.
     pub number: i64,
-    /// The event as JSON, octet by octet as it was hashed.
+    /// The event as JSON, octet by octet as it was hashed; empty if it is damaged.
     pub event: String,
+    /// What stands there instead of an event, where it is no text: somebody changed the row. `verify` says
+    /// the same of it.
+    pub damaged: Option<Vec<u8>>,
     /// SHA-256 over the previous line's hash and `event`, in hexadecimal.
     pub hash: String,
 }
 
 impl AuditEntry {
+    /// The line with this number, whose event reads as these octets.
+    pub(super) fn new(number: i64, event: &[u8], hash: String) -> Self {
+        let (event, damaged) = match std::str::from_utf8(event) {
+            Ok(text) => (text.to_owned(), None),
+            Err(_) => (String::new(), Some(event.to_vec())),
+        };
+        Self {
+            number,
+            event,
+            damaged,
+            hash,
+        }
+    }
+
     /// The event as a JSON object; empty if the row was tampered with so that it is none.
     pub fn object(&self) -> serde_json::Map<String, serde_json::Value> {
         serde_json::from_str(&self.event).unwrap_or_default()
     }
 
-    /// The line of an export: number, hash, and the event unchanged.
+    /// The line of an export: number, hash, and the event unchanged. Of a damaged one the octets, in hexadecimal:
+    /// the hash is over them.
     pub fn line(&self) -> String {
-        format!(
-            "{{\"number\":{},\"hash\":\"{}\",\"event\":{}}}",
-            self.number, self.hash, self.event
-        )
+        let (number, hash) = (self.number, &self.hash);
+        match &self.damaged {
+            None => format!(
+                "{{\"number\":{number},\"hash\":\"{hash}\",\"event\":{}}}",
+                self.event
+            ),
+            Some(octets) => format!(
+                "{{\"number\":{number},\"hash\":\"{hash}\",\"event\":null,\"damaged\":\"{}\"}}",
+                hex(octets)
+            ),
+        }
     }
+}
+
+/// Octets as digits.
+pub(super) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// What going over the chain found.
