@@ -4,14 +4,14 @@
 //! whole before it takes the place of the old one, in one rename: at any moment the file is either
 //! the old one or the new one, and the secret exists nowhere but in the caller's hands.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::secret::Secret;
-use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile};
+use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile, replace};
 
 use super::account::{Name, Sender};
 use super::{Accounts, verify};
@@ -168,33 +168,6 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// Puts `text` in the place of the file, whole or not at all, with the same owner and permissions.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let temporary = folder.join(format!(".accounts-{}.new", std::process::id()));
-    let result = write_like(path, &temporary, text)
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| File::open(folder)?.sync_all());
-    if result.is_err() {
-        // Whatever is left of it is of no use to anyone.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
-}
-
-fn write_like(model: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let like = fs::metadata(model)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o777))?;
-    let made = file.metadata()?;
-    if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
-        // A file that the gateway could not read any more would shut everyone out.
-        chown(path, Some(like.uid()), Some(like.gid()))?;
-    }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
-}
-
 /// Makes a secret of the three kinds of characters that NHSmail asks for (`domain.md` §6.1).
 fn generate() -> Result<Secret, AddError> {
     loop {
@@ -240,6 +213,7 @@ mod tests {
     use super::*;
     use crate::accounts::AuthError;
     use proptest::prelude::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::add::{AddError, lock_current, read_back, replace};
+use crate::config::replace;
+
+use super::add::{AddError, lock_current, read_back};
 use super::{Account, Accounts};
 
 /// Disables the account of this name, in any case. Returns whether it was enabled before. Blocks: on

@@ -4,10 +4,9 @@ use jiff::Timestamp;
 
 use crate::base::Reference;
 use crate::mail::Mailbox;
-use crate::mail::notice::PlainNotice;
 use crate::mail::report::ascii_address;
 
-use super::audit::{AuditEvent, AuditKind};
+use super::letter::Letter;
 use super::notify::Notice;
 
 /// A message that is held for some of its recipients.
@@ -41,32 +40,15 @@ pub struct HeldFor {
 impl HeldNotice<'_> {
     /// Writes the notice.
     pub fn notice(&self, hostname: &str, now: Timestamp) -> Notice {
-        let reference = Reference::random();
-        let message_id = format!("<{reference}.{}@{hostname}>", now.as_millisecond());
-        let message = PlainNotice {
-            hostname,
+        let letter = Letter {
             to: self.to,
-            message_id: &message_id,
-            in_reply_to: self.message_id,
-            date: now,
+            about: self.about,
+            message_id: self.message_id,
+            action: "held",
             subject: "Your message is held and has not been delivered to everybody",
-            text: &self.text(hostname),
-        }
-        .compose();
-        let mut event = AuditEvent::new(now, reference.clone(), AuditKind::Notified, "")
-            .fact("about", self.about.to_string())
-            .fact("action", "held")
-            .fact("octets", message.len().to_string());
-        event.recipient = Some(self.to.to_string());
-        event.message_id = Some(message_id.clone());
-        Notice {
-            reference,
-            to: self.to.clone(),
-            message,
-            message_id,
-            at: now,
-            event,
-        }
+            reply_to: None,
+        };
+        letter.notice(&self.text(hostname), hostname, now)
     }
 
     fn text(&self, hostname: &str) -> Vec<String> {

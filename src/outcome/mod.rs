@@ -3,6 +3,7 @@
 pub mod address_changed;
 pub mod audit;
 pub mod held;
+mod letter;
 pub mod notify;
 
 use std::fmt;

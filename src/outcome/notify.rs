@@ -82,6 +82,37 @@ pub struct Notice {
     pub event: AuditEvent,
 }
 
+impl Notice {
+    /// Puts it together: a reference of its own, the message that `compose` makes under the `Message-ID`
+    /// given to it, and the event that says to whom it went, about what and why (`action`).
+    pub(super) fn write(
+        to: &Mailbox,
+        about: &Reference,
+        action: &str,
+        hostname: &str,
+        at: Timestamp,
+        compose: impl FnOnce(&str) -> Message,
+    ) -> Self {
+        let reference = Reference::random();
+        let message_id = format!("<{reference}.{}@{hostname}>", at.as_millisecond());
+        let message = compose(&message_id);
+        let mut event = AuditEvent::new(at, reference.clone(), AuditKind::Notified, "")
+            .fact("about", about.to_string())
+            .fact("action", action)
+            .fact("octets", message.len().to_string());
+        event.recipient = Some(to.to_string());
+        event.message_id = Some(message_id.clone());
+        Self {
+            reference,
+            to: to.clone(),
+            message,
+            message_id,
+            at,
+            event,
+        }
+    }
+}
+
 /// Whether the sender is to hear of this event (RFC 3461 §4.1, §5.2; RFC 5321 §4.5.5).
 pub fn is_due(reverse_path: &ReversePath, recipient: &Recipient, event: Event) -> bool {
     if reverse_path.notifiable().is_none() {
@@ -151,35 +182,29 @@ fn notice(
     hostname: &str,
     now: Timestamp,
 ) -> Notice {
-    let reference = Reference::random();
-    let message_id = format!("<{reference}.{}@{hostname}>", now.as_millisecond());
-    let report = DeliveryStatusNotification {
-        hostname,
+    let action = status(&due[0], now).action.word();
+    Notice::write(
         to,
-        message_id: &message_id,
-        date: now,
-        subject: kind.subject(),
-        text: &text(kind, original, due, hostname),
-        env_id: original.env_id,
-        arrival_date: original.received_at,
-        recipients: due.iter().map(|told| status(told, now)).collect(),
-        returned: returned(kind, original),
-    };
-    let message = report.compose();
-    let mut event = AuditEvent::new(now, reference.clone(), AuditKind::Notified, "")
-        .fact("about", original.reference.to_string())
-        .fact("action", status(&due[0], now).action.word())
-        .fact("octets", message.len().to_string());
-    event.recipient = Some(to.to_string());
-    event.message_id = Some(message_id.clone());
-    Notice {
-        reference,
-        to: to.clone(),
-        message,
-        message_id,
-        at: now,
-        event,
-    }
+        original.reference,
+        action,
+        hostname,
+        now,
+        |message_id| {
+            let report = DeliveryStatusNotification {
+                hostname,
+                to,
+                message_id,
+                date: now,
+                subject: kind.subject(),
+                text: &text(kind, original, due, hostname),
+                env_id: original.env_id,
+                arrival_date: original.received_at,
+                recipients: due.iter().map(|told| status(told, now)).collect(),
+                returned: returned(kind, original),
+            };
+            report.compose()
+        },
+    )
 }
 
 fn status<'a>(told: &Told<'a>, now: Timestamp) -> RecipientStatus<'a> {
