@@ -23,10 +23,10 @@ use crate::ingress::settings::{ListenerSettings, ListenerTls};
 use crate::ingress::{self, IngressError};
 use crate::mail::{ForwardPath, Mailbox, Service};
 use crate::outcome::audit::{AuditEvent, AuditKind};
-use crate::policy::Policy;
 use crate::policy::secure_domains::FallbackAction;
+use crate::policy::{Hears, Policy};
 use crate::queue::{Queue, QueueError};
-use crate::scheduler::{Fallback, Fallbacks, Scheduler, Then};
+use crate::scheduler::{Fallback, Fallbacks, Holding, Holdings, Rulings, Scheduler, Then};
 use crate::settings::{self, Loaded, Settings};
 
 /// Why the gateway cannot run, or stopped before it was told to.
@@ -167,7 +167,10 @@ async fn start(
         queue.clone(),
         router,
         deliveries,
-        fallbacks(policies.clone()),
+        Rulings {
+            fallbacks: fallbacks(policies.clone()),
+            holdings: holdings(policies.clone()),
+        },
         clock.clone(),
         shutdown.clone(),
         settings.hostname.clone(),
@@ -217,6 +220,22 @@ fn fallbacks(policies: watch::Receiver<Arc<Policy>>) -> Fallbacks {
                 FallbackAction::Bounce => Then::Bounce,
             }),
             after: said.after.unwrap_or(default.after),
+        }
+    })
+}
+
+/// Who hears of holds, and who decides about them, by the policy in force.
+fn holdings(policies: watch::Receiver<Arc<Policy>>) -> Holdings {
+    Arc::new(move |sender| {
+        let policy = Arc::clone(&policies.borrow());
+        let (to, program) = match policy.hears_of_hold(sender) {
+            Hears::Sender(to) => (to, None),
+            Hears::Owner { to, program } => (to, Some(program)),
+        };
+        Holding {
+            owner: policy.holds().owner.clone(),
+            to,
+            program,
         }
     })
 }

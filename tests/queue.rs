@@ -889,6 +889,7 @@ fn use_of(name: &str, used_by: &str, at: Timestamp) -> Accepted {
     Accepted {
         received_at: at,
         events: Vec::new(),
+        unless_told: None,
         old_names: vec![OldNameUse {
             name: name.to_owned(),
             mailbox: "pharmacy.fa001@nhs.net".to_owned(),

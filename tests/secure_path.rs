@@ -291,6 +291,10 @@ fn without_a_secured_path_it_is_held_diverted_or_bounced_as_the_destination_says
         !told.contains("450") && !told.contains("prescription"),
         "{told}"
     );
+    assert!(
+        told.contains("decided about by the information governance lead"),
+        "{told}"
+    );
     let held = gateway.postern(&["--json", "queue", "list", "--state", "held"]);
     assert!(
         String::from_utf8(held.stdout)
@@ -356,6 +360,45 @@ fn a_sender_hears_of_a_hold_and_a_program_does_not() {
     mail(&gateway, "last@nhs.net");
     assert!(gateway.mail_for("robot@nhs.net").is_empty());
     assert!(gateway.mail_for("x.donotreply@nhs.net").is_empty());
+    // Of the program, the owner of what is held hears in its place; of a second message within the hour he
+    // does not hear again.
+    let again = PATIENT.replace("<p1@", "<p2@");
+    send(
+        &gateway,
+        "x.donotreply@nhs.net",
+        &["patient@example.com"],
+        &again,
+    );
+    let told = gateway
+        .wait_for_mail("bumbleton.headoffice@nhs.net", 2)
+        .concat();
+    let told = String::from_utf8(told).unwrap().replace("\r\n", " ");
+    for part in [
+        "A message from x.donotreply@nhs.net is held",
+        "you answer for the program",
+        "<patient@example.com>",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    assert!(
+        !told.contains("450") && !told.contains("prescription"),
+        "{told}"
+    );
+    send(&gateway, "later@nhs.net", &["patient@example.com"], PATIENT);
+    mail(&gateway, "later@nhs.net");
+    let to_owner = gateway.mail_for("bumbleton.headoffice@nhs.net");
+    let of = |program: &str| {
+        let about = |mail: &&Vec<u8>| String::from_utf8_lossy(mail).contains(program);
+        to_owner.iter().filter(about).count()
+    };
+    assert_eq!(
+        (
+            of("x.donotreply@nhs.net"),
+            of("robot@nhs.net"),
+            to_owner.len()
+        ),
+        (1, 1, 2)
+    );
 
     // Whom nobody looks after alarms, and fails when its time is over; an order needs no reason of ours.
     assert!(trace(&gateway, "one@nhs.net").contains("\"owner\":\"the information governance lead"));
@@ -380,6 +423,64 @@ fn a_sender_hears_of_a_hold_and_a_program_does_not() {
     });
     gateway.wait_for_mail("one@nhs.net", 2);
     assert!(trace(&gateway, "one@nhs.net").contains("nobody decided about it in time"));
+}
+
+#[test]
+fn the_owner_of_a_program_hears_that_its_mail_is_held_wherever_it_is_held() {
+    let authority = Authority::new();
+    let bad = authority.next_hop(Certificate::WrongName);
+    let gateway = Gateway::start_with(|policies| {
+        let now = "no-secure-path = \"hold\"\nno-secure-path-after = \"0s\"";
+        destinations(policies, &authority, &[("hold.example", &bad, now)]);
+        let file = policies.join("accounts.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let account = |name: &str, more: &str| {
+            format!("[[account]]\nname = \"{name}.donotreply@nhs.net\"\ndisabled = true\n{more}\n")
+        };
+        let accounts = account("one", "owner-address = \"owner.one@nhs.net\"")
+            + &account("two", "owner = \"owner.two@nhs.net\"")
+            + &account("three", "owner = \"the front desk\"");
+        fs::write(file, text + &accounts).unwrap();
+        let file = policies.join("directory.csv");
+        let text = fs::read_to_string(&file).unwrap();
+        let header = text.lines().find(|line| !line.starts_with('#')).unwrap();
+        let columns = header.split(',').map(|column| match column {
+            "address" => "four.donotreply@nhs.net",
+            "kind" => "application",
+            "status" => "active",
+            "owner" => "owner.four@nhs.net",
+            _ => "",
+        });
+        let row = columns.collect::<Vec<_>>().join(",");
+        fs::write(file, format!("{text}{row}\n")).unwrap();
+    });
+    // By the policy, before it is promised.
+    for (program, owner) in [
+        ("one.donotreply@nhs.net", "owner.one@nhs.net"),
+        ("two.donotreply@nhs.net", "owner.two@nhs.net"),
+        ("three.donotreply@nhs.net", "bumbleton.headoffice@nhs.net"),
+        ("four.donotreply@nhs.net", "owner.four@nhs.net"),
+    ] {
+        send(&gateway, program, &["patient@example.com"], PATIENT);
+        let told = mail(&gateway, owner);
+        assert!(told.contains(program) && !told.contains("450"), "{told}");
+    }
+    // By the scheduler, for want of a secured path.
+    send(
+        &gateway,
+        "five.donotreply@nhs.net",
+        &["gp@hold.example"],
+        PATIENT,
+    );
+    let told = gateway
+        .wait_for_mail("bumbleton.headoffice@nhs.net", 2)
+        .concat();
+    let told = String::from_utf8(told).unwrap().replace("\r\n", " ");
+    assert!(
+        told.contains("five.donotreply@nhs.net is held") && told.contains("for another name"),
+        "{told}"
+    );
+    assert!(gateway.mail_for("five.donotreply@nhs.net").is_empty());
 }
 
 #[test]
@@ -422,6 +523,11 @@ fn a_lapsing_entry_is_said_in_the_log_and_the_metrics() {
             metrics.contains(&format!("postern_secure_domains{line}")),
             "{metrics}"
         );
+    }
+    let said = gateway.postern(&["check", "--format", "short"]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    for line in ["`soon.nhs.uk` lapses on", "`late.nhs.uk` lapsed on"] {
+        assert!(said.contains(line), "{line} in {said}");
     }
 }
 

@@ -12,8 +12,9 @@ use std::sync::Arc;
 
 use crate::base::secret::Secret;
 use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile, replace};
+use crate::mail::Mailbox;
 
-use super::account::{Name, Sender};
+use super::account::{Declaration, Name, Sender};
 use super::{Accounts, verify};
 
 /// What a new account is to be.
@@ -26,8 +27,10 @@ pub struct NewAccount {
     /// Addresses, or domains as `@bumbleton.example`, that it may send from; empty for its own
     /// name.
     pub may_send_from: Vec<String>,
-    /// Whether all its mail counts as patient data.
-    pub declares_patient_data: bool,
+    /// Where he is told of its mail that is held.
+    pub owner_address: Option<Mailbox>,
+    /// What it says of the patient data in its mail.
+    pub patient_data: Declaration,
 }
 
 /// Appends an account to the file at `path` and returns its secret, which is stored nowhere but
@@ -147,20 +150,25 @@ fn block(new: &NewAccount, hash: &str, at_line_start: bool) -> Result<String, Ad
         .owner
         .as_ref()
         .map(|owner| format!("owner = {}\n", quoted(owner)));
+    let address = new
+        .owner_address
+        .as_ref()
+        .map(|address| format!("owner-address = {}\n", quoted(&address.to_string())));
     let senders: Vec<String> = senders.iter().map(|sender| quoted(sender)).collect();
     Ok(format!(
         "{start}[[account]]\n\
          name = {}\n\
-         {}\
+         {}{}\
          secret-hash = {} # of a secret that was shown once\n\
          may-send-from = [{}]\n\
-         declares-patient-data = {}\n\
+         patient-data = {}\n\
          disabled = false\n",
         quoted(&name.0),
         owner.unwrap_or_default(),
+        address.unwrap_or_default(),
         quoted(hash),
         senders.join(", "),
-        new.declares_patient_data,
+        quoted(new.patient_data.word()),
     ))
 }
 
@@ -322,7 +330,8 @@ mod tests {
                 name: name.clone(),
                 owner: Some(owner.clone()),
                 may_send_from: vec!["@bumbleton.example".into()],
-                declares_patient_data: true,
+                owner_address: Mailbox::parse("owner@bumbleton.example").ok(),
+                patient_data: Declaration::Never,
             };
             let secret = add(&path, &account).unwrap();
             let accounts = load(&path);
@@ -330,7 +339,8 @@ mod tests {
             prop_assert_eq!(accounts.authenticate(&name, "no"), Err(AuthError::Refused));
             let read = accounts.get(&name).unwrap();
             prop_assert_eq!(read.owner.as_deref(), Some(owner.as_str()));
-            prop_assert!(read.declares_patient_data);
+            prop_assert_eq!(read.patient_data, Declaration::Never);
+            prop_assert_eq!(&read.owner_address, &account.owner_address);
         }
     }
 }

@@ -88,7 +88,8 @@ fn differ_in_the_flag_alone(before: &Accounts, after: &Accounts, name: &str) -> 
         old.name() == new.name()
             && old.may_send_from == new.may_send_from
             && old.owner == new.owner
-            && old.declares_patient_data == new.declares_patient_data
+            && old.patient_data == new.patient_data
+            && old.owner_address == new.owner_address
             && old.secret_hash() == new.secret_hash()
             && new.disabled == (old.disabled || old.name() == name)
     };

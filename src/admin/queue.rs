@@ -375,6 +375,7 @@ mod tests {
                 delivery("c@nhs.net", Standing::Due),
                 delivery("d@nhs.net", Standing::Quarantined),
             ],
+            unless_told: None,
             old_names: Vec::new(),
             events: vec![decided.fact("verdict", "hold")],
         };

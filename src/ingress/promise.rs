@@ -9,7 +9,7 @@ use crate::outcome::held::{HeldFor, HeldNotice};
 use crate::outcome::notify::{self, Event, Original, Told};
 use crate::outcome::{DeliveryResult, Outcome};
 use crate::policy::verdict::Fate;
-use crate::policy::{Decision, OldName, RecipientDecision, Tell};
+use crate::policy::{Decision, Hears, OldName, RecipientDecision, Tell};
 use crate::queue::{Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, Standing};
 
 use super::{Parts, events};
@@ -67,6 +67,7 @@ impl Promise<'_> {
             patient_data: decision.holds_patient_data(),
             received_at: self.transaction.received_at,
             deliveries: self.deliveries(None),
+            unless_told: None,
             old_names: decision
                 .old_names
                 .iter()
@@ -84,6 +85,7 @@ impl Promise<'_> {
             env_id: None,
             ret: None,
             deliveries: self.deliveries(Some(owner)),
+            unless_told: None,
             old_names: Vec::new(),
             events: Vec::new(),
             ..first.clone()
@@ -150,9 +152,12 @@ impl Promise<'_> {
         }
     }
 
-    /// Tells the sender of the recipients for whom the message is held, each address once.
+    /// Tells the sender, or who answers for it, of the recipients for whom the message is held, each address once.
     fn held_notice(&self) -> Option<Accepted> {
-        let to = self.decision.held.tell.as_ref()?;
+        let (to, program) = match self.decision.held.tell.as_ref()? {
+            Hears::Sender(to) => (to, None),
+            Hears::Owner { to, program } => (to, Some(program)),
+        };
         let mut recipients: Vec<HeldFor> = Vec::new();
         let held = self
             .decision
@@ -170,6 +175,7 @@ impl Promise<'_> {
         }
         let notice = HeldNotice {
             to,
+            program,
             recipients: &recipients,
             tag: self.decision.held.tag.as_deref(),
             owner: &self.decision.held.owner,

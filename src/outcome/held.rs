@@ -1,5 +1,7 @@
 //! The notice that a message is held: what its sender is told at once, without anything of the message.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::base::Reference;
@@ -7,13 +9,15 @@ use crate::mail::Mailbox;
 use crate::mail::report::ascii_address;
 
 use super::letter::Letter;
-use super::notify::Notice;
+use super::notify::{Notice, UnlessTold};
 
 /// A message that is held for some of its recipients.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldNotice<'a> {
-    /// The sender.
+    /// Who is told.
     pub to: &'a Mailbox,
+    /// The program that sent it, if somebody else is told in its place.
+    pub program: Option<&'a Mailbox>,
     /// For whom it is held, and why.
     pub recipients: &'a [HeldFor],
     /// The tag that asks for encryption, where the subject nearly has it.
@@ -45,19 +49,44 @@ impl HeldNotice<'_> {
             about: self.about,
             message_id: self.message_id,
             action: "held",
-            subject: "Your message is held and has not been delivered to everybody",
+            subject: match self.program {
+                None => "Your message is held and has not been delivered to everybody",
+                Some(_) => "A message of a program that you answer for is held",
+            },
             reply_to: None,
         };
-        letter.notice(&self.text(hostname), hostname, now)
+        let notice = letter.notice(&self.text(hostname), hostname, now);
+        Notice {
+            // A program that goes wrong sends by the thousand.
+            unless_told: self.program.map(|program| UnlessTold {
+                to: self.to.folded().to_string(),
+                about: format!("held {}", program.folded()),
+                at_most_every: OWNER_TOLD_EVERY,
+            }),
+            ..notice
+        }
     }
 
     fn text(&self, hostname: &str) -> Vec<String> {
+        let message = match self.program {
+            None => "Your message".to_owned(),
+            Some(program) => format!("A message from {}", ascii_address(&program.to_string())),
+        };
         let mut text = vec![
             format!("This is the mail gateway {hostname}."),
-            "Your message is held for the recipients below: they have not got it, and will not until somebody \
-             has looked at it. Nothing more happens by itself. Recipients who are not named here are served."
-                .to_owned(),
+            format!(
+                "{message} is held for the recipients below: they have not got it, and will not until somebody \
+                 has looked at it. Nothing more happens by itself. Recipients who are not named here are served."
+            ),
         ];
+        if self.program.is_some() {
+            text.push(
+                "You are told because a program sent it, and you answer for the program, or for what is held. More \
+                 of its messages may be held: you are told of one in an hour at most, and `postern queue list \
+                 --state held` shows all."
+                    .to_owned(),
+            );
+        }
         for one in self.recipients.iter().take(SHOWN) {
             let mut line = format!("<{}>: {}.", ascii_address(&one.address), one.because);
             if let Some(change) = &one.would_pass_if {
@@ -86,6 +115,8 @@ impl HeldNotice<'_> {
     }
 }
 
+/// How often whoever answers for a program is told that mail of it is held.
+const OWNER_TOLD_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Recipients that a notice names.
 const SHOWN: usize = 20;
 
@@ -102,6 +133,7 @@ mod tests {
         };
         let notice = HeldNotice {
             to: &Mailbox::parse("gp@nhs.net").unwrap(),
+            program: None,
             recipients: &[held],
             tag: Some("[secure]"),
             owner: "the information governance lead",

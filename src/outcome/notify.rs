@@ -4,6 +4,8 @@
 //! message with the null reverse path is itself a report and never causes another. Where patient
 //! data was found, the report quotes nothing of the message but its `Message-ID`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::base::Reference;
@@ -78,8 +80,21 @@ pub struct Notice {
     pub message_id: String,
     /// When it was written.
     pub at: Timestamp,
+    /// If it tells of something that may happen often: how often it may be told.
+    pub unless_told: Option<UnlessTold>,
     /// For the audit trail.
     pub event: AuditEvent,
+}
+
+/// Of what somebody is told, and how often at most.
+#[derive(Clone, Debug)]
+pub struct UnlessTold {
+    /// Who is told.
+    pub to: String,
+    /// What of: `held reminders.fa123.donotreply@nhs.net`. Not the name of an old address.
+    pub about: String,
+    /// Not again before so much time has gone.
+    pub at_most_every: Duration,
 }
 
 impl Notice {
@@ -108,6 +123,7 @@ impl Notice {
             message,
             message_id,
             at,
+            unless_told: None,
             event,
         }
     }
@@ -450,7 +466,7 @@ If you ask for help with this, please quote the reference PX-7F3K2Q9A.
         let outcome =
             Outcome::without_reply(EnhancedStatusCode::transient(4, 1), "connection timed out");
         let recipient = to("a@ward.example", None);
-        let until = at() + std::time::Duration::from_secs(5 * 24 * 3600);
+        let until = at() + Duration::from_secs(5 * 24 * 3600);
 
         let notices = about(
             "s@b.example",

@@ -85,7 +85,14 @@ impl Policy {
             header: &reading.header,
         };
         let mut decision = self.decision(look.direction, tally);
-        decision.held = held(&decision, &sender, &self.holds, &self.secure_tag);
+        let account = look.transaction.client.account.as_deref();
+        decision.held = held(
+            &decision,
+            &sender,
+            &self.holds,
+            &self.secure_tag,
+            |program| self.answers_for(account, program),
+        );
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
     }

@@ -49,7 +49,7 @@ use stage::{Stage, StageName};
 
 pub use case::{Case, ResolvedRecipient};
 pub use finding::Findings;
-pub use held::{Held, Holds};
+pub use held::{Hears, Held, Holds};
 pub use old_name::{OldName, Tell};
 pub use opinion::{Ask, Finding, Opinion, Opinions};
 pub use refusal::Refusal;

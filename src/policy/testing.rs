@@ -125,7 +125,8 @@ fn directory() -> Directory {
 
 fn accounts() -> Accounts {
     let text = "[[account]]\nname = \"reminders@bumbleton.example\"\n\
-                may-send-from = [\"reminders@bumbleton.example\", \"@shop.bumbleton.example\"]\n";
+                may-send-from = [\"reminders@bumbleton.example\", \"@shop.bumbleton.example\"]\n\
+                [[account]]\nname = \"rota@bumbleton.example\"\npatient-data = \"never\"\n";
     Accounts::read(&file("accounts.toml", text), &Diagnostics::default())
 }
 

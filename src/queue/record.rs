@@ -8,7 +8,7 @@ use crate::base::Reference;
 use crate::mail::{BodyType, EnvId, Envelope, ForwardPath, Message, Recipient, Ret, ReversePath};
 use crate::outcome::Outcome;
 use crate::outcome::audit::AuditEvent;
-use crate::outcome::notify::{Notice, Original};
+use crate::outcome::notify::{Notice, Original, UnlessTold};
 
 /// A message for which a client is about to get its 250, or one that the gateway itself wrote.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Accepted {
     pub received_at: Timestamp,
     /// One for each recipient; not empty.
     pub deliveries: Vec<NewDelivery>,
+    /// What it tells somebody of; it is queued only if he was not told of that lately.
+    pub unless_told: Option<UnlessTold>,
     /// Old names that it came by, counted in the same transaction.
     pub old_names: Vec<OldNameUse>,
     /// What goes into the audit trail in the same transaction.
@@ -215,6 +217,7 @@ impl From<Notice> for Accepted {
                 rule: "built-in".to_owned(),
                 because: "written by the gateway itself".to_owned(),
             }],
+            unless_told: notice.unless_told,
             old_names: Vec::new(),
             events: vec![notice.event],
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
-use crate::mail::{Envelope, ForwardPath, Message};
+use crate::mail::{Envelope, ForwardPath, Mailbox, Message};
 use crate::outcome::Outcome;
 
 /// What came of an attempt: one outcome for each recipient, in envelope order.
@@ -23,6 +23,15 @@ pub trait Courier: Send + Sync + 'static {
     fn fallback(&self, path: &ForwardPath) -> Fallback {
         let _ = path;
         Fallback::default()
+    }
+
+    /// Who hears of what is held of this sender's mail, and who decides about it.
+    fn holding(&self, sender: &Mailbox) -> Holding {
+        Holding {
+            owner: "the administrators of this gateway".to_owned(),
+            to: sender.clone(),
+            program: None,
+        }
     }
 
     /// Makes one attempt; it ends in bounded time.
@@ -41,8 +50,31 @@ pub struct Onward {
     pub router: watch::Receiver<Arc<Router>>,
     /// Makes the attempts.
     pub deliveries: Deliveries,
-    /// What happens when a secured path cannot be had, by the policy in force.
+    /// What the policy in force says of mail that cannot go on.
+    pub rulings: Rulings,
+}
+
+/// What the policy in force says of mail that cannot go on.
+#[derive(Clone)]
+pub struct Rulings {
+    /// What happens when a secured path to a recipient cannot be had.
     pub fallbacks: Fallbacks,
+    /// Who hears of what is held of a sender's mail, and who decides about it.
+    pub holdings: Holdings,
+}
+
+/// Says who hears of what is held of a sender's mail.
+pub type Holdings = Arc<dyn Fn(&Mailbox) -> Holding + Send + Sync>;
+
+/// Who hears of a hold, and who decides about it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holding {
+    /// Who decides, as people read it.
+    pub owner: String,
+    /// Who is told.
+    pub to: Mailbox,
+    /// The program that sent it, if somebody else is told in its place.
+    pub program: Option<Mailbox>,
 }
 
 /// Says what happens when a secured path to a recipient cannot be had.
@@ -89,7 +121,11 @@ impl Courier for Onward {
     }
 
     fn fallback(&self, path: &ForwardPath) -> Fallback {
-        (self.fallbacks)(path)
+        (self.rulings.fallbacks)(path)
+    }
+
+    fn holding(&self, sender: &Mailbox) -> Holding {
+        (self.rulings.holdings)(sender)
     }
 
     fn attempt<'a>(

@@ -205,6 +205,7 @@ impl Running {
 fn accepted(clock: &Clock, to: &[&str]) -> Accepted {
     let reference = Reference::random();
     Accepted {
+        unless_told: None,
         old_names: Vec::new(),
         events: vec![AuditEvent::new(
             clock.now(),

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use crate::accounts::Declaration;
 use crate::config::Located;
 use crate::mail::{Domain, Mailbox, ReversePath};
 use crate::policy::author::authors;
@@ -32,6 +33,7 @@ impl SecureDomain {
     /// One opinion for each recipient, in the order of the case.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
         let sender = self.against_sender(case);
+        let broken = self.broken_contract(case);
         let per_recipient = case
             .recipients
             .iter()
@@ -41,6 +43,9 @@ impl SecureDomain {
                 } else {
                     self.for_others(case, recipient)
                 };
+                if let (Some(broken), true) = (&broken, goes_on(&opinion)) {
+                    return broken.clone();
+                }
                 match sender {
                     Some(verdict) if goes_on(&opinion) => restrict(
                         verdict,
@@ -89,6 +94,23 @@ impl SecureDomain {
             || !self.is_patient_data(case.findings)
             || self.is_secure_sender(case);
         (!may).then_some(verdict)
+    }
+
+    /// What becomes of patient data of an account that says it sends none. The declaration switches nothing
+    /// off: either it is wrong, or the message is, and somebody has to look, whoever is to get it.
+    fn broken_contract(&self, case: &Case<'_>) -> Option<Opinion> {
+        let account = case
+            .account
+            .filter(|account| account.patient_data == Declaration::Never)?;
+        let rule = account
+            .place()
+            .map_or_else(|| "built-in".to_owned(), ToString::to_string);
+        let because = "patient data was found in mail of an account that says it sends none";
+        self.is_patient_data(case.findings).then(|| {
+            Opinion::new(Ask::Hold, rule, because).would_pass_if(
+                "the message has none, or the account says `patient-data = \"by-content\"`",
+            )
+        })
     }
 
     /// The reverse path speaks; for a report, which has none, its author does.
@@ -370,6 +392,38 @@ valid-until = 2026-11-20
         assert_eq!(
             asks("a@shop.example", None, true, Findings::default()),
             Ask::Pass
+        );
+    }
+
+    #[test]
+    fn patient_data_of_an_account_that_says_it_sends_none_waits_for_somebody() {
+        let register = register();
+        let asks = |patient_data: PatientData, keyword| {
+            let mut world = World::new(
+                "From: rota@bumbleton.example\n\nx\n",
+                "rota@bumbleton.example",
+                &TO,
+            )
+            .with_register(&register)
+            .outbound(Some("rota@bumbleton.example"));
+            world.findings = finding(patient_data, keyword);
+            let said = world.ask(|case| SecureDomain::new(Arc::clone(&register)).examine(case));
+            let asks = said.per_recipient.into_iter();
+            asks.map(|opinion| opinion.ask).collect::<Vec<_>>()
+        };
+        let held = [Ask::Hold, Ask::Hold, Ask::Hold];
+        assert_eq!(asks(found(false), SecureKeyword::Absent), held);
+        assert_eq!(
+            asks(found(false), SecureKeyword::Present),
+            held,
+            "the tag is no way round it"
+        );
+        let passes = [Ask::Pass, Ask::Pass, Ask::Pass];
+        assert_eq!(asks(PatientData::default(), SecureKeyword::Absent), passes);
+        assert_eq!(
+            asks(found(true), SecureKeyword::Absent),
+            passes,
+            "numbers for tests restrict nothing"
         );
     }
 

@@ -44,6 +44,15 @@ fn accept_one(
     placed: Placed,
     handoff: Handoff,
 ) -> Result<Option<Lease>, QueueError> {
+    if let Some(unless) = &placed.accepted.unless_told
+        && !old_names::is_news(batch.db, unless, placed.accepted.received_at)?
+    {
+        placed
+            .file
+            .into_iter()
+            .for_each(|file| batch.remove_file(file));
+        return Ok(None);
+    }
     let id = insert_message(batch, &placed)?;
     let mut accepted = placed.accepted;
     let uses = std::mem::take(&mut accepted.old_names);
