@@ -350,6 +350,7 @@ mod tests {
             binding: Binding::Any,
             rule: "policies/secure-domains.toml:31".to_owned(),
             because: "patient data may not go there".to_owned(),
+            self_release: None,
         };
         let mut decided = AuditEvent::new(
             clock.now(),

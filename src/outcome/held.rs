@@ -24,6 +24,8 @@ pub struct HeldNotice<'a> {
     pub tag: Option<&'a str>,
     /// Who decides about it.
     pub owner: &'a str,
+    /// How the sender may let it go on for those of whom that is said.
+    pub offer: Option<Offer<'a>>,
     /// The reference of the message.
     pub about: &'a Reference,
     /// Its `Message-ID`.
@@ -39,21 +41,48 @@ pub struct HeldFor {
     pub because: String,
     /// The smallest change that would have let it pass.
     pub would_pass_if: Option<String>,
+    /// How the sender may let it go on himself.
+    pub release: Option<Release>,
+}
+
+/// How a sender may let a message go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Release {
+    /// To the encryption next hop.
+    Encrypted,
+    /// As it is.
+    AsItIs,
+}
+
+/// How a sender lets go on what he may.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer<'a> {
+    /// Where his answer goes.
+    pub address: &'a Mailbox,
+    /// What the subject of his answer must have: `[PX-7F3K2Q9A/…]`.
+    pub tag: &'a str,
+    /// Until when.
+    pub until: Timestamp,
 }
 
 impl HeldNotice<'_> {
     /// Writes the notice.
     pub fn notice(&self, hostname: &str, now: Timestamp) -> Notice {
+        let plain = match self.program {
+            None => "Your message is held and has not been delivered to everybody",
+            Some(_) => "A message of a program that you answer for is held",
+        };
+        let subject = match self.offer {
+            None => plain.to_owned(),
+            Some(offer) => format!("Your message is held {}", offer.tag),
+        };
         let letter = Letter {
             to: self.to,
             about: self.about,
             message_id: self.message_id,
             action: "held",
-            subject: match self.program {
-                None => "Your message is held and has not been delivered to everybody",
-                Some(_) => "A message of a program that you answer for is held",
-            },
-            reply_to: None,
+            subject: &subject,
+            reply_to: self.offer.map(|offer| offer.address),
         };
         let notice = letter.notice(&self.text(hostname), hostname, now);
         Notice {
@@ -106,10 +135,51 @@ impl HeldNotice<'_> {
                  it again without the word."
             ));
         }
+        if let Some(offer) = self.offer {
+            text.extend(self.how_to_release(offer));
+        }
         text.push(format!(
             "If the matter is urgent, reach the recipients in another way now. Held messages are decided about by \
              {}; please quote the reference {}.",
             self.owner, self.about
+        ));
+        text
+    }
+}
+
+impl HeldNotice<'_> {
+    /// What the sender does to let it go on. The word `Reason:` begins no line of it, for the notice is quoted in
+    /// the answer.
+    fn how_to_release(&self, offer: Offer<'_>) -> Vec<String> {
+        let named = |how| {
+            let those = self
+                .recipients
+                .iter()
+                .filter(|one| one.release == Some(how));
+            let names = those.map(|one| format!("<{}>", ascii_address(&one.address)));
+            names.take(SHOWN).collect::<Vec<_>>().join(", ")
+        };
+        let mut text = vec![format!(
+            "You may let it go on yourself until {}, once, for the recipients named here:",
+            offer.until.strftime("%A, %-d %B %Y, %H:%M UTC")
+        )];
+        for (how, words) in [
+            (Release::Encrypted, "encrypted"),
+            (
+                Release::AsItIs,
+                "as it is, for everybody on its way to read",
+            ),
+        ] {
+            let names = named(how);
+            if !names.is_empty() {
+                text.push(format!("{words}: {names}."));
+            }
+        }
+        text.push(format!(
+            "Make sure that these are the right people first. Then reply to this notice, to {} alone and with its subject \
+             as it is, and write one line that begins with the word \"Reason:\" and says why. The reason is kept; \
+             write nothing about a patient in it. Do not pass this notice on: whoever has it can answer for you.",
+            offer.address
         ));
         text
     }
@@ -130,6 +200,7 @@ mod tests {
             address: "patient@example.com".into(),
             because: "the subject nearly asks for encryption".into(),
             would_pass_if: Some("the subject has the exact tag [secure]".into()),
+            release: None,
         };
         let notice = HeldNotice {
             to: &Mailbox::parse("gp@nhs.net").unwrap(),
@@ -137,6 +208,7 @@ mod tests {
             recipients: &[held],
             tag: Some("[secure]"),
             owner: "the information governance lead",
+            offer: None,
             about: &"PX-7F3K2Q9A".parse().unwrap(),
             message_id: Some("<m1@nhs.net>"),
         }

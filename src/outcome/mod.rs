@@ -5,6 +5,7 @@ pub mod audit;
 pub mod held;
 mod letter;
 pub mod notify;
+pub mod released;
 
 use std::fmt;
 

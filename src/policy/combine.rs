@@ -84,8 +84,16 @@ impl Tally {
     }
 }
 
-/// Keeps the worse of two opinions; the earlier one if they are equally bad.
+/// Keeps the worse of two opinions; the earlier one if they are equally bad. Two holds rest on the grounds of
+/// both: if one of them has none, nobody's sender decides about it.
 fn worsen(standing: &mut Opinion, opinion: Opinion) {
+    if standing.ask == Ask::Hold && opinion.ask == Ask::Hold {
+        standing.grounds = match (&standing.grounds[..], &opinion.grounds[..]) {
+            ([], _) | (_, []) => Vec::new(),
+            (ours, theirs) => ours.iter().chain(theirs).copied().collect(),
+        };
+        return;
+    }
     if verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity() {
         *standing = opinion;
     }
@@ -123,6 +131,7 @@ fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> R
         rule,
         because,
         would_pass_if: opinion.would_pass_if,
+        grounds: opinion.grounds,
     }
 }
 
@@ -148,6 +157,7 @@ mod tests {
     use super::*;
     use crate::mail::{ForwardPath, Recipient};
     use crate::policy::Refusal;
+    use crate::policy::self_release::Ground;
     use proptest::prelude::*;
 
     fn recipient(of: usize, address: &str) -> ResolvedRecipient {
@@ -195,6 +205,25 @@ mod tests {
             (&Verdict::Hold, "one:1")
         );
         assert_eq!(decided[1].verdict, Verdict::DeliverVerifiedTls);
+    }
+
+    #[test]
+    fn a_hold_that_is_for_people_stays_so_whatever_else_holds() {
+        let near_miss = |rule| Opinion::new(Ask::Hold, rule, "").on(vec![Ground::NearMiss]);
+        let for_people = |rule| Opinion::new(Ask::Hold, rule, "");
+        for (first, second) in [
+            (near_miss("one:1"), for_people("two:2")),
+            (for_people("one:1"), near_miss("two:2")),
+        ] {
+            let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+            tally.take_for_all(&first);
+            tally.take_for_all(&second);
+            let decided = tally.decide();
+            assert_eq!(
+                (decided[0].rule.as_str(), &decided[0].grounds[..]),
+                ("one:1", &[][..])
+            );
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::combine::Tally;
 use super::held::{Held, held};
 use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
+use super::self_release::AnswerText;
 use super::settings::OnFailure;
 use super::stage::StageName;
 use super::verdict::{Decision, Direction};
@@ -125,6 +126,18 @@ impl Policy {
             hostname: &self.hostname,
             network_allowed: look.network == Network::Allowed,
         }
+    }
+
+    /// The decoded subject and bodies of an answer to a notice; `None` if it could not be read.
+    pub fn text_of_answer(&self, transaction: &MailTransaction) -> Option<AnswerText> {
+        let read = AssertUnwindSafe(|| self.read(transaction).content);
+        let content = catch_unwind(read).ok()?;
+        let texts = content.texts.into_iter();
+        let bodies = texts.filter(|piece| piece.place.starts_with("body:"));
+        Some(AnswerText {
+            subject: content.subject,
+            bodies: bodies.map(|piece| piece.text).collect(),
+        })
     }
 
     fn read<'m>(&self, transaction: &'m MailTransaction) -> Reading<'m> {

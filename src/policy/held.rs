@@ -12,6 +12,7 @@ use crate::mail::Mailbox;
 use super::Policy;
 use super::finding::SecureKeyword;
 use super::old_name::{Sender, is_program};
+use super::self_release::SelfRelease;
 use super::verdict::{Decision, Direction, Fate};
 
 /// `[holds]`: what happens to what is held.
@@ -22,6 +23,8 @@ pub struct Holds {
     /// Where he is told what programs cannot be told, and what senders let go on; the postmaster if the file
     /// does not say.
     pub owner_address: Option<Mailbox>,
+    /// What senders may let go on themselves.
+    pub self_release: SelfRelease,
     /// Whether senders are told.
     pub tell_sender: bool,
     /// The age at which a held message is an alarm.
@@ -35,6 +38,7 @@ impl Default for Holds {
         Self {
             owner: "the postmaster".to_owned(),
             owner_address: None,
+            self_release: SelfRelease::default(),
             tell_sender: true,
             alarm_after: ALARM_AFTER,
             fail_after: None,
@@ -56,6 +60,7 @@ impl Holds {
                 .parse("owner-address")
                 .map(Located::into_inner)
                 .or(postmaster),
+            self_release: SelfRelease::read(&section),
             tell_sender: section.flag("tell-sender").is_none_or(Located::into_inner),
             alarm_after: section
                 .duration("alarm-after")
@@ -88,6 +93,8 @@ pub struct Held {
     pub owner: String,
     /// Who is to hear of them.
     pub tell: Option<Hears>,
+    /// What the sender may let go on himself: only of our own, who are told.
+    pub self_release: SelfRelease,
     /// The exact tag, if the subject nearly has it.
     pub tag: Option<String>,
 }
@@ -136,6 +143,9 @@ pub(super) fn held(
             })
         }
     };
+    if matches!(held.tell, Some(Hears::Sender(_))) && decision.direction == Direction::Outbound {
+        held.self_release = holds.self_release.clone();
+    }
     let near_miss = decision.findings.secure_keyword == SecureKeyword::NearMiss;
     held.tag = near_miss.then(|| tag.to_owned());
     held

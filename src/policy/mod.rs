@@ -24,6 +24,7 @@ pub mod policy_test;
 pub mod refusal;
 pub mod scoring;
 pub mod secure_domains;
+pub mod self_release;
 pub mod settings;
 pub mod stage;
 #[cfg(test)]

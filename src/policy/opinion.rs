@@ -5,6 +5,7 @@ use crate::mail::Edit;
 use super::case::ResolvedRecipient;
 use super::finding::{AuthenticationResults, PatientData, SecureKeyword, SpamScore, Unreadable};
 use super::refusal::Refusal;
+use super::self_release::Ground;
 
 /// All that one stage says about one case.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +68,9 @@ pub struct Opinion {
     pub because: String,
     /// The smallest change that would let it pass.
     pub would_pass_if: Option<String>,
+    /// Of a hold: the grounds on which it rests, all of which its sender would have to be allowed to pass over.
+    /// None: it is not for him to decide.
+    pub grounds: Vec<Ground>,
 }
 
 impl Opinion {
@@ -77,6 +81,7 @@ impl Opinion {
             rule: String::new(),
             because: String::new(),
             would_pass_if: None,
+            grounds: Vec::new(),
         }
     }
 
@@ -87,7 +92,15 @@ impl Opinion {
             rule: rule.into(),
             because: because.into(),
             would_pass_if: None,
+            grounds: Vec::new(),
         }
+    }
+
+    /// Says on which grounds it holds.
+    #[must_use]
+    pub fn on(mut self, grounds: Vec<Ground>) -> Self {
+        self.grounds = grounds;
+        self
     }
 
     /// Says what would let it pass.

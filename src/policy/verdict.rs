@@ -8,6 +8,7 @@ use super::finding::Findings;
 use super::held::Held;
 use super::old_name::OldName;
 use super::refusal::Refusal;
+use super::self_release::Ground;
 
 /// What the policy decided about one message.
 #[derive(Clone, Debug)]
@@ -160,6 +161,8 @@ pub struct RecipientDecision {
     pub because: String,
     /// The smallest change that would have let it pass.
     pub would_pass_if: Option<String>,
+    /// Of a hold: its grounds, if its sender may perhaps decide.
+    pub grounds: Vec<Ground>,
 }
 
 impl RecipientDecision {
@@ -269,6 +272,7 @@ mod tests {
             rule: "built-in".into(),
             because: "because".into(),
             would_pass_if: None,
+            grounds: Vec::new(),
         };
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),

@@ -84,6 +84,21 @@ pub struct NewDelivery {
     pub rule: String,
     /// Why, for people.
     pub because: String,
+    /// Of a held one: with what its sender may let it go on.
+    pub self_release: Option<SelfRelease>,
+}
+
+/// With what a sender may let go on what is held.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SelfRelease {
+    /// SHA-256 of the code that he was sent.
+    pub code_hash: [u8; 32],
+    /// The account that the message came by: the answer must come by it too.
+    pub account: Option<String>,
+    /// The grounds of the hold, for the policy at the time of the answer.
+    pub grounds: String,
+    /// From when on the code is no good any more.
+    pub until: Timestamp,
 }
 
 /// Whether the deliveries of a new message stay with whoever brings it.
@@ -216,6 +231,7 @@ impl From<Notice> for Accepted {
                 binding: Binding::Any,
                 rule: "built-in".to_owned(),
                 because: "written by the gateway itself".to_owned(),
+                self_release: None,
             }],
             unless_told: notice.unless_told,
             old_names: Vec::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::base::Reference;
-use crate::mail::ForwardPath;
+use crate::mail::{ForwardPath, Mailbox};
 use crate::outcome::audit::AuditEvent;
 
 use super::error::QueueError;
@@ -59,6 +59,9 @@ pub trait Store: Send + Sync + 'static {
         order: Order,
         by: String,
     ) -> Answer<'_, Administered>;
+
+    /// Lets go on what its sender may, once: the code is used up with it. Empty if nothing did.
+    fn release_by_sender(&self, asked: SenderRelease) -> Answer<'_, Vec<SentOn>>;
 
     /// Lists deliveries in the order of their acceptance.
     fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>>;
@@ -285,6 +288,36 @@ pub enum Order {
         /// Why.
         reason: String,
     },
+}
+
+/// A sender's word to let go on what is held of a message of his.
+pub struct SenderRelease {
+    /// The message.
+    pub reference: Reference,
+    /// SHA-256 of the code that he gives.
+    pub code_hash: [u8; 32],
+    /// Who he is, by the envelope of his answer.
+    pub sender: Mailbox,
+    /// The account that his answer came by.
+    pub account: Option<String>,
+    /// Why: for the audit trail.
+    pub reason: String,
+    /// How a delivery may go that is held on these grounds, by the policy in force; `None`: not by his word.
+    pub leave: Box<LeaveFn>,
+    /// What is told of it, in the same transaction.
+    pub notices: Box<NoticesFn>,
+}
+
+type LeaveFn = dyn Fn(&ForwardPath, &str) -> Option<Binding> + Send;
+type NoticesFn = dyn Fn(&[SentOn]) -> Vec<Accepted> + Send;
+
+/// A delivery that its sender has let go on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SentOn {
+    /// To whom.
+    pub recipient: String,
+    /// Whether it goes to the encryption next hop alone.
+    pub is_encrypted: bool,
 }
 
 /// What came of an order.

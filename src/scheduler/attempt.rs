@@ -162,6 +162,7 @@ impl Shared {
                         .unwrap_or("the next hop refused TLS")
                 ),
                 would_pass_if: None,
+                release: None,
             })
             .collect();
         let holding = self.courier.holding(sender);
@@ -171,6 +172,7 @@ impl Shared {
             recipients: &recipients,
             tag: None,
             owner: &holding.owner,
+            offer: None,
             about: &message.reference,
             message_id: message.message_id.as_deref(),
         };

@@ -70,6 +70,7 @@ pub(crate) fn new_delivery(to: &str, standing: Standing) -> NewDelivery {
         binding: Binding::Any,
         rule: "policies/secure-domains.toml:31".to_owned(),
         because: "a test".to_owned(),
+        self_release: None,
     }
 }
 

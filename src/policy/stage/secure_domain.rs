@@ -13,10 +13,11 @@ use crate::config::Located;
 use crate::mail::{Domain, Mailbox, ReversePath};
 use crate::policy::author::authors;
 use crate::policy::case::{Case, ResolvedRecipient};
-use crate::policy::finding::{Findings, SecureKeyword};
+use crate::policy::finding::{Findings, SecureKeyword, Unreadable};
 use crate::policy::opinion::{Ask, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{Restriction, SecureDomains, Standing, Transport};
+use crate::policy::self_release::Ground;
 
 /// The stage `secure-domain`.
 #[derive(Debug)]
@@ -38,13 +39,17 @@ impl SecureDomain {
             .recipients
             .iter()
             .map(|recipient| {
-                let opinion = if recipient.secure {
+                let mut opinion = if recipient.secure {
                     self.for_secure(case, recipient)
                 } else {
                     self.for_others(case, recipient)
                 };
                 if let (Some(broken), true) = (&broken, goes_on(&opinion)) {
                     return broken.clone();
+                }
+                if sender.is_some() || broken.is_some() || !accepts_patient_data(case, recipient) {
+                    // Who may not send it may not release it either, nor to whom it may not go.
+                    opinion.grounds.clear();
                 }
                 match sender {
                     Some(verdict) if goes_on(&opinion) => restrict(
@@ -143,11 +148,14 @@ impl SecureDomain {
         if keyword == SecureKeyword::NearMiss {
             let because = "the subject nearly asks for encryption, and this domain is not secure";
             return restrict(&verdicts.near_miss, recipient, because)
-                .would_pass_if("the subject has the exact tag [secure], or asks for nothing");
+                .would_pass_if("the subject has the exact tag [secure], or asks for nothing")
+                .on(self.grounds(findings));
         }
         if self.is_patient_data(findings) {
             let because = self.why_not_secure(case, recipient);
-            return restrict(&verdicts.not_secure, recipient, because).would_pass_if(REMEDY);
+            return restrict(&verdicts.not_secure, recipient, because)
+                .would_pass_if(REMEDY)
+                .on(self.grounds(findings));
         }
         self.for_unreadable(findings, recipient)
     }
@@ -170,7 +178,28 @@ impl SecureDomain {
             "{} could not be looked into ({}), and this domain is not secure",
             unreadable.place, unreadable.because
         );
-        restrict(verdict, recipient, because).would_pass_if(REMEDY)
+        restrict(verdict, recipient, because)
+            .would_pass_if(REMEDY)
+            .on(self.grounds(findings))
+    }
+
+    /// Everything that keeps a message from a domain that is not secure, whichever of it is said first.
+    fn grounds(&self, findings: &Findings) -> Vec<Ground> {
+        let unreadable =
+            |one: &Unreadable| self.register.verdicts.unreadable.contains_key(one.because);
+        let all = [
+            (
+                Ground::NearMiss,
+                findings.secure_keyword == SecureKeyword::NearMiss,
+            ),
+            (
+                Ground::Unreadable,
+                findings.unreadable.iter().any(unreadable),
+            ),
+            (Ground::NotSecure, self.is_patient_data(findings)),
+        ];
+        let standing = all.into_iter().filter(|(_, stands)| *stands);
+        standing.map(|(ground, _)| ground).collect()
     }
 
     fn why_not_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> String {
@@ -234,7 +263,7 @@ const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a
 mod tests {
     use super::*;
     use crate::config::{Diagnostics, read_toml};
-    use crate::policy::finding::{Confidence, PatientData, Unreadable};
+    use crate::policy::finding::{Confidence, PatientData};
     use crate::policy::testing::{World, file};
 
     const REGISTER: &str = "
@@ -392,6 +421,39 @@ valid-until = 2026-11-20
         assert_eq!(
             asks("a@shop.example", None, true, Findings::default()),
             Ask::Pass
+        );
+    }
+
+    #[test]
+    fn a_hold_rests_on_all_that_keeps_the_message_back_and_is_not_for_whom_it_may_not_go_to() {
+        let scanned = Unreadable {
+            place: "attachment:2".into(),
+            because: "image-only",
+        };
+        let all = Findings {
+            unreadable: vec![scanned],
+            ..finding(found(false), SecureKeyword::NearMiss)
+        };
+        let grounds = |to: &str, findings: Findings| opinions(&[to], findings).remove(0).grounds;
+        assert_eq!(
+            grounds(TO[1], all.clone()),
+            [Ground::NearMiss, Ground::Unreadable, Ground::NotSecure]
+        );
+        let near_miss = finding(PatientData::default(), SecureKeyword::NearMiss);
+        assert_eq!(grounds(TO[1], near_miss), [Ground::NearMiss]);
+        assert_eq!(grounds("marketing@bumbleton.example", all), []);
+
+        let register = register();
+        let mut world = World::new("", "till@shop.example", &TO[1..2])
+            .with_register(&register)
+            .outbound(None);
+        world.findings = finding(found(false), SecureKeyword::Absent);
+        let said = world.ask(|case| SecureDomain::new(Arc::clone(&register)).examine(case));
+        assert_eq!(said.per_recipient[0].ask, Ask::Hold);
+        assert_eq!(
+            said.per_recipient[0].grounds,
+            [],
+            "nor is it for a sender who may not send it"
         );
     }
 

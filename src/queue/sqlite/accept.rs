@@ -16,6 +16,7 @@ use crate::queue::store::{State, delivery_of};
 
 use super::old_names;
 use super::rows;
+use super::self_release;
 use super::writer::Batch;
 
 /// Writes the messages; the due deliveries of the first come back leased if that is wanted.
@@ -153,6 +154,9 @@ fn insert_delivery(
         delivery.rule,
         delivery.because,
     ])?;
+    if let (State::Held, Some(offer)) = (state, &delivery.self_release) {
+        self_release::offer(batch.db, id, offer)?;
+    }
     Ok(state)
 }
 
