@@ -321,6 +321,161 @@ fn without_a_secured_path_it_is_held_diverted_or_bounced_as_the_destination_says
     assert!(bad.messages.lock().unwrap().is_empty());
 }
 
+/// Files in the Maildir of the encryption next hop.
+fn encrypted_for(gateway: &Gateway, domain: &str, local: &str) -> usize {
+    let folder = gateway.folder.path().join("data/maildir/encrypted");
+    let folder = folder.join(domain).join(local).join("new");
+    fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+#[test]
+fn of_mixed_recipients_each_gets_what_is_his_and_nobody_a_second_copy() {
+    let authority = Authority::new();
+    let good = authority.next_hop(Certificate::Good);
+    let bad = authority.next_hop(Certificate::WrongName);
+    let mut gateway = Gateway::start_with(|policies| {
+        let hops = [("good.example", &good, ""), ("bad.example", &bad, "")];
+        destinations(policies, &authority, &hops);
+    });
+    let tagged = PATIENT.replace("Subject: ", "Subject: [secure] ");
+    let mut client = gateway.connect();
+    client.command("EHLO x");
+    assert!(client.command("MAIL FROM:<one@nhs.net>").starts_with("250"));
+    for (to, reply) in [
+        ("gp@good.example", "250"),
+        ("gp@bad.example", "250"),
+        ("pharmacy.fkw41@nhs.net", "550"), // closed: said at once, and the others go on
+        ("bumbleton.headoffice@nhs.net", "250"),
+        ("patient@example.com", "250"),
+        ("Patient@EXAMPLE.com", "250"),
+        ("patient@example.com", "250"),
+    ] {
+        let said = client.command(&format!("RCPT TO:<{to}>"));
+        assert!(said.starts_with(reply), "{to}: {said}");
+    }
+    assert!(client.command("DATA").starts_with("354"));
+    client.send(&support::stuffed(tagged.as_bytes()));
+    let reply = client.reply();
+    assert!(
+        reply.starts_with("250 2.6.0 accepted, kept back for 1 of 5"),
+        "{reply}"
+    );
+
+    let deferred = |gateway: &Gateway| {
+        trace(gateway, "gp@bad.example")
+            .matches("\"deferred\"")
+            .count()
+    };
+    let all_is_as_it_should_be = |gateway: &Gateway| {
+        // The secure one over TLS, also while the other one cannot be had; not once in clear.
+        assert_eq!(good.messages.lock().unwrap().len(), 1);
+        assert!(trace(gateway, "gp@good.example").contains("TLSv1.3 TLS13_"));
+        assert!(bad.messages.lock().unwrap().is_empty());
+        assert_eq!(
+            encrypted_for(gateway, "good.example", "gp")
+                + encrypted_for(gateway, "bad.example", "gp"),
+            0
+        );
+        // The one elsewhere encrypted and not otherwise; two names that may be two mailboxes there, one copy each.
+        let names = ["patient", "Patient"].map(|name| encrypted_for(gateway, "example.com", name));
+        assert_eq!(names, [1, 1]);
+        assert!(gateway.mail_for("patient@example.com").is_empty());
+        // The held one is held, and the sender knows of it and of no other.
+        assert!(gateway.mail_for("bumbleton.headoffice@nhs.net").is_empty());
+        let list = gateway.postern(&["--json", "queue", "list"]);
+        let list = String::from_utf8(list.stdout).unwrap();
+        let left: Vec<&str> = ["good.example", "bad.example", "headoffice", "example.com"]
+            .into_iter()
+            .filter(|part| {
+                list.contains(&format!("{part}\"")) || list.contains(&format!("{part}@"))
+            })
+            .collect();
+        assert_eq!(left, ["bad.example", "headoffice"], "{list}");
+    };
+    wait_for("two attempts", || (deferred(&gateway) >= 2).then_some(()));
+    let told = mail(&gateway, "one@nhs.net");
+    assert!(told.contains("<bumbleton.headoffice@nhs.net>"), "{told}");
+    for other in ["good.example", "bad.example", "example.com", "450"] {
+        assert!(!told.contains(other), "{other} in {told}");
+    }
+    all_is_as_it_should_be(&gateway);
+
+    // A crash, and the attempts that follow it, send nothing again.
+    gateway.kill();
+    let before = deferred(&gateway);
+    gateway.restart();
+    wait_for("another attempt", || {
+        (deferred(&gateway) > before).then_some(())
+    });
+    all_is_as_it_should_be(&gateway);
+    assert_eq!(gateway.mail_for("one@nhs.net").len(), 1);
+}
+
+#[test]
+fn a_refusal_in_mixed_company_comes_back_as_a_report_and_one_for_all_as_a_reply() {
+    let authority = Authority::new();
+    let good = authority.next_hop(Certificate::Good);
+    let gateway = Gateway::start_with(|policies| {
+        destinations(policies, &authority, &[("good.example", &good, "")]);
+        edit(
+            policies,
+            "secure-domains.toml",
+            "not-secure = \"hold\"",
+            "not-secure = \"refuse\"",
+        );
+        // The shipped tests say that it is held.
+        fs::remove_file(policies.join("tests/decision-table.toml")).unwrap();
+    });
+    let mut client = gateway.connect();
+    client.command("EHLO x");
+    let to = ["jo@example.com", "gp@good.example", "jim@example.com"];
+    let reply = client.submit("one@nhs.net", &to, PATIENT.as_bytes());
+    assert!(
+        reply.starts_with("250 2.6.0 accepted, kept back for 2 of 3"),
+        "{reply}"
+    );
+    wait_for("the secure one", || {
+        (good.messages.lock().unwrap().len() == 1).then_some(())
+    });
+    let report = mail(&gateway, "one@nhs.net");
+    for part in [
+        "Final-Recipient: rfc822; jo@example.com",
+        "Final-Recipient: rfc822; jim@example.com",
+        "5.7.1 patient data may not go to example.com",
+    ] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    assert!(
+        !report.contains("good.example")
+            && !report.contains("450")
+            && !report.contains("prescription"),
+        "{report}"
+    );
+
+    // All refused: the client keeps it, so that nothing of it is anywhere when it tries again.
+    for _ in 0..2 {
+        let reply = client.submit(
+            "two@nhs.net",
+            &["jo@example.com", "jim@example.com"],
+            PATIENT.as_bytes(),
+        );
+        assert!(
+            reply.starts_with("550 5.7.1 patient data may not go to example.com"),
+            "{reply}"
+        );
+    }
+    // One that may have it is served once, however often the client is refused for the others.
+    let reply = client.submit("three@nhs.net", &["gp@good.example"], PATIENT.as_bytes());
+    assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    wait_for("the next one", || {
+        (good.messages.lock().unwrap().len() == 2).then_some(())
+    });
+    assert!(
+        gateway.mail_for("two@nhs.net").is_empty() && gateway.mail_for("jo@example.com").is_empty()
+    );
+    assert_eq!(gateway.mail_for("one@nhs.net").len(), 1);
+}
+
 #[test]
 fn a_sender_hears_of_a_hold_and_a_program_does_not() {
     let mut gateway = Gateway::start();
