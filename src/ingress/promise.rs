@@ -71,7 +71,7 @@ fn leave(decision: &Decision, recipient: &RecipientDecision) -> Leave {
     if recipient.errors_to.is_some() {
         return Leave::Never;
     }
-    decision.held.self_release.leave(&recipient.grounds)
+    decision.held.self_release.leave(recipient.grounds)
 }
 
 impl Promise<'_> {
@@ -157,7 +157,7 @@ impl Promise<'_> {
         may.then(|| SelfRelease {
             code_hash: code.hash(),
             account: self.transaction.client.account.clone(),
-            grounds: to_words(&recipient.grounds),
+            grounds: to_words(recipient.grounds),
             until: self.released_until(),
         })
     }

@@ -228,7 +228,7 @@ fn asked(
         account: transaction.client.account.clone(),
         reason: answer.reason.clone(),
         leave: Box::new(
-            move |path, grounds| match ruling.leave(path, &from_words(grounds)) {
+            move |path, grounds| match ruling.leave(path, from_words(grounds)) {
                 Leave::Never => None,
                 Leave::Encrypted => Some(Binding::Encryption),
                 Leave::AsItIs => Some(Binding::Any),

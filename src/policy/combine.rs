@@ -88,10 +88,7 @@ impl Tally {
 /// both: if one of them has none, nobody's sender decides about it.
 fn worsen(standing: &mut Opinion, opinion: Opinion) {
     if standing.ask == Ask::Hold && opinion.ask == Ask::Hold {
-        standing.grounds = match (&standing.grounds[..], &opinion.grounds[..]) {
-            ([], _) | (_, []) => Vec::new(),
-            (ours, theirs) => ours.iter().chain(theirs).copied().collect(),
-        };
+        standing.grounds = standing.grounds.with(opinion.grounds);
         return;
     }
     if verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity() {
@@ -209,7 +206,8 @@ mod tests {
 
     #[test]
     fn a_hold_that_is_for_people_stays_so_whatever_else_holds() {
-        let near_miss = |rule| Opinion::new(Ask::Hold, rule, "").on(vec![Ground::NearMiss]);
+        let near_miss =
+            |rule| Opinion::new(Ask::Hold, rule, "").on([Ground::NearMiss].into_iter().collect());
         let for_people = |rule| Opinion::new(Ask::Hold, rule, "");
         for (first, second) in [
             (near_miss("one:1"), for_people("two:2")),
@@ -220,8 +218,8 @@ mod tests {
             tally.take_for_all(&second);
             let decided = tally.decide();
             assert_eq!(
-                (decided[0].rule.as_str(), &decided[0].grounds[..]),
-                ("one:1", &[][..])
+                (decided[0].rule.as_str(), decided[0].grounds.is_empty()),
+                ("one:1", true)
             );
         }
     }

@@ -245,7 +245,7 @@ mod tests {
                 rule: "policies/secure-domains.toml:31".into(),
                 because: "patient data was found".into(),
                 would_pass_if: Some("the subject has the tag [secure]".into()),
-                grounds: Vec::new(),
+                grounds: crate::policy::self_release::Grounds::default(),
             }],
             edits: Vec::new(),
             findings: Findings {

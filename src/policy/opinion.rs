@@ -5,7 +5,7 @@ use crate::mail::Edit;
 use super::case::ResolvedRecipient;
 use super::finding::{AuthenticationResults, PatientData, SecureKeyword, SpamScore, Unreadable};
 use super::refusal::Refusal;
-use super::self_release::Ground;
+use super::self_release::Grounds;
 
 /// All that one stage says about one case.
 #[derive(Clone, Debug, Default)]
@@ -70,7 +70,7 @@ pub struct Opinion {
     pub would_pass_if: Option<String>,
     /// Of a hold: the grounds on which it rests, all of which its sender would have to be allowed to pass over.
     /// None: it is not for him to decide.
-    pub grounds: Vec<Ground>,
+    pub grounds: Grounds,
 }
 
 impl Opinion {
@@ -81,7 +81,7 @@ impl Opinion {
             rule: String::new(),
             because: String::new(),
             would_pass_if: None,
-            grounds: Vec::new(),
+            grounds: Grounds::default(),
         }
     }
 
@@ -92,13 +92,13 @@ impl Opinion {
             rule: rule.into(),
             because: because.into(),
             would_pass_if: None,
-            grounds: Vec::new(),
+            grounds: Grounds::default(),
         }
     }
 
     /// Says on which grounds it holds.
     #[must_use]
-    pub fn on(mut self, grounds: Vec<Ground>) -> Self {
+    pub fn on(mut self, grounds: Grounds) -> Self {
         self.grounds = grounds;
         self
     }

@@ -29,6 +29,12 @@ pub enum Ground {
 }
 
 impl Ground {
+    const ALL: [Self; 3] = [Self::NearMiss, Self::Unreadable, Self::NotSecure];
+
+    fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
     /// The word in the policy file, in the queue and in the audit trail.
     pub fn word(self) -> &'static str {
         match self {
@@ -36,6 +42,39 @@ impl Ground {
             Self::Unreadable => "unreadable",
             Self::NotSecure => "not-secure",
         }
+    }
+}
+
+/// A set of grounds. Empty: the hold is not for its sender to decide about.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Grounds(u8);
+
+impl Grounds {
+    /// Whether there are none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The grounds of a hold that rests on both: none if one of them is not for the sender.
+    #[must_use]
+    pub fn with(self, others: Self) -> Self {
+        match self.is_empty() || others.is_empty() {
+            true => Self::default(),
+            false => Self(self.0 | others.0),
+        }
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = Ground> {
+        let all = Ground::ALL.into_iter();
+        all.filter(move |ground| self.0 & ground.bit() != 0)
+    }
+}
+
+impl FromIterator<Ground> for Grounds {
+    fn from_iter<T: IntoIterator<Item = Ground>>(grounds: T) -> Self {
+        let bits = grounds.into_iter().map(Ground::bit);
+        Self(bits.fold(0, |all, bit| all | bit))
     }
 }
 
@@ -108,8 +147,8 @@ impl SelfRelease {
     }
 
     /// What a sender may do about a hold on these grounds: nothing if there are none.
-    pub fn leave(&self, grounds: &[Ground]) -> Leave {
-        let of = |ground: &Ground| match ground {
+    pub fn leave(&self, grounds: Grounds) -> Leave {
+        let of = |ground: Ground| match ground {
             Ground::NearMiss => self.near_miss,
             Ground::Unreadable => self.unreadable,
             Ground::NotSecure => self.not_secure,
@@ -130,16 +169,15 @@ pub struct AnswerText {
 }
 
 /// Grounds as the queue keeps them: `near-miss not-secure`.
-pub fn to_words(grounds: &[Ground]) -> String {
-    let words: Vec<_> = grounds.iter().map(|ground| ground.word()).collect();
+pub fn to_words(grounds: Grounds) -> String {
+    let words: Vec<_> = grounds.iter().map(Ground::word).collect();
     words.join(" ")
 }
 
 /// Reads [`to_words`]; what it does not know is no ground to release on, so there are none then.
-pub fn from_words(words: &str) -> Vec<Ground> {
-    let all = [Ground::NearMiss, Ground::Unreadable, Ground::NotSecure];
-    let known = |word| all.into_iter().find(|ground| ground.word() == word);
-    let grounds: Option<Vec<Ground>> = words.split(' ').map(known).collect();
+pub fn from_words(words: &str) -> Grounds {
+    let known = |word| Ground::ALL.into_iter().find(|ground| ground.word() == word);
+    let grounds: Option<Grounds> = words.split(' ').map(known).collect();
     grounds.unwrap_or_default()
 }
 
@@ -170,7 +208,7 @@ impl Policy {
 
     /// What the sender may do now about a hold on these grounds for this recipient. A mailbox that has been
     /// shut, moved, or takes no patient data by now is for people to decide about.
-    pub fn leave(&self, path: &ForwardPath, grounds: &[Ground]) -> Leave {
+    pub fn leave(&self, path: &ForwardPath, grounds: Grounds) -> Leave {
         let now = self.clock.now();
         let recipient = Recipient::new(path.clone());
         let resolved = self
@@ -232,9 +270,10 @@ mod tests {
             (&[Ground::NearMiss, Ground::Unreadable], Leave::Encrypted),
             (&[Ground::NearMiss, Ground::NotSecure], Leave::Never),
         ] {
-            assert_eq!(read.leave(grounds), leave, "{grounds:?}");
+            let set: Grounds = grounds.iter().copied().collect();
+            assert_eq!(read.leave(set), leave, "{grounds:?}");
             if !grounds.is_empty() {
-                assert_eq!(from_words(&to_words(grounds)), grounds);
+                assert_eq!(from_words(&to_words(set)), set);
             }
         }
         assert!(from_words("").is_empty() && from_words("near-miss other").is_empty());
@@ -244,7 +283,10 @@ mod tests {
     fn it_is_off_unless_the_file_says_so_and_says_where_answers_go() {
         let (off, said) = read("");
         assert_eq!(
-            (off.leave(&[Ground::NearMiss]), said.len()),
+            (
+                off.leave([Ground::NearMiss].into_iter().collect()),
+                said.len()
+            ),
             (Leave::Never, 0)
         );
         let (off, said) = read("[holds.self-release]\naddress = \"release@gate.example\"\n");

@@ -8,7 +8,7 @@ use super::finding::Findings;
 use super::held::Held;
 use super::old_name::OldName;
 use super::refusal::Refusal;
-use super::self_release::Ground;
+use super::self_release::Grounds;
 
 /// What the policy decided about one message.
 #[derive(Clone, Debug)]
@@ -162,7 +162,7 @@ pub struct RecipientDecision {
     /// The smallest change that would have let it pass.
     pub would_pass_if: Option<String>,
     /// Of a hold: its grounds, if its sender may perhaps decide.
-    pub grounds: Vec<Ground>,
+    pub grounds: Grounds,
 }
 
 impl RecipientDecision {
@@ -272,7 +272,7 @@ mod tests {
             rule: "built-in".into(),
             because: "because".into(),
             would_pass_if: None,
-            grounds: Vec::new(),
+            grounds: Grounds::default(),
         };
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),

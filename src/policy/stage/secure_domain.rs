@@ -17,7 +17,7 @@ use crate::policy::finding::{Findings, SecureKeyword, Unreadable};
 use crate::policy::opinion::{Ask, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{Restriction, SecureDomains, Standing, Transport};
-use crate::policy::self_release::Ground;
+use crate::policy::self_release::{Ground, Grounds};
 
 /// The stage `secure-domain`.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl SecureDomain {
                 }
                 if sender.is_some() || broken.is_some() || !accepts_patient_data(case, recipient) {
                     // Who may not send it may not release it either, nor to whom it may not go.
-                    opinion.grounds.clear();
+                    opinion.grounds = Grounds::default();
                 }
                 match sender {
                     Some(verdict) if goes_on(&opinion) => restrict(
@@ -184,7 +184,7 @@ impl SecureDomain {
     }
 
     /// Everything that keeps a message from a domain that is not secure, whichever of it is said first.
-    fn grounds(&self, findings: &Findings) -> Vec<Ground> {
+    fn grounds(&self, findings: &Findings) -> Grounds {
         let unreadable =
             |one: &Unreadable| self.register.verdicts.unreadable.contains_key(one.because);
         let all = [
@@ -434,7 +434,10 @@ valid-until = 2026-11-20
             unreadable: vec![scanned],
             ..finding(found(false), SecureKeyword::NearMiss)
         };
-        let grounds = |to: &str, findings: Findings| opinions(&[to], findings).remove(0).grounds;
+        let grounds = |to: &str, findings: Findings| {
+            let said = opinions(&[to], findings).remove(0);
+            said.grounds.iter().collect::<Vec<_>>()
+        };
         assert_eq!(
             grounds(TO[1], all.clone()),
             [Ground::NearMiss, Ground::Unreadable, Ground::NotSecure]
@@ -452,7 +455,7 @@ valid-until = 2026-11-20
         assert_eq!(said.per_recipient[0].ask, Ask::Hold);
         assert_eq!(
             said.per_recipient[0].grounds,
-            [],
+            Grounds::default(),
             "nor is it for a sender who may not send it"
         );
     }
