@@ -23,10 +23,10 @@ use crate::ingress::settings::{ListenerSettings, ListenerTls};
 use crate::ingress::{self, IngressError};
 use crate::mail::{ForwardPath, Mailbox, Service};
 use crate::outcome::audit::{AuditEvent, AuditKind};
-use crate::policy::Policy;
 use crate::policy::secure_domains::FallbackAction;
+use crate::policy::{Hears, Policy};
 use crate::queue::{Queue, QueueError};
-use crate::scheduler::{Fallback, Register, Scheduler, Then};
+use crate::scheduler::{Fallback, Holding, Rulings, Scheduler, Then};
 use crate::settings::{self, Loaded, Settings};
 
 /// Why the gateway cannot run, or stopped before it was told to.
@@ -167,7 +167,7 @@ async fn start(
         queue.clone(),
         router,
         deliveries,
-        register(policies.clone()),
+        rulings(&policies),
         clock.clone(),
         shutdown.clone(),
         settings.hostname.clone(),
@@ -202,15 +202,16 @@ async fn start(
 }
 
 /// What the policy in force at the moment of an attempt says of secure domains.
-fn register(policies: watch::Receiver<Arc<Policy>>) -> Register {
-    let at_attempt = policies.clone();
-    Register {
-        fallback: Arc::new(move |path| fallback(&policies.borrow(), path)),
+fn rulings(policies: &watch::Receiver<Arc<Policy>>) -> Rulings {
+    let (at_fallback, at_attempt, at_hold) = (policies.clone(), policies.clone(), policies.clone());
+    Rulings {
+        fallbacks: Arc::new(move |path| fallback(&at_fallback.borrow(), path)),
         is_secure: Arc::new(move |path, now| {
             let policy = at_attempt.borrow();
             path.domain()
                 .is_some_and(|domain| policy.secure_domains().is_secure(domain, now))
         }),
+        holdings: Arc::new(move |sender| holding(&at_hold.borrow(), sender)),
     }
 }
 
@@ -228,6 +229,19 @@ fn fallback(policy: &Policy, path: &ForwardPath) -> Fallback {
             FallbackAction::Bounce => Then::Bounce,
         }),
         after: said.after.unwrap_or(default.after),
+    }
+}
+
+/// Who hears of a hold, and who decides about it.
+fn holding(policy: &Policy, sender: &Mailbox) -> Holding {
+    let (to, program) = match policy.hears_of_hold(sender) {
+        Hears::Sender(to) => (to, None),
+        Hears::Owner { to, program } => (to, Some(program)),
+    };
+    Holding {
+        owner: policy.holds().owner.clone(),
+        to,
+        program,
     }
 }
 

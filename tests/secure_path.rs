@@ -153,7 +153,11 @@ fn without_a_secured_path_it_is_held_diverted_or_bounced_as_the_destination_says
         "{told}"
     );
     assert!(
-        !told.contains("450") && !told.contains("prescription"),
+        !told.contains("450 557") && !told.contains("prescription"),
+        "{told}"
+    );
+    assert!(
+        told.contains("decided about by the information governance lead"),
         "{told}"
     );
     let held = gateway.postern(&["--json", "queue", "list", "--state", "held"]);
@@ -175,11 +179,165 @@ fn without_a_secured_path_it_is_held_diverted_or_bounced_as_the_destination_says
 
     let back = mail(&gateway, "three@nhs.net");
     assert!(
-        back.contains("Status: 5.7.5") && !back.contains("450"),
+        back.contains("Status: 5.7.5") && !back.contains("450 557"),
         "{back}"
     );
     assert!(gateway.log().contains("ALARM"), "{}", gateway.log());
     assert!(bad.messages().is_empty());
+}
+
+/// Files in the Maildir of the encryption next hop.
+fn encrypted_for(gateway: &Gateway, domain: &str, local: &str) -> usize {
+    let folder = gateway.folder.path().join("data/maildir/encrypted");
+    let folder = folder.join(domain).join(local).join("new");
+    fs::read_dir(folder).map_or(0, Iterator::count)
+}
+
+#[test]
+fn of_mixed_recipients_each_gets_what_is_his_and_nobody_a_second_copy() {
+    let authority = Authority::new();
+    let good = NextHop::start(&Protection::Tls(authority.server(Wrong::Nothing)));
+    let bad = NextHop::start(&Protection::Tls(authority.server(Wrong::Name)));
+    let mut gateway = Gateway::start_with(|policies| {
+        let hops = [("good.example", &good, ""), ("bad.example", &bad, "")];
+        destinations(policies, &authority, &hops);
+    });
+    let tagged = PATIENT.replace("Subject: ", "Subject: [secure] ");
+    let mut client = gateway.connect();
+    client.command("EHLO x");
+    assert!(client.command("MAIL FROM:<one@nhs.net>").starts_with("250"));
+    for (to, reply) in [
+        ("gp@good.example", "250"),
+        ("gp@bad.example", "250"),
+        ("pharmacy.fkw41@nhs.net", "550"), // closed: said at once, and the others go on
+        ("bumbleton.headoffice@nhs.net", "250"),
+        ("patient@example.com", "250"),
+        ("patient@EXAMPLE.com", "250"),
+        ("patient@example.com", "250"),
+    ] {
+        let said = client.command(&format!("RCPT TO:<{to}>"));
+        assert!(said.starts_with(reply), "{to}: {said}");
+    }
+    assert!(client.command("DATA").starts_with("354"));
+    client.send(&support::stuffed(tagged.as_bytes()));
+    let reply = client.reply();
+    assert!(
+        reply.starts_with("250 2.6.0 accepted, kept back for 1 of "),
+        "{reply}"
+    );
+
+    let deferred = |gateway: &Gateway| {
+        trace(gateway, "gp@bad.example")
+            .matches("\"deferred\"")
+            .count()
+    };
+    let all_is_as_it_should_be = |gateway: &Gateway| {
+        // The secure one over TLS, also while the other one cannot be had; not once in clear.
+        assert_eq!(good.messages().len(), 1);
+        assert!(trace(gateway, "gp@good.example").contains("TLSv1.3 TLS13_"));
+        assert!(bad.messages().is_empty());
+        assert_eq!(
+            encrypted_for(gateway, "good.example", "gp")
+                + encrypted_for(gateway, "bad.example", "gp"),
+            0
+        );
+        // The one elsewhere encrypted and not otherwise, in one copy however often it is named.
+        assert_eq!(encrypted_for(gateway, "example.com", "patient"), 1);
+        assert!(gateway.mail_for("patient@example.com").is_empty());
+        // The held one is held, and the sender knows of it and of no other.
+        assert!(gateway.mail_for("bumbleton.headoffice@nhs.net").is_empty());
+        let list = gateway.postern(&["--json", "queue", "list"]);
+        let list = String::from_utf8(list.stdout).unwrap();
+        let left: Vec<&str> = ["good.example", "bad.example", "headoffice", "example.com"]
+            .into_iter()
+            .filter(|part| {
+                list.contains(&format!("{part}\"")) || list.contains(&format!("{part}@"))
+            })
+            .collect();
+        assert_eq!(left, ["bad.example", "headoffice"], "{list}");
+    };
+    wait_for("two attempts", || (deferred(&gateway) >= 2).then_some(()));
+    let told = mail(&gateway, "one@nhs.net");
+    assert!(told.contains("<bumbleton.headoffice@nhs.net>"), "{told}");
+    for other in ["good.example", "bad.example", "example.com", "450 557"] {
+        assert!(!told.contains(other), "{other} in {told}");
+    }
+    all_is_as_it_should_be(&gateway);
+
+    // A crash, and the attempts that follow it, send nothing again.
+    gateway.kill();
+    let before = deferred(&gateway);
+    gateway.restart();
+    wait_for("another attempt", || {
+        (deferred(&gateway) > before).then_some(())
+    });
+    all_is_as_it_should_be(&gateway);
+    assert_eq!(gateway.mail_for("one@nhs.net").len(), 1);
+}
+
+#[test]
+fn a_refusal_in_mixed_company_comes_back_as_a_report_and_one_for_all_as_a_reply() {
+    let authority = Authority::new();
+    let good = NextHop::start(&Protection::Tls(authority.server(Wrong::Nothing)));
+    let gateway = Gateway::start_with(|policies| {
+        destinations(policies, &authority, &[("good.example", &good, "")]);
+        edit(
+            policies,
+            "secure-domains.toml",
+            "not-secure = \"hold\"",
+            "not-secure = \"refuse\"",
+        );
+        // The shipped tests say that it is held.
+        fs::remove_file(policies.join("tests/decision-table.toml")).unwrap();
+    });
+    let mut client = gateway.connect();
+    client.command("EHLO x");
+    let to = ["jo@example.com", "gp@good.example", "jim@example.com"];
+    let reply = client.submit("one@nhs.net", &to, PATIENT.as_bytes());
+    assert!(
+        reply.starts_with("250 2.6.0 accepted, kept back for 2 of 3"),
+        "{reply}"
+    );
+    wait_for("the secure one", || {
+        (good.messages().len() == 1).then_some(())
+    });
+    let report = mail(&gateway, "one@nhs.net");
+    for part in [
+        "Final-Recipient: rfc822; jo@example.com",
+        "Final-Recipient: rfc822; jim@example.com",
+        "5.7.1 patient data may not go to example.com",
+    ] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    assert!(
+        !report.contains("good.example")
+            && !report.contains("450 557")
+            && !report.contains("prescription"),
+        "{report}"
+    );
+
+    // All refused: the client keeps it, so that nothing of it is anywhere when it tries again.
+    for _ in 0..2 {
+        let reply = client.submit(
+            "two@nhs.net",
+            &["jo@example.com", "jim@example.com"],
+            PATIENT.as_bytes(),
+        );
+        assert!(
+            reply.starts_with("550 5.7.1 patient data may not go to example.com"),
+            "{reply}"
+        );
+    }
+    // One that may have it is served once, however often the client is refused for the others.
+    let reply = client.submit("three@nhs.net", &["gp@good.example"], PATIENT.as_bytes());
+    assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    wait_for("the next one", || {
+        (good.messages().len() == 2).then_some(())
+    });
+    assert!(
+        gateway.mail_for("two@nhs.net").is_empty() && gateway.mail_for("jo@example.com").is_empty()
+    );
+    assert_eq!(gateway.mail_for("one@nhs.net").len(), 1);
 }
 
 #[test]
@@ -195,7 +353,7 @@ fn a_sender_hears_of_a_hold_and_a_program_does_not() {
     ] {
         assert!(told.contains(part), "{part} in {told}");
     }
-    for content in ["450", "prescription", "1961"] {
+    for content in ["450 557", "prescription", "03/1961"] {
         assert!(!told.contains(content), "{content} in {told}");
     }
     let near = "From: <two@nhs.net>\r\nSubject: secure: blister packs for Jo\r\n\r\nHello.\r\n";
@@ -221,6 +379,45 @@ fn a_sender_hears_of_a_hold_and_a_program_does_not() {
     mail(&gateway, "last@nhs.net");
     assert!(gateway.mail_for("robot@nhs.net").is_empty());
     assert!(gateway.mail_for("x.donotreply@nhs.net").is_empty());
+    // Of the program, the owner of what is held hears in its place; of a second message within the hour he
+    // does not hear again.
+    let again = PATIENT.replace("<p1@", "<p2@");
+    send(
+        &gateway,
+        "x.donotreply@nhs.net",
+        &["patient@example.com"],
+        &again,
+    );
+    let told = gateway
+        .wait_for_mail("bumbleton.headoffice@nhs.net", 2)
+        .concat();
+    let told = String::from_utf8(told).unwrap().replace("\r\n", " ");
+    for part in [
+        "A message from x.donotreply@nhs.net is held",
+        "you answer for the program",
+        "<patient@example.com>",
+    ] {
+        assert!(told.contains(part), "{part} in {told}");
+    }
+    assert!(
+        !told.contains("450 557") && !told.contains("prescription"),
+        "{told}"
+    );
+    send(&gateway, "later@nhs.net", &["patient@example.com"], PATIENT);
+    mail(&gateway, "later@nhs.net");
+    let to_owner = gateway.mail_for("bumbleton.headoffice@nhs.net");
+    let of = |program: &str| {
+        let about = |mail: &&Vec<u8>| String::from_utf8_lossy(mail).contains(program);
+        to_owner.iter().filter(about).count()
+    };
+    assert_eq!(
+        (
+            of("x.donotreply@nhs.net"),
+            of("robot@nhs.net"),
+            to_owner.len()
+        ),
+        (1, 1, 2)
+    );
 
     // Whom nobody looks after alarms, and fails when its time is over; an order needs no reason of ours.
     assert!(trace(&gateway, "one@nhs.net").contains("\"owner\":\"the information governance lead"));
@@ -245,6 +442,67 @@ fn a_sender_hears_of_a_hold_and_a_program_does_not() {
     });
     gateway.wait_for_mail("one@nhs.net", 2);
     assert!(trace(&gateway, "one@nhs.net").contains("nobody decided about it in time"));
+}
+
+#[test]
+fn the_owner_of_a_program_hears_that_its_mail_is_held_wherever_it_is_held() {
+    let authority = Authority::new();
+    let bad = NextHop::start(&Protection::Tls(authority.server(Wrong::Name)));
+    let gateway = Gateway::start_with(|policies| {
+        let now = "no-secure-path = \"hold\"\nno-secure-path-after = \"0s\"";
+        destinations(policies, &authority, &[("hold.example", &bad, now)]);
+        let file = policies.join("accounts.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let account = |name: &str, more: &str| {
+            format!("[[account]]\nname = \"{name}.donotreply@nhs.net\"\ndisabled = true\n{more}\n")
+        };
+        let accounts = account("one", "owner-address = \"owner.one@nhs.net\"")
+            + &account("two", "owner = \"owner.two@nhs.net\"")
+            + &account("three", "owner = \"the front desk\"");
+        fs::write(file, text + &accounts).unwrap();
+        let file = policies.join("directory.csv");
+        let text = fs::read_to_string(&file).unwrap();
+        let header = text.lines().find(|line| !line.starts_with('#')).unwrap();
+        let columns = header.split(',').map(|column| match column {
+            "address" => "four.donotreply@nhs.net",
+            "kind" => "application",
+            "status" => "active",
+            "owner" => "owner.four@nhs.net",
+            _ => "",
+        });
+        let row = columns.collect::<Vec<_>>().join(",");
+        fs::write(file, format!("{text}{row}\n")).unwrap();
+    });
+    // By the policy, before it is promised.
+    for (program, owner) in [
+        ("one.donotreply@nhs.net", "owner.one@nhs.net"),
+        ("two.donotreply@nhs.net", "owner.two@nhs.net"),
+        ("three.donotreply@nhs.net", "bumbleton.headoffice@nhs.net"),
+        ("four.donotreply@nhs.net", "owner.four@nhs.net"),
+    ] {
+        send(&gateway, program, &["patient@example.com"], PATIENT);
+        let told = mail(&gateway, owner);
+        assert!(
+            told.contains(program) && !told.contains("450 557"),
+            "{told}"
+        );
+    }
+    // By the scheduler, for want of a secured path.
+    send(
+        &gateway,
+        "five.donotreply@nhs.net",
+        &["gp@hold.example"],
+        PATIENT,
+    );
+    let told = gateway
+        .wait_for_mail("bumbleton.headoffice@nhs.net", 2)
+        .concat();
+    let told = String::from_utf8(told).unwrap().replace("\r\n", " ");
+    assert!(
+        told.contains("five.donotreply@nhs.net is held") && told.contains("for another name"),
+        "{told}"
+    );
+    assert!(gateway.mail_for("five.donotreply@nhs.net").is_empty());
 }
 
 #[test]
@@ -287,6 +545,11 @@ fn a_lapsing_entry_is_said_in_the_log_and_the_metrics() {
             metrics.contains(&format!("postern_secure_domains{line}")),
             "{metrics}"
         );
+    }
+    let said = gateway.postern(&["check", "--format", "short"]);
+    let said = String::from_utf8(said.stdout).unwrap();
+    for line in ["`soon.nhs.uk` lapses on", "`late.nhs.uk` lapsed on"] {
+        assert!(said.contains(line), "{line} in {said}");
     }
 }
 

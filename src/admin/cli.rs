@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::corpus::Floor;
+use crate::accounts::Declaration;
 use crate::base::Reference;
 use crate::mail::{Domain, ForwardPath, Mailbox, ReversePath};
 
@@ -454,9 +455,36 @@ pub struct AccountAdd {
     /// An address, or a domain as @bumbleton.example, that it may send from; its name if left out
     #[arg(long, value_name = "ADDRESS")]
     pub may_send_from: Vec<String>,
-    /// All its mail counts as patient data
-    #[arg(long)]
+    /// Where its owner is told of mail of it that is held; the owner himself if he is an address
+    #[arg(long, value_name = "ADDRESS")]
+    pub owner_address: Option<Mailbox>,
+    /// What it says of the patient data in its mail
+    #[arg(long, value_enum, default_value = "by-content")]
+    pub patient_data: PatientDataWord,
+    /// The same as --patient-data always
+    #[arg(long, conflicts_with = "patient_data")]
     pub declares_patient_data: bool,
+}
+
+/// What an account says of the patient data in its mail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum PatientDataWord {
+    /// All its mail counts as patient data
+    Always,
+    /// What is found counts
+    ByContent,
+    /// It sends none: what is found all the same is held
+    Never,
+}
+
+impl From<PatientDataWord> for Declaration {
+    fn from(word: PatientDataWord) -> Self {
+        match word {
+            PatientDataWord::Always => Self::Always,
+            PatientDataWord::ByContent => Self::ByContent,
+            PatientDataWord::Never => Self::Never,
+        }
+    }
 }
 
 /// `postern send`.

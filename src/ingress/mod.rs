@@ -28,6 +28,7 @@ mod login;
 mod promise;
 pub mod proxy;
 pub mod receive;
+mod release;
 pub mod settings;
 mod stream;
 pub mod tls;

@@ -1,17 +1,23 @@
 //! What is promised with a 250: the message for the queue, a copy for each kind of recipient whose edits differ and
 //! for each list whose owner hears of its failures, and the reports and notices that go out with it. All of it is one transaction of the queue.
 
+use jiff::Timestamp;
+
 use crate::mail::{EnhancedStatusCode, MailTransaction, Mailbox, Notify, Recipient, ReversePath};
 use crate::outcome::address_changed::AddressChanged;
-use crate::outcome::held::{HeldFor, HeldNotice};
+use crate::outcome::held::{HeldFor, HeldNotice, Offer, Release};
 use crate::outcome::notify::{self, Event, Original, Told};
 use crate::outcome::{DeliveryResult, Outcome};
 use crate::policy::opinion::Protection;
+use crate::policy::self_release::{Leave, to_words};
 use crate::policy::verdict::Fate;
-use crate::policy::{Decision, OldName, RecipientDecision, Tell};
-use crate::queue::{Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, Standing};
+use crate::policy::{Decision, Hears, OldName, RecipientDecision, Tell};
+use crate::queue::{
+    Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, SelfRelease, Standing,
+};
 
 use super::finish::Copy;
+use super::release::Code;
 use super::{Parts, events};
 
 /// The message as the queue gets it, and what goes with it. `copies` is not empty.
@@ -28,6 +34,7 @@ pub(super) fn messages(
         message_id: copies
             .first()
             .and_then(|copy| events::message_id(&copy.message, decision)),
+        code: code(decision),
     };
     let owners = promise.list_owners();
     let mut messages = Vec::new();
@@ -53,6 +60,23 @@ struct Promise<'a> {
     transaction: &'a MailTransaction,
     decision: &'a Decision,
     message_id: Option<String>,
+    /// With what the sender may let go on what is held, if he may.
+    code: Option<Code>,
+}
+
+/// A code for the sender, if he may let go on anything.
+fn code(decision: &Decision) -> Option<Code> {
+    let mut held = decision.fates().filter(|(_, fate)| *fate == Fate::Hold);
+    let may = held.any(|(recipient, _)| leave(decision, recipient) != Leave::Never);
+    if may { Code::random() } else { None }
+}
+
+/// What the sender may do about a hold; of the copy for a list nothing, for it is its owner's.
+fn leave(decision: &Decision, recipient: &RecipientDecision) -> Leave {
+    if recipient.errors_to.is_some() {
+        return Leave::Never;
+    }
+    decision.held.self_release.leave(recipient.grounds)
 }
 
 impl Promise<'_> {
@@ -82,6 +106,7 @@ impl Promise<'_> {
             patient_data: !decision.may_be_quoted(),
             received_at: self.transaction.received_at,
             deliveries,
+            unless_told: None,
             old_names: Vec::new(),
             events: Vec::new(),
         }
@@ -129,8 +154,27 @@ impl Promise<'_> {
         let fates = self.decision.fates();
         fates
             .filter(|(recipient, _)| copy.is_for(recipient) && self.owner(recipient) == owner)
-            .filter_map(|(recipient, fate)| delivery(recipient, &fate))
+            .filter_map(|(recipient, fate)| {
+                let mut delivery = delivery(recipient, &fate)?;
+                delivery.self_release = self.self_release(recipient, &fate);
+                Some(delivery)
+            })
             .collect()
+    }
+
+    fn self_release(&self, recipient: &RecipientDecision, fate: &Fate) -> Option<SelfRelease> {
+        let code = self.code.as_ref()?;
+        let may = *fate == Fate::Hold && leave(self.decision, recipient) != Leave::Never;
+        may.then(|| SelfRelease {
+            code_hash: code.hash(),
+            account: self.transaction.client.account.clone(),
+            grounds: to_words(recipient.grounds),
+            until: self.released_until(),
+        })
+    }
+
+    fn released_until(&self) -> Timestamp {
+        self.transaction.received_at + self.decision.held.self_release.valid_for
     }
 
     fn used(&self, old: &OldName) -> OldNameUse {
@@ -162,9 +206,12 @@ impl Promise<'_> {
         }
     }
 
-    /// Tells the sender of the recipients for whom the message is held, each address once.
+    /// Tells the sender, or who answers for it, of the recipients for whom the message is held, each address once.
     fn held_notice(&self) -> Option<Accepted> {
-        let to = self.decision.held.tell.as_ref()?;
+        let (to, program) = match self.decision.held.tell.as_ref()? {
+            Hears::Sender(to) => (to, None),
+            Hears::Owner { to, program } => (to, Some(program)),
+        };
         let mut recipients: Vec<HeldFor> = Vec::new();
         let held = self
             .decision
@@ -172,20 +219,41 @@ impl Promise<'_> {
             .filter(|(_, fate)| *fate == Fate::Hold);
         for (recipient, _) in held {
             let address = recipient.given.to_string();
-            if recipients.iter().all(|known| known.address != address) {
+            let known = recipients.iter_mut().find(|known| known.address == address);
+            if let Some(known) = known {
+                // Of a list without an owner nothing is said that does not hold for all.
+                known.release = known
+                    .release
+                    .filter(|_| leave(self.decision, recipient) != Leave::Never);
+            } else {
                 recipients.push(HeldFor {
                     address,
                     because: recipient.because.clone(),
                     would_pass_if: recipient.would_pass_if.clone(),
+                    release: match leave(self.decision, recipient) {
+                        Leave::Never => None,
+                        Leave::Encrypted => Some(Release::Encrypted),
+                        Leave::AsItIs => Some(Release::AsItIs),
+                    },
                 });
             }
         }
+        let about = &self.decision.reference;
+        let tag = self.code.as_ref().map(|code| code.tag(about));
+        let address = self.decision.held.self_release.address.as_ref();
+        let offer = tag.as_deref().zip(address).map(|(tag, address)| Offer {
+            address,
+            tag,
+            until: self.released_until(),
+        });
         let notice = HeldNotice {
             to,
+            program,
             recipients: &recipients,
             tag: self.decision.held.tag.as_deref(),
             owner: &self.decision.held.owner,
-            about: &self.decision.reference,
+            offer,
+            about,
             message_id: self.message_id.as_deref(),
         };
         let hostname = self.parts.hostname.as_str();
@@ -301,5 +369,6 @@ fn delivery(recipient: &RecipientDecision, fate: &Fate) -> Option<NewDelivery> {
         binding,
         rule: recipient.rule.clone(),
         because: recipient.because.clone(),
+        self_release: None,
     })
 }

@@ -18,7 +18,7 @@ use crate::queue::{Handoff, QueueError};
 
 use super::finish::finish;
 use super::settings::Limits;
-use super::{Parts, at_sight, events, promise};
+use super::{Parts, at_sight, events, promise, release};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -29,7 +29,11 @@ pub async fn check_recipient(
     reverse_path: &ReversePath,
     recipient: &Recipient,
 ) -> Result<(), Reply> {
-    let Err(rejection) = policy.at_recipient(client, reverse_path, recipient) else {
+    let checked = match policy.is_release_address(&recipient.forward_path) {
+        true => policy.may_answer(client, reverse_path),
+        false => policy.at_recipient(client, reverse_path, recipient),
+    };
+    let Err(rejection) = checked else {
         return Ok(());
     };
     metrics::RECIPIENTS_REFUSED.add(1);
@@ -62,6 +66,9 @@ pub async fn receive(
     let hostname = parts.hostname.as_str();
     let reply = match at_sight::refusal(&transaction.message, hostname, limits) {
         Some(reply) => reply,
+        None if release::is_answer(&policy, &transaction) => {
+            release::answer(parts, policy, &transaction).await
+        }
         None => match timeout(DECISION_MAX, policy.decide(&transaction)).await {
             Ok(decision) => carry_out(parts, transaction, decision).await,
             Err(_) => {
@@ -143,7 +150,7 @@ async fn accept(
     }
 }
 
-fn try_later() -> Reply {
+pub(super) fn try_later() -> Reply {
     Reply::new(
         451,
         EnhancedStatusCode::transient(3, 0),
@@ -176,4 +183,4 @@ fn count(reply: &Reply) {
 
 /// How long the policy may take: well under the ten minutes that a client waits (RFC 5321
 /// §4.5.3.2.6).
-const DECISION_MAX: Duration = Duration::from_secs(120);
+pub(super) const DECISION_MAX: Duration = Duration::from_secs(120);

@@ -3,8 +3,10 @@
 pub mod address_changed;
 pub mod audit;
 pub mod held;
+mod letter;
 pub mod notify;
 pub mod redact;
+pub mod released;
 
 use std::fmt;
 

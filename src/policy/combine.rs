@@ -100,12 +100,14 @@ impl Tally {
 }
 
 /// Keeps the worse of two opinions; the earlier one if they are equally bad. The protection is the stronger
-/// of both: what is kept back now may be let go on later. Whoever does that with something quarantined must
-/// read that it was to be held as well.
+/// of both: what is kept back now may be let go on later. Two holds rest on the grounds of both: if one of them
+/// has none, nobody's sender decides about it. Whoever lets go on something quarantined must read that it was to be
+/// held as well.
 fn worsen(standing: &mut Opinion, mut opinion: Opinion) {
     let protection = standing.protection.max(opinion.protection);
     let worse = verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity();
     match (&standing.ask, &opinion.ask) {
+        (Ask::Hold, Ask::Hold) => standing.grounds = standing.grounds.with(opinion.grounds),
         (Ask::Hold, Ask::Quarantine) => add_reason(&mut opinion, standing),
         (Ask::Quarantine, Ask::Hold) => add_reason(standing, &opinion),
         _ => {}
@@ -155,6 +157,7 @@ fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> R
         because,
         would_pass_if: opinion.would_pass_if,
         protection: opinion.protection,
+        grounds: opinion.grounds,
     }
 }
 
@@ -181,6 +184,7 @@ mod tests {
     use crate::mail::{ForwardPath, Recipient};
     use crate::policy::Refusal;
     use crate::policy::opinion::Protection;
+    use crate::policy::self_release::Ground;
     use proptest::prelude::*;
 
     fn recipient(of: usize, address: &str) -> ResolvedRecipient {
@@ -256,6 +260,26 @@ mod tests {
             assert_eq!(decided.rule, "two:2");
             let because = "because; and it would be held: because (one:1)";
             assert_eq!(decided.because, because);
+        }
+    }
+
+    #[test]
+    fn a_hold_that_is_for_people_stays_so_whatever_else_holds() {
+        let near_miss =
+            |rule| Opinion::new(Ask::Hold, rule, "").on([Ground::NearMiss].into_iter().collect());
+        let for_people = |rule| Opinion::new(Ask::Hold, rule, "");
+        for (first, second) in [
+            (near_miss("one:1"), for_people("two:2")),
+            (for_people("one:1"), near_miss("two:2")),
+        ] {
+            let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+            tally.take_for_all(&first);
+            tally.take_for_all(&second);
+            let decided = tally.decide();
+            assert_eq!(
+                (decided[0].rule.as_str(), decided[0].grounds.is_empty()),
+                ("one:1", true)
+            );
         }
     }
 

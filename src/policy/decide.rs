@@ -22,6 +22,7 @@ use super::combine::Tally;
 use super::held::{Held, held};
 use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
+use super::self_release::AnswerText;
 use super::settings::OnFailure;
 use super::stage::StageName;
 use super::verdict::{Decision, Direction};
@@ -92,7 +93,14 @@ impl Policy {
             header: &reading.header,
         };
         let mut decision = self.decision(look.transaction, tally);
-        decision.held = held(&decision, &sender, &self.holds, &self.secure_tag);
+        let account = look.transaction.client.account.as_deref();
+        decision.held = held(
+            &decision,
+            &sender,
+            &self.holds,
+            &self.secure_tag,
+            |program| self.answers_for(account, program),
+        );
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
     }
@@ -125,6 +133,18 @@ impl Policy {
             hostname: &self.hostname,
             network_allowed: look.network == Network::Allowed,
         }
+    }
+
+    /// The decoded subject and bodies of an answer to a notice; `None` if it could not be read.
+    pub fn text_of_answer(&self, transaction: &MailTransaction) -> Option<AnswerText> {
+        let read = AssertUnwindSafe(|| self.read(transaction).content);
+        let content = catch_unwind(read).ok()?;
+        let texts = content.texts.into_iter();
+        let bodies = texts.filter(|piece| piece.place.starts_with("body:"));
+        Some(AnswerText {
+            subject: content.subject,
+            bodies: bodies.map(|piece| piece.text).collect(),
+        })
     }
 
     fn read<'m>(&self, transaction: &'m MailTransaction) -> Reading<'m> {

@@ -255,6 +255,7 @@ mod tests {
                 because: "patient data was found".into(),
                 would_pass_if: Some("the subject has the tag [secure]".into()),
                 protection: crate::policy::opinion::Protection::AsRoute,
+                grounds: crate::policy::self_release::Grounds::default(),
             }],
             edits: Vec::new(),
             findings: Findings {

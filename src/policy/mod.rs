@@ -24,6 +24,7 @@ pub mod policy_test;
 pub mod refusal;
 pub mod scoring;
 pub mod secure_domains;
+pub mod self_release;
 pub mod settings;
 pub mod stage;
 #[cfg(test)]
@@ -49,7 +50,7 @@ use stage::{Stage, StageName};
 
 pub use case::{Case, ResolvedRecipient};
 pub use finding::Findings;
-pub use held::{Held, Holds};
+pub use held::{Hears, Held, Holds};
 pub use old_name::{OldName, Tell};
 pub use opinion::{Ask, Finding, Opinion, Opinions};
 pub use refusal::Refusal;

@@ -124,12 +124,6 @@ impl Sender<'_> {
     /// The sender, unless it is a program, a list or a report.
     pub(super) fn person(&self) -> Option<&Mailbox> {
         let mailbox = self.reverse_path.notifiable()?;
-        let local = mailbox.local_part().as_str().to_ascii_lowercase();
-        let program = NO_PERSON.iter().any(|word| local.contains(word))
-            || local.starts_with("owner-")
-            || ["-request", "-owner", "-bounces"]
-                .iter()
-                .any(|end| local.ends_with(end));
         let listed = AUTOMATIC_FIELDS
             .iter()
             .any(|name| self.header.first(name).is_some());
@@ -137,8 +131,18 @@ impl Sender<'_> {
             .header
             .all("Auto-Submitted")
             .any(|field| !field.value().trim().eq_ignore_ascii_case("no"));
-        (!program && !listed && !automatic).then_some(mailbox)
+        (!is_program(mailbox) && !listed && !automatic).then_some(mailbox)
     }
+}
+
+/// Whether the name is one that programs and lists send under.
+pub(super) fn is_program(mailbox: &Mailbox) -> bool {
+    let local = mailbox.local_part().as_str().to_ascii_lowercase();
+    NO_PERSON.iter().any(|word| local.contains(word))
+        || local.starts_with("owner-")
+        || ["-request", "-owner", "-bounces"]
+            .iter()
+            .any(|end| local.ends_with(end))
 }
 
 /// Whether it leads to a person: what somebody is called now is told to our own alone.

@@ -5,6 +5,7 @@ use crate::mail::{Audience, Edit};
 use super::case::ResolvedRecipient;
 use super::finding::{AuthenticationResults, PatientData, SecureKeyword, SpamScore, Unreadable};
 use super::refusal::Refusal;
+use super::self_release::Grounds;
 
 /// All that one stage says about one case.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +72,9 @@ pub struct Opinion {
     pub would_pass_if: Option<String>,
     /// How it goes if it goes: also after somebody has let go on what was kept back.
     pub protection: Protection,
+    /// Of a hold: the grounds on which it rests, all of which its sender would have to be allowed to pass over.
+    /// None: it is not for him to decide.
+    pub grounds: Grounds,
 }
 
 impl Opinion {
@@ -82,6 +86,7 @@ impl Opinion {
             because: String::new(),
             would_pass_if: None,
             protection: Protection::AsRoute,
+            grounds: Grounds::default(),
         }
     }
 
@@ -93,6 +98,7 @@ impl Opinion {
             rule: rule.into(),
             because: because.into(),
             would_pass_if: None,
+            grounds: Grounds::default(),
         }
     }
 
@@ -100,6 +106,13 @@ impl Opinion {
     #[must_use]
     pub fn protected(mut self, protection: Protection) -> Self {
         self.protection = self.protection.max(protection);
+        self
+    }
+
+    /// Says on which grounds it holds.
+    #[must_use]
+    pub fn on(mut self, grounds: Grounds) -> Self {
+        self.grounds = grounds;
         self
     }
 

@@ -152,6 +152,7 @@ impl Settings {
     pub fn read(top: &Section<'_>) -> Self {
         let policy = top.section("policy");
         let served = served(&policy);
+        let postmaster = postmaster(&policy, &served);
         let settings = Self {
             relay_networks: policy
                 .parse_list("relay-networks")
@@ -160,12 +161,12 @@ impl Settings {
                 .map(Located::into_inner)
                 .collect(),
             plus_addressing: policy.flag("plus-addressing").is_some_and(|flag| *flag),
-            postmaster: postmaster(&policy, &served),
             tell_of_old_names: policy
                 .duration("address-changed-notice")
                 .map(Located::into_inner)
                 .filter(|every| !every.is_zero()),
-            holds: Holds::read(top),
+            holds: Holds::read(top, postmaster.clone()),
+            postmaster,
             stages: stages(&policy),
             served,
             files: Files::read(top),

@@ -133,7 +133,8 @@ pub(crate) fn directory_of(mailboxes: &str, domains: &[&str]) -> Directory {
 
 fn accounts() -> Accounts {
     let text = "[[account]]\nname = \"reminders@bumbleton.example\"\n\
-                may-send-from = [\"reminders@bumbleton.example\", \"@shop.bumbleton.example\"]\n";
+                may-send-from = [\"reminders@bumbleton.example\", \"@shop.bumbleton.example\"]\n\
+                [[account]]\nname = \"rota@bumbleton.example\"\npatient-data = \"never\"\n";
     Accounts::read(&file("accounts.toml", text), &Diagnostics::default())
 }
 

@@ -11,6 +11,7 @@ use super::held::Held;
 use super::old_name::OldName;
 use super::opinion::Protection;
 use super::refusal::Refusal;
+use super::self_release::Grounds;
 
 /// What the policy decided about one message.
 #[derive(Clone, Debug)]
@@ -172,6 +173,8 @@ pub struct RecipientDecision {
     pub would_pass_if: Option<String>,
     /// How it goes if it goes; for what is kept back, once somebody lets it go on.
     pub protection: Protection,
+    /// Of a hold: its grounds, if its sender may perhaps decide.
+    pub grounds: Grounds,
 }
 
 impl RecipientDecision {
@@ -283,6 +286,7 @@ mod tests {
             because: "because".into(),
             would_pass_if: None,
             protection: Protection::AsRoute,
+            grounds: Grounds::default(),
         };
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),

@@ -154,7 +154,9 @@ impl Shared {
             })
             .collect();
         let mut notices = notify::notices(&message.original(), &told, &self.hostname, now);
-        notices.extend(self.held_notice(message, &judged, now));
+        let held = judged.iter().filter(|(_, _, what)| what.next == Next::Held);
+        let held = held.map(|(delivery, outcome, _)| (*delivery, outcome));
+        notices.extend(self.held_notice(message, held, now));
         let settlements = judged
             .into_iter()
             .map(|(delivery, outcome, judgement)| {
@@ -191,17 +193,16 @@ impl Shared {
         fallback
     }
 
-    /// Tells the sender of what is held for want of a secured path.
-    fn held_notice(
+    /// Tells the sender, or who answers for it, of what is held for want of a secured path.
+    pub(super) fn held_notice<'d>(
         &self,
         message: &QueuedMessage,
-        judged: &[(&LeasedDelivery, Outcome, Judgement)],
+        held: impl Iterator<Item = (&'d LeasedDelivery, &'d Outcome)>,
         now: Timestamp,
     ) -> Option<Notice> {
-        let to = message.reverse_path.notifiable()?;
-        let held = judged.iter().filter(|(_, _, what)| what.next == Next::Held);
+        let sender = message.reverse_path.notifiable()?;
         let recipients: Vec<HeldFor> = held
-            .map(|(delivery, outcome, _)| HeldFor {
+            .map(|(delivery, outcome)| HeldFor {
                 address: delivery.recipient.forward_path.to_string(),
                 because: format!(
                     "the message may go over a secured path alone, and there is none: {}",
@@ -211,13 +212,17 @@ impl Shared {
                         .unwrap_or("the next hop refused TLS")
                 ),
                 would_pass_if: None,
+                release: None,
             })
             .collect();
+        let holding = self.courier.holding(sender);
         let notice = HeldNotice {
-            to,
+            to: &holding.to,
+            program: holding.program.as_ref(),
             recipients: &recipients,
             tag: None,
-            owner: "the administrators of this gateway",
+            owner: &holding.owner,
+            offer: None,
             about: &message.reference,
             message_id: message.message_id.as_deref(),
         };

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
-use crate::mail::{Envelope, ForwardPath, Message};
+use crate::mail::{Envelope, ForwardPath, Mailbox, Message};
 use crate::outcome::Outcome;
 
 /// What came of an attempt: one outcome for each recipient, in envelope order.
@@ -32,6 +32,15 @@ pub trait Courier: Send + Sync + 'static {
         true
     }
 
+    /// Who hears of what is held of this sender's mail, and who decides about it.
+    fn holding(&self, sender: &Mailbox) -> Holding {
+        Holding {
+            owner: "the administrators of this gateway".to_owned(),
+            to: sender.clone(),
+            program: None,
+        }
+    }
+
     /// Makes one attempt; it ends in bounded time.
     fn attempt<'a>(
         &'a self,
@@ -48,16 +57,33 @@ pub struct Onward {
     pub router: watch::Receiver<Arc<Router>>,
     /// Makes the attempts.
     pub deliveries: Deliveries,
-    /// What the policy in force says of secure domains.
-    pub register: Register,
+    /// What the policy in force says of mail that cannot go on.
+    pub rulings: Rulings,
 }
 
-/// What the register of secure domains says at the moment of an attempt.
-pub struct Register {
+/// What the policy in force says of mail that cannot go on.
+#[derive(Clone)]
+pub struct Rulings {
     /// What happens when a secured path to a recipient cannot be had.
-    pub fallback: Fallbacks,
-    /// Whether the recipient's domain is secure at a moment.
+    pub fallbacks: Fallbacks,
+    /// Whether a recipient's domain is secure at a moment.
     pub is_secure: IsSecure,
+    /// Who hears of what is held of a sender's mail, and who decides about it.
+    pub holdings: Holdings,
+}
+
+/// Says who hears of what is held of a sender's mail.
+pub(super) type Holdings = Arc<dyn Fn(&Mailbox) -> Holding + Send + Sync>;
+
+/// Who hears of a hold, and who decides about it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holding {
+    /// Who decides, as people read it.
+    pub owner: String,
+    /// Who is told.
+    pub to: Mailbox,
+    /// The program that sent it, if somebody else is told in its place.
+    pub program: Option<Mailbox>,
 }
 
 /// Says what happens when a secured path to a recipient cannot be had.
@@ -106,11 +132,15 @@ impl Courier for Onward {
     }
 
     fn fallback(&self, path: &ForwardPath) -> Fallback {
-        (self.register.fallback)(path)
+        (self.rulings.fallbacks)(path)
     }
 
     fn may_have_patient_data(&self, path: &ForwardPath, now: Timestamp) -> bool {
-        (self.register.is_secure)(path, now)
+        (self.rulings.is_secure)(path, now)
+    }
+
+    fn holding(&self, sender: &Mailbox) -> Holding {
+        (self.rulings.holdings)(sender)
     }
 
     fn attempt<'a>(

@@ -27,9 +27,11 @@ use crate::base::{Clock, Shutdown};
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
 use crate::mail::EnhancedStatusCode;
 use crate::outcome::Outcome;
-use crate::queue::{Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip};
+use crate::queue::{
+    Accepted, Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip,
+};
 
-pub use courier::{Attempt, Courier, Fallback, Onward, Register, Then};
+pub use courier::{Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
 use destination::{Batch, Board};
 
 /// The scheduler: one for each queue.
@@ -42,7 +44,7 @@ impl Scheduler {
         queue: Queue,
         router: watch::Receiver<Arc<Router>>,
         deliveries: Deliveries,
-        register: Register,
+        rulings: Rulings,
         clock: Clock,
         shutdown: Shutdown,
         hostname: impl ToString,
@@ -50,7 +52,7 @@ impl Scheduler {
         let onward = Arc::new(Onward {
             router,
             deliveries,
-            register,
+            rulings,
         });
         Self::start_with(queue, onward, clock, shutdown, hostname)
     }
@@ -289,19 +291,22 @@ impl Shared {
             self.settle(&lease.message, &others, outcomes, None::<&Arc<Route>>)
                 .await;
         }
-        let held = encrypt.into_iter().map(|one| Settlement {
+        if encrypt.is_empty() {
+            return;
+        }
+        let because = "must be encrypted, and no route for encryption is set up";
+        let outcome = Outcome::without_reply(EnhancedStatusCode::transient(7, 5), because);
+        let now = self.clock.now();
+        let told = encrypt.iter().map(|one| (one, &outcome));
+        let notice = self.held_notice(&lease.message, told, now);
+        let settlements = encrypt.iter().map(|one| Settlement {
             delivery: one.id,
-            outcome: Outcome::without_reply(
-                EnhancedStatusCode::transient(7, 5),
-                "must be encrypted, and no route for encryption is set up",
-            ),
+            outcome: outcome.clone(),
             next: Next::Held,
             delay_notified: false,
         });
-        let held: Vec<Settlement> = held.collect();
-        if !held.is_empty() {
-            self.write(held, Vec::new(), self.clock.now()).await;
-        }
+        let notices = notice.into_iter().map(Accepted::from).collect();
+        self.write(settlements.collect(), notices, now).await;
     }
 
     fn start(self: &Arc<Self>, batch: Batch) {

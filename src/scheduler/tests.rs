@@ -210,6 +210,7 @@ impl Running {
 fn accepted(clock: &Clock, to: &[&str]) -> Accepted {
     let reference = Reference::random();
     Accepted {
+        unless_told: None,
         old_names: Vec::new(),
         events: vec![AuditEvent::new(
             clock.now(),
@@ -236,6 +237,7 @@ fn accepted(clock: &Clock, to: &[&str]) -> Accepted {
                 binding: Binding::Any,
                 rule: String::new(),
                 because: String::new(),
+                self_release: None,
             })
             .collect(),
     }
@@ -385,6 +387,8 @@ async fn what_no_route_takes_is_deferred_and_what_cannot_be_encrypted_is_held() 
     running.hand_off(message).await;
     running.until("deferred", 1).await;
     running.until("held", 1).await;
+    running.until("notified", 1).await;
+    running.until("delivered", 1).await;
 
     let states: Vec<State> = running
         .states()
@@ -393,7 +397,9 @@ async fn what_no_route_takes_is_deferred_and_what_cannot_be_encrypted_is_held() 
         .map(|(_, state)| state)
         .collect();
     assert_eq!(states, [State::Due, State::Held]);
-    assert_eq!(running.courier.asked(), []);
+    // Nobody was tried but the sender, who is told of the hold.
+    let asked = running.courier.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
 }
 
 #[tokio::test]

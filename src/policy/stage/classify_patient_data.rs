@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::accounts::Declaration;
 use crate::content::{Content, Form, TextPiece};
 use crate::policy::case::Case;
 use crate::policy::finding::{Confidence, Evidence, PatientData, SecureKeyword, Unreadable};
@@ -43,7 +44,9 @@ impl ClassifyPatientData {
 
     /// Says what is in it; asks nothing of anyone.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
-        let declaring = case.account.filter(|account| account.declares_patient_data);
+        let declaring = case
+            .account
+            .filter(|account| account.patient_data == Declaration::Always);
         match self.classify(case.content, declaring.map(|account| account.name())) {
             Ok(found) => Opinions {
                 findings: vec![

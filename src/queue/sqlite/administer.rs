@@ -18,6 +18,7 @@ use crate::queue::store::{Administered, Order, Selection, State, message_of};
 use super::accept::accept_all;
 use super::lease::of_message;
 use super::rows;
+use super::self_release;
 use super::settle::{Known, remove};
 use super::writer::Batch;
 
@@ -106,6 +107,7 @@ fn change(
             Ok(())
         }
         Order::Retry | Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
+            self_release::withdraw(batch.db, delivery)?;
             batch
                 .db
                 .prepare_cached("UPDATE delivery SET state = 'due', ready_at = ?2 WHERE id = ?1")?

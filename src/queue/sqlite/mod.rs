@@ -11,6 +11,7 @@ mod lease;
 mod list;
 mod old_names;
 mod rows;
+mod self_release;
 mod settle;
 mod trace;
 mod writer;
@@ -34,8 +35,8 @@ use super::error::{QueueError, StoreError};
 use super::record::{Accepted, DeliveryId, Handoff, Lease, Settlement};
 use super::spool::{self, Spool};
 use super::store::{
-    Administered, Answer, AuditEntry, Filter, OldNameCount, Order, Selection, Skip, Store,
-    TraceQuery, Verified, Waiting,
+    Administered, Answer, AuditEntry, Filter, OldNameCount, Order, Selection, SenderRelease,
+    SentOn, Skip, Store, TraceQuery, Verified, Waiting,
 };
 use writer::{Batch, Writer};
 
@@ -202,6 +203,11 @@ impl Store for SqliteStore {
         )
     }
 
+    fn release_by_sender(&self, asked: SenderRelease) -> Answer<'_, Vec<SentOn>> {
+        let now = self.clock.now();
+        Box::pin(self.write(move |batch| self_release::release(batch, now, &asked)))
+    }
+
     fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>> {
         Box::pin(self.read(move |connection| list::list(connection, &filter)))
     }
@@ -275,10 +281,16 @@ fn make_schema(connection: &Connection) -> Result<(), QueueError> {
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.execute_batch(include_str!("../schema/sqlite.sql"))?;
             transaction.execute_batch(include_str!("../schema/sqlite-2.sql"))?;
+            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
         }
         1 => {
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.execute_batch(include_str!("../schema/sqlite-2.sql"))?;
+            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
+        }
+        2 => {
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
         }
         SCHEMA_VERSION => {}
         found => {
@@ -302,7 +314,7 @@ fn wait_for_the_other_process(tries: i32) -> bool {
 
 const DATABASE: &str = "queue.sqlite";
 const LOCK: &str = "scheduler.lock";
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// Bodies of usual size then take one or two pages.
 const PAGE_OCTETS: i64 = 4_096;
 /// Pages in the log before they go into the database: 16 MiB, tens of milliseconds.
