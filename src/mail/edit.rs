@@ -20,6 +20,9 @@ pub struct Edit {
     pub at: Range<usize>,
     /// The octets that come instead.
     pub with: Vec<u8>,
+    /// What readers are to see that was not there, in the form of the part: text or HTML. Of an edit of a body,
+    /// and of a subject; the proof holds the result against it.
+    pub says: Option<String>,
 }
 
 impl Edit {
@@ -31,6 +34,19 @@ impl Edit {
             entity: None,
             at: 0..0,
             with: fields.into(),
+            says: None,
+        }
+    }
+
+    /// Takes a field of the message's own header out.
+    pub fn removal(field: Range<usize>) -> Self {
+        Self {
+            kind: EditKind::Removal,
+            part: None,
+            entity: None,
+            at: field,
+            with: Vec::new(),
+            says: None,
         }
     }
 }
@@ -70,6 +86,11 @@ impl EditKind {
             Self::Footer => "footer",
             Self::Mark => "mark",
         }
+    }
+
+    /// Whether edits of this kind stay within the header of the message.
+    pub fn is_of_header(self) -> bool {
+        matches!(self, Self::Trace | Self::Removal | Self::Mark)
     }
 }
 
@@ -114,6 +135,7 @@ mod tests {
             entity: None,
             at,
             with: with.into(),
+            says: None,
         }
     }
 

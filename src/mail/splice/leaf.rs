@@ -76,10 +76,16 @@ impl<'m> Leaf<'m> {
             Some(change) => vec![change],
             None => self.rewritten(&insertion)?,
         };
+        let says = match self.kind {
+            LeafKind::Text => footer.text,
+            LeafKind::Html => footer.html,
+        };
+        let body = self.part.body.start;
         let edit = |(at, with): Change| Edit {
             kind: EditKind::Footer,
             part: Some(self.part.number.clone()),
             entity: Some(footer.entity.to_owned()),
+            says: (at.start >= body).then(|| says.to_owned()),
             at,
             with,
         };

@@ -189,13 +189,7 @@ fn forged_fields(header: &Header<'_>, hostname: &str) -> Vec<Edit> {
         .filter(|field| {
             authserv_id(field).is_some_and(|id| id.eq_ignore_ascii_case(hostname.as_bytes()))
         })
-        .map(|field| Edit {
-            kind: EditKind::Removal,
-            part: None,
-            entity: None,
-            at: field.range(),
-            with: Vec::new(),
-        })
+        .map(|field| Edit::removal(field.range()))
         .collect()
 }
 

@@ -89,6 +89,7 @@ impl Mark {
             entity: None,
             at: at..at,
             with: format!("{before}{mark}{after}").into_bytes(),
+            says: Some(mark.clone()),
         })
     }
 }
