@@ -18,7 +18,7 @@ use crate::mail::{Header, MailTransaction};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
-use super::held::{Held, held};
+use super::held::{Held, held, hold};
 use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
 use super::settings::OnFailure;
@@ -88,6 +88,25 @@ impl Policy {
         decision.held = held(&decision, &sender, &self.holds, &self.secure_tag);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
+    }
+
+    /// Keeps a message back for everybody to whom it would have gone, after all stages have spoken.
+    pub fn hold(
+        &self,
+        transaction: &MailTransaction,
+        decision: &mut Decision,
+        rule: &str,
+        because: &str,
+        would_pass_if: &str,
+    ) {
+        hold(decision, rule, because, would_pass_if);
+        let header = transaction.message.header();
+        let sender = Sender {
+            reverse_path: &transaction.envelope.reverse_path,
+            direction: decision.direction,
+            header: &header,
+        };
+        decision.held = held(decision, &sender, &self.holds, &self.secure_tag);
     }
 
     async fn run_stages(&self, look: &Look<'_>, reading: &Reading<'_>, tally: &mut Tally) {

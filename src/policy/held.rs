@@ -10,7 +10,7 @@ use crate::mail::Mailbox;
 
 use super::finding::SecureKeyword;
 use super::old_name::Sender;
-use super::verdict::{Decision, Fate};
+use super::verdict::{Decision, Fate, Verdict};
 
 /// `[holds]`: what happens to what is held.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -96,6 +96,18 @@ pub(super) fn held(decision: &Decision, sender: &Sender<'_>, holds: &Holds, tag:
     let near_miss = decision.findings.secure_keyword == SecureKeyword::NearMiss;
     held.tag = near_miss.then(|| tag.to_owned());
     held
+}
+
+/// Keeps a message back for everybody to whom it would have gone.
+pub(super) fn hold(decision: &mut Decision, rule: &str, because: &str, would_pass_if: &str) {
+    for recipient in &mut decision.recipients {
+        if recipient.verdict.severity() < Verdict::Hold.severity() {
+            recipient.verdict = Verdict::Hold;
+            recipient.rule = rule.to_owned();
+            recipient.because = because.to_owned();
+            recipient.would_pass_if = Some(would_pass_if.to_owned());
+        }
+    }
 }
 
 /// Half a working day: what waits may be a referral.

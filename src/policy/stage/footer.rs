@@ -12,7 +12,8 @@ use crate::mail::splice::{self, NotEdited, plan_footer};
 use crate::mail::{Mailbox, ReversePath};
 use crate::policy::author::authors;
 use crate::policy::case::Case;
-use crate::policy::opinion::{Ask, Opinion, Opinions};
+use crate::policy::finding::FooterFinding;
+use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::organisations::{Entity, Organisations, Sender, UnknownSender};
 
 /// The stage and the entities it knows.
@@ -38,7 +39,7 @@ impl Footer {
             return Opinions::none();
         }
         let ReversePath::Mailbox(reverse_path) = &case.transaction.envelope.reverse_path else {
-            return not_added("it has no sender");
+            return self.not_added(None, "no-sender", "it has no sender");
         };
         let mut authors = authors(case.header, "From").into_iter();
         let author = authors.find_map(|author| author.mailbox);
@@ -47,7 +48,7 @@ impl Footer {
             .into_iter()
             .find_map(|mailbox| self.entity(case, mailbox))
         {
-            Some(entity) => with_footer(case, entity),
+            Some(entity) => self.with_footer(case, entity),
             None => self.unknown_sender(case),
         }
     }
@@ -62,7 +63,8 @@ impl Footer {
     }
 
     fn unknown_sender(&self, case: &Case<'_>) -> Opinions {
-        let mut opinions = not_added("the sender belongs to no entity of organisations.toml");
+        let because = "the sender belongs to no entity of organisations.toml";
+        let mut opinions = self.not_added(None, "unknown-sender", because);
         if *self.organisations.unknown_sender == UnknownSender::Hold {
             let rule = self.organisations.unknown_sender.source();
             let because = "it is not known which legal entity sends this";
@@ -72,39 +74,49 @@ impl Footer {
         }
         opinions
     }
-}
 
-/// The edits that put the footer of an entity in.
-fn with_footer(case: &Case<'_>, entity: &Entity) -> Opinions {
-    let Some(text) = &entity.footer else {
-        return not_added("the law wants none of this entity");
-    };
-    let Ok(structure) = case.structure else {
-        return not_added(&NotEdited::Ambiguous.to_string());
-    };
-    let footer = splice::Footer {
-        text: &text.text,
-        html: &text.html,
-        entity: &entity.id,
-    };
-    match plan_footer(&case.transaction.message, structure, &footer) {
-        Ok(edits) => Opinions {
-            edits,
-            ..Opinions::none()
-        },
-        Err(reason) => not_added(&reason.to_string()),
+    /// The edits that put the footer of an entity in.
+    fn with_footer(&self, case: &Case<'_>, entity: &Entity) -> Opinions {
+        let Some(text) = &entity.footer else {
+            let because = "the law wants none of this entity";
+            return self.not_added(Some(entity), FooterFinding::NOT_WANTED, because);
+        };
+        let footer = splice::Footer {
+            text: &text.text,
+            html: &text.html,
+            entity: &entity.id,
+        };
+        let structure = case.structure.map_err(|_| NotEdited::Ambiguous);
+        let planned = structure
+            .and_then(|structure| plan_footer(&case.transaction.message, structure, &footer));
+        match planned {
+            Ok(edits) => Opinions {
+                edits,
+                ..Opinions::finding(self.finding(Some(entity), FooterFinding::ADDED))
+            },
+            Err(reason) => self.not_added(Some(entity), reason.word(), &reason.to_string()),
+        }
     }
-}
 
-fn not_added(because: &str) -> Opinions {
-    Opinions::note(format!("footer: not added, {because}"))
+    fn not_added(&self, entity: Option<&Entity>, outcome: &'static str, because: &str) -> Opinions {
+        let mut opinions = Opinions::note(format!("footer: not added, {because}"));
+        opinions.findings.push(self.finding(entity, outcome));
+        opinions
+    }
+
+    fn finding(&self, entity: Option<&Entity>, outcome: &'static str) -> Finding {
+        Finding::Footer(FooterFinding {
+            entity: entity.map(|entity| entity.id.clone()),
+            outcome,
+            if_unproved: self.organisations.unproved.clone(),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::read_toml;
-    use crate::policy::opinion::Finding;
     use crate::policy::testing::{World, file};
 
     const ENTITIES: &str = "
@@ -138,8 +150,16 @@ domains = [\"trust.example\"]
 
     fn note(opinions: &Opinions) -> &str {
         match &opinions.findings[..] {
-            [Finding::Note(note)] => note,
+            [Finding::Note(note), Finding::Footer(_)] => note,
             other => panic!("not one note: {other:?}"),
+        }
+    }
+
+    /// The entity and the word for what became of the footer.
+    fn outcome(opinions: &Opinions) -> (Option<&str>, &str) {
+        match opinions.findings.last() {
+            Some(Finding::Footer(found)) => (found.entity.as_deref(), found.outcome),
+            other => panic!("no word about the footer: {other:?}"),
         }
     }
 
@@ -148,6 +168,7 @@ domains = [\"trust.example\"]
         let message = "From: \"A\" <a@bumbleton.example>\n\nhello\n";
         let said = opinions(&world(message, "bounces@elsewhere.example"));
         assert_eq!(said.edits.len(), 1);
+        assert_eq!(outcome(&said), (Some("bumbleton"), "added"));
         assert_eq!(said.edits[0].entity.as_deref(), Some("bumbleton"));
         assert_eq!(said.edits[0].part.as_deref(), Some("1"));
         let text = String::from_utf8_lossy(&said.edits[0].with);
@@ -165,6 +186,7 @@ domains = [\"trust.example\"]
         assert!(said.edits.is_empty() && said.findings.is_empty());
         let report = opinions(&world(message, ""));
         assert_eq!(note(&report), "footer: not added, it has no sender");
+        assert_eq!(outcome(&report), (None, "no-sender"));
     }
 
     #[test]
@@ -181,6 +203,8 @@ domains = [\"trust.example\"]
             note(&trust),
             "footer: not added, the law wants none of this entity"
         );
+        assert_eq!(outcome(&said), (Some("bumbleton"), "signed"));
+        assert_eq!(outcome(&trust), (Some("trust"), "not-wanted"));
         assert!(said.edits.is_empty() && trust.edits.is_empty());
     }
 
@@ -194,6 +218,7 @@ domains = [\"trust.example\"]
             note(&said),
             "footer: not added, the sender belongs to no entity of organisations.toml"
         );
+        assert_eq!(outcome(&said), (None, "unknown-sender"));
         assert_eq!(said.per_recipient.len(), 2);
         assert_eq!(said.per_recipient[0].ask, Ask::Hold);
         assert_eq!(said.per_recipient[0].rule, "organisations.toml:2");
