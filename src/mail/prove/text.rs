@@ -27,12 +27,12 @@ fn in_charset(label: &str, octets: &[u8]) -> Option<String> {
             .is_ascii()
             .then(|| octets.iter().copied().map(char::from).collect());
     }
-    let encoding = match (label, octets) {
+    let (encoding, octets) = match (label, octets) {
         // RFC 2781 §4.3: what it begins with says which of the two it is.
-        ("utf-16", [0xFE, 0xFF, ..]) => UTF_16BE,
-        ("utf-16", [0xFF, 0xFE, ..]) => UTF_16LE,
+        ("utf-16", [0xFE, 0xFF, ..]) => (UTF_16BE, &octets[2..]),
+        ("utf-16", [0xFF, 0xFE, ..]) => (UTF_16LE, &octets[2..]),
         ("utf-16", _) => return None,
-        _ => Encoding::for_label(label.as_bytes())?,
+        _ => (Encoding::for_label(label.as_bytes())?, octets),
     };
     let text = encoding.decode_without_bom_handling_and_without_replacement(octets)?;
     Some(text.into_owned())
@@ -195,6 +195,10 @@ fn after_markup(html: &str) -> Option<&str> {
         equals = octet == b'=' || equals && octet.is_ascii_whitespace();
     }
     let (tag, after) = html.split_at(end?);
+    let plain = tag.get(..10);
+    if plain.is_some_and(|start| start.eq_ignore_ascii_case("<plaintext")) {
+        return None; // nothing ends it
+    }
     for hidden in [
         "style", "script", "title", "textarea", "xmp", "iframe", "noembed", "noframes",
     ] {
@@ -310,10 +314,7 @@ mod tests {
         for raw in [&b"SGVsbG8"[..], b"SGVs*", b"SGVsbG8=SGVs"] {
             assert_eq!(base64(raw), None);
         }
-        assert_eq!(
-            in_charset("utf-16", b"\xfe\xff\0a"),
-            Some("\u{feff}a".into())
-        );
+        assert_eq!(in_charset("utf-16", b"\xfe\xff\0a"), Some("a".into()));
         assert_eq!(in_charset("utf-16", b"\0a"), None);
         assert_eq!(in_charset("us-ascii", b"\xa3"), None);
     }

@@ -236,11 +236,12 @@ impl<'m> Leaf<'m> {
             Encoding::QuotedPrintable => encode::quoted_printable(&octets, eol),
             _ => {
                 let word = "quoted-printable";
+                let versioned = changes
+                    .iter()
+                    .any(|(_, with)| with.starts_with(b"MIME-Version"));
+                let (message, part) = (self.message, self.part);
                 changes.push(fields::transfer_encoding(
-                    self.message,
-                    self.part,
-                    word,
-                    eol,
+                    message, part, word, eol, versioned,
                 ));
                 encode::quoted_printable(&octets, eol)
             }
