@@ -29,6 +29,33 @@ pub(super) fn of_message(old: &[u8], new: &[u8], edits: &[Edit]) -> Result<(), U
     walk(&old_fields, &new_fields, may_add, may_go, may_change)
 }
 
+/// As [`of_message`], but for the fields that say what the content is, which moved.
+pub(super) fn beside_content(
+    old: &[Field<'_>],
+    new: &[Field<'_>],
+    edits: &[Edit],
+) -> Result<(), Unproved> {
+    let kinds = |kind: EditKind| edits.iter().any(|edit| edit.kind == kind);
+    let has = |name: &str| old.iter().any(|field| field.is(name));
+    let (version, subject) = (has("mime-version"), has("subject"));
+    let may_add = |field: &Field<'_>| {
+        field.begins("content-")
+            || field.is("mime-version") && !version
+            || kinds(EditKind::Trace) && is_one_of(field, TRACE)
+            || kinds(EditKind::Mark) && (field.is("sensitivity") || field.is("subject") && !subject)
+    };
+    let may_go = |field: &Field<'_>| {
+        field.begins("content-") || kinds(EditKind::Removal) && is_one_of(field, REMOVED)
+    };
+    let may_change = |one: &Field<'_>, other: &Field<'_>| {
+        kinds(EditKind::Mark)
+            && one.is("subject")
+            && other.is("subject")
+            && is_marked(one, other, edits)
+    };
+    walk(old, new, may_add, may_go, may_change)
+}
+
 /// Holds the header of a leaf whose text was added to against the original.
 pub(super) fn of_leaf(old: &[u8], new: &[u8]) -> Result<(), Unproved> {
     let old_fields = field::fields(old).ok_or(Unproved::Unreadable(NotRead::Header))?;
@@ -111,13 +138,10 @@ fn is_of_text(one: &Field<'_>, other: &Field<'_>) -> bool {
 fn is_marked(one: &Field<'_>, other: &Field<'_>, edits: &[Edit]) -> bool {
     let marks = edits.iter().filter(|edit| edit.kind == EditKind::Mark);
     let said: Vec<&str> = marks.filter_map(|edit| edit.says.as_deref()).collect();
-    let (Ok(old), Ok(new)) = (
-        std::str::from_utf8(one.value),
-        std::str::from_utf8(other.value),
-    ) else {
-        return false;
-    };
-    !said.is_empty() && text::is_with(old, new, &said)
+    // Octet by octet: what stands there need not be UTF-8.
+    let as_chars = |octets: &[u8]| -> String { octets.iter().copied().map(char::from).collect() };
+    let (old, new) = (as_chars(one.value), as_chars(other.value));
+    said.iter().any(|said| text::is_with(&old, &new, &[said]))
 }
 
 /// What the gateway itself writes onto a message.
