@@ -118,6 +118,37 @@ fn what_cannot_be_proved_is_held_if_the_policy_says_so() {
     assert!(gateway.mail_for("a1@nhs.net").is_empty());
 }
 
+#[test]
+fn what_cannot_be_proved_gets_a_part_of_its_own_if_the_policy_says_so() {
+    let gateway = with_unproved("notice-part");
+    let mut client = greeted(&gateway);
+    // Some programs write this word; the strict reader does not know it.
+    let body = "Subject: stock\r\nContent-Transfer-Encoding: 7-bit\r\n\r\nHello\r\n";
+    for (to, message) in [("a1@nhs.net", body.as_bytes()), ("a2@nhs.net", UNREADABLE)] {
+        let reply = client.submit(SENDER, &[to], message);
+        assert!(reply.starts_with("250 2.0.0"), "{reply}");
+    }
+    let noticed = gateway.wait_for_mail("a1@nhs.net", 1).remove(0);
+    let noticed = String::from_utf8(noticed).unwrap();
+    assert!(
+        noticed.contains("Content-Type: multipart/mixed"),
+        "{noticed}"
+    );
+    assert!(
+        noticed.contains("\r\n\r\nHello\r\n\r\n--=_postern"),
+        "{noticed}"
+    );
+    assert!(
+        noticed.contains("Registered in England and Wales"),
+        "{noticed}"
+    );
+    let original = gateway.wait_for_mail("a2@nhs.net", 1).remove(0);
+    assert!(original.ends_with(UNREADABLE));
+    let rows = report(&gateway);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["because"], "unreadable-field");
+}
+
 /// All difficult mail there is: nothing is lost, what is left alone is the same octets, what is edited has
 /// the footer, and every one has a word in the audit trail. Prints the table of the README.
 #[test]

@@ -12,7 +12,9 @@ use tracing::warn;
 
 use crate::base::{Reference, metrics};
 use crate::mail::edit::{self, Edit, EditKind};
+use crate::mail::mime;
 use crate::mail::prove::{self, Proof, Unproved};
+use crate::mail::splice::{Footer, plan_notice_part};
 use crate::mail::{MailTransaction, Message, Service, trace};
 use crate::policy::finding::FooterFinding;
 use crate::policy::organisations::IfUnproved;
@@ -37,8 +39,56 @@ pub(super) async fn finish(
     metrics::EDITS_UNPROVED.add(1);
     warn!(reference = %decision.reference, because = unproved.word(), "an edit cannot be proved and was not made");
     let (message, left) = without_body_edits(original, &wanted).await?;
+    let noticed = match wants_notice_part(decision) {
+        true => with_notice_part(original, &wanted, &left).await,
+        false => None,
+    };
     give_way(policy, transaction, decision, unproved, &left);
-    Some(message)
+    let Some((noticed, edits)) = noticed else {
+        return Some(message);
+    };
+    decision.edits.extend(edits.into_iter().take(1));
+    if let Some(footer) = &mut decision.findings.footer {
+        footer.outcome = FooterFinding::ADDED;
+    }
+    Some(noticed)
+}
+
+fn wants_notice_part(decision: &Decision) -> bool {
+    let footer = decision.findings.footer.as_ref();
+    footer.is_some_and(|footer| *footer.if_unproved == IfUnproved::NoticePart)
+}
+
+/// The message with the edits that are left and the footer as a part of its own, if that can be proved; and the
+/// edits that put it there.
+async fn with_notice_part(
+    message: &Message,
+    wanted: &[Edit],
+    left: &[Edit],
+) -> Option<(Message, Vec<Edit>)> {
+    let (message, wanted, left) = (message.clone(), wanted.to_vec(), left.to_vec());
+    let task = tokio::task::spawn_blocking(move || {
+        let structure = mime::parse(message.octets()).ok()?;
+        let notice = plan_notice_part(&message, &structure, &text_footer(&wanted)?).ok()?;
+        let edits = [left, notice.clone()].concat();
+        let edited = edit::apply(&message, &edits).ok()?;
+        held_to(|| prove::prove_notice_part(&message, &edited, &edits)).ok()?;
+        Some((edited, notice))
+    });
+    task.await.ok().flatten()
+}
+
+/// The footer that was to be put in, as text: what a leaf of plain text would have got.
+fn text_footer(wanted: &[Edit]) -> Option<Footer<'_>> {
+    let footer = wanted
+        .iter()
+        .filter(|edit| edit.kind == EditKind::Footer)
+        .find(|edit| edit.says.as_ref().is_some_and(|says| !says.contains('<')))?;
+    Some(Footer {
+        text: footer.says.as_deref()?,
+        html: "",
+        entity: footer.entity.as_deref()?,
+    })
 }
 
 /// The message with its edits, if they hold. A large one is copied and read on a thread that may take its time.

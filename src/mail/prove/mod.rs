@@ -10,15 +10,18 @@
 
 mod field;
 mod header;
+mod notice;
 mod outside;
 mod reader;
 mod splices;
 mod text;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::edit::Edit;
 use super::message::Message;
+pub use notice::prove_notice_part;
 use reader::Node;
 pub use reader::NotRead;
 use splices::Splices;
@@ -202,6 +205,9 @@ fn changes<'e>(nodes: &[&Node], edits: &'e [Edit]) -> Result<Vec<(usize, Change<
             _ => {}
         }
     }
+    if changes.len() > CHANGES_MAX {
+        return Err(Unproved::Unreadable(NotRead::Limit));
+    }
     if changes.iter().any(|(_, change)| change.said.is_empty()) {
         return Err(Unproved::Misplaced);
     }
@@ -317,8 +323,12 @@ fn had_it(leaf: &Node, old: &[u8], said: &[&Change<'_>]) -> bool {
         return false;
     };
     let is_html = leaf.kind == "text/html";
-    let mut all = said.iter().flat_map(|change| &change.said);
-    all.any(|said| {
+    let all: BTreeSet<&str> = said
+        .iter()
+        .flat_map(|change| &change.said)
+        .copied()
+        .collect();
+    all.into_iter().any(|said| {
         text::times_in(&text, said, is_html) > 0 || is_html_in_text(&text, said, is_html)
     })
 }
@@ -330,6 +340,9 @@ fn is_html_in_text(text: &str, said: &str, is_html: bool) -> bool {
         false => text::times_in(text, &text::shown(said), false) > 0,
     }
 }
+
+/// So many leaves may be added to. Mail of people has two; the proof takes time with each.
+const CHANGES_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests;
