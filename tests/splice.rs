@@ -156,6 +156,7 @@ fn case(before: &Message, footer: &Footer<'_>) -> Option<String> {
         "before": STANDARD.encode(before.octets()),
         "after": STANDARD.encode(after.octets()),
         "touched": edited_parts(&parse(before), &edits),
+        "proved": prove(before, &after, &edits).is_ok(),
         "text": footer.text,
         "html": footer.html,
     });

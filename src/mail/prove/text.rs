@@ -84,11 +84,7 @@ pub(super) fn is_with(old: &str, new: &str, said: &[&str]) -> bool {
     if new.len() < old.len() {
         return false;
     }
-    let same = old
-        .bytes()
-        .zip(new.bytes())
-        .take_while(|(one, other)| one == other);
-    let same = same.count();
+    let same = alike(old.as_bytes(), new.as_bytes());
     // The footer may begin as what it stands before does: some places to try, the last one first.
     let places = (same.saturating_sub(PLACES)..=same).rev();
     for at in places.filter(|at| old.is_char_boundary(*at) && new.is_char_boundary(*at)) {
@@ -131,10 +127,6 @@ fn said_at(text: &str, said: &str) -> Option<usize> {
 
 /// How often `said` stands in a text, by letters and digits alone. For HTML, both as they are shown.
 pub(super) fn times_in(text: &str, said: &str, is_html: bool) -> usize {
-    let bones = |text: &str| -> String {
-        let kept = text.chars().filter(|character| character.is_alphanumeric());
-        kept.flat_map(char::to_lowercase).collect()
-    };
     let (text, said) = match is_html {
         true => (bones(&shown(text)), bones(&shown(said))),
         false => (bones(text), bones(said)),
@@ -143,6 +135,39 @@ pub(super) fn times_in(text: &str, said: &str, is_html: bool) -> usize {
         true => 0,
         false => text.matches(said.as_str()).count(),
     }
+}
+
+/// Letters and digits alone, without case.
+fn bones(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((octet, after)) = rest.split_first() {
+        if octet.is_ascii() {
+            if octet.is_ascii_alphanumeric() {
+                out.push(octet.to_ascii_lowercase());
+            }
+            rest = after;
+            continue;
+        }
+        let at = text.len() - rest.len();
+        let Some(letter) = text[at..].chars().next() else {
+            break;
+        };
+        if letter.is_alphanumeric() {
+            out.extend(letter.to_lowercase().collect::<String>().into_bytes());
+        }
+        rest = &rest[letter.len_utf8()..];
+    }
+    String::from_utf8(out).unwrap_or_default() // whole letters alone went in
+}
+
+/// How many octets two texts begin with alike.
+fn alike(one: &[u8], other: &[u8]) -> usize {
+    let pieces = one.chunks(PIECE).zip(other.chunks(PIECE));
+    let whole = pieces.take_while(|(one, other)| one == other).count() * PIECE;
+    let from = whole.min(one.len()).min(other.len());
+    let rest = one[from..].iter().zip(&other[from..]);
+    from + rest.take_while(|(one, other)| one == other).count()
 }
 
 /// The text of HTML between its tags. What stands in comments, `style` and `script` is not shown;
@@ -248,6 +273,8 @@ fn references(text: &str, out: &mut String) {
     out.push_str(rest);
 }
 
+/// Octets that are compared at once.
+const PIECE: usize = 256;
 /// How far back an addition may have begun from where two texts part.
 const PLACES: usize = 64;
 /// How much white space an addition may bring after itself.
