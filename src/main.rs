@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use postern::admin::cli::{
     AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Explain, Question,
-    SecureDomainsCommand,
+    ReportCommand, SecureDomainsCommand,
 };
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
@@ -166,6 +166,11 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
         Command::Quarantine(command) => {
             admin::queue::run_quarantine(command, &queue().await?, desk, out).await?
+        }
+        Command::Report(ReportCommand::Footers { since }) => {
+            let since = Clock::system().now().checked_sub(*since);
+            let since = since.unwrap_or(jiff::Timestamp::MIN);
+            admin::report::footers(&queue().await?, since, cli.json, out).await?
         }
         Command::Trace(asked) => admin::trace::run(asked, &queue().await?, cli.json, out).await?,
         Command::Audit(AuditCommand::Verify) => {

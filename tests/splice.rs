@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use postern::mail::mime::{self, Part, Structure};
+use postern::mail::prove::prove;
 use postern::mail::splice::{Footer, NotEdited, plan_footer};
 use postern::mail::{Edit, Message, edit};
 use proptest::prelude::*;
@@ -39,7 +40,12 @@ proptest! {
     #[test]
     fn whatever_is_edited_is_the_same_but_for_the_footer(before in message(), which in 0usize..2) {
         match footer_edits(&before, &FOOTERS[which]) {
-            Ok(edits) => assert_proved(&before, &edits, &FOOTERS[which]),
+            Ok(edits) => {
+                assert_proved(&before, &edits, &FOOTERS[which]);
+                let after = edit::apply(&before, &edits).unwrap();
+                let proof = prove(&before, &after, &edits);
+                prop_assert!(proof.is_ok(), "{:?}\n{}", proof, String::from_utf8_lossy(before.octets()));
+            }
             Err(reason) => prop_assert!(matches!(reason, NotEdited::NoTextLeaf | NotEdited::Ambiguous), "{}", reason),
         }
     }
@@ -97,7 +103,13 @@ fn mail_of_the_corpora_is_edited_with_proof_or_left_alone() {
             Ok(edits) => {
                 assert_proved(&message, &edits, footer);
                 cases.extend(case(&message, footer));
-                "edited"
+                match prove(&message, &edit::apply(&message, &edits).unwrap(), &edits) {
+                    Ok(_) => "edited, proved",
+                    Err(reason) => {
+                        eprintln!("{}: {}", file.display(), reason.word());
+                        reason.word()
+                    }
+                }
             }
             Err(reason) => reason.word(),
         };
@@ -148,6 +160,7 @@ fn case(before: &Message, footer: &Footer<'_>) -> Option<String> {
         "before": STANDARD.encode(before.octets()),
         "after": STANDARD.encode(after.octets()),
         "touched": edited_parts(&parse(before), &edits),
+        "proved": prove(before, &after, &edits).is_ok(),
         "text": footer.text,
         "html": footer.html,
     });
@@ -183,8 +196,11 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Mail as it comes over SMTP.
+/// Mail as it comes over SMTP: without the envelope line of an mbox file.
 fn with_crlf(octets: &[u8]) -> Vec<u8> {
+    let is_envelope = |line: &&[u8]| line.starts_with(b"From ") || line.starts_with(b">From ");
+    let first = octets.split_inclusive(|octet| *octet == b'\n').next();
+    let octets = &octets[first.filter(is_envelope).map_or(0, <[u8]>::len)..];
     let mut out = Vec::with_capacity(octets.len() + octets.len() / 32);
     for line in octets.split_inclusive(|octet| *octet == b'\n') {
         let text = line.strip_suffix(b"\n").unwrap_or(line);

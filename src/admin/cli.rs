@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use super::corpus::Floor;
 use crate::accounts::Declaration;
 use crate::base::Reference;
+use crate::config::duration_of;
 use crate::mail::{Domain, ForwardPath, Mailbox, ReversePath};
 
 /// A mail gateway and policy filter for organisations that send patient data by email.
@@ -57,6 +59,9 @@ pub enum Command {
     Quarantine(QuarantineCommand),
     /// Show where a message went
     Trace(Trace),
+    /// Show what the audit trail says about mail of our own
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Check the audit trail, or take it out
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -409,6 +414,17 @@ pub struct Trace {
     pub limit: usize,
 }
 
+/// `postern report`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Who sent without the particulars that the law wants, and why
+    Footers {
+        /// How far back: 7d, 12h, 1d 6h
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = ago)]
+        since: Duration,
+    },
+}
+
 /// `postern audit`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AuditCommand {
@@ -553,6 +569,11 @@ pub enum CertsCommand {
 /// Reads a reverse path with or without its angle brackets.
 fn reverse_path(text: &str) -> Result<ReversePath, String> {
     ReversePath::parse(without_brackets(text)).map_err(|error| error.to_string())
+}
+
+/// Reads how far back.
+fn ago(text: &str) -> Result<Duration, String> {
+    duration_of(text).ok_or_else(|| "a time such as 7d, 12h or 1d 6h".to_owned())
 }
 
 /// Reads a share of a whole.

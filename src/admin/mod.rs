@@ -18,6 +18,7 @@ pub mod input;
 pub mod metrics;
 pub mod people;
 pub mod queue;
+pub mod report;
 pub mod resolve;
 pub mod secure_domains;
 pub mod send;

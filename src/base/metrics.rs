@@ -94,6 +94,10 @@ metrics! {
     ENCRYPTED = Metric::counter("postern_verdicts_total", "Recipients by verdict of the policy.").with("verdict", "encrypt");
     /// Recipients passed.
     PASSED = Metric::counter("postern_verdicts_total", "Recipients by verdict of the policy.").with("verdict", "deliver");
+    /// Edits that were proved.
+    EDITS_PROVED = Metric::counter("postern_edits_total", "Messages that the policy wants edited, by whether the edit could be proved.").with("result", "proved");
+    /// Edits that were not proved, and so not made.
+    EDITS_UNPROVED = Metric::counter("postern_edits_total", "Messages that the policy wants edited, by whether the edit could be proved.").with("result", "unproved");
     /// Attempts that ended in delivery.
     DELIVERED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "delivered");
     /// Attempts that will be made again.

@@ -469,7 +469,8 @@ fn integer_of(value: &DeValue<'_>) -> Option<i64> {
     i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
 }
 
-fn duration_of(text: &str) -> Option<Duration> {
+/// Reads a time such as `30s`, `5m` or `1d 6h`.
+pub fn duration_of(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     while !rest.is_empty() {

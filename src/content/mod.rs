@@ -6,7 +6,7 @@
 //! read is said as well: it is for the policy to decide what that means. Nothing here judges.
 //!
 //! Files that have to be opened (documents, archives) are opened in a process of their own, which the kernel
-//! holds to so much memory and time ([`apart`] says why); there each stands behind `catch_unwind` too, so
+//! holds to so much memory and time (`apart` says why); there each stands behind `catch_unwind` too, so
 //! that a panic makes one file `malformed` and not its neighbours. Within it nothing is written in C, nothing
 //! recurses but by the depth of [`Limits`], and every octet that comes out of packed data is counted before
 //! it is kept ([`Limits::unpacked_octets`]). Work is bounded by octets first and by the clock last, so that

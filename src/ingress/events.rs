@@ -48,6 +48,7 @@ pub fn message_accepted(
     received
         .facts
         .insert("octets", transaction.message.len().to_string());
+    let received = with_edits(received, decision);
     let mut events = vec![with_client(received, &transaction.client)];
     for (recipient, fate) in decision.fates() {
         events.push(of.decided(recipient, AuditKind::Decided));
@@ -187,6 +188,28 @@ fn with_findings(mut event: AuditEvent, findings: &Findings) -> AuditEvent {
         event
             .facts
             .insert("spam", format!("{:.1}", findings.spam.score));
+    }
+    event
+}
+
+/// What was changed, and what became of the footer and for which entity.
+fn with_edits(mut event: AuditEvent, decision: &Decision) -> AuditEvent {
+    let mut edits: Vec<String> = Vec::new();
+    for edit in &decision.edits {
+        let part = edit.part.iter().map(|part| format!(" {part}"));
+        let words = part.fold(edit.kind.name().to_owned(), |words, part| words + &part);
+        if !edits.contains(&words) {
+            edits.push(words);
+        }
+    }
+    if !edits.is_empty() {
+        event.facts.insert("edits", edits.join(", "));
+    }
+    if let Some(footer) = &decision.findings.footer {
+        event.facts.insert("footer", footer.outcome.to_owned());
+        if let Some(entity) = &footer.entity {
+            event.facts.insert("entity", entity.clone());
+        }
     }
     event
 }

@@ -70,7 +70,7 @@ pub async fn receive(
             release::answer(parts, policy, &transaction).await
         }
         None => match timeout(DECISION_MAX, policy.decide(&transaction)).await {
-            Ok(decision) => carry_out(parts, transaction, decision).await,
+            Ok(decision) => carry_out(parts, &policy, transaction, decision).await,
             Err(_) => {
                 error!("the policy took too long: the client was told to try again");
                 try_later()
@@ -81,10 +81,15 @@ pub async fn receive(
     reply
 }
 
-async fn carry_out(parts: &Parts, transaction: MailTransaction, decision: Decision) -> Reply {
+async fn carry_out(
+    parts: &Parts,
+    policy: &Policy,
+    transaction: MailTransaction,
+    decision: Decision,
+) -> Reply {
     match decision.reply() {
         FinalReply::Refused(reply) => refuse(parts, &transaction, &decision, reply).await,
-        FinalReply::Accepted(reply) => accept(parts, transaction, decision, reply).await,
+        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision).await,
     }
 }
 
@@ -102,18 +107,19 @@ async fn refuse(
     reply
 }
 
-/// Makes the edits, writes the message down and hands it to the scheduler. The order matters: the
-/// reply exists from the start and leaves this function only behind the commit.
+/// Makes the edits, writes the message down and hands it to the scheduler. The order matters: an edit that
+/// cannot be proved may change the decision, and the reply to it leaves this function only behind the commit.
 async fn accept(
     parts: &Parts,
+    policy: &Policy,
     transaction: MailTransaction,
-    decision: Decision,
-    reply: Reply,
+    mut decision: Decision,
 ) -> Reply {
-    let Some(copies) = finish(parts, &transaction, &decision).await else {
+    let Some(copies) = finish(parts, policy, &transaction, &mut decision).await else {
         error!(reference = %decision.reference, "edits contradict each other: the client was told to try again");
         return try_later();
     };
+    let reply = decision.reply().reply().clone();
     let octets = copies.iter().map(|copy| copy.message.len()).max();
     let octets = octets.unwrap_or_default();
     let (accepted, others) = promise::messages(parts, &transaction, &decision, copies);

@@ -22,6 +22,9 @@ pub struct Edit {
     pub at: Range<usize>,
     /// The octets that come instead.
     pub with: Vec<u8>,
+    /// What readers are to see that was not there, in the form of the part: text or HTML. Of an edit of a body,
+    /// and of a subject; the proof holds the result against it.
+    pub says: Option<String>,
 }
 
 impl Edit {
@@ -34,6 +37,20 @@ impl Edit {
             audience: None,
             at: 0..0,
             with: fields.into(),
+            says: None,
+        }
+    }
+
+    /// Takes a field of the message's own header out.
+    pub fn removal(field: Range<usize>) -> Self {
+        Self {
+            kind: EditKind::Removal,
+            part: None,
+            entity: None,
+            audience: None,
+            at: field,
+            with: Vec::new(),
+            says: None,
         }
     }
 }
@@ -99,6 +116,11 @@ impl EditKind {
             Self::Mark => "mark",
         }
     }
+
+    /// Whether edits of this kind stay within the header of the message.
+    pub fn is_of_header(self) -> bool {
+        matches!(self, Self::Trace | Self::Removal | Self::Mark)
+    }
 }
 
 /// Two edits want the same octets: a fault of whoever made them. Nothing was applied.
@@ -143,6 +165,7 @@ mod tests {
             audience: None,
             at,
             with: with.into(),
+            says: None,
         }
     }
 

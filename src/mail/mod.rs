@@ -9,6 +9,7 @@ pub mod mime;
 pub mod notice;
 pub mod path;
 pub mod phrase;
+pub mod prove;
 pub mod report;
 pub mod splice;
 pub mod status;

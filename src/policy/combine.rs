@@ -171,6 +171,7 @@ impl Findings {
             Finding::SecureKeyword(keyword) => self.secure_keyword = keyword,
             Finding::Unreadable(unreadable) => self.unreadable.extend(unreadable),
             Finding::Spam(spam) => self.spam = spam,
+            Finding::Footer(footer) => self.footer = Some(footer),
             Finding::Note(note) => self.notes.push(note),
             // Taken out before; the tally keeps them.
             Finding::Recipients(_) => {}

@@ -15,11 +15,11 @@ use tokio::runtime::Handle;
 use crate::base::Reference;
 use crate::content::{self, Content};
 use crate::mail::mime::{self, MimeError, Structure};
-use crate::mail::{Header, MailTransaction, Message};
+use crate::mail::{Header, MailTransaction, Mailbox, Message};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
-use super::held::{Held, held};
+use super::held::{Held, held, hold};
 use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
 use super::self_release::AnswerText;
@@ -93,16 +93,40 @@ impl Policy {
             header: &reading.header,
         };
         let mut decision = self.decision(look.transaction, tally);
-        let account = look.transaction.client.account.as_deref();
-        decision.held = held(
-            &decision,
-            &sender,
-            &self.holds,
-            &self.secure_tag,
-            |program| self.answers_for(account, program),
-        );
+        decision.held = self.held_of(look.transaction, &decision, &sender);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
+    }
+
+    /// Keeps a message back for everybody to whom it would have gone, after all stages have spoken.
+    pub fn hold(
+        &self,
+        transaction: &MailTransaction,
+        decision: &mut Decision,
+        rule: &str,
+        because: &str,
+        would_pass_if: &str,
+    ) {
+        hold(decision, rule, because, would_pass_if);
+        let header = transaction.message.header();
+        let sender = Sender {
+            reverse_path: &transaction.envelope.reverse_path,
+            direction: decision.direction,
+            header: &header,
+        };
+        decision.held = self.held_of(transaction, decision, &sender);
+    }
+
+    /// Who hears of what is held, and who decides about it.
+    fn held_of(
+        &self,
+        transaction: &MailTransaction,
+        decision: &Decision,
+        sender: &Sender<'_>,
+    ) -> Held {
+        let account = transaction.client.account.as_deref();
+        let answers_for = |program: &Mailbox| self.answers_for(account, program);
+        held(decision, sender, &self.holds, &self.secure_tag, answers_for)
     }
 
     async fn run_stages(&self, look: &Look<'_>, reading: &Reading<'_>, tally: &mut Tally) {

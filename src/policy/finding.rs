@@ -1,5 +1,9 @@
 //! Findings: what the stages saw in a message. Evidence is redacted before it is put in here.
 
+use crate::config::Located;
+
+use super::organisations::IfUnproved;
+
 /// What all stages found. Empty until a stage has run.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
@@ -15,6 +19,8 @@ pub struct Findings {
     pub unreadable: Vec<Unreadable>,
     /// How much it looks like spam.
     pub spam: SpamScore,
+    /// What became of the footer; `None` where there is none to be: on mail from outside.
+    pub footer: Option<FooterFinding>,
     /// Remarks of stages that did nothing, and why: `footer: not added, signed by S/MIME`.
     pub notes: Vec<String>,
 }
@@ -142,6 +148,26 @@ pub struct SpamScore {
     pub symbols: Vec<Symbol>,
     /// Whether the score is over the tag threshold.
     pub tagged: bool,
+}
+
+/// What became of the footer of a message of our own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FooterFinding {
+    /// The legal entity that sends, if it is known: its id.
+    pub entity: Option<String>,
+    /// `added`, or the word for why it is not.
+    pub outcome: &'static str,
+    /// What becomes of the message if the edit cannot be proved, and the line that says so.
+    pub if_unproved: Located<IfUnproved>,
+}
+
+impl FooterFinding {
+    /// The outcome if it is put in.
+    pub const ADDED: &'static str = "added";
+    /// Nothing is to be said of this entity.
+    pub const NOT_WANTED: &'static str = "not-wanted";
+    /// It is there already.
+    pub const ALREADY_THERE: &'static str = "already-there";
 }
 
 /// A rule that spoke.

@@ -12,8 +12,8 @@ use crate::mail::Mailbox;
 use super::Policy;
 use super::finding::SecureKeyword;
 use super::old_name::{Sender, is_program};
-use super::self_release::SelfRelease;
-use super::verdict::{Decision, Direction, Fate};
+use super::self_release::{Grounds, SelfRelease};
+use super::verdict::{Decision, Direction, Fate, Verdict};
 
 /// `[holds]`: what happens to what is held.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -175,6 +175,20 @@ impl Policy {
                 program: sender.clone(),
             },
             None => Hears::Sender(sender.clone()),
+        }
+    }
+}
+
+/// Keeps a message back for everybody to whom it would have gone.
+pub(super) fn hold(decision: &mut Decision, rule: &str, because: &str, would_pass_if: &str) {
+    for recipient in &mut decision.recipients {
+        if recipient.verdict.severity() < Verdict::Hold.severity() {
+            recipient.verdict = Verdict::Hold;
+            recipient.rule = rule.to_owned();
+            recipient.because = because.to_owned();
+            recipient.would_pass_if = Some(would_pass_if.to_owned());
+            // It is not for the sender to decide.
+            recipient.grounds = Grounds::default();
         }
     }
 }

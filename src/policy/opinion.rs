@@ -3,7 +3,9 @@
 use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
-use super::finding::{AuthenticationResults, PatientData, SecureKeyword, SpamScore, Unreadable};
+use super::finding::{
+    AuthenticationResults, FooterFinding, PatientData, SecureKeyword, SpamScore, Unreadable,
+};
 use super::refusal::Refusal;
 use super::self_release::Grounds;
 
@@ -183,6 +185,8 @@ pub enum Finding {
     Unreadable(Vec<Unreadable>),
     /// How much it looks like spam.
     Spam(SpamScore),
+    /// What became of the footer.
+    Footer(FooterFinding),
     /// A remark for people, without content.
     Note(String),
 }

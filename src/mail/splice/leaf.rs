@@ -68,19 +68,25 @@ impl<'m> Leaf<'m> {
 
     /// Returns the splices that put the footer in.
     pub(super) fn with_footer(&self, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {
+        let says = match self.kind {
+            LeafKind::Text => joined(footer.signature_text, footer.text),
+            LeafKind::Html => joined(footer.signature_html, footer.html),
+        };
         let insertion = match self.kind {
-            LeafKind::Text => self.text_insertion(&lines(footer.signature_text, footer.text)),
-            LeafKind::Html => self.html_insertion(&lines(footer.signature_html, footer.html))?,
+            LeafKind::Text => self.text_insertion(&says),
+            LeafKind::Html => self.html_insertion(&says)?,
         };
         let changes = match self.spliced(&insertion) {
             Some(change) => vec![change],
             None => self.rewritten(&insertion)?,
         };
+        let body = self.part.body.start;
         let edit = |(at, with): Change| Edit {
             kind: EditKind::Footer,
             part: Some(self.part.number.clone()),
             entity: Some(footer.entity.to_owned()),
             audience: None,
+            says: (at.start >= body).then(|| says.clone()),
             at,
             with,
         };
@@ -88,7 +94,7 @@ impl<'m> Leaf<'m> {
     }
 
     /// At the end, on a line of its own.
-    fn text_insertion(&self, footer: &[&str]) -> Insertion {
+    fn text_insertion(&self, footer: &str) -> Insertion {
         let eol = self.text_eol();
         let mut block = self.line_end_before(self.text.len()).to_owned();
         let flowed = self.part.content_type.params.get("format");
@@ -96,7 +102,7 @@ impl<'m> Leaf<'m> {
         if flowed && ends_flowed(&self.text) {
             block.push_str(eol); // an empty line ends the paragraph, or the footer would join it
         }
-        for line in footer {
+        for line in footer.lines() {
             if flowed {
                 block.push_str(&fixed_line(line));
             } else {
@@ -111,7 +117,7 @@ impl<'m> Leaf<'m> {
     }
 
     /// Before the end of the body, else at the end.
-    fn html_insertion(&self, footer: &[&str]) -> Result<Insertion, NotEdited> {
+    fn html_insertion(&self, footer: &str) -> Result<Insertion, NotEdited> {
         let scan = html::scan(&self.text);
         // What stands in a comment or an open tag is shown by no reader.
         let at = match scan.body_end {
@@ -120,7 +126,7 @@ impl<'m> Leaf<'m> {
             None => self.text.len(),
         };
         let mut block = self.line_end_before(at).to_owned();
-        for line in footer {
+        for line in footer.lines() {
             block.push_str(line);
             block.push_str(self.text_eol());
         }
@@ -231,11 +237,12 @@ impl<'m> Leaf<'m> {
             Encoding::QuotedPrintable => encode::quoted_printable(&octets, eol),
             _ => {
                 let word = "quoted-printable";
+                let versioned = changes
+                    .iter()
+                    .any(|(_, with)| with.starts_with(b"MIME-Version"));
+                let (message, part) = (self.message, self.part);
                 changes.push(fields::transfer_encoding(
-                    self.message,
-                    self.part,
-                    word,
-                    eol,
+                    message, part, word, eol, versioned,
                 ));
                 encode::quoted_printable(&octets, eol)
             }
@@ -263,9 +270,13 @@ impl<'m> Leaf<'m> {
     }
 }
 
-/// The lines of a signature and of a footer.
-fn lines<'f>(signature: &'f str, footer: &'f str) -> Vec<&'f str> {
-    signature.lines().chain(footer.lines()).collect()
+/// A signature, and a footer on the line after it.
+fn joined(signature: &str, footer: &str) -> String {
+    let between = match signature.is_empty() || signature.ends_with('\n') {
+        true => "",
+        false => "\n",
+    };
+    format!("{signature}{between}{footer}")
 }
 
 fn owned((octets, clean): (Vec<u8>, bool)) -> (Cow<'static, [u8]>, bool) {

@@ -10,7 +10,10 @@ mod encode;
 mod fields;
 mod html;
 mod leaf;
+mod notice_part;
 mod presence;
+
+pub use notice_part::plan_notice_part;
 
 use super::edit::Edit;
 use super::message::Message;

@@ -223,6 +223,139 @@ fn html_that_names_its_charset_gets_character_references() {
     );
 }
 
+/// A part in UTF-16, as base64, with LF for CRLF around it.
+fn utf16(label: &str, units: impl Iterator<Item = [u8; 2]>) -> String {
+    use base64::Engine as _;
+    let octets: Vec<u8> = units.flatten().collect();
+    let digits = base64::engine::general_purpose::STANDARD.encode(octets);
+    format!(
+        "Content-Type: text/plain; charset={label}\nContent-Transfer-Encoding: base64\n\n{digits}\n"
+    )
+}
+
+#[test]
+fn utf16_becomes_utf8_if_it_says_which_of_the_two_it_is() {
+    let expected = |message: &str| {
+        let done = edited(message, &POUND);
+        assert!(
+            done.starts_with("Content-Type: text/plain; charset=utf-8\n"),
+            "{done}"
+        );
+        let message = Message::new(done.replace('\n', "\r\n").into_bytes());
+        mime::parse(message.octets())
+            .unwrap()
+            .root()
+            .text(message.octets())
+            .unwrap()
+    };
+    let text = "Grüße\r\n";
+    let all = "Grüße\r\nCafé, paid-up capital £1\r\n";
+    let marked = || "\u{feff}".encode_utf16().chain(text.encode_utf16());
+    assert_eq!(
+        expected(&utf16("utf-16", marked().map(u16::to_be_bytes))),
+        all
+    );
+    assert_eq!(
+        expected(&utf16("UTF-16", marked().map(u16::to_le_bytes))),
+        all
+    );
+    assert_eq!(
+        expected(&utf16(
+            "utf-16be",
+            text.encode_utf16().map(u16::to_be_bytes)
+        )),
+        all
+    );
+    assert_eq!(
+        expected(&utf16(
+            "utf-16le",
+            text.encode_utf16().map(u16::to_le_bytes)
+        )),
+        all
+    );
+    let unmarked = utf16("utf-16", text.encode_utf16().map(u16::to_le_bytes));
+    assert_eq!(reason(&unmarked), NotEdited::Undecodable);
+}
+
+#[test]
+fn a_charset_with_states_is_left_for_utf8() {
+    let header =
+        "Content-Type: text/plain; charset=iso-2022-jp\nContent-Transfer-Encoding: 7bit\n\n";
+    // It ends in the state of two octets for each letter.
+    for body in ["\u{1b}$B$3$s\u{1b}(B\n", "\u{1b}$B$3$s"] {
+        let done = edited(&format!("{header}{body}"), &FOOTER);
+        assert!(
+            done.contains("charset=utf-8") && done.contains("quoted-printable"),
+            "{done}"
+        );
+        assert!(done.contains("=E3=81=93=E3=82=93"), "{done}");
+    }
+}
+
+#[test]
+fn a_field_of_mime_that_is_added_to_plain_old_mail_brings_the_version() {
+    let long = "Bumbleton ".repeat(120);
+    let footer = Footer {
+        text: &long,
+        ..FOOTER
+    };
+    let done = edited("Subject: x\n\nHi\n", &footer);
+    assert!(
+        done.starts_with(
+            "Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n"
+        ),
+        "{done}"
+    );
+    let done = edited("Subject: x\nMime-version: 1.0\n\nHi\n", &footer);
+    assert!(
+        done.starts_with("Subject: x\nMime-version: 1.0\nContent-Transfer-Encoding"),
+        "{done}"
+    );
+}
+
+#[test]
+fn it_stands_before_the_end_of_the_body_that_counts() {
+    for (html, expected) in [
+        (
+            "<body>a</body><body>b</body>",
+            "<body>a</body><body>b\n{}\n</body>",
+        ),
+        (
+            "<body>a<!-- </body> --></BODY >",
+            "<body>a<!-- </body> -->\n{}\n</BODY >",
+        ),
+        (
+            "<body>a</body><!--[if mso]></body><![endif]-->",
+            "<body>a\n{}\n</body><!--[if mso]></body><![endif]-->",
+        ),
+        (
+            "<body>a<script>'</body>'</script></body>",
+            "<body>a<script>'</body>'</script>\n{}\n</body>",
+        ),
+        ("<body>a</body></html>\n", "<body>a\n{}\n</body></html>\n"),
+        ("<p>a\n", "<p>a\n{}\n"),
+    ] {
+        let header = "Content-Type: text/html\n\n";
+        assert_eq!(
+            edited(&format!("{header}{html}"), &FOOTER),
+            format!("{header}{}", expected.replace("{}", FOOTER.html))
+        );
+    }
+    for html in [
+        "<plaintext>a",
+        "a<textarea>b",
+        "<title>a",
+        "<p title=\"",
+        "<!-- a",
+    ] {
+        assert_eq!(
+            reason(&format!("Content-Type: text/html\n\n{html}")),
+            NotEdited::Ambiguous,
+            "{html}"
+        );
+    }
+}
+
 #[test]
 fn flowed_text_does_not_swallow_it() {
     let header = "Content-Type: text/plain; format=flowed\n\n";
@@ -234,6 +367,19 @@ fn flowed_text_does_not_swallow_it() {
         edited(&format!("{header}goes \n"), &footer),
         format!("{header}goes \n\n-- \n   Bumbleton\n From here\n")
     );
+    let delsp = "Content-Type: text/plain; Format=\"Flowed\"; DelSp=yes\n\n";
+    for (body, between) in [
+        ("goes \n", "\n"),
+        ("goes on \n> and on \n", "\n"),
+        ("stops\n", ""),
+        ("Regards\n\n-- \nA\n", ""),
+        ("Regards\n\n-- \n", ""),
+    ] {
+        assert_eq!(
+            edited(&format!("{delsp}{body}"), &footer),
+            format!("{delsp}{body}{between}-- \n   Bumbleton\n From here\n")
+        );
+    }
 }
 
 #[test]
@@ -246,7 +392,7 @@ fn long_lines_are_written_in_quoted_printable() {
     let done = edited("Subject: x\n\nHi\n", &footer);
     assert!(
         done.starts_with(
-            "Subject: x\nContent-Transfer-Encoding: quoted-printable\n\nHi\nBumbleton"
+            "Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\nHi\nBumbleton"
         )
     );
     assert!(done.lines().all(|line| line.len() <= 76));

@@ -39,6 +39,26 @@ pub struct Organisations {
     /// The signature of entities that have none of their own.
     signature: Option<Signature>,
     audiences: Audiences,
+    /// What happens to mail whose footer cannot be proved to be all that is new.
+    pub unproved: Located<IfUnproved>,
+}
+
+/// What happens to a message if the edit that puts the footer in cannot be proved.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum IfUnproved {
+    /// It goes on as it came, with the fields of the trace.
+    #[default]
+    Original,
+    /// It waits, as it came, until somebody decides.
+    Hold,
+    /// The footer goes with it as a part of its own, if that can be proved; else as [`Self::Original`].
+    NoticePart,
+}
+
+impl Default for Located<IfUnproved> {
+    fn default() -> Self {
+        Self::built_in(IfUnproved::Original)
+    }
 }
 
 /// What happens to mail of a sender whose entity is not known.
@@ -55,6 +75,14 @@ impl Default for Located<UnknownSender> {
     fn default() -> Self {
         Self::built_in(UnknownSender::Pass)
     }
+}
+
+impl IfUnproved {
+    const WORDS: [(&'static str, Self); 3] = [
+        ("original", Self::Original),
+        ("hold", Self::Hold),
+        ("notice-part", Self::NoticePart),
+    ];
 }
 
 /// A sender as far as it is known.
@@ -81,6 +109,7 @@ impl Organisations {
             unknown_sender: top.word("unknown-sender", &words).unwrap_or_default(),
             signature: Signature::read(top),
             audiences: Audiences::read(top),
+            unproved: top.word("unproved", &IfUnproved::WORDS).unwrap_or_default(),
             ..Self::default()
         };
         let mut ids: HashMap<String, Located<String>> = HashMap::new();

@@ -186,38 +186,25 @@ pub fn value(text: &str) -> String {
 fn forged_fields(header: &Header<'_>, hostname: &str) -> Vec<Edit> {
     header
         .all("Authentication-Results")
-        .filter(|field| {
-            authserv_id(field).is_some_and(|id| id.eq_ignore_ascii_case(hostname.as_bytes()))
-        })
-        .map(|field| Edit {
-            kind: EditKind::Removal,
-            part: None,
-            entity: None,
-            audience: None,
-            at: field.range(),
-            with: Vec::new(),
-        })
+        .filter(|field| authserv_id(field).eq_ignore_ascii_case(hostname.as_bytes()))
+        .map(|field| Edit::removal(field.range()))
         .collect()
 }
 
-/// The first word of a field, past white space and comments, out of its quotes if it has some.
-fn authserv_id(field: &HeaderField<'_>) -> Option<Vec<u8>> {
+/// The first word of a field, past white space and comments, out of its quotes if it has some; without the dot
+/// of the root and without a version, which some write with a slash. As loose as the loosest reader: a field that
+/// anybody could take for ours is forged.
+fn authserv_id(field: &HeaderField<'_>) -> Vec<u8> {
     let rest = skip_comments(field.raw_value());
-    if let Some(quoted) = rest.strip_prefix(b"\"") {
-        let end = memchr::memchr(b'"', quoted)?;
-        return Some(
-            quoted[..end]
-                .iter()
-                .copied()
-                .filter(|b| *b != b'\\')
-                .collect(),
-        );
-    }
-    let end = rest
-        .iter()
-        .position(|b| b.is_ascii_whitespace() || b";(".contains(b))
-        .unwrap_or(rest.len());
-    Some(rest[..end].to_vec())
+    let (rest, ends) = match rest.strip_prefix(b"\"") {
+        Some(quoted) => (quoted, &b"\";"[..]),
+        None => (rest, &b";( \t\r\n/"[..]),
+    };
+    let end = rest.iter().position(|octet| ends.contains(octet));
+    let word = rest[..end.unwrap_or(rest.len())].iter().copied();
+    let word: Vec<u8> = word.filter(|octet| *octet != b'\\').collect();
+    let word = word.trim_ascii();
+    word.strip_suffix(b".").unwrap_or(word).to_vec()
 }
 
 fn skip_comments(mut rest: &[u8]) -> &[u8] {
@@ -346,6 +333,36 @@ mod tests {
              Authentication-Results: other.example; spf=pass\r\n\
              Subject: x\r\n\r\nAuthentication-Results: gateway.bumbleton.example; none\r\n"
         );
+    }
+
+    #[test]
+    fn our_name_is_known_in_any_spelling() {
+        for (value, forged) in [
+            ("gw.example; spf=pass", true),
+            (" GW.Example;none", true),
+            ("gw.example", true),
+            ("gw.example 1; spf=pass", true),
+            ("gw.example/1; spf=pass", true),
+            ("gw.example.; spf=pass", true),
+            ("gw.example(x); spf=pass", true),
+            ("(a (nested) \\) one) gw.example; spf=pass", true),
+            ("(a)\r\n\t(b) gw.example; spf=pass", true),
+            ("\"gw.example\"; spf=pass", true),
+            ("\"gw\\.example\" 1; spf=pass", true),
+            ("\" gw.example. \"; spf=pass", true),
+            ("\"gw.example; spf=pass", true),
+            ("other.example; spf=pass", false),
+            ("gw.example.other.example; spf=pass", false),
+            ("not-gw.example; spf=pass", false),
+            ("other.example (gw.example); spf=pass", false),
+            ("(gw.example) other.example; spf=pass", false),
+            ("i=1; gw.example; spf=pass", false),
+            ("", false),
+        ] {
+            let field = format!("Authentication-Results:{value}\r\n");
+            let found = forged_fields(&Header::parse(field.as_bytes()), "gw.example");
+            assert_eq!(found.len() == 1, forged, "{value}");
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::mail::splice::{self, NotEdited, plan_footer};
 use crate::mail::{Audience, Edit, Mailbox, ReversePath};
 use crate::policy::author::authors;
 use crate::policy::case::{Case, ResolvedRecipient};
-use crate::policy::opinion::{Ask, Opinion, Opinions};
+use crate::policy::finding::FooterFinding;
+use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::organisations::{Entity, FooterText, Organisations, Sender, UnknownSender};
 
 /// The stage and the entities it knows.
@@ -40,7 +41,7 @@ impl Footer {
             return Opinions::none();
         }
         let ReversePath::Mailbox(reverse_path) = &case.transaction.envelope.reverse_path else {
-            return not_added("it has no sender");
+            return self.not_added(None, &Reason::new("no-sender", "it has no sender"));
         };
         let mut authors = authors(case.header, "From").into_iter();
         let author = authors.find_map(|author| author.mailbox);
@@ -68,34 +69,62 @@ impl Footer {
     fn of_entity(&self, case: &Case<'_>, entity: &Entity, sender: &Mailbox) -> Opinions {
         let today = case.now.to_zoned(TimeZone::UTC).date();
         let Some(footers) = entity.footers(today) else {
-            return not_added(NONE_WANTED);
+            return self.not_added(Some(entity), &Reason::none_wanted());
         };
         let signature = self.organisations.signature(entity);
         let signature =
             signature.and_then(|signature| Some(signature.of(&case.directory.entry(sender)?)));
         let planned = |audience| plan(case, entity, signature.as_ref(), footers.of(audience));
         if !footers.tell_apart() {
-            return planned(Audience::Outside).unwrap_or_else(|because| not_added(&because));
+            return match planned(Audience::Outside) {
+                Ok(edits) => Opinions {
+                    edits,
+                    ..Opinions::finding(self.finding(Some(entity), FooterFinding::ADDED))
+                },
+                Err(reason) => self.not_added(Some(entity), &reason),
+            };
         }
+        self.of_each(case, entity, planned)
+    }
+
+    /// A footer for each kind of recipient there is. What becomes of it is told in one word: why one is missing, if one
+    /// is.
+    fn of_each(
+        &self,
+        case: &Case<'_>,
+        entity: &Entity,
+        planned: impl Fn(Audience) -> Result<Vec<Edit>, Reason>,
+    ) -> Opinions {
         let audiences = self.audiences(case);
         let mut opinions = Opinions::none();
-        for audience in Audience::ALL {
-            if !audiences.contains(&audience) {
-                continue;
+        let (mut added, mut reasons) = (false, Vec::new());
+        let present = |audience: &Audience| audiences.contains(audience);
+        for audience in Audience::ALL.into_iter().filter(present) {
+            match planned(audience) {
+                Ok(edits) => {
+                    added = true;
+                    opinions.edits.extend(edits.into_iter().map(|edit| Edit {
+                        audience: Some(audience),
+                        ..edit
+                    }));
+                }
+                Err(reason) => {
+                    let (because, word) = (&reason.because, audience.word());
+                    let note = format!("footer: not added for {word}, {because}");
+                    opinions.findings.push(Finding::Note(note));
+                    reasons.push(reason);
+                }
             }
-            let said = planned(audience).unwrap_or_else(|because| {
-                not_added(&format!(
-                    "{because} (for recipients of the kind {})",
-                    audience.word()
-                ))
-            });
-            let own = said.edits.into_iter().map(|edit| Edit {
-                audience: Some(audience),
-                ..edit
-            });
-            opinions.edits.extend(own);
-            opinions.findings.extend(said.findings);
         }
+        let lack = reasons.iter().find(|reason| reason.is_lack());
+        let outcome = match (lack, added) {
+            (Some(reason), _) => reason.word,
+            (None, true) => FooterFinding::ADDED,
+            (None, false) => reasons
+                .first()
+                .map_or(FooterFinding::NOT_WANTED, |reason| reason.word),
+        };
+        opinions.findings.push(self.finding(Some(entity), outcome));
         opinions.audiences = audiences;
         opinions
     }
@@ -114,7 +143,8 @@ impl Footer {
     }
 
     fn unknown_sender(&self, case: &Case<'_>) -> Opinions {
-        let mut opinions = not_added("the sender belongs to no entity of organisations.toml");
+        let because = "the sender belongs to no entity of organisations.toml";
+        let mut opinions = self.not_added(None, &Reason::new("unknown-sender", because));
         if *self.organisations.unknown_sender == UnknownSender::Hold {
             let rule = self.organisations.unknown_sender.source();
             let because = "it is not known which legal entity sends this";
@@ -124,6 +154,55 @@ impl Footer {
         }
         opinions
     }
+
+    fn not_added(&self, entity: Option<&Entity>, reason: &Reason) -> Opinions {
+        let mut opinions = Opinions::note(format!("footer: not added, {}", reason.because));
+        opinions.findings.push(self.finding(entity, reason.word));
+        opinions
+    }
+
+    fn finding(&self, entity: Option<&Entity>, outcome: &'static str) -> Finding {
+        Finding::Footer(FooterFinding {
+            entity: entity.map(|entity| entity.id.clone()),
+            outcome,
+            if_unproved: self.organisations.unproved.clone(),
+        })
+    }
+}
+
+/// Why there is no footer.
+struct Reason {
+    /// For the audit trail.
+    word: &'static str,
+    /// For people.
+    because: String,
+}
+
+impl Reason {
+    fn new(word: &'static str, because: &str) -> Self {
+        Self {
+            word,
+            because: because.to_owned(),
+        }
+    }
+
+    fn none_wanted() -> Self {
+        Self::new(
+            FooterFinding::NOT_WANTED,
+            "the law wants none of this entity",
+        )
+    }
+
+    /// Whether the message goes without something that it should have.
+    fn is_lack(&self) -> bool {
+        self.word != FooterFinding::NOT_WANTED && self.word != NotEdited::AlreadyThere.word()
+    }
+}
+
+impl From<NotEdited> for Reason {
+    fn from(reason: NotEdited) -> Self {
+        Self::new(reason.word(), &reason.to_string())
+    }
 }
 
 /// The edits that put signature and footer in. Errs with why there are none.
@@ -132,15 +211,13 @@ fn plan(
     entity: &Entity,
     signature: Option<&FooterText>,
     footer: Option<&FooterText>,
-) -> Result<Opinions, String> {
+) -> Result<Vec<Edit>, Reason> {
     // A signature alone is known by itself.
     let (signature, footer) = match footer {
         Some(footer) => (signature, footer),
-        None => (None, signature.ok_or(NONE_WANTED)?),
+        None => (None, signature.ok_or_else(Reason::none_wanted)?),
     };
-    let structure = case
-        .structure
-        .map_err(|_| NotEdited::Ambiguous.to_string())?;
+    let structure = case.structure.map_err(|_| NotEdited::Ambiguous)?;
     let footer = splice::Footer {
         signature_text: signature.map_or("", |signature| &signature.text),
         signature_html: signature.map_or("", |signature| &signature.html),
@@ -148,24 +225,13 @@ fn plan(
         html: &footer.html,
         entity: &entity.id,
     };
-    let edits = plan_footer(&case.transaction.message, structure, &footer);
-    Ok(Opinions {
-        edits: edits.map_err(|reason| reason.to_string())?,
-        ..Opinions::none()
-    })
-}
-
-const NONE_WANTED: &str = "the law wants none of this entity";
-
-fn not_added(because: &str) -> Opinions {
-    Opinions::note(format!("footer: not added, {because}"))
+    Ok(plan_footer(&case.transaction.message, structure, &footer)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::read_toml;
-    use crate::policy::opinion::Finding;
     use crate::policy::testing::{World, file};
 
     const ENTITIES: &str = "
@@ -199,8 +265,16 @@ domains = [\"trust.example\"]
 
     fn note(opinions: &Opinions) -> &str {
         match &opinions.findings[..] {
-            [Finding::Note(note)] => note,
+            [Finding::Note(note), Finding::Footer(_)] => note,
             other => panic!("not one note: {other:?}"),
+        }
+    }
+
+    /// The entity and the word for what became of the footer.
+    fn outcome(opinions: &Opinions) -> (Option<&str>, &str) {
+        match opinions.findings.last() {
+            Some(Finding::Footer(found)) => (found.entity.as_deref(), found.outcome),
+            other => panic!("no word about the footer: {other:?}"),
         }
     }
 
@@ -209,6 +283,7 @@ domains = [\"trust.example\"]
         let message = "From: \"A\" <a@bumbleton.example>\n\nhello\n";
         let said = opinions(&world(message, "bounces@elsewhere.example"));
         assert_eq!(said.edits.len(), 1);
+        assert_eq!(outcome(&said), (Some("bumbleton"), "added"));
         assert_eq!(said.edits[0].entity.as_deref(), Some("bumbleton"));
         assert_eq!(said.edits[0].part.as_deref(), Some("1"));
         let text = String::from_utf8_lossy(&said.edits[0].with);
@@ -226,6 +301,7 @@ domains = [\"trust.example\"]
         assert!(said.edits.is_empty() && said.findings.is_empty());
         let report = opinions(&world(message, ""));
         assert_eq!(note(&report), "footer: not added, it has no sender");
+        assert_eq!(outcome(&report), (None, "no-sender"));
     }
 
     #[test]
@@ -242,6 +318,8 @@ domains = [\"trust.example\"]
             note(&trust),
             "footer: not added, the law wants none of this entity"
         );
+        assert_eq!(outcome(&said), (Some("bumbleton"), "signed"));
+        assert_eq!(outcome(&trust), (Some("trust"), "not-wanted"));
         assert!(said.edits.is_empty() && trust.edits.is_empty());
     }
 
@@ -255,6 +333,7 @@ domains = [\"trust.example\"]
             note(&said),
             "footer: not added, the sender belongs to no entity of organisations.toml"
         );
+        assert_eq!(outcome(&said), (None, "unknown-sender"));
         assert_eq!(said.per_recipient.len(), 2);
         assert_eq!(said.per_recipient[0].ask, Ask::Hold);
         assert_eq!(said.per_recipient[0].rule, "organisations.toml:2");
