@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::corpus::Floor;
+use super::dkim::DkimCommand;
 use crate::base::Reference;
 use crate::mail::{Domain, ForwardPath, Mailbox, ReversePath};
 
@@ -64,6 +65,9 @@ pub enum Command {
     Account(AccountCommand),
     /// Submit a test message and show what the server replies
     Send(Send),
+    /// Make keys that sign mail, and check what the DNS has of them
+    #[command(subcommand)]
+    Dkim(DkimCommand),
     /// Make development certificates
     #[command(subcommand)]
     Certs(CertsCommand),

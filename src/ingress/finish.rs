@@ -1,4 +1,5 @@
-//! From a decision to the octets that leave: the fields of the trace and what the policy wants, spliced in.
+//! From a decision to the octets that leave: the fields of the trace and what the policy wants, spliced in,
+//! then signed.
 
 use crate::base::Reference;
 use crate::mail::edit::{self, Edit, EditKind};
@@ -6,15 +7,20 @@ use crate::mail::{MailTransaction, Message, Service, trace};
 use crate::policy::Decision;
 
 use super::Parts;
+use super::sign::sign;
 
-/// Returns the message as it goes into the queue; `None` if its edits contradict each other.
+/// Returns the message as it goes into the queue; `None` if its edits contradict each other, or if it cannot be
+/// signed and must be. What there is to say of its signatures is added to the notes of the decision.
 pub(super) async fn finish(
     parts: &Parts,
     transaction: &MailTransaction,
-    decision: &Decision,
+    decision: &mut Decision,
 ) -> Option<Message> {
     let edits = edits(parts, transaction, decision);
-    edited(&transaction.message, edits).await
+    let message = edited(&transaction.message, edits).await?;
+    let (message, notes) = sign(parts, decision, message).await?;
+    decision.findings.notes.extend(notes);
+    Some(message)
 }
 
 /// The message with its edits; `None` if they contradict each other. A large one is copied on a thread that

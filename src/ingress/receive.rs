@@ -100,11 +100,11 @@ async fn refuse(
 async fn accept(
     parts: &Parts,
     transaction: MailTransaction,
-    decision: Decision,
+    mut decision: Decision,
     reply: Reply,
 ) -> Reply {
-    let Some(message) = finish(parts, &transaction, &decision).await else {
-        error!(reference = %decision.reference, "edits contradict each other: the client was told to try again");
+    let Some(message) = finish(parts, &transaction, &mut decision).await else {
+        error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
         return try_later();
     };
     let octets = message.len();

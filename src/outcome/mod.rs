@@ -3,11 +3,14 @@
 pub mod address_changed;
 pub mod audit;
 pub mod held;
+pub mod letterhead;
 pub mod notify;
 
 use std::fmt;
 
 use crate::mail::{Class, EnhancedStatusCode, Reply};
+
+pub use letterhead::Letterhead;
 
 /// What came of one attempt to deliver to one recipient.
 #[derive(Clone, Debug, Eq, PartialEq)]

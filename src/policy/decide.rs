@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use crate::base::Reference;
 use crate::content::{self, Content};
 use crate::mail::mime::{self, MimeError, Structure};
-use crate::mail::{Header, MailTransaction};
+use crate::mail::{Domain, Header, MailTransaction};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
@@ -64,6 +64,7 @@ impl Policy {
                     network,
                 };
                 self.run_stages(&look, &reading, &mut tally).await;
+                self.protect_signatures(transaction, &mut tally);
                 self.decision_with_old_names(&look, &reading, tally)
             }
             Err(_) => {
@@ -88,6 +89,15 @@ impl Policy {
         decision.held = held(&decision, &sender, &self.holds, &self.secure_tag);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
+    }
+
+    /// Leaves out the edits that would break a signature, where the file says so.
+    fn protect_signatures(&self, transaction: &MailTransaction, tally: &mut Tally) {
+        let edits = std::mem::take(&mut tally.edits);
+        let served = |domain: &Domain| self.directory.serves(domain);
+        let protected = self.signing.protect(&transaction.message, edits, served);
+        tally.edits = protected.edits;
+        tally.findings.notes.extend(protected.notes);
     }
 
     async fn run_stages(&self, look: &Look<'_>, reading: &Reading<'_>, tally: &mut Tally) {

@@ -106,7 +106,8 @@ impl Shared {
                 })
             })
             .collect();
-        let mut notices = notify::notices(&message.original(), &told, &self.hostname, now);
+        let mut notices =
+            notify::notices(&message.original(), &told, self.letterhead.hostname(), now);
         notices.extend(self.held_notice(message, &judged, now));
         let settlements = judged
             .into_iter()
@@ -122,7 +123,10 @@ impl Shared {
             .collect();
         self.write(
             settlements,
-            notices.into_iter().map(Accepted::from).collect(),
+            notices
+                .into_iter()
+                .map(|notice| Accepted::notice(notice, &self.letterhead))
+                .collect(),
             now,
         )
         .await;
@@ -174,7 +178,7 @@ impl Shared {
             about: &message.reference,
             message_id: message.message_id.as_deref(),
         };
-        (!recipients.is_empty()).then(|| notice.notice(&self.hostname, now))
+        (!recipients.is_empty()).then(|| notice.notice(self.letterhead.hostname(), now))
     }
 
     /// Writes settlements. A message that was delivered and is not written down as such would be

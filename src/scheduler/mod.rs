@@ -26,7 +26,7 @@ use tracing::{error, info};
 use crate::base::{Clock, Shutdown};
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
 use crate::mail::EnhancedStatusCode;
-use crate::outcome::Outcome;
+use crate::outcome::{Letterhead, Outcome};
 use crate::queue::{Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip};
 
 pub use courier::{Attempt, Courier, Fallback, Fallbacks, Onward, Then};
@@ -45,14 +45,14 @@ impl Scheduler {
         fallbacks: Fallbacks,
         clock: Clock,
         shutdown: Shutdown,
-        hostname: impl ToString,
+        letterhead: impl Into<Letterhead>,
     ) -> Handle {
         let onward = Arc::new(Onward {
             router,
             deliveries,
             fallbacks,
         });
-        Self::start_with(queue, onward, clock, shutdown, hostname)
+        Self::start_with(queue, onward, clock, shutdown, letterhead)
     }
 
     /// The same over any courier.
@@ -61,13 +61,13 @@ impl Scheduler {
         courier: Arc<dyn Courier>,
         clock: Clock,
         shutdown: Shutdown,
-        hostname: impl ToString,
+        letterhead: impl Into<Letterhead>,
     ) -> Handle {
         let shared = Arc::new(Shared {
             queue,
             courier,
             clock,
-            hostname: hostname.to_string(),
+            letterhead: letterhead.into(),
             shutdown,
             board: Mutex::new(Board::default()),
             in_hand: Mutex::new(HashSet::new()),
@@ -128,7 +128,7 @@ struct Shared {
     queue: Queue,
     courier: Arc<dyn Courier>,
     clock: Clock,
-    hostname: String,
+    letterhead: Letterhead,
     shutdown: Shutdown,
     board: Mutex<Board>,
     /// Deliveries between their lease and their settlement: not leased again, whatever the clock says.

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::base::{Clock, Shutdown, metrics};
+use crate::outcome::Letterhead;
 use crate::policy::Policy;
 use crate::policy::secure_domains::Lapse;
 use crate::queue::{DeliveryId, Filter, Order, Queue, QueueError, Selection, State, Waiting};
@@ -24,7 +25,7 @@ pub(super) struct Rounds {
     pub(super) queue: Queue,
     pub(super) policies: watch::Receiver<Arc<Policy>>,
     pub(super) clock: Clock,
-    pub(super) hostname: String,
+    pub(super) letterhead: Letterhead,
 }
 
 /// What was said already.
@@ -114,7 +115,7 @@ impl Rounds {
     async fn fail(&self, held: &Waiting) -> Result<(), QueueError> {
         let order = Order::Fail {
             reason: "it was held, and nobody decided about it in time".to_owned(),
-            hostname: self.hostname.clone(),
+            letterhead: self.letterhead.clone(),
         };
         let delivery = Selection::Delivery(DeliveryId(held.delivery));
         self.queue
