@@ -192,3 +192,97 @@ fn what_was_signed_is_in_the_audit_trail_and_in_the_metrics() {
         "{trace}"
     );
 }
+
+/// Adds a list of ours whose member lives elsewhere; mail from outside to it is passed on.
+fn with_list(policies: &Path) {
+    let aliases = policies.join("aliases.toml");
+    let text = fs::read_to_string(&aliases).expect("aliases.toml");
+    let alias = "\n[[alias]]\nfrom = \"forward@bumbleton.example\"\nto = \"friend@lab.example\"\n";
+    fs::write(&aliases, text + alias).expect("a changed aliases.toml");
+    let main = policies.join("postern.toml");
+    let text = fs::read_to_string(&main).expect("postern.toml");
+    // This machine is a stranger.
+    let strangers = text.replace(
+        "relay-networks = [\"127.0.0.0/8\", \"::1/128\"]",
+        "relay-networks = [\"192.0.2.1/32\"]",
+    );
+    assert_ne!(strangers, text);
+    fs::write(&main, strangers).expect("a changed postern.toml");
+    // The policy tests that ship are about mail of our own.
+    fs::remove_dir_all(policies.join("tests")).expect("the policy tests");
+    fs::create_dir(policies.join("tests")).expect("an empty folder");
+}
+
+#[test]
+fn mail_from_outside_that_goes_on_is_sealed_and_mail_that_stays_is_not() {
+    let gateway = Gateway::start_with(|policies| {
+        with_keys(
+            policies,
+            "arc-domain = \"bumbleton.example\"",
+            &["bumbleton.example"],
+        );
+        with_list(policies);
+    });
+    let mut client = gateway.connect();
+    client.command("EHLO elsewhere.example");
+    let message =
+        b"From: someone@elsewhere.example\r\nTo: x@y.example\r\nSubject: x\r\n\r\nhello \r\n \r\n";
+    for to in ["forward@bumbleton.example", "reception@bumbleton.example"] {
+        let reply = client.submit("someone@elsewhere.example", &[to], message);
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    let passed_on = gateway.wait_for_mail("friend@lab.example", 1);
+    let stays = gateway.wait_for_mail("reception@bumbleton.example", 1);
+    assert!(!text(&stays[0]).contains("ARC-"));
+    let sealed = text(&passed_on[0]);
+    assert!(sealed.contains("ARC-Seal: i=1;"), "{sealed}");
+    assert!(!sealed.contains("DKIM-Signature:"), "mail of others");
+    if let Some(said) = judged(&gateway, true, &passed_on) {
+        assert_eq!(said, ["arc pass 1"]);
+    }
+}
+
+#[test]
+fn a_footer_that_would_break_a_signature_is_left_out_where_the_file_says_so() {
+    // sha256 of "hello\r\n".
+    let hash = "zS7KNTV0HyeorkDDGwxB1AV6enuRKzO5rthkhdHIRnY=";
+    for (policy, of_hello, has_footer) in [
+        ("foreign-signature = \"leave\"", true, false),
+        ("foreign-signature = \"leave\"", false, true),
+        ("", true, true),
+    ] {
+        let gateway =
+            Gateway::start_with(|policies| with_keys(policies, policy, &["bumbleton.example"]));
+        let mut client = gateway.connect();
+        client.command("EHLO ward.example");
+        let body = if of_hello { "hello" } else { "hello there" };
+        let message = format!(
+            "DKIM-Signature: v=1; a=rsa-sha256; c=simple/simple; d=bumbleton.example; s=app;\r\n h=From; bh={hash}; b=x\r\n\
+             From: {FROM}\r\nSubject: x\r\n\r\n{body}\r\n"
+        );
+        let reply = client.submit(FROM, &[TO], message.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+        let mail = gateway.wait_for_mail(TO, 1);
+        let (_, body) = mail[0].split_at(text(&mail[0]).find("hello").expect("the body"));
+        assert_eq!(
+            text(body).contains("Registered in"),
+            has_footer,
+            "{policy} {of_hello}"
+        );
+        let reference = reply
+            .split_whitespace()
+            .last()
+            .expect("a reference")
+            .to_owned();
+        let trace = text(&gateway.postern(&["--json", "trace", &reference]).stdout);
+        assert_eq!(
+            trace.contains("would break the signature of bumbleton.example"),
+            !has_footer,
+            "{trace}"
+        );
+        // Ours is there in any case, over what leaves.
+        if let Some(said) = judged(&gateway, false, &mail) {
+            assert!(said[0].starts_with("r1 e1 "), "{said:?}");
+        }
+    }
+}

@@ -118,6 +118,10 @@ metrics! {
     SIGNATURES_FAILED = Metric::counter("postern_dkim_signatures_total", "DKIM signatures made, by what our own check of them said.").with("result", "failed");
     /// Messages that left, or were deferred, without a signature because none verified.
     UNSIGNED = Metric::counter("postern_dkim_unsigned_total", "Messages of domains with keys for which no signature verified.");
+    /// Seals on mail that is passed on.
+    SEALS = Metric::counter("postern_arc_seals_total", "ARC seals made on mail that is passed on, by what our own check of them said.").with("result", "verified");
+    /// Seals that did not verify and were not sent.
+    SEALS_FAILED = Metric::counter("postern_arc_seals_total", "ARC seals made on mail that is passed on, by what our own check of them said.").with("result", "failed");
     /// Delivery status notifications queued.
     NOTIFICATIONS = Metric::counter("postern_notifications_total", "Delivery status notifications queued.");
     /// Commits of the queue database.

@@ -3,13 +3,15 @@
 //! What is signed is what leaves: no octet changes after this but the fields put on top here.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use tracing::error;
 
 use crate::base::metrics;
 use crate::mail::Message;
+use crate::policy::signing::arc::Sealed;
 use crate::policy::signing::{OnFailure, Signed};
-use crate::policy::{Decision, Direction};
+use crate::policy::{Decision, Direction, Fate, Policy, RecipientDecision};
 
 use super::Parts;
 
@@ -20,9 +22,13 @@ pub(super) async fn sign(
     decision: &Decision,
     message: Message,
 ) -> Option<(Message, Vec<String>)> {
-    let signing = parts.policies.borrow().signing().clone();
-    if signing.keys().is_empty() || decision.direction != Direction::Outbound {
+    let policy = Arc::clone(&parts.policies.borrow());
+    let signing = Arc::clone(policy.signing());
+    if signing.keys().is_empty() {
         return Some((message, Vec::new()));
+    }
+    if decision.direction == Direction::Inbound {
+        return seal(parts, &policy, decision, message).await;
     }
     let now = parts.clock.now();
     let on_failure = signing.on_failure();
@@ -39,6 +45,59 @@ pub(super) async fn sign(
     let notes = account_for(&signed, decision);
     let is_deferred = matches!(signed, Signed::Failed(_)) && on_failure == OnFailure::Defer;
     (!is_deferred).then_some((message, notes))
+}
+
+/// Seals mail from outside that goes on to a domain that is not ours: by an alias, a list, a forward. The copies for
+/// our own recipients are the same octets.
+async fn seal(
+    parts: &Parts,
+    policy: &Policy,
+    decision: &Decision,
+    message: Message,
+) -> Option<(Message, Vec<String>)> {
+    let is_external = |recipient: &RecipientDecision| {
+        let domain = recipient.recipient.forward_path.domain();
+        domain.is_some_and(|domain| !policy.directory().serves(domain))
+    };
+    if !decision
+        .fates()
+        .any(|(recipient, fate)| fate != Fate::Quarantine && is_external(recipient))
+    {
+        return Some((message, Vec::new()));
+    }
+    let signing = Arc::clone(policy.signing());
+    let (hostname, results) = (
+        parts.hostname.clone(),
+        decision.findings.authentication.clone(),
+    );
+    let now = parts.clock.now();
+    let (message, sealed) = apart(message, move |message| {
+        let sealed = catch_unwind(AssertUnwindSafe(|| {
+            signing.seal(&message, hostname.as_str(), &results, now)
+        }));
+        let sealed = sealed.unwrap_or_else(|_| Sealed::Failed("the key".to_owned()));
+        match &sealed {
+            Sealed::Fields { fields, .. } => (message.with_fields_on_top(fields), sealed),
+            _ => (message, sealed),
+        }
+    })
+    .await?;
+    let note = match sealed {
+        Sealed::Off => None,
+        Sealed::Not(because) => Some(format!("arc: not sealed, {because}")),
+        Sealed::Fields { note, .. } => {
+            metrics::SEALS.add(1);
+            Some(note)
+        }
+        Sealed::Failed(key) => {
+            metrics::SEALS_FAILED.add(1);
+            error!(reference = %decision.reference, key, "a seal of ours does not verify: it is not sent");
+            Some(format!(
+                "arc: not sealed, the seal of {key} does not verify"
+            ))
+        }
+    };
+    Some((message, note.into_iter().collect()))
 }
 
 /// A large message is hashed on a thread that may take its time.

@@ -63,6 +63,20 @@ fn at_once(
     Some(outputs.iter().filter_map(result).collect())
 }
 
+/// Whether a chain of seals holds that these keys alone have made.
+#[cfg(test)]
+pub(super) fn chain_holds(message: &Message, keys: &[&Key]) -> bool {
+    let records = Records::of(keys.iter().copied());
+    let read = AuthenticatedMessage::parse(message.octets()).unwrap();
+    let asked = deaf()
+        .unwrap()
+        .verify_arc(Parameters::new(&read).with_txt_cache(&records));
+    let Poll::Ready(output) = pin!(asked).poll(&mut Context::from_waker(Waker::noop())) else {
+        panic!("the DNS was asked");
+    };
+    *output.result() == DkimResult::Pass
+}
+
 /// One whose resolver has no servers: nothing is asked of it.
 fn deaf() -> Option<&'static MessageAuthenticator> {
     static MADE: OnceLock<Option<MessageAuthenticator>> = OnceLock::new();
