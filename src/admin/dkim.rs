@@ -101,6 +101,8 @@ pub fn new(asked: &DkimNew, json: bool, out: &mut impl Write) -> Result<Answer, 
 
 /// What goes into the gateway's own file once the record is published.
 fn stanza(domain: &Domain, selector: &Domain, file: &Path) -> String {
+    // Paths in the gateway's own file are meant from its folder, not from here.
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
     format!(
         "When `postern dkim check` finds it published, in postern.toml:\n\n\
          [[signing.key]]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nfile = \"{}\"",

@@ -208,8 +208,10 @@ mod tests {
         let both = |message: &Message| vec![at_end(message, "Ward Ltd\r\n"), subject(message)];
         let field = |_: &Message| vec![Edit::prepend_fields(EditKind::Mark, "Sensitivity: x\r\n")];
         let space = |message: &Message| vec![at_end(message, "\r\n \r\n")];
-        type Plan<'a> = &'a dyn Fn(&Message) -> Vec<Edit>;
-        let plans: &[(&str, &str, Option<u64>, Plan<'_>, &[&str])] = &[
+        // Fields covered, form, length, the edits, and which of them are made.
+        type Edits<'a> = &'a dyn Fn(&Message) -> Vec<Edit>;
+        type Row<'a> = (&'a str, &'a str, Option<u64>, Edits<'a>, &'a [&'a str]);
+        let plans: &[Row<'_>] = &[
             ("From", "simple/simple", None, &footer, &[]),
             ("From", "simple/simple", Some(7), &footer, &["footer"]),
             ("From", "relaxed/relaxed", None, &both, &["mark"]),

@@ -177,7 +177,7 @@ mod tests {
         let read = |list: &str| {
             let diagnostics = Diagnostics::default();
             let source = file("postern.toml", &format!("also-sign = [{list}]"));
-            let coverage = read_toml(&source, &diagnostics, |top| Coverage::read(top));
+            let coverage = read_toml(&source, &diagnostics, Coverage::read);
             let ids: Vec<_> = diagnostics.into_vec().iter().map(|one| one.id).collect();
             (coverage, ids)
         };

@@ -79,6 +79,14 @@ pub enum Signed {
 }
 
 impl Signing {
+    /// These keys, and everything else as it ships.
+    pub fn with_keys(keys: Vec<Key>) -> Self {
+        Self {
+            keys,
+            ..Self::default()
+        }
+    }
+
     /// All keys, whether or not they sign today.
     pub fn keys(&self) -> &[Key] {
         &self.keys

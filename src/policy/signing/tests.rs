@@ -8,10 +8,7 @@ use super::*;
 use crate::mail::{Edit, EditKind, edit};
 
 fn signing(keys: Vec<Key>) -> Signing {
-    Signing {
-        keys,
-        ..Signing::default()
-    }
+    Signing::with_keys(keys)
 }
 
 fn both() -> Signing {
