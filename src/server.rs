@@ -198,6 +198,7 @@ async fn start(
         queue: queue.clone(),
         policies: policy.subscribe(),
         clock: clock.clone(),
+        dns: settings.dns.clone(),
         letterhead,
     };
     shutdown.spawn(rounds.run(shutdown.clone()));

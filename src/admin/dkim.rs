@@ -9,9 +9,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::civil::Date;
 use serde_json::json;
 
-use crate::base::dns::{Dns, DnsError};
+use crate::base::dns::Dns;
 use crate::mail::Domain;
-use crate::policy::signing::{Algorithm, Key, KeyError, Pair, generate};
+use crate::policy::signing::{Algorithm, Key, KeyError, Pair, Published, generate};
 
 use super::answer::{Answer, CommandError, Table, json_line};
 
@@ -141,43 +141,6 @@ fn zone_form(name: &str, record: &str) -> String {
     format!("{name} IN TXT ( {} )", strings.join("\n\t"))
 }
 
-/// What the DNS has of one key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Published {
-    /// Its public half.
-    Yes,
-    /// Nothing.
-    Missing,
-    /// Something else, or more than one record.
-    Differs,
-    /// Could not be asked.
-    Unknown(DnsError),
-}
-
-impl Published {
-    fn of(key: &Key, answer: Result<Vec<String>, DnsError>) -> Self {
-        match answer {
-            Ok(records) => match &records[..] {
-                [] => Self::Missing,
-                // RFC 6376 §3.6.2.2: with several records nobody knows which one a verifier takes.
-                [one] if key.pair().is_published_in(one) => Self::Yes,
-                _ => Self::Differs,
-            },
-            Err(DnsError::NoSuchName | DnsError::NoRecords) => Self::Missing,
-            Err(error) => Self::Unknown(error),
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Yes => "published",
-            Self::Missing => "missing",
-            Self::Differs => "differs",
-            Self::Unknown(_) => "unknown",
-        }
-    }
-}
-
 /// `postern dkim check`: the answer is no if a key that signs today, or will, is not published as it is. That of a
 /// key whose days are over may be gone.
 pub async fn check(
@@ -191,7 +154,7 @@ pub async fn check(
     let mut answer = Answer::Done;
     for key in keys {
         let name = key.record_name();
-        let published = Published::of(key, dns.txt(&name).await);
+        let published = Published::ask(key, dns).await;
         let signs = signs(key, today);
         let is_needed = signs != "no more";
         answer = answer.and(Answer::yes_if(!is_needed || published == Published::Yes));

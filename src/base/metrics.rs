@@ -118,6 +118,8 @@ metrics! {
     SIGNATURES_FAILED = Metric::counter("postern_dkim_signatures_total", "DKIM signatures made, by what our own check of them said.").with("result", "failed");
     /// Messages that left, or were deferred, without a signature because none verified.
     UNSIGNED = Metric::counter("postern_dkim_unsigned_total", "Messages of domains with keys for which no signature verified.");
+    /// Keys that sign today and are not published as they are.
+    KEYS_UNPUBLISHED = Metric::gauge("postern_dkim_keys_unpublished", "Keys that sign today and whose record in the DNS is missing or another one.");
     /// Seals on mail that is passed on.
     SEALS = Metric::counter("postern_arc_seals_total", "ARC seals made on mail that is passed on, by what our own check of them said.").with("result", "verified");
     /// Seals that did not verify and were not sent.

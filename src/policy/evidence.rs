@@ -343,6 +343,65 @@ mod tests {
         assert_eq!(disposition, None);
     }
 
+    #[test]
+    fn a_body_that_the_library_hashes_wrongly_fails_no_chain() {
+        use base64::prelude::{BASE64_STANDARD, Engine};
+        let body = "a\r\n \r\n \r\n";
+        let verdict = |hashed: &str| {
+            let hash = body_hash(hashed.as_bytes(), Form::Relaxed, None).unwrap();
+            let text = format!(
+                "ARC-Message-Signature: i=1; a=rsa-sha256; c=relaxed/relaxed; d=x.example; s=s; h=From;\r\n bh={}; b=YWJj\r\nFrom: a@x.example\r\n\r\n{body}",
+                BASE64_STANDARD.encode(hash)
+            );
+            let read = AuthenticatedMessage::parse(text.as_bytes()).unwrap();
+            hashed_wrongly(&read, body.as_bytes())
+        };
+        assert!(verdict(body), "the library is right by now: take this out");
+        assert!(!verdict("other"));
+    }
+
+    #[tokio::test]
+    async fn a_chain_of_seals_is_validated_with_the_keys_of_its_domains() {
+        use crate::policy::signing::{Key, Pair, arc::Sealed, testing};
+        let name = |text: &str| crate::mail::Domain::parse(text).unwrap();
+        let pair = Pair::from_pem(&testing::ed25519()).unwrap();
+        let record: &'static str = pair.record().leak();
+        let key = Key::new(name("lab.example"), name("a1"), pair);
+        let signing = crate::policy::signing::Signing::sealing(vec![key], name("lab.example"));
+        let texts = vec![("a1._domainkey.lab.example", record)].leak();
+        let evidence = evidence(name_server(texts).await, Duration::from_secs(30));
+        let mut world = World::new(
+            "From: a@lab.example\n\nhello\n",
+            "a@lab.example",
+            &["a@nhs.net"],
+        );
+        let plain = world.transaction.message.clone();
+        let none = AuthenticationResults::default();
+        let now = "2026-11-21T10:00:00Z".parse().unwrap();
+        let Sealed::Fields { fields, .. } = signing.seal(&plain, "lab.example", &none, now) else {
+            panic!("not sealed");
+        };
+        for (message, result) in [
+            (plain.clone(), None),
+            (plain.clone().with_fields_on_top(&fields), Some("pass")),
+            (
+                plain.clone().with_fields_on_top(
+                    &fields.replace("spf", "sfp").replace("; none", "; spf=pass"),
+                ),
+                Some("fail"),
+            ),
+            (
+                plain.with_fields_on_top(&fields.replace("lab.example", "lost.example")),
+                Some("fail"),
+            ),
+        ] {
+            world.transaction.message = message;
+            let found = evidence.of(&world.transaction, "gw.example").await;
+            let arc = found.methods.iter().find(|one| one.method == "arc");
+            assert_eq!(arc.map(|one| one.result.as_str()), result);
+        }
+    }
+
     #[tokio::test]
     async fn a_name_server_that_is_silent_holds_nobody_up() {
         let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();

@@ -10,6 +10,7 @@ pub mod foreign;
 pub mod headers;
 pub mod key;
 mod make;
+mod published;
 mod settings;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,6 +27,7 @@ use headers::Coverage;
 
 pub use key::{Algorithm, Key, KeyError, Pair};
 pub use make::generate;
+pub use published::Published;
 
 /// The keys, and what happens where they fail.
 #[derive(Debug, Default)]
@@ -84,6 +86,15 @@ impl Signing {
         Self {
             keys,
             ..Self::default()
+        }
+    }
+
+    /// These keys, one of which seals for this domain.
+    #[cfg(test)]
+    pub(crate) fn sealing(keys: Vec<Key>, domain: Domain) -> Self {
+        Self {
+            seal: Some(domain),
+            ..Self::with_keys(keys)
         }
     }
 
