@@ -15,6 +15,7 @@ use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
 use postern::config::{Diagnostic, Diagnostics};
+use postern::content::{self, APART_WORD};
 use postern::delivery::{Router, TlsNeed};
 use postern::directory::Sources;
 use postern::policy::corpus::Corpus;
@@ -26,6 +27,14 @@ use postern::settings::{self, Loaded, PolicyTests, Settings};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(say_where));
+    // Before anything else: a reader has little memory and knows no settings.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == APART_WORD)
+    {
+        return content::serve_apart();
+    }
+    content::open_apart(Path::new(THIS_PROGRAM));
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -40,6 +49,9 @@ fn main() -> ExitCode {
         Err(error) => fail(&error),
     }
 }
+
+/// This very program, also after its file was replaced by a newer one (proc(5)).
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// A panic's place and nothing else: its message could hold what a message says.
 fn say_where(panic: &std::panic::PanicHookInfo<'_>) {

@@ -27,7 +27,7 @@ use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
 use crate::policy::secure_domains::FallbackAction;
 use crate::queue::{Queue, QueueError};
-use crate::scheduler::{Fallback, Fallbacks, Scheduler, Then};
+use crate::scheduler::{Fallback, Register, Scheduler, Then};
 use crate::settings::{self, Loaded, Settings};
 
 pub use letterhead::letterhead;
@@ -176,7 +176,7 @@ async fn start(
         queue.clone(),
         router,
         deliveries,
-        fallbacks(policies.clone()),
+        register(policies.clone()),
         clock.clone(),
         shutdown.clone(),
         letterhead.clone(),
@@ -212,24 +212,34 @@ async fn start(
     Ok((reload, started))
 }
 
-/// What the policy in force says of destinations without a secured path.
-fn fallbacks(policies: watch::Receiver<Arc<Policy>>) -> Fallbacks {
-    Arc::new(move |path| {
-        let default = Fallback::default();
-        let Some(domain) = path.domain() else {
-            return default;
-        };
-        let said = policies.borrow().secure_domains().fallback(domain);
-        Fallback {
-            then: said.then.map_or(default.then, |then| match then {
-                FallbackAction::Defer => Then::Defer,
-                FallbackAction::Hold => Then::Hold,
-                FallbackAction::Encrypt => Then::Encrypt,
-                FallbackAction::Bounce => Then::Bounce,
-            }),
-            after: said.after.unwrap_or(default.after),
-        }
-    })
+/// What the policy in force at the moment of an attempt says of secure domains.
+fn register(policies: watch::Receiver<Arc<Policy>>) -> Register {
+    let at_attempt = policies.clone();
+    Register {
+        fallback: Arc::new(move |path| fallback(&policies.borrow(), path)),
+        is_secure: Arc::new(move |path, now| {
+            let policy = at_attempt.borrow();
+            path.domain()
+                .is_some_and(|domain| policy.secure_domains().is_secure(domain, now))
+        }),
+    }
+}
+
+fn fallback(policy: &Policy, path: &ForwardPath) -> Fallback {
+    let default = Fallback::default();
+    let Some(domain) = path.domain() else {
+        return default;
+    };
+    let said = policy.secure_domains().fallback(domain);
+    Fallback {
+        then: said.then.map_or(default.then, |then| match then {
+            FallbackAction::Defer => Then::Defer,
+            FallbackAction::Hold => Then::Hold,
+            FallbackAction::Encrypt => Then::Encrypt,
+            FallbackAction::Bounce => Then::Bounce,
+        }),
+        after: said.after.unwrap_or(default.after),
+    }
 }
 
 async fn start_metrics(

@@ -22,11 +22,15 @@ const FOOTERS: [Footer<'static>; 2] = [
         text: "\n-- \nBumbleton Ltd. Company no. 01234567.",
         html: "<p>Bumbleton Ltd.<br>Company no. 01234567.</p>",
         entity: "plain",
+        signature_text: "",
+        signature_html: "",
     },
     Footer {
         text: "Café Bumbleton – paid-up capital £100\nEdinburgh\n",
         html: "<hr>\n<p>Café Bumbleton – paid-up capital £100</p>",
         entity: "accents",
+        signature_text: "",
+        signature_html: "",
     },
 ];
 

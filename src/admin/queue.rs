@@ -200,7 +200,7 @@ fn write_all_of(one: &Waiting, out: &mut impl Write) -> io::Result<()> {
         (_, None) => "when somebody decides".to_owned(),
     };
     let patient_data = if one.patient_data {
-        "found"
+        "found, or may be in it"
     } else {
         "not found"
     };

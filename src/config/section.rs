@@ -219,6 +219,12 @@ impl<'t> Section<'t> {
         self.parse_text(key, &Located::at(text, place))
     }
 
+    /// As [`Section::date`], and its absence is reported.
+    pub fn required_date(&self, key: &str) -> Option<Located<jiff::civil::Date>> {
+        self.require(key);
+        self.date(key)
+    }
+
     /// A path; a relative one is meant from the folder of the file.
     pub fn path(&self, key: &str) -> Option<Located<PathBuf>> {
         let text = self.string(key)?;

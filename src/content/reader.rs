@@ -10,6 +10,7 @@ use super::kind::{self, Detected, Kind};
 use super::unpack::Budget;
 use super::{Attachment, Content, Form, Limits, TextPiece, Unread, html, text, xml};
 
+mod apart;
 mod files;
 mod package;
 
@@ -30,6 +31,8 @@ pub fn unparsed(message: &Message, limits: &Limits) -> Content {
     reader.content
 }
 
+pub(super) use apart::open_here;
+
 struct Reader {
     content: Content,
     /// Octets of text that may still be taken.
@@ -38,6 +41,9 @@ struct Reader {
     depth: usize,
     /// What may still be unpacked.
     budget: Budget,
+    /// Files that another process may still be started for, and such that it may still fail at.
+    starts: usize,
+    failures: usize,
 }
 
 impl Reader {
@@ -47,6 +53,8 @@ impl Reader {
             text_left: limits.text_octets,
             depth: limits.depth,
             budget: Budget::new(limits.unpacked_octets, limits.ratio),
+            starts: apart::STARTS_MAX,
+            failures: apart::FAILURES_MAX,
         }
     }
 
@@ -554,7 +562,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said() {
         for (file, because) in [
-            (b"7z\xBC\xAF\x27\x1C\0\x04".to_vec(), "unknown-format"),
+            (b"7z\xBC\xAF\x27\x1C\0\x04".to_vec(), "archive"),
             (archive(&["a.txt"], 1), "encrypted-archive"),
             (b"%PDF-1.4 /Encrypt 1 0 R".to_vec(), "encrypted-document"),
             (

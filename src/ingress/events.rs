@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::base::PolicyVersion;
 use crate::mail::{Client, MailTransaction, Message, Recipient, Reply, ReversePath};
 use crate::outcome::audit::{AuditEvent, AuditKind};
+use crate::outcome::redact;
 use crate::policy::finding::Findings;
 use crate::policy::verdict::{Fate, Verdict};
 use crate::policy::{Decision, RecipientDecision, Rejection};
@@ -69,7 +70,7 @@ pub fn message_refused(
     decision: &Decision,
     reply: &Reply,
 ) -> Vec<AuditEvent> {
-    let message_id = message_id(&transaction.message);
+    let message_id = message_id(&transaction.message, decision);
     let of = Of {
         transaction,
         decision,
@@ -84,17 +85,17 @@ pub fn message_refused(
         .collect()
 }
 
-/// The `Message-ID` of a message, cut to 200 characters.
-pub fn message_id(message: &Message) -> Option<String> {
+/// The `Message-ID` of a message, cut to 200 characters. Programs build it from a patient's number: of a
+/// message that may hold patient data such a number is not shown.
+pub fn message_id(message: &Message, decision: &Decision) -> Option<String> {
     let header = message.header();
     let value = header.first("Message-ID")?.value();
-    Some(
-        value
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(200)
-            .collect(),
-    )
+    let kept = value.chars().filter(|c| !c.is_control()).take(200);
+    let id: String = kept.collect();
+    Some(match decision.may_be_quoted() {
+        true => id,
+        false => redact::numbers(&id).into_owned(),
+    })
 }
 
 /// What the events of one message are of. A message can have many recipients and a long header: what all

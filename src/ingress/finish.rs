@@ -2,25 +2,110 @@
 //! then signed.
 
 use crate::base::Reference;
-use crate::mail::edit::{self, Edit, EditKind};
+use crate::mail::edit::{self, Audience, Edit, EditKind};
 use crate::mail::{MailTransaction, Message, Service, trace};
-use crate::policy::Decision;
+use crate::policy::{Decision, RecipientDecision};
 
 use super::Parts;
 use super::sign::sign;
 
-/// Returns the message as it goes into the queue; `None` if its edits contradict each other, or if it cannot be
-/// signed and must be. What there is to say of its signatures is added to the notes of the decision.
+/// A message as it goes into the queue, edits made.
+#[derive(Clone)]
+pub(super) struct Copy {
+    /// Whose it is; empty if all get the same.
+    audiences: Vec<Audience>,
+    /// Its octets.
+    pub(super) message: Message,
+}
+
+impl Copy {
+    /// The one copy of a message that is the same for everybody.
+    pub(super) fn for_all(message: Message) -> Self {
+        Self {
+            audiences: Vec::new(),
+            message,
+        }
+    }
+
+    /// Whether a recipient gets this one.
+    pub(super) fn is_for(&self, recipient: &RecipientDecision) -> bool {
+        let audience = recipient.audience.as_ref();
+        self.audiences.is_empty() || audience.is_some_and(|one| self.audiences.contains(one))
+    }
+}
+
+/// Returns the message as it goes into the queue, one copy for each kind of recipient that has edits of its own;
+/// `None` if edits contradict each other, or if it cannot be signed and must be. What there is to say of the
+/// signatures is added to the notes of the decision.
 pub(super) async fn finish(
     parts: &Parts,
     transaction: &MailTransaction,
     decision: &mut Decision,
-) -> Option<Message> {
+) -> Option<Vec<Copy>> {
+    let mut copies = unsigned(parts, transaction, decision).await?;
+    for copy in &mut copies {
+        let bare = std::mem::replace(&mut copy.message, Message::new(Vec::new()));
+        let (message, notes) = sign(parts, decision, bare).await?;
+        copy.message = message;
+        let known = &mut decision.findings.notes;
+        let new: Vec<String> = notes
+            .into_iter()
+            .filter(|one| !known.contains(one))
+            .collect();
+        known.extend(new);
+    }
+    Some(copies)
+}
+
+/// The copies with their edits, before they are signed.
+async fn unsigned(
+    parts: &Parts,
+    transaction: &MailTransaction,
+    decision: &Decision,
+) -> Option<Vec<Copy>> {
     let edits = edits(parts, transaction, decision);
-    let message = edited(&transaction.message, edits).await?;
-    let (message, notes) = sign(parts, decision, message).await?;
-    decision.findings.notes.extend(notes);
-    Some(message)
+    let of_all = |edit: &&Edit| edit.audience.is_none();
+    if edits.iter().all(|edit| of_all(&edit)) {
+        let message = edited(&transaction.message, edits).await?;
+        return Some(vec![Copy::for_all(message)]);
+    }
+    let mut copies: Vec<(Vec<Edit>, Vec<Audience>)> = Vec::new();
+    for audience in audiences(decision) {
+        let own = |edit: &&Edit| of_all(edit) || edit.audience == Some(audience);
+        let own: Vec<Edit> = edits.iter().filter(own).cloned().collect();
+        match copies.iter_mut().find(|(others, _)| same(others, &own)) {
+            Some((_, audiences)) => audiences.push(audience),
+            None => copies.push((own, vec![audience])),
+        }
+    }
+    let mut finished = Vec::with_capacity(copies.len());
+    for (edits, audiences) in copies {
+        let message = edited(&transaction.message, edits).await?;
+        finished.push(Copy { audiences, message });
+    }
+    Some(finished)
+}
+
+/// Whether two lists of edits make the same message.
+fn same(one: &[Edit], other: &[Edit]) -> bool {
+    let splices = |edits: &[Edit]| -> Vec<(std::ops::Range<usize>, Vec<u8>)> {
+        let splices = edits
+            .iter()
+            .map(|edit| (edit.at.clone(), edit.with.clone()));
+        splices.collect()
+    };
+    splices(one) == splices(other)
+}
+
+/// The kinds of recipients there are.
+fn audiences(decision: &Decision) -> Vec<Audience> {
+    let mut audiences = Vec::new();
+    for audience in decision.fates().filter_map(|(one, _)| one.audience) {
+        if !audiences.contains(&audience) {
+            audiences.push(audience);
+        }
+    }
+    audiences
 }
 
 /// The message with its edits; `None` if they contradict each other. A large one is copied on a thread that

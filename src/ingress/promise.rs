@@ -1,43 +1,48 @@
-//! What is promised with a 250: the message for the queue, a copy for each list whose owner hears of its
-//! failures, and the reports and notices that go out with it. All of it is one transaction of the queue.
+//! What is promised with a 250: the message for the queue, a copy for each kind of recipient whose edits differ and
+//! for each list whose owner hears of its failures, and the reports and notices that go out with it. All of it is one transaction of the queue.
 
-use crate::mail::{
-    EnhancedStatusCode, MailTransaction, Mailbox, Message, Notify, Recipient, ReversePath,
-};
+use crate::mail::{EnhancedStatusCode, MailTransaction, Mailbox, Notify, Recipient, ReversePath};
 use crate::outcome::address_changed::AddressChanged;
 use crate::outcome::held::{HeldFor, HeldNotice};
 use crate::outcome::notify::{self, Event, Original, Told};
 use crate::outcome::{DeliveryResult, Outcome};
+use crate::policy::opinion::Protection;
 use crate::policy::verdict::Fate;
 use crate::policy::{Decision, OldName, RecipientDecision, Tell};
 use crate::queue::{Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, Standing};
 
+use super::finish::Copy;
 use super::{Parts, events};
 
-/// The message as the queue gets it, and what goes with it.
+/// The message as the queue gets it, and what goes with it. `copies` is not empty.
 pub(super) fn messages(
     parts: &Parts,
     transaction: &MailTransaction,
     decision: &Decision,
-    message: Message,
+    copies: Vec<Copy>,
 ) -> (Accepted, Vec<Accepted>) {
     let promise = Promise {
         parts,
         transaction,
         decision,
-        message_id: events::message_id(&message),
+        message_id: copies
+            .first()
+            .and_then(|copy| events::message_id(&copy.message, decision)),
     };
-    let mut first = promise.accepted(message);
-    let mut others = Vec::new();
-    for owner in promise.list_owners() {
-        let of_list = promise.of_list(&first, owner);
-        if first.deliveries.is_empty() {
-            (first.env_id, first.ret) = (None, None);
-            (first.reverse_path, first.deliveries) = (of_list.reverse_path, of_list.deliveries);
-        } else if !of_list.deliveries.is_empty() {
-            others.push(of_list);
+    let owners = promise.list_owners();
+    let mut messages = Vec::new();
+    for copy in &copies {
+        for owner in std::iter::once(None).chain(owners.iter().copied().map(Some)) {
+            let deliveries = promise.deliveries(copy, owner);
+            if !deliveries.is_empty() {
+                messages.push(promise.accepted(copy, owner, deliveries));
+            }
         }
     }
+    let mut messages = messages.into_iter();
+    let mut first = messages.next().unwrap_or_else(|| promise.nobodys(&copies));
+    promise.put_on_record(&mut first);
+    let mut others: Vec<Accepted> = messages.collect();
     others.extend(promise.reports());
     others.extend(promise.held_notice());
     (first, others)
@@ -51,43 +56,50 @@ struct Promise<'a> {
 }
 
 impl Promise<'_> {
-    fn accepted(&self, message: Message) -> Accepted {
+    /// A copy for the recipients of one owner. The members of a list get a message of its own, with its own
+    /// sender (RFC 5321 §3.9.2, RFC 3461 §5.2.7.3).
+    fn accepted(
+        &self,
+        copy: &Copy,
+        owner: Option<&Mailbox>,
+        deliveries: Vec<NewDelivery>,
+    ) -> Accepted {
         let (envelope, decision) = (&self.transaction.envelope, self.decision);
-        let message_id = self.message_id.as_deref();
+        let reverse_path = match owner {
+            Some(owner) => ReversePath::Mailbox(owner.clone()),
+            None => envelope.reverse_path.clone(),
+        };
         Accepted {
             reference: decision.reference.clone(),
-            reverse_path: envelope.reverse_path.clone(),
-            env_id: envelope.env_id.clone(),
-            ret: envelope.ret,
+            reverse_path,
+            env_id: envelope.env_id.clone().filter(|_| owner.is_none()),
+            ret: envelope.ret.filter(|_| owner.is_none()),
             body: envelope.body,
             smtputf8: envelope.smtputf8,
             require_tls: envelope.require_tls,
             message_id: self.message_id.clone(),
-            message,
-            patient_data: decision.holds_patient_data(),
+            message: copy.message.clone(),
+            patient_data: !decision.may_be_quoted(),
             received_at: self.transaction.received_at,
-            deliveries: self.deliveries(None),
-            old_names: decision
-                .old_names
-                .iter()
-                .map(|one| self.used(one))
-                .collect(),
-            events: events::message_accepted(self.transaction, decision, message_id),
+            deliveries,
+            old_names: Vec::new(),
+            events: Vec::new(),
         }
     }
 
-    /// The copy for the members of lists of one owner: a message of its own, with its own sender
-    /// (RFC 5321 §3.9.2, RFC 3461 §5.2.7.3).
-    fn of_list(&self, first: &Accepted, owner: &Mailbox) -> Accepted {
-        Accepted {
-            reverse_path: ReversePath::Mailbox(owner.clone()),
-            env_id: None,
-            ret: None,
-            deliveries: self.deliveries(Some(owner)),
-            old_names: Vec::new(),
-            events: Vec::new(),
-            ..first.clone()
-        }
+    /// What is kept of a message of which nothing is due, held or quarantined.
+    fn nobodys(&self, copies: &[Copy]) -> Accepted {
+        let unedited = || Copy::for_all(self.transaction.message.clone());
+        let copy = copies.first().cloned().unwrap_or_else(unedited);
+        self.accepted(&copy, None, Vec::new())
+    }
+
+    /// What is counted and written down once, however many copies there are.
+    fn put_on_record(&self, first: &mut Accepted) {
+        let old_names = self.decision.old_names.iter();
+        first.old_names = old_names.map(|one| self.used(one)).collect();
+        let message_id = self.message_id.as_deref();
+        first.events = events::message_accepted(self.transaction, self.decision, message_id);
     }
 
     /// Who hears of failures for this recipient, if it is not the sender. Nobody ever hears of those of a
@@ -113,11 +125,11 @@ impl Promise<'_> {
         owners
     }
 
-    fn deliveries(&self, owner: Option<&Mailbox>) -> Vec<NewDelivery> {
+    fn deliveries(&self, copy: &Copy, owner: Option<&Mailbox>) -> Vec<NewDelivery> {
         let fates = self.decision.fates();
         fates
-            .filter(|(recipient, _)| self.owner(recipient) == owner)
-            .filter_map(|(recipient, fate)| delivery(self.decision, recipient, &fate))
+            .filter(|(recipient, _)| copy.is_for(recipient) && self.owner(recipient) == owner)
+            .filter_map(|(recipient, fate)| delivery(recipient, &fate))
             .collect()
     }
 
@@ -225,7 +237,7 @@ impl Promise<'_> {
             ret: envelope.ret.filter(|_| owner.is_none()),
             message: &self.transaction.message,
             message_id: self.message_id.as_deref(),
-            patient_data: self.decision.holds_patient_data(),
+            patient_data: !self.decision.may_be_quoted(),
             received_at: self.transaction.received_at,
         };
         let (hostname, now) = (self.parts.hostname.as_str(), self.parts.clock.now());
@@ -268,15 +280,12 @@ impl Promise<'_> {
 }
 
 /// What the queue does for a recipient; `None` for one that fails at once.
-fn delivery(
-    decision: &Decision,
-    recipient: &RecipientDecision,
-    fate: &Fate,
-) -> Option<NewDelivery> {
-    let bound = if recipient.secure && decision.holds_patient_data() {
-        Binding::VerifiedTls
-    } else {
-        Binding::Any
+fn delivery(recipient: &RecipientDecision, fate: &Fate) -> Option<NewDelivery> {
+    // Whoever lets go on what is kept back says that it may go, not that it may go unprotected.
+    let bound = match recipient.protection {
+        Protection::AsRoute => Binding::Any,
+        Protection::VerifiedTls => Binding::VerifiedTls,
+        Protection::Encryption => Binding::Encryption,
     };
     let (standing, binding) = match fate {
         Fate::Deliver => (Standing::Due, Binding::Any),

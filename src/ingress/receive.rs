@@ -103,12 +103,13 @@ async fn accept(
     mut decision: Decision,
     reply: Reply,
 ) -> Reply {
-    let Some(message) = finish(parts, &transaction, &mut decision).await else {
+    let Some(copies) = finish(parts, &transaction, &mut decision).await else {
         error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
         return try_later();
     };
-    let octets = message.len();
-    let (accepted, others) = promise::messages(parts, &transaction, &decision, message);
+    let octets = copies.iter().map(|copy| copy.message.len()).max();
+    let octets = octets.unwrap_or_default();
+    let (accepted, others) = promise::messages(parts, &transaction, &decision, copies);
     let permit = parts.scheduler.reserve();
     let handoff = match &permit {
         Some(_) => Handoff::LeaseUntil(parts.clock.now() + LEASE),

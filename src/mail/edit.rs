@@ -16,6 +16,8 @@ pub struct Edit {
     pub part: Option<String>,
     /// The legal entity for whom it is made, for footers.
     pub entity: Option<String>,
+    /// For whose copies it is made; `None` for all.
+    pub audience: Option<Audience>,
     /// The octets of the original message that go. Empty inserts.
     pub at: Range<usize>,
     /// The octets that come instead.
@@ -29,6 +31,7 @@ impl Edit {
             kind,
             part: None,
             entity: None,
+            audience: None,
             at: 0..0,
             with: fields.into(),
         }
@@ -45,6 +48,31 @@ impl std::fmt::Debug for Edit {
             self.at,
             self.with.len()
         )
+    }
+}
+
+/// Kinds of recipients who get copies that differ.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Audience {
+    /// Those of the house.
+    Internal,
+    /// The NHS.
+    Nhs,
+    /// Everybody else.
+    Outside,
+}
+
+impl Audience {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Internal, Self::Nhs, Self::Outside];
+
+    /// The word for it in files and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Nhs => "nhs",
+            Self::Outside => "outside",
+        }
     }
 }
 
@@ -112,6 +140,7 @@ mod tests {
             kind: EditKind::Mark,
             part: None,
             entity: None,
+            audience: None,
             at,
             with: with.into(),
         }

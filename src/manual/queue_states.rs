@@ -15,8 +15,8 @@
 //!
 //! `accept` with a hand-off makes a delivery *leased* at once, in the same transaction: the message is
 //! durable, its octets are still in memory, and no other scheduler takes it. A policy that holds or
-//! quarantines makes the delivery so in `accept`; `settle` holds what no route for encryption takes, and
-//! `lease` holds a message that cannot be read. A retry asked for leaves a delivery *due*, from now on.
+//! quarantines makes the delivery so in `accept`; `settle` holds what no route for encryption takes, and what is
+//! bound for a domain that is secure no more; `lease` holds a message that cannot be read. A retry asked for leaves a delivery *due*, from now on.
 //!
 //! # Each step is one transaction
 //!

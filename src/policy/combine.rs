@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use crate::mail::Edit;
+use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::Findings;
@@ -21,6 +21,8 @@ pub struct Tally {
     pub findings: Findings,
     /// What they want changed.
     pub edits: Vec<Edit>,
+    /// Which copy each recipient gets; empty while all get the same.
+    audiences: Vec<Audience>,
     /// The worst that was asked for each recipient.
     standing: Vec<Opinion>,
 }
@@ -52,6 +54,9 @@ impl Tally {
             worsen(standing, opinion);
         }
         self.edits.extend(opinions.edits);
+        if !opinions.audiences.is_empty() {
+            self.audiences = opinions.audiences;
+        }
     }
 
     /// Takes in one opinion about everybody.
@@ -65,13 +70,22 @@ impl Tally {
     pub fn decide(&mut self) -> Vec<RecipientDecision> {
         let recipients = std::mem::take(&mut self.recipients);
         let standing = std::mem::take(&mut self.standing);
+        let audiences = std::mem::take(&mut self.audiences);
+        let audiences = audiences
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
         let mut served = HashSet::new();
-        let decide = |(resolved, opinion): (ResolvedRecipient, Opinion)| {
+        let decide = |((resolved, opinion), audience): ((ResolvedRecipient, Opinion), _)| {
             let refused = verdict_of(&opinion.ask).refusal().is_some();
             let duplicate = !refused && !served.insert(resolved.copy_key());
-            decision(resolved, opinion, duplicate)
+            RecipientDecision {
+                audience,
+                ..decision(resolved, opinion, duplicate)
+            }
         };
-        recipients.into_iter().zip(standing).map(decide).collect()
+        let recipients = recipients.into_iter().zip(standing).zip(audiences);
+        recipients.map(decide).collect()
     }
 
     fn replace_recipients(&mut self, recipients: Vec<ResolvedRecipient>) {
@@ -80,15 +94,31 @@ impl Tally {
             old.map_or_else(Opinion::pass, |at| self.standing[at].clone())
         };
         self.standing = recipients.iter().map(inherited).collect();
+        self.audiences.clear();
         self.recipients = recipients;
     }
 }
 
-/// Keeps the worse of two opinions; the earlier one if they are equally bad.
-fn worsen(standing: &mut Opinion, opinion: Opinion) {
-    if verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity() {
+/// Keeps the worse of two opinions; the earlier one if they are equally bad. The protection is the stronger
+/// of both: what is kept back now may be let go on later. Whoever does that with something quarantined must
+/// read that it was to be held as well.
+fn worsen(standing: &mut Opinion, mut opinion: Opinion) {
+    let protection = standing.protection.max(opinion.protection);
+    let worse = verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity();
+    match (&standing.ask, &opinion.ask) {
+        (Ask::Hold, Ask::Quarantine) => add_reason(&mut opinion, standing),
+        (Ask::Quarantine, Ask::Hold) => add_reason(standing, &opinion),
+        _ => {}
+    }
+    if worse {
         *standing = opinion;
     }
+    standing.protection = protection;
+}
+
+fn add_reason(quarantine: &mut Opinion, hold: &Opinion) {
+    let also = format!("; and it would be held: {} ({})", hold.because, hold.rule);
+    quarantine.because.push_str(&also);
 }
 
 fn verdict_of(ask: &Ask) -> Verdict {
@@ -118,11 +148,13 @@ fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> R
         path: resolved.path,
         errors_to: resolved.errors_to,
         duplicate,
+        audience: None,
         secure: resolved.secure,
         verdict,
         rule,
         because,
         would_pass_if: opinion.would_pass_if,
+        protection: opinion.protection,
     }
 }
 
@@ -148,6 +180,7 @@ mod tests {
     use super::*;
     use crate::mail::{ForwardPath, Recipient};
     use crate::policy::Refusal;
+    use crate::policy::opinion::Protection;
     use proptest::prelude::*;
 
     fn recipient(of: usize, address: &str) -> ResolvedRecipient {
@@ -195,6 +228,35 @@ mod tests {
             (&Verdict::Hold, "one:1")
         );
         assert_eq!(decided[1].verdict, Verdict::DeliverVerifiedTls);
+    }
+
+    #[test]
+    fn what_was_to_be_protected_stays_so_whatever_else_is_asked() {
+        for (other, verdict) in [(Ask::Hold, "hold"), (Ask::Quarantine, "quarantine")] {
+            for turn in 0..2 {
+                let mut asks = vec![(Ask::Encrypt, "one:1"), (other.clone(), "two:2")];
+                asks.rotate_left(turn);
+                let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+                asks.into_iter().for_each(|ask| tally.take(said([ask])));
+                let decided = tally.decide().remove(0);
+                assert_eq!(decided.verdict.word(), verdict);
+                assert_eq!(decided.protection, Protection::Encryption);
+            }
+        }
+    }
+
+    #[test]
+    fn who_reads_why_something_is_quarantined_reads_why_it_would_be_held() {
+        for turn in 0..2 {
+            let mut asks = vec![(Ask::Hold, "one:1"), (Ask::Quarantine, "two:2")];
+            asks.rotate_left(turn);
+            let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+            asks.into_iter().for_each(|ask| tally.take(said([ask])));
+            let decided = tally.decide().remove(0);
+            assert_eq!(decided.rule, "two:2");
+            let because = "because; and it would be held: because (one:1)";
+            assert_eq!(decided.because, because);
+        }
     }
 
     #[test]

@@ -6,15 +6,16 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
+use aho_corasick::AhoCorasick;
 use tokio::runtime::Handle;
 
 use crate::base::Reference;
 use crate::content::{self, Content};
 use crate::mail::mime::{self, MimeError, Structure};
-use crate::mail::{Domain, Header, MailTransaction};
+use crate::mail::{Domain, Header, MailTransaction, Message};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
@@ -37,9 +38,10 @@ pub enum Network {
 
 impl Policy {
     /// Decides about a message as of the moment it was received. Never fails: what cannot be judged is
-    /// deferred. Large messages are judged on a thread of their own.
+    /// deferred. Large messages, and those that may hold files, are judged on a thread of their own: opening
+    /// a file may wait for its turn.
     pub async fn decide(self: &Arc<Self>, transaction: &MailTransaction) -> Decision {
-        let judged = if transaction.message.len() <= INLINE_OCTETS_MAX {
+        let judged = if is_soon_judged(&transaction.message) {
             without_panic(self.judge(transaction, Network::Allowed)).await
         } else {
             let (policy, owned) = (Arc::clone(self), transaction.clone());
@@ -57,6 +59,11 @@ impl Policy {
         let direction = self.direction(&transaction.client);
         let mut tally = Tally::new(unresolved(transaction));
         match catch_unwind(AssertUnwindSafe(|| self.read(transaction))) {
+            // A file that could not be opened for now is no file without patient data.
+            Ok(reading) if reading.is_unfinished() => {
+                tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
+                self.decision(transaction, tally)
+            }
             Ok(reading) => {
                 let look = Look {
                     transaction,
@@ -69,7 +76,7 @@ impl Policy {
             }
             Err(_) => {
                 tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
-                self.decision(direction, tally)
+                self.decision(transaction, tally)
             }
         }
     }
@@ -85,7 +92,7 @@ impl Policy {
             direction: look.direction,
             header: &reading.header,
         };
-        let mut decision = self.decision(look.direction, tally);
+        let mut decision = self.decision(look.transaction, tally);
         decision.held = held(&decision, &sender, &self.holds, &self.secure_tag);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
@@ -144,10 +151,11 @@ impl Policy {
         }
     }
 
-    fn decision(&self, direction: Direction, mut tally: Tally) -> Decision {
+    fn decision(&self, transaction: &MailTransaction, mut tally: Tally) -> Decision {
         Decision {
             reference: Reference::random(),
-            direction,
+            direction: self.direction(&transaction.client),
+            has_sender: transaction.envelope.reverse_path.notifiable().is_some(),
             recipients: tally.decide(),
             old_names: Vec::new(),
             held: Held {
@@ -164,7 +172,7 @@ impl Policy {
     fn undecided(&self, transaction: &MailTransaction) -> Decision {
         let mut tally = Tally::new(unresolved(transaction));
         tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
-        self.decision(self.direction(&transaction.client), tally)
+        self.decision(transaction, tally)
     }
 }
 
@@ -175,11 +183,43 @@ struct Look<'a> {
     network: Network,
 }
 
+/// Whether a message is small and holds no file that would be opened by another process.
+fn is_soon_judged(message: &Message) -> bool {
+    message.len() <= INLINE_OCTETS_MAX
+        && FILES
+            .as_ref()
+            .is_some_and(|files| !files.is_match(message.octets()))
+}
+
+/// What stands in every message with a file that has to be opened: its encoding, or how it begins.
+static FILES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let signs: [&[u8]; 6] = [
+        b"base64",
+        b"quoted-printable",
+        b"%PDF-",
+        b"PK\x03\x04",
+        b"\x1F\x8B",
+        b"{\\rtf",
+    ];
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .build(signs)
+        .ok()
+});
+
 /// A message, read once for all stages.
 struct Reading<'m> {
     header: Header<'m>,
     structure: Result<Structure, MimeError>,
     content: Content,
+}
+
+impl Reading<'_> {
+    /// Whether something in it was not opened for want of means, and may be the next time.
+    fn is_unfinished(&self) -> bool {
+        let mut unread = self.content.unreadable.iter();
+        unread.any(|unread| unread.because == content::UNAVAILABLE)
+    }
 }
 
 impl PlacedStage {

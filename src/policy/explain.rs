@@ -113,7 +113,11 @@ fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 fn edit_json(edit: &Edit) -> Value {
-    json!({"kind": edit.kind.name(), "part": edit.part, "entity": edit.entity})
+    let mut said = json!({"kind": edit.kind.name(), "part": edit.part, "entity": edit.entity});
+    if let Some(audience) = edit.audience {
+        said["for"] = audience.word().into();
+    }
+    said
 }
 
 /// Each as one word: `spf=pass smtp.mailfrom=a@b.example`.
@@ -209,6 +213,9 @@ fn edit_words(edit: &Edit) -> String {
     if let Some(entity) = &edit.entity {
         words.push_str(&format!(" for {entity}"));
     }
+    if let Some(audience) = edit.audience {
+        words.push_str(&format!(" (recipients: {})", audience.word()));
+    }
     words
 }
 
@@ -232,6 +239,7 @@ mod tests {
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction: Direction::Outbound,
+            has_sender: true,
             old_names: Vec::new(),
             held: crate::policy::Held::default(),
             recipients: vec![RecipientDecision {
@@ -240,11 +248,13 @@ mod tests {
                 path: Vec::new(),
                 errors_to: None,
                 duplicate: false,
+                audience: None,
                 secure: false,
                 verdict: Verdict::Hold,
                 rule: "policies/secure-domains.toml:31".into(),
                 because: "patient data was found".into(),
                 would_pass_if: Some("the subject has the tag [secure]".into()),
+                protection: crate::policy::opinion::Protection::AsRoute,
             }],
             edits: Vec::new(),
             findings: Findings {

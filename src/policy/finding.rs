@@ -129,7 +129,7 @@ impl SecureKeyword {
 pub struct Unreadable {
     /// Where, as in [`Evidence::place`].
     pub place: String,
-    /// `encrypted-archive`, `encrypted-document`, `image-only`, `too-large`, `malformed`, `unknown-format`.
+    /// One of `content::Unread::WORDS`.
     pub because: &'static str,
 }
 

@@ -39,9 +39,9 @@ impl Policy {
         compiled: Option<&Cache>,
     ) -> Option<Self> {
         let settings = Settings::read(top);
-        let version = version(&top.place().file().text, &settings.files);
         let signing = Signing::read(top, clock.now());
         let parts = Parts::load(top, &settings, &clock, compiled)?;
+        let version = version(top, &settings.files, &parts.directory);
         let recipients = Arc::new(ResolveRecipients::new(
             Arc::clone(&parts.directory),
             Arc::clone(&parts.register),
@@ -184,17 +184,21 @@ impl Parts {
     }
 }
 
-/// The first 12 hexadecimal digits of a SHA-256 over all files, each with its name and length before it.
-/// A file that cannot be read counts as empty; whoever loads it reports that.
-fn version(gateway_file: &str, files: &Files) -> PolicyVersion {
+/// The first 12 hexadecimal digits of a SHA-256 over all files, each with its name and length before
+/// it; of the table of mailboxes, which can be large, its own SHA-256 as it was read. A file that cannot
+/// be read counts as empty; whoever loads it reports that.
+fn version(top: &Section<'_>, files: &Files, directory: &Directory) -> PolicyVersion {
     let mut hash = Sha256::new();
     let mut add = |name: &str, octets: &[u8]| {
         hash.update(format!("{name} {}\n", octets.len()));
         hash.update(octets);
     };
-    add("postern", gateway_file.as_bytes());
+    add("postern", top.place().file().text.as_bytes());
     for (name, path) in files.texts() {
-        add(name, &std::fs::read(path).unwrap_or_default());
+        match directory.digest().filter(|_| *path == files.directory) {
+            Some(digest) => add(name, digest),
+            None => add(name, &std::fs::read(path).unwrap_or_default()),
+        }
     }
     let digest = hash.finalize();
     PolicyVersion(

@@ -104,8 +104,8 @@ impl Sender<'_> {
         let ReversePath::Mailbox(mailbox) = self.reverse_path else {
             return NOBODY.to_owned();
         };
-        let entry = directory.entry(mailbox);
-        match entry.as_ref().and_then(|entry| entry.ods_code()) {
+        let known = directory.glance(mailbox);
+        match known.and_then(|known| known.organisation) {
             Some(code) => code.to_string(),
             None => mailbox.host().to_string(),
         }
@@ -144,8 +144,8 @@ impl Sender<'_> {
 /// Whether it leads to a person: what somebody is called now is told to our own alone.
 fn is_personal(directory: &Directory, recipient: &RecipientDecision) -> bool {
     let mailbox = recipient.recipient.forward_path.mailbox();
-    let entry = mailbox.and_then(|mailbox| directory.entry(mailbox));
-    entry.is_some_and(|entry| entry.kind == Kind::Personal)
+    let known = mailbox.and_then(|mailbox| directory.glance(mailbox));
+    known.is_some_and(|known| known.kind == Kind::Personal)
 }
 
 /// Whether the message is on its way to this recipient.

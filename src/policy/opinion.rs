@@ -1,6 +1,6 @@
 //! Opinions: what a stage says about a case. It asks; the policy decides (`combine.rs`).
 
-use crate::mail::Edit;
+use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::{AuthenticationResults, PatientData, SecureKeyword, SpamScore, Unreadable};
@@ -15,6 +15,8 @@ pub struct Opinions {
     pub findings: Vec<Finding>,
     /// What it wants changed in the octets.
     pub edits: Vec<Edit>,
+    /// Which copy each recipient of the case gets, in its order, where copies differ; else empty.
+    pub audiences: Vec<Audience>,
     /// Why it could not do its work, in one sentence without content. What that means (defer, or pass
     /// with a note) is written in the policy file.
     pub failure: Option<String>,
@@ -67,6 +69,8 @@ pub struct Opinion {
     pub because: String,
     /// The smallest change that would let it pass.
     pub would_pass_if: Option<String>,
+    /// How it goes if it goes: also after somebody has let go on what was kept back.
+    pub protection: Protection,
 }
 
 impl Opinion {
@@ -77,17 +81,26 @@ impl Opinion {
             rule: String::new(),
             because: String::new(),
             would_pass_if: None,
+            protection: Protection::AsRoute,
         }
     }
 
     /// Asks for something, by a rule and for a reason.
     pub fn new(ask: Ask, rule: impl Into<String>, because: impl Into<String>) -> Self {
         Self {
+            protection: ask.protection(),
             ask,
             rule: rule.into(),
             because: because.into(),
             would_pass_if: None,
         }
+    }
+
+    /// Says how it goes in any case, whatever is asked.
+    #[must_use]
+    pub fn protected(mut self, protection: Protection) -> Self {
+        self.protection = self.protection.max(protection);
+        self
     }
 
     /// Says what would let it pass.
@@ -115,6 +128,29 @@ pub enum Ask {
     Defer(Refusal),
     /// Refuse it.
     Refuse(Refusal),
+}
+
+impl Ask {
+    fn protection(&self) -> Protection {
+        match self {
+            Self::RequireVerifiedTls => Protection::VerifiedTls,
+            Self::Encrypt => Protection::Encryption,
+            Self::Pass | Self::Hold | Self::Quarantine | Self::Defer(_) | Self::Refuse(_) => {
+                Protection::AsRoute
+            }
+        }
+    }
+}
+
+/// How a message must be protected on its way to a recipient. Later ones win over earlier ones.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Protection {
+    /// As its route says.
+    AsRoute,
+    /// Over verified TLS or not at all.
+    VerifiedTls,
+    /// By way of the encryption next hop or not at all.
+    Encryption,
 }
 
 /// One thing that a stage found. The policy puts it into the [`Findings`](super::Findings).

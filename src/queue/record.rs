@@ -31,7 +31,7 @@ pub struct Accepted {
     pub message: Message,
     /// Its `Message-ID`, cut to 200 characters, for `trace`.
     pub message_id: Option<String>,
-    /// Whether patient data was found: a report about it then quotes nothing of it.
+    /// Whether patient data was found, or may be in it: a report about it then quotes nothing of it.
     pub patient_data: bool,
     /// When it was received.
     pub received_at: Timestamp,
@@ -157,7 +157,7 @@ pub struct QueuedMessage {
     pub message: Message,
     /// Its `Message-ID`.
     pub message_id: Option<String>,
-    /// Whether patient data was found.
+    /// Whether patient data was found, or may be in it.
     pub patient_data: bool,
     /// When it was received.
     pub received_at: Timestamp,

@@ -236,7 +236,7 @@ pub struct Waiting {
     pub octets: i64,
     /// Its `Message-ID`.
     pub message_id: Option<String>,
-    /// Whether patient data was found in it.
+    /// Whether patient data was found, or may be in it.
     pub patient_data: bool,
 }
 

@@ -21,7 +21,14 @@ use super::retry::{Judgement, judge};
 
 impl Shared {
     /// Makes the attempt of a batch and settles it; then starts what waited for its place.
-    pub(super) async fn run(self: Arc<Self>, batch: Batch) {
+    pub(super) async fn run(self: Arc<Self>, mut batch: Batch) {
+        self.hold_what_may_not_go_any_more(&mut batch).await;
+        if batch.deliveries.is_empty() {
+            self.finished(&batch.destination, true);
+            drop(batch.permit);
+            self.one_less_in_hand();
+            return;
+        }
         let outcomes = tokio::select! {
             outcomes = self.attempt(&batch) => Some(outcomes),
             () = self.cut_off.cancelled() => None,
@@ -42,6 +49,32 @@ impl Shared {
         }
         drop(batch.permit);
         self.one_less_in_hand();
+    }
+
+    /// Takes out of a batch what is bound to a secured path and goes to a domain that is secure no more: its
+    /// entry has lapsed, or was taken out, while the message waited. It is held, with an alarm.
+    async fn hold_what_may_not_go_any_more(&self, batch: &mut Batch) {
+        let now = self.clock.now();
+        let (lapsed, others): (Vec<_>, Vec<_>) = batch.deliveries.drain(..).partition(|one| {
+            one.binding == Binding::VerifiedTls
+                && !self
+                    .courier
+                    .may_have_patient_data(&one.recipient.forward_path, now)
+        });
+        batch.deliveries = others;
+        if lapsed.is_empty() {
+            return;
+        }
+        let outcome = Outcome {
+            no_secured_path: true,
+            ..Outcome::without_reply(EnhancedStatusCode::transient(7, 5), SECURE_NO_MORE)
+        };
+        let held = Judgement {
+            next: Next::Held,
+            event: None,
+        };
+        let judged = lapsed.iter().map(|one| (one, outcome.clone(), held));
+        self.conclude(&batch.message, judged.collect(), now).await;
     }
 
     /// Attempts; one outcome for each recipient, whatever happens. A panic is one more failure
@@ -83,6 +116,10 @@ impl Shared {
             .iter()
             .zip(outcomes)
             .map(|(delivery, outcome)| {
+                let outcome = match message.patient_data {
+                    true => outcome.redacted(),
+                    false => outcome,
+                };
                 let route = route.map(|route| &**route);
                 let fallback = self.fallback(delivery);
                 let judgement = judge(
@@ -96,6 +133,16 @@ impl Shared {
                 (delivery, as_final(outcome, judgement.next), judgement)
             })
             .collect();
+        self.conclude(message, judged, now).await;
+    }
+
+    /// Writes what follows from attempts, and tells whoever is to hear of it.
+    async fn conclude(
+        &self,
+        message: &QueuedMessage,
+        judged: Vec<(&LeasedDelivery, Outcome, Judgement)>,
+        now: Timestamp,
+    ) {
         let told: Vec<Told<'_>> = judged
             .iter()
             .filter_map(|(delivery, outcome, judgement)| {
@@ -285,6 +332,9 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
+/// Why a message waits whose recipient could have it when it came.
+const SECURE_NO_MORE: &str =
+    "patient data was found, and the domain is not on the list of secure domains any more";
 /// Between two tries to write a settlement.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 /// A retry within this makes the loop look again at once when it is due.

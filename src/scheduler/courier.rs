@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
@@ -25,6 +26,12 @@ pub trait Courier: Send + Sync + 'static {
         Fallback::default()
     }
 
+    /// Whether patient data may go to a recipient, as things are set up at this moment.
+    fn may_have_patient_data(&self, path: &ForwardPath, now: Timestamp) -> bool {
+        let _ = (path, now);
+        true
+    }
+
     /// Makes one attempt; it ends in bounded time.
     fn attempt<'a>(
         &'a self,
@@ -41,12 +48,22 @@ pub struct Onward {
     pub router: watch::Receiver<Arc<Router>>,
     /// Makes the attempts.
     pub deliveries: Deliveries,
-    /// What happens when a secured path cannot be had, by the policy in force.
-    pub fallbacks: Fallbacks,
+    /// What the policy in force says of secure domains.
+    pub register: Register,
+}
+
+/// What the register of secure domains says at the moment of an attempt.
+pub struct Register {
+    /// What happens when a secured path to a recipient cannot be had.
+    pub fallback: Fallbacks,
+    /// Whether the recipient's domain is secure at a moment.
+    pub is_secure: IsSecure,
 }
 
 /// Says what happens when a secured path to a recipient cannot be had.
-pub type Fallbacks = Arc<dyn Fn(&ForwardPath) -> Fallback + Send + Sync>;
+pub(super) type Fallbacks = Arc<dyn Fn(&ForwardPath) -> Fallback + Send + Sync>;
+/// Says whether a recipient may have patient data at a moment.
+pub(super) type IsSecure = Arc<dyn Fn(&ForwardPath, Timestamp) -> bool + Send + Sync>;
 
 /// What happens when a secured path cannot be had (`domain.md` §3.4: mail that cannot be sent is a hazard
 /// of its own, so it is said for each destination).
@@ -89,7 +106,11 @@ impl Courier for Onward {
     }
 
     fn fallback(&self, path: &ForwardPath) -> Fallback {
-        (self.fallbacks)(path)
+        (self.register.fallback)(path)
+    }
+
+    fn may_have_patient_data(&self, path: &ForwardPath, now: Timestamp) -> bool {
+        (self.register.is_secure)(path, now)
     }
 
     fn attempt<'a>(

@@ -29,7 +29,7 @@ use crate::mail::EnhancedStatusCode;
 use crate::outcome::{Letterhead, Outcome};
 use crate::queue::{Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip};
 
-pub use courier::{Attempt, Courier, Fallback, Fallbacks, Onward, Then};
+pub use courier::{Attempt, Courier, Fallback, Onward, Register, Then};
 use destination::{Batch, Board};
 
 /// The scheduler: one for each queue.
@@ -42,7 +42,7 @@ impl Scheduler {
         queue: Queue,
         router: watch::Receiver<Arc<Router>>,
         deliveries: Deliveries,
-        fallbacks: Fallbacks,
+        register: Register,
         clock: Clock,
         shutdown: Shutdown,
         letterhead: impl Into<Letterhead>,
@@ -50,7 +50,7 @@ impl Scheduler {
         let onward = Arc::new(Onward {
             router,
             deliveries,
-            fallbacks,
+            register,
         });
         Self::start_with(queue, onward, clock, shutdown, letterhead)
     }

@@ -80,6 +80,11 @@ impl Courier for Scripted {
         }))
     }
 
+    fn may_have_patient_data(&self, path: &ForwardPath, _: Timestamp) -> bool {
+        path.domain()
+            .is_some_and(|domain| domain.as_str() != "lapsed.example")
+    }
+
     fn attempt<'a>(
         &'a self,
         _: &'a Arc<Route>,
@@ -263,6 +268,28 @@ async fn a_hand_off_is_delivered_at_once_and_grouped_by_destination() {
     ];
     assert_eq!(asked, expected);
     assert_eq!(running.states().await, []);
+}
+
+#[tokio::test]
+async fn what_is_bound_for_a_domain_that_is_secure_no_more_is_held_and_the_rest_goes_on() {
+    let running = Running::start().await;
+    let to = ["a@lapsed.example", "b@lapsed.example", "c@ok.example"];
+    let mut message = accepted(&running.clock, &to);
+    message.deliveries[0].binding = Binding::VerifiedTls;
+    message.deliveries[2].binding = Binding::VerifiedTls;
+
+    running.hand_off(message).await;
+    running.until("held", 1).await;
+    running.until("delivered", 3).await; // the notice that it is held is the third
+
+    let mut carried_to = running.courier.carried_to();
+    carried_to.sort();
+    assert_eq!(
+        carried_to,
+        ["b@lapsed.example", "c@ok.example", "s@ok.example"]
+    );
+    let held = ("a@lapsed.example".to_owned(), State::Held);
+    assert_eq!(running.states().await, [held]);
 }
 
 #[tokio::test]

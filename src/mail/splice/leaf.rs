@@ -69,8 +69,8 @@ impl<'m> Leaf<'m> {
     /// Returns the splices that put the footer in.
     pub(super) fn with_footer(&self, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {
         let insertion = match self.kind {
-            LeafKind::Text => self.text_insertion(footer.text),
-            LeafKind::Html => self.html_insertion(footer.html)?,
+            LeafKind::Text => self.text_insertion(&lines(footer.signature_text, footer.text)),
+            LeafKind::Html => self.html_insertion(&lines(footer.signature_html, footer.html))?,
         };
         let changes = match self.spliced(&insertion) {
             Some(change) => vec![change],
@@ -80,6 +80,7 @@ impl<'m> Leaf<'m> {
             kind: EditKind::Footer,
             part: Some(self.part.number.clone()),
             entity: Some(footer.entity.to_owned()),
+            audience: None,
             at,
             with,
         };
@@ -87,7 +88,7 @@ impl<'m> Leaf<'m> {
     }
 
     /// At the end, on a line of its own.
-    fn text_insertion(&self, footer: &str) -> Insertion {
+    fn text_insertion(&self, footer: &[&str]) -> Insertion {
         let eol = self.text_eol();
         let mut block = self.line_end_before(self.text.len()).to_owned();
         let flowed = self.part.content_type.params.get("format");
@@ -95,7 +96,7 @@ impl<'m> Leaf<'m> {
         if flowed && ends_flowed(&self.text) {
             block.push_str(eol); // an empty line ends the paragraph, or the footer would join it
         }
-        for line in footer.lines() {
+        for line in footer {
             if flowed {
                 block.push_str(&fixed_line(line));
             } else {
@@ -110,7 +111,7 @@ impl<'m> Leaf<'m> {
     }
 
     /// Before the end of the body, else at the end.
-    fn html_insertion(&self, footer: &str) -> Result<Insertion, NotEdited> {
+    fn html_insertion(&self, footer: &[&str]) -> Result<Insertion, NotEdited> {
         let scan = html::scan(&self.text);
         // What stands in a comment or an open tag is shown by no reader.
         let at = match scan.body_end {
@@ -119,7 +120,7 @@ impl<'m> Leaf<'m> {
             None => self.text.len(),
         };
         let mut block = self.line_end_before(at).to_owned();
-        for line in footer.lines() {
+        for line in footer {
             block.push_str(line);
             block.push_str(self.text_eol());
         }
@@ -260,6 +261,11 @@ impl<'m> Leaf<'m> {
         }
         body
     }
+}
+
+/// The lines of a signature and of a footer.
+fn lines<'f>(signature: &'f str, footer: &'f str) -> Vec<&'f str> {
+    signature.lines().chain(footer.lines()).collect()
 }
 
 fn owned((octets, clean): (Vec<u8>, bool)) -> (Cow<'static, [u8]>, bool) {

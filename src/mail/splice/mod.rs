@@ -17,8 +17,12 @@ use super::message::Message;
 use super::mime::Structure;
 
 /// What is to be added, for a legal entity.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
 pub struct Footer<'f> {
+    /// What comes before the text: a signature. It brings its own separator too, and a footer is not known by it.
+    pub signature_text: &'f str,
+    /// What comes before the HTML.
+    pub signature_html: &'f str,
     /// For leaves of plain text; brings its own separator. Lines end in LF or CRLF.
     pub text: &'f str,
     /// For leaves of HTML: a piece of HTML that may stand in a `body`.

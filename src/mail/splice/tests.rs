@@ -6,12 +6,16 @@ const FOOTER: Footer<'static> = Footer {
     text: "\nBumbleton Ltd. Company no. 01234567.\n",
     html: "<p>Bumbleton Ltd. Company no. 01234567.</p>",
     entity: "bumbleton",
+    signature_text: "",
+    signature_html: "",
 };
 
 const POUND: Footer<'static> = Footer {
     text: "Café, paid-up capital £1",
     html: "<p>Café, paid-up capital £1</p>",
     entity: "cafe",
+    signature_text: "",
+    signature_html: "",
 };
 
 fn plan(message: &str, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {

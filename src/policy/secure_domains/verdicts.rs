@@ -102,11 +102,16 @@ const WORDS: [(&str, Option<Restriction>); 3] = [
     ("refuse", Some(Restriction::Refuse)),
     ("record", None),
 ];
-/// The reasons that hold as shipped (`design.md` §4.3).
+/// The reasons that hold as shipped (`design.md` §4.3), and those that are told apart from them since: a
+/// font that nobody can read, and formats whose files go round with patient data in them.
 const UNREADABLE_HELD: &[&str] = &[
     "encrypted-archive",
     "encrypted-document",
     "image-only",
+    "unknown-font",
     "too-large",
     "malformed",
+    "legacy-office",
+    "outlook-item",
+    "archive",
 ];

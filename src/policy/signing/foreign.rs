@@ -76,11 +76,14 @@ fn sort_out(message: &Message, edits: Vec<Edit>, held: &[Signature], leave: bool
             continue;
         };
         let (kind, domain) = (edits[group[0]].kind.name(), printable(&broken.domain));
-        notes.push(if leave {
+        let note = if leave {
             format!("{kind}: not added, it would break the signature of {domain}")
         } else {
             format!("{kind}: it breaks the signature of {domain}")
-        });
+        };
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
         breaking.extend(group);
     }
     let kept = edits.into_iter().enumerate();
@@ -112,22 +115,21 @@ fn holding_after<'s>(
     .collect()
 }
 
-/// Footers together, every other edit by itself.
+/// The footers of one kind of recipient together, every other edit by itself.
 fn groups(edits: &[Edit]) -> Vec<Vec<usize>> {
-    let of = |kind: fn(&Edit) -> bool| {
-        edits
-            .iter()
-            .enumerate()
-            .filter(move |(_, one)| kind(one))
-            .map(|(at, _)| at)
-    };
-    let footers: Vec<usize> = of(|one| one.kind == EditKind::Footer).collect();
-    let others = of(|one| is_optional(one) && one.kind != EditKind::Footer);
-    let footers = (!footers.is_empty()).then_some(footers);
-    footers
-        .into_iter()
-        .chain(others.map(|at| vec![at]))
-        .collect()
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (at, one) in edits.iter().enumerate().filter(|(_, one)| is_optional(one)) {
+        let with = |group: &&mut Vec<usize>| {
+            let first = &edits[group[0]];
+            first.kind == EditKind::Footer && first.audience == one.audience
+        };
+        let is_footer = one.kind == EditKind::Footer;
+        match groups.iter_mut().find(with).filter(|_| is_footer) {
+            Some(group) => group.push(at),
+            None => groups.push(vec![at]),
+        }
+    }
+    groups
 }
 
 /// Whether a message is the same without it to everybody whom it protects: fields of the trace and the
@@ -148,6 +150,7 @@ const SIGNATURES_MAX: usize = 8;
 mod tests {
     use super::*;
     use crate::mail::dkim::{Form, canonical::body_hash};
+    use crate::mail::edit::Audience;
     use base64::prelude::{BASE64_STANDARD, Engine};
 
     /// A message with a signature of `lab.example` over these fields and this much of the body.
@@ -171,6 +174,7 @@ mod tests {
             kind: EditKind::Footer,
             part: Some("1".into()),
             entity: Some("ward".into()),
+            audience: None,
             at: message.len()..message.len(),
             with: with.into(),
         }
@@ -182,6 +186,7 @@ mod tests {
             kind: EditKind::Mark,
             part: None,
             entity: None,
+            audience: None,
             at: at..at,
             with: b"[X] ".to_vec(),
         }
@@ -253,6 +258,20 @@ mod tests {
             made.notes,
             ["footer: it breaks the signature of lab.example"]
         );
+    }
+
+    #[test]
+    fn footers_of_several_kinds_of_recipient_are_judged_apart() {
+        let message = signed("a@lab.example", "From", "simple", "hello\r\n", None);
+        // Each takes the place of the same octets: together they would contradict each other.
+        let edits = [Audience::Nhs, Audience::Outside].map(|audience| Edit {
+            at: message.len() - 7..message.len(),
+            audience: Some(audience),
+            ..at_end(&message, "hello\r\nWard Ltd\r\n")
+        });
+        let left = leaving().protect(&message, edits.into(), |_| true);
+        assert!(left.edits.is_empty());
+        assert_eq!(left.notes.len(), 1);
     }
 
     #[test]

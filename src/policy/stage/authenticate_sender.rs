@@ -198,6 +198,7 @@ fn forged_fields(header: &Header<'_>, hostname: &str) -> Vec<Edit> {
             kind: EditKind::Removal,
             part: None,
             entity: None,
+            audience: None,
             at: field.range(),
             with: Vec::new(),
         })

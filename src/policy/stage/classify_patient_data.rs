@@ -17,7 +17,7 @@ use crate::policy::patient_data::{Detector, Piece, Settings, marking, secure_key
 pub struct ClassifyPatientData {
     settings: Settings,
     /// `Err` if the words of the policy file are too many to be searched for: then nothing is judged.
-    detector: Result<Detector, String>,
+    detector: Result<Box<Detector>, String>,
 }
 
 /// What was found in one message.
@@ -36,7 +36,8 @@ pub struct Classification {
 impl ClassifyPatientData {
     /// The stage by the settings of `patient-data.toml`.
     pub fn new(settings: Settings) -> Self {
-        let detector = Detector::new(&settings).map_err(|error| error.to_string());
+        let detector = Detector::new(&settings).map(Box::new);
+        let detector = detector.map_err(|error| error.to_string());
         Self { settings, detector }
     }
 

@@ -7,13 +7,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use crate::config::Diagnostics;
 use crate::mail::splice::{self, NotEdited, plan_footer};
-use crate::mail::{Mailbox, ReversePath};
+use crate::mail::{Audience, Edit, Mailbox, ReversePath};
 use crate::policy::author::authors;
-use crate::policy::case::Case;
+use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::opinion::{Ask, Opinion, Opinions};
-use crate::policy::organisations::{Entity, Organisations, Sender, UnknownSender};
+use crate::policy::organisations::{Entity, FooterText, Organisations, Sender, UnknownSender};
 
 /// The stage and the entities it knows.
 #[derive(Debug)]
@@ -43,22 +45,72 @@ impl Footer {
         let mut authors = authors(case.header, "From").into_iter();
         let author = authors.find_map(|author| author.mailbox);
         let senders = author.iter().chain([reverse_path]);
-        match senders
+        let found = senders
             .into_iter()
-            .find_map(|mailbox| self.entity(case, mailbox))
-        {
-            Some(entity) => with_footer(case, entity),
+            .find_map(|mailbox| Some((self.entity(case, mailbox)?, mailbox)));
+        match found {
+            Some((entity, mailbox)) => self.of_entity(case, entity, mailbox),
             None => self.unknown_sender(case),
         }
     }
 
     fn entity(&self, case: &Case<'_>, mailbox: &Mailbox) -> Option<&Arc<Entity>> {
-        let entry = case.directory.entry(mailbox);
+        let known = case.directory.glance(mailbox);
         self.organisations.of(Sender {
             mailbox,
-            organisation: entry.and_then(|entry| entry.ods_code()),
+            organisation: known.and_then(|known| known.organisation),
             account: case.transaction.client.account.as_deref(),
         })
+    }
+
+    /// The footer of an entity, with the signature of the sender if the directory knows one: for all, or for each
+    /// kind of recipient there is.
+    fn of_entity(&self, case: &Case<'_>, entity: &Entity, sender: &Mailbox) -> Opinions {
+        let today = case.now.to_zoned(TimeZone::UTC).date();
+        let Some(footers) = entity.footers(today) else {
+            return not_added(NONE_WANTED);
+        };
+        let signature = self.organisations.signature(entity);
+        let signature =
+            signature.and_then(|signature| Some(signature.of(&case.directory.entry(sender)?)));
+        let planned = |audience| plan(case, entity, signature.as_ref(), footers.of(audience));
+        if !footers.tell_apart() {
+            return planned(Audience::Outside).unwrap_or_else(|because| not_added(&because));
+        }
+        let audiences = self.audiences(case);
+        let mut opinions = Opinions::none();
+        for audience in Audience::ALL {
+            if !audiences.contains(&audience) {
+                continue;
+            }
+            let said = planned(audience).unwrap_or_else(|because| {
+                not_added(&format!(
+                    "{because} (for recipients of the kind {})",
+                    audience.word()
+                ))
+            });
+            let own = said.edits.into_iter().map(|edit| Edit {
+                audience: Some(audience),
+                ..edit
+            });
+            opinions.edits.extend(own);
+            opinions.findings.extend(said.findings);
+        }
+        opinions.audiences = audiences;
+        opinions
+    }
+
+    /// What kind each recipient is of.
+    fn audiences(&self, case: &Case<'_>) -> Vec<Audience> {
+        let audience = |recipient: &ResolvedRecipient| {
+            let mailbox = recipient.recipient.forward_path.mailbox();
+            mailbox.map_or(Audience::Outside, |mailbox| {
+                let known = case.directory.glance(mailbox);
+                let organisation = known.and_then(|known| known.organisation);
+                self.organisations.audience(mailbox, organisation)
+            })
+        };
+        case.recipients.iter().map(audience).collect()
     }
 
     fn unknown_sender(&self, case: &Case<'_>) -> Opinions {
@@ -74,27 +126,36 @@ impl Footer {
     }
 }
 
-/// The edits that put the footer of an entity in.
-fn with_footer(case: &Case<'_>, entity: &Entity) -> Opinions {
-    let Some(text) = &entity.footer else {
-        return not_added("the law wants none of this entity");
+/// The edits that put signature and footer in. Errs with why there are none.
+fn plan(
+    case: &Case<'_>,
+    entity: &Entity,
+    signature: Option<&FooterText>,
+    footer: Option<&FooterText>,
+) -> Result<Opinions, String> {
+    // A signature alone is known by itself.
+    let (signature, footer) = match footer {
+        Some(footer) => (signature, footer),
+        None => (None, signature.ok_or(NONE_WANTED)?),
     };
-    let Ok(structure) = case.structure else {
-        return not_added(&NotEdited::Ambiguous.to_string());
-    };
+    let structure = case
+        .structure
+        .map_err(|_| NotEdited::Ambiguous.to_string())?;
     let footer = splice::Footer {
-        text: &text.text,
-        html: &text.html,
+        signature_text: signature.map_or("", |signature| &signature.text),
+        signature_html: signature.map_or("", |signature| &signature.html),
+        text: &footer.text,
+        html: &footer.html,
         entity: &entity.id,
     };
-    match plan_footer(&case.transaction.message, structure, &footer) {
-        Ok(edits) => Opinions {
-            edits,
-            ..Opinions::none()
-        },
-        Err(reason) => not_added(&reason.to_string()),
-    }
+    let edits = plan_footer(&case.transaction.message, structure, &footer);
+    Ok(Opinions {
+        edits: edits.map_err(|reason| reason.to_string())?,
+        ..Opinions::none()
+    })
 }
+
+const NONE_WANTED: &str = "the law wants none of this entity";
 
 fn not_added(because: &str) -> Opinions {
     Opinions::note(format!("footer: not added, {because}"))

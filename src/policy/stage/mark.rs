@@ -87,6 +87,7 @@ impl Mark {
             kind: EditKind::Mark,
             part: None,
             entity: None,
+            audience: None,
             at: at..at,
             with: format!("{before}{mark}{after}").into_bytes(),
         })

@@ -156,6 +156,7 @@ fn forged_fields(header: &Header<'_>) -> Vec<Edit> {
             kind: EditKind::Removal,
             part: None,
             entity: None,
+            audience: None,
             at: field.range(),
             with: Vec::new(),
         })

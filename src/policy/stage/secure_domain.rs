@@ -13,7 +13,7 @@ use crate::mail::{Domain, Mailbox, ReversePath};
 use crate::policy::author::authors;
 use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::finding::{Findings, SecureKeyword};
-use crate::policy::opinion::{Ask, Opinion, Opinions};
+use crate::policy::opinion::{Ask, Opinion, Opinions, Protection};
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{Restriction, SecureDomains, Standing, Transport};
 
@@ -41,7 +41,7 @@ impl SecureDomain {
                 } else {
                     self.for_others(case, recipient)
                 };
-                match sender {
+                let opinion = match sender {
                     Some(verdict) if goes_on(&opinion) => restrict(
                         verdict,
                         recipient,
@@ -49,12 +49,30 @@ impl SecureDomain {
                     )
                     .would_pass_if("an account sends it, or a mailbox at a secure domain"),
                     _ => opinion,
-                }
+                };
+                opinion.protected(self.protection(case, recipient))
             })
             .collect();
         Opinions {
             per_recipient,
             ..Opinions::none()
+        }
+    }
+
+    /// How the message goes to a recipient if it goes, also after a hold or a quarantine.
+    fn protection(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> Protection {
+        let encrypts = recipient
+            .domain()
+            .map(|domain| self.register.transport(domain))
+            == Some(Transport::Encryption);
+        match recipient.secure {
+            true if !self.is_patient_data(case.findings) => Protection::AsRoute,
+            true if encrypts => Protection::Encryption,
+            true => Protection::VerifiedTls,
+            false if case.findings.secure_keyword == SecureKeyword::Present => {
+                Protection::Encryption
+            }
+            false => Protection::AsRoute,
         }
     }
 
@@ -148,7 +166,11 @@ impl SecureDomain {
             "{} could not be looked into ({}), and this domain is not secure",
             unreadable.place, unreadable.because
         );
-        restrict(verdict, recipient, because).would_pass_if(REMEDY)
+        let remedy = match way_out(unreadable.because) {
+            Some(way_out) => format!("{way_out}, or {REMEDY}"),
+            None => REMEDY.to_owned(),
+        };
+        restrict(verdict, recipient, because).would_pass_if(remedy)
     }
 
     fn why_not_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> String {
@@ -173,6 +195,19 @@ impl SecureDomain {
     }
 }
 
+/// What a sender can do about a file, in words of the notice; `None` where nothing is sure to help.
+fn way_out(because: &str) -> Option<&'static str> {
+    Some(match because {
+        "encrypted-archive" | "encrypted-document" => "the file is sent without its password",
+        "image-only" => "the words of the scan or picture are sent as text",
+        "unknown-font" => "the PDF is made anew by the program that its text was written with",
+        "legacy-office" => "the document is saved as DOCX, XLSX, PPTX or PDF",
+        "outlook-item" => "the message is sent as HTML or plain text, and an attached one as .eml",
+        "archive" => "the files are sent by themselves or in a ZIP archive without a password",
+        _ => return None,
+    })
+}
+
 /// Whether the message leaves, as far as this rule is concerned.
 fn goes_on(opinion: &Opinion) -> bool {
     matches!(
@@ -183,10 +218,10 @@ fn goes_on(opinion: &Opinion) -> bool {
 
 /// A mailbox that the directory does not know takes what its domain may have.
 fn accepts_patient_data(case: &Case<'_>, recipient: &ResolvedRecipient) -> bool {
-    let entry = recipient
+    let known = recipient
         .mailbox()
-        .and_then(|mailbox| case.directory.entry(mailbox));
-    entry.is_none_or(|entry| entry.accepts_patient_data)
+        .and_then(|mailbox| case.directory.glance(mailbox));
+    known.is_none_or(|known| known.accepts_patient_data)
 }
 
 fn restrict(
@@ -212,6 +247,7 @@ const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a
 mod tests {
     use super::*;
     use crate::config::{Diagnostics, read_toml};
+    use crate::content;
     use crate::policy::finding::{Confidence, PatientData, Unreadable};
     use crate::policy::testing::{World, file};
 
@@ -371,6 +407,17 @@ valid-until = 2026-11-20
             asks("a@shop.example", None, true, Findings::default()),
             Ask::Pass
         );
+    }
+
+    #[test]
+    fn the_sender_of_a_file_that_is_not_read_hears_what_to_do_instead() {
+        for because in content::Unread::WORDS {
+            let has_way_out = !matches!(
+                *because,
+                "too-large" | "malformed" | "unknown-format" | content::UNAVAILABLE
+            );
+            assert_eq!(way_out(because).is_some(), has_way_out, "{because}");
+        }
     }
 
     #[test]
