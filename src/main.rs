@@ -3,12 +3,14 @@
 use std::io::{self, BufReader, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use postern::admin::cli::{
     AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Explain, Question,
     ReportCommand, SecureDomainsCommand,
 };
+use postern::admin::dkim::DkimCommand;
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
@@ -130,14 +132,20 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 out,
             )?);
         }
+        Command::Dkim(DkimCommand::New(asked)) => {
+            return Ok(admin::dkim::new(asked, cli.json, out)?);
+        }
         _ => {}
     }
     let settings = load_or_say(&cli.config).await?;
     let queue = || Queue::open(&settings.data, Clock::system());
+    let signing = Arc::clone(settings.policy.signing());
+    let signing = move || Arc::clone(&signing);
+    let letterhead = server::letterhead(&settings.hostname, signing, Clock::system());
     let by = admin::queue::administrator();
     let desk = admin::queue::Desk {
         by: &by,
-        hostname: settings.hostname.as_str(),
+        letterhead: &letterhead,
         json: cli.json,
     };
     Ok(match &cli.command {
@@ -188,6 +196,14 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 queue().await?.record(vec![event]).await?;
             }
             answer
+        }
+        Command::Dkim(_) => {
+            let today = Clock::system()
+                .now()
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .date();
+            let keys = settings.policy.signing().keys();
+            admin::dkim::check(keys, &settings.dns, today, cli.json, out).await?
         }
         Command::Certs(CertsCommand::Init { folder }) => {
             let now = Clock::system().now();

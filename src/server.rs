@@ -1,5 +1,6 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
+mod letterhead;
 mod rounds;
 
 use std::io;
@@ -28,6 +29,8 @@ use crate::policy::{Hears, Policy};
 use crate::queue::{Queue, QueueError};
 use crate::scheduler::{Fallback, Holding, Rulings, Scheduler, Then};
 use crate::settings::{self, Loaded, Settings};
+
+pub use letterhead::letterhead;
 
 /// Why the gateway cannot run, or stopped before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -163,6 +166,12 @@ async fn start(
         clock.clone(),
     )
     .map_err(|error| ServeError::Start(error.to_string()))?;
+    let in_force = policies.clone();
+    let letterhead = letterhead(
+        &settings.hostname,
+        move || Arc::clone(in_force.borrow().signing()),
+        clock.clone(),
+    );
     let scheduler = Scheduler::start(
         queue.clone(),
         router,
@@ -170,11 +179,12 @@ async fn start(
         rulings(&policies),
         clock.clone(),
         shutdown.clone(),
-        settings.hostname.clone(),
+        letterhead.clone(),
     );
     let metrics = start_metrics(&settings.admin, shutdown).await?;
     let parts = ingress::Parts {
         hostname: settings.hostname.clone(),
+        letterhead: letterhead.clone(),
         data: settings.data.clone(),
         policies,
         queue: queue.clone(),
@@ -188,7 +198,8 @@ async fn start(
         queue: queue.clone(),
         policies: policy.subscribe(),
         clock: clock.clone(),
-        hostname: settings.hostname.to_string(),
+        dns: settings.dns.clone(),
+        letterhead,
     };
     shutdown.spawn(rounds.run(shutdown.clone()));
     let reload = Reload {

@@ -241,7 +241,8 @@ async fn a_failure_and_its_report_are_written_together_and_once() {
         };
         let report = || {
             let notices = notices(&lease.message.original(), &[told], "gate.example", start());
-            notices.into_iter().map(Accepted::from).collect::<Vec<_>>()
+            let on_paper = |notice| Accepted::notice(notice, &"gate.example".into());
+            notices.into_iter().map(on_paper).collect::<Vec<_>>()
         };
 
         f.store
@@ -470,7 +471,7 @@ async fn orders_pass_over_what_they_are_not_for() {
         assert_eq!((done.changed, done.in_attempt, done.passed_over), (1, 1, 2));
         let fail = Order::Fail {
             reason: reason(),
-            hostname: "gate.example".to_owned(),
+            letterhead: "gate.example".into(),
         };
         let done = f
             .store

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::corpus::Floor;
+use super::dkim::DkimCommand;
 use crate::accounts::Declaration;
 use crate::base::Reference;
 use crate::config::duration_of;
@@ -70,6 +71,9 @@ pub enum Command {
     Account(AccountCommand),
     /// Submit a test message and show what the server replies
     Send(Send),
+    /// Make keys that sign mail, and check what the DNS has of them
+    #[command(subcommand)]
+    Dkim(DkimCommand),
     /// Make development certificates
     #[command(subcommand)]
     Certs(CertsCommand),

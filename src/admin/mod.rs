@@ -13,6 +13,7 @@ pub mod check;
 pub mod cli;
 pub mod corpus;
 pub mod directory;
+pub mod dkim;
 pub mod explain;
 pub mod input;
 pub mod metrics;

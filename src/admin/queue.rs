@@ -7,6 +7,7 @@
 use std::io::{self, Write};
 
 use crate::base::Reference;
+use crate::outcome::Letterhead;
 use crate::queue::{Administered, DeliveryId, Filter, Order, Queue, Selection, State, Waiting};
 
 use super::answer::{Answer, CommandError, Table, json_line, printable};
@@ -17,8 +18,8 @@ use super::cli::{Chosen, List, QuarantineCommand, QueueCommand};
 pub struct Desk<'a> {
     /// The administrator, for the audit trail.
     pub by: &'a str,
-    /// The gateway's name, for the reports that go to senders.
-    pub hostname: &'a str,
+    /// On what the reports to senders are written.
+    pub letterhead: &'a Letterhead,
     /// Whether the answer is JSON.
     pub json: bool,
 }
@@ -40,7 +41,7 @@ pub async fn run(
     desk: Desk<'_>,
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
-    let hostname = desk.hostname.to_owned();
+    let letterhead = desk.letterhead.clone();
     let (chosen, order) = match command {
         QueueCommand::List(asked) => {
             let waiting = [State::Due, State::Leased, State::Held];
@@ -58,7 +59,7 @@ pub async fn run(
         }
         QueueCommand::Fail(ordered) => {
             let reason = ordered.reason.clone();
-            (&ordered.chosen, Order::Fail { reason, hostname })
+            (&ordered.chosen, Order::Fail { reason, letterhead })
         }
     };
     administer(chosen, order, queue, desk, out).await
@@ -389,7 +390,7 @@ mod tests {
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
         let desk = Desk {
             by: "smith",
-            hostname: "gateway.bumbleton.example",
+            letterhead: &"gateway.bumbleton.example".into(),
             json: cli.json,
         };
         let answer = match &cli.command {

@@ -48,7 +48,11 @@ pub fn message_accepted(
     received
         .facts
         .insert("octets", transaction.message.len().to_string());
-    let received = with_edits(received, decision);
+    let mut received = with_edits(received, decision);
+    let notes = &decision.findings.notes;
+    if !notes.is_empty() {
+        received.facts.insert("notes", notes.join("; "));
+    }
     let mut events = vec![with_client(received, &transaction.client)];
     for (recipient, fate) in decision.fates() {
         events.push(of.decided(recipient, AuditKind::Decided));

@@ -1,5 +1,5 @@
 //! From a decision to the octets that leave: the fields of the trace and what the policy wants, spliced in,
-//! and proved (`mail::prove`).
+//! proved (`mail::prove`), and signed.
 //!
 //! What cannot be proved is not done: the message goes on with the fields of the trace and without the
 //! footer, waits, or takes the footer as a part of its own, as `unproved` of `organisations.toml` says. No
@@ -21,6 +21,7 @@ use crate::policy::organisations::IfUnproved;
 use crate::policy::{Decision, Policy, RecipientDecision};
 
 use super::Parts;
+use super::sign::sign;
 
 /// A message as it goes into the queue, edits made.
 #[derive(Clone)]
@@ -48,9 +49,32 @@ impl Copy {
 }
 
 /// Returns the message as it goes into the queue, one copy for each kind of recipient that has edits of its own;
-/// `None` if even the fields of the trace contradict each other. A decision whose edits are not proved is changed
-/// to what was done.
+/// `None` if even the fields of the trace contradict each other, or if it cannot be signed and must be. A decision
+/// whose edits are not proved is changed to what was done; what there is to say of the signatures is added to its
+/// notes.
 pub(super) async fn finish(
+    parts: &Parts,
+    policy: &Policy,
+    transaction: &MailTransaction,
+    decision: &mut Decision,
+) -> Option<Vec<Copy>> {
+    let mut copies = unsigned(parts, policy, transaction, decision).await?;
+    for copy in &mut copies {
+        let bare = std::mem::replace(&mut copy.message, Message::new(Vec::new()));
+        let (message, notes) = sign(parts, decision, bare).await?;
+        copy.message = message;
+        let known = &mut decision.findings.notes;
+        let new: Vec<String> = notes
+            .into_iter()
+            .filter(|one| !known.contains(one))
+            .collect();
+        known.extend(new);
+    }
+    Some(copies)
+}
+
+/// The copies with those of their edits that are proved, before they are signed.
+async fn unsigned(
     parts: &Parts,
     policy: &Policy,
     transaction: &MailTransaction,

@@ -202,7 +202,7 @@ impl Promise<'_> {
         OldNameNotice {
             to: tell.to.folded().to_string(),
             at_most_every: tell.at_most_every,
-            notice: Accepted::from(notice),
+            notice: Accepted::notice(notice, &self.parts.letterhead),
         }
     }
 
@@ -257,9 +257,8 @@ impl Promise<'_> {
             message_id: self.message_id.as_deref(),
         };
         let hostname = self.parts.hostname.as_str();
-        Some(Accepted::from(
-            notice.notice(hostname, self.parts.clock.now()),
-        ))
+        let notice = notice.notice(hostname, self.parts.clock.now());
+        Some(Accepted::notice(notice, &self.parts.letterhead))
     }
 
     /// Reports about recipients that were refused while others were not, to whoever hears of them; and to
@@ -311,7 +310,8 @@ impl Promise<'_> {
         };
         let (hostname, now) = (self.parts.hostname.as_str(), self.parts.clock.now());
         let notices = notify::notices(&original, &told, hostname, now);
-        notices.into_iter().map(Accepted::from).collect()
+        let on_paper = |notice| Accepted::notice(notice, &self.parts.letterhead);
+        notices.into_iter().map(on_paper).collect()
     }
 
     fn failures(&self, owner: Option<&Mailbox>) -> Vec<(&Recipient, Outcome)> {

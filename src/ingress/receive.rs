@@ -116,7 +116,7 @@ async fn accept(
     mut decision: Decision,
 ) -> Reply {
     let Some(copies) = finish(parts, policy, &transaction, &mut decision).await else {
-        error!(reference = %decision.reference, "edits contradict each other: the client was told to try again");
+        error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
         return try_later();
     };
     let reply = decision.reply().reply().clone();

@@ -215,7 +215,7 @@ fn asked(
 ) -> SenderRelease {
     let ruling = Arc::clone(policy);
     let owner = policy.holds().owner_address.clone();
-    let (hostname, now) = (parts.hostname.to_string(), parts.clock.now());
+    let (letterhead, now) = (parts.letterhead.clone(), parts.clock.now());
     let (about, reason, from) = (
         answer.reference.clone(),
         answer.reason.clone(),
@@ -247,7 +247,7 @@ fn asked(
                 reason: &reason,
                 about: &about,
             })
-            .map(|notice| Accepted::from(notice.notice(&hostname, now)))
+            .map(|notice| Accepted::notice(notice.notice(letterhead.hostname(), now), &letterhead))
             .collect()
         }),
     }

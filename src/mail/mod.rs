@@ -1,6 +1,7 @@
 //! The words of the RFCs: addresses, paths, envelopes, messages, replies. No I/O, no settings.
 
 pub mod address;
+pub mod dkim;
 pub mod edit;
 pub mod envelope;
 pub mod header;

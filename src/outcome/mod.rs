@@ -4,6 +4,7 @@ pub mod address_changed;
 pub mod audit;
 pub mod held;
 mod letter;
+pub mod letterhead;
 pub mod notify;
 pub mod redact;
 pub mod released;
@@ -11,6 +12,8 @@ pub mod released;
 use std::fmt;
 
 use crate::mail::{Class, EnhancedStatusCode, Reply};
+
+pub use letterhead::Letterhead;
 
 /// What came of one attempt to deliver to one recipient.
 #[derive(Clone, Debug, Eq, PartialEq)]

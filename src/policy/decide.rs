@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use crate::base::Reference;
 use crate::content::{self, Content};
 use crate::mail::mime::{self, MimeError, Structure};
-use crate::mail::{Header, MailTransaction, Mailbox, Message};
+use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
@@ -72,6 +72,7 @@ impl Policy {
                     network,
                 };
                 self.run_stages(&look, &reading, &mut tally).await;
+                self.protect_signatures(transaction, &mut tally);
                 self.decision_with_old_names(&look, &reading, tally)
             }
             Err(_) => {
@@ -127,6 +128,19 @@ impl Policy {
         let account = transaction.client.account.as_deref();
         let answers_for = |program: &Mailbox| self.answers_for(account, program);
         held(decision, sender, &self.holds, &self.secure_tag, answers_for)
+    }
+
+    /// Leaves out the edits that would break a signature, where the file says so.
+    fn protect_signatures(&self, transaction: &MailTransaction, tally: &mut Tally) {
+        let edits = std::mem::take(&mut tally.edits);
+        let served = |domain: &Domain| self.directory.serves(domain);
+        let protected = self.signing.protect(&transaction.message, edits, served);
+        tally.edits = protected.edits;
+        let has_footer = tally.edits.iter().any(|edit| edit.kind == EditKind::Footer);
+        if let Some(footer) = tally.findings.footer.as_mut().filter(|_| !has_footer) {
+            footer.left_for_signature();
+        }
+        tally.findings.notes.extend(protected.notes);
     }
 
     async fn run_stages(&self, look: &Look<'_>, reading: &Reading<'_>, tally: &mut Tally) {

@@ -168,6 +168,13 @@ impl FooterFinding {
     pub const NOT_WANTED: &'static str = "not-wanted";
     /// It is there already.
     pub const ALREADY_THERE: &'static str = "already-there";
+
+    /// It was to be put in, and is not: it would break a signature that is not ours.
+    pub fn left_for_signature(&mut self) {
+        if self.outcome == Self::ADDED {
+            self.outcome = "foreign-signature";
+        }
+    }
 }
 
 /// A rule that spoke.

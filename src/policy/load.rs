@@ -14,6 +14,7 @@ use crate::directory::{Cache, Directory};
 use super::scoring::Scoring;
 use super::secure_domains::SecureDomains;
 use super::settings::{Files, Settings, StageEntry};
+use super::signing::Signing;
 use super::stage::authenticate_sender::AuthenticateSender;
 use super::stage::classify_patient_data::ClassifyPatientData;
 use super::stage::footer::Footer;
@@ -38,6 +39,7 @@ impl Policy {
         compiled: Option<&Cache>,
     ) -> Option<Self> {
         let settings = Settings::read(top);
+        let signing = Signing::read(top, clock.now());
         let parts = Parts::load(top, &settings, &clock, compiled)?;
         let version = version(top, &settings.files, &parts.directory);
         let recipients = Arc::new(ResolveRecipients::new(
@@ -59,6 +61,7 @@ impl Policy {
             tell_of_old_names: settings.tell_of_old_names,
             holds: settings.holds,
             secure_tag,
+            signing: Arc::new(signing),
             stages: parts.stages(&settings.stages, &recipients, dns),
             recipients,
             register,

@@ -26,6 +26,7 @@ pub mod scoring;
 pub mod secure_domains;
 pub mod self_release;
 pub mod settings;
+pub mod signing;
 pub mod stage;
 #[cfg(test)]
 mod testing;
@@ -44,6 +45,7 @@ use crate::mail::{Client, Recipient, Reply, ReversePath};
 
 use secure_domains::SecureDomains;
 use settings::{Files, OnFailure};
+use signing::Signing;
 use stage::authenticate_sender::may_use;
 use stage::resolve_recipients::ResolveRecipients;
 use stage::{Stage, StageName};
@@ -74,6 +76,7 @@ pub struct Policy {
     holds: Holds,
     /// The tag that asks for encryption, as a sender is to write it.
     secure_tag: String,
+    signing: Arc<Signing>,
 }
 
 /// A stage, and its line in the policy file.
@@ -124,6 +127,11 @@ impl Policy {
     /// The file of the accredited list, if one is named.
     pub fn accredited_file(&self) -> Option<&Path> {
         self.files.accredited_domains.as_deref()
+    }
+
+    /// The keys that sign what leaves.
+    pub fn signing(&self) -> &Arc<Signing> {
+        &self.signing
     }
 
     /// Which way mail of this client goes.

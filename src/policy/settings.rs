@@ -12,6 +12,7 @@ use crate::directory::{self, Completeness, Served};
 use crate::mail::{Domain, Mailbox};
 
 use super::held::Holds;
+use super::signing::Signing;
 use super::stage::StageName;
 
 /// The `[policy]` and `[files]` sections, checked.
@@ -116,7 +117,8 @@ impl Files {
     pub fn named(top: &Section<'_>) -> Vec<PathBuf> {
         let files = Self::read(top);
         let texts = files.texts().into_iter().map(|(_, path)| path.clone());
-        texts.chain([files.tests.clone()]).collect()
+        let keys = Signing::files(top);
+        texts.chain([files.tests.clone()]).chain(keys).collect()
     }
 
     /// Those whose text makes up the policy, with the names they are known by.

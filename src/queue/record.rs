@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::base::Reference;
 use crate::mail::{BodyType, EnvId, Envelope, ForwardPath, Message, Recipient, Ret, ReversePath};
-use crate::outcome::Outcome;
 use crate::outcome::audit::AuditEvent;
 use crate::outcome::notify::{Notice, Original, UnlessTold};
+use crate::outcome::{Letterhead, Outcome};
 
 /// A message for which a client is about to get its 250, or one that the gateway itself wrote.
 #[derive(Clone, Debug)]
@@ -209,10 +209,10 @@ impl QueuedMessage {
     }
 }
 
-impl From<Notice> for Accepted {
-    /// A notification is queued without asking the policy (`style.md` §5): it holds nothing that
-    /// the policy guards.
-    fn from(notice: Notice) -> Self {
+impl Accepted {
+    /// A notification on the gateway's paper, signed. It is queued without asking the policy (`style.md` §5): it
+    /// holds nothing that the policy guards.
+    pub fn notice(notice: Notice, letterhead: &Letterhead) -> Self {
         Self {
             reference: notice.reference,
             reverse_path: ReversePath::Null,
@@ -221,7 +221,7 @@ impl From<Notice> for Accepted {
             body: BodyType::SevenBit,
             smtputf8: !notice.to.is_ascii(),
             require_tls: false,
-            message: notice.message,
+            message: letterhead.sign(notice.message),
             message_id: Some(notice.message_id),
             patient_data: false,
             received_at: notice.at,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::base::Reference;
 use crate::mail::{ForwardPath, Mailbox};
+use crate::outcome::Letterhead;
 use crate::outcome::audit::AuditEvent;
 
 use super::error::QueueError;
@@ -280,8 +281,8 @@ pub enum Order {
     Fail {
         /// Why: the sender reads it.
         reason: String,
-        /// The name of this gateway, for the report.
-        hostname: String,
+        /// On whose paper the report is written.
+        letterhead: Letterhead,
     },
     /// Remove quarantined ones; nobody is told.
     Delete {

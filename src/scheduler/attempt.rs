@@ -153,7 +153,8 @@ impl Shared {
                 })
             })
             .collect();
-        let mut notices = notify::notices(&message.original(), &told, &self.hostname, now);
+        let mut notices =
+            notify::notices(&message.original(), &told, self.letterhead.hostname(), now);
         let held = judged.iter().filter(|(_, _, what)| what.next == Next::Held);
         let held = held.map(|(delivery, outcome, _)| (*delivery, outcome));
         notices.extend(self.held_notice(message, held, now));
@@ -171,7 +172,10 @@ impl Shared {
             .collect();
         self.write(
             settlements,
-            notices.into_iter().map(Accepted::from).collect(),
+            notices
+                .into_iter()
+                .map(|notice| Accepted::notice(notice, &self.letterhead))
+                .collect(),
             now,
         )
         .await;
@@ -226,7 +230,7 @@ impl Shared {
             about: &message.reference,
             message_id: message.message_id.as_deref(),
         };
-        (!recipients.is_empty()).then(|| notice.notice(&self.hostname, now))
+        (!recipients.is_empty()).then(|| notice.notice(self.letterhead.hostname(), now))
     }
 
     /// Writes settlements. A message that was delivered and is not written down as such would be

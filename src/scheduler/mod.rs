@@ -26,7 +26,7 @@ use tracing::{error, info};
 use crate::base::{Clock, Shutdown};
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
 use crate::mail::EnhancedStatusCode;
-use crate::outcome::Outcome;
+use crate::outcome::{Letterhead, Outcome};
 use crate::queue::{
     Accepted, Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip,
 };
@@ -47,14 +47,14 @@ impl Scheduler {
         rulings: Rulings,
         clock: Clock,
         shutdown: Shutdown,
-        hostname: impl ToString,
+        letterhead: impl Into<Letterhead>,
     ) -> Handle {
         let onward = Arc::new(Onward {
             router,
             deliveries,
             rulings,
         });
-        Self::start_with(queue, onward, clock, shutdown, hostname)
+        Self::start_with(queue, onward, clock, shutdown, letterhead)
     }
 
     /// The same over any courier.
@@ -63,13 +63,13 @@ impl Scheduler {
         courier: Arc<dyn Courier>,
         clock: Clock,
         shutdown: Shutdown,
-        hostname: impl ToString,
+        letterhead: impl Into<Letterhead>,
     ) -> Handle {
         let shared = Arc::new(Shared {
             queue,
             courier,
             clock,
-            hostname: hostname.to_string(),
+            letterhead: letterhead.into(),
             shutdown,
             board: Mutex::new(Board::default()),
             in_hand: Mutex::new(HashSet::new()),
@@ -130,7 +130,7 @@ struct Shared {
     queue: Queue,
     courier: Arc<dyn Courier>,
     clock: Clock,
-    hostname: String,
+    letterhead: Letterhead,
     shutdown: Shutdown,
     board: Mutex<Board>,
     /// Deliveries between their lease and their settlement: not leased again, whatever the clock says.
@@ -305,7 +305,10 @@ impl Shared {
             next: Next::Held,
             delay_notified: false,
         });
-        let notices = notice.into_iter().map(Accepted::from).collect();
+        let notices = notice
+            .into_iter()
+            .map(|notice| Accepted::notice(notice, &self.letterhead))
+            .collect();
         self.write(settlements.collect(), notices, now).await;
     }
 

@@ -144,7 +144,13 @@ fn own_client(client: &Client) -> AuthenticationResults {
 
 /// The field, folded after each result (RFC 8601 §2.2).
 fn results_field(hostname: &str, results: &AuthenticationResults) -> Vec<u8> {
-    let mut field = format!("Authentication-Results: {hostname}");
+    let text = results_text(results);
+    format!("Authentication-Results: {hostname}{text}\r\n").into_bytes()
+}
+
+/// What stands behind the name in the field.
+pub fn results_text(results: &AuthenticationResults) -> String {
+    let mut field = String::new();
     if results.methods.is_empty() {
         field.push_str("; none");
     }
@@ -158,8 +164,7 @@ fn results_field(hostname: &str, results: &AuthenticationResults) -> Vec<u8> {
             field.push_str(property);
         }
     }
-    field.push_str("\r\n");
-    field.into_bytes()
+    field
 }
 
 /// A value of a property: as it is if it is made of harmless letters alone, else as a quoted string.
