@@ -165,6 +165,15 @@ impl Unread {
         UNAVAILABLE,
     ];
 
+    /// The reason as `design.md` §4.3 has it: those that are told apart since are kinds of one of its own.
+    pub fn broadly(because: &'static str) -> &'static str {
+        match because {
+            "unknown-font" => "image-only",
+            "legacy-office" | "outlook-item" | "archive" => "unknown-format",
+            other => other,
+        }
+    }
+
     /// The reason of this word.
     pub fn word(word: &str) -> Option<&'static str> {
         Self::WORDS.iter().copied().find(|known| *known == word)

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::content::Unread;
 use crate::mail::Edit;
 
 use super::finding::{Evidence, Findings, Symbol, Unreadable};
@@ -79,7 +80,12 @@ fn evidence_json(evidence: &Evidence) -> Value {
 }
 
 fn unreadable_json(unreadable: &Unreadable) -> Value {
-    json!({"where": unreadable.place, "because": unreadable.because})
+    let because = Unread::broadly(unreadable.because);
+    let mut said = json!({"where": unreadable.place, "because": because});
+    if because != unreadable.because {
+        said["kind"] = unreadable.because.into();
+    }
+    said
 }
 
 fn symbol_json(symbol: &Symbol) -> Value {
