@@ -13,6 +13,7 @@
 //! a message is read the same way every time, and by `explain` as by the gateway.
 
 mod apart;
+mod fields;
 pub mod html;
 pub mod kind;
 mod pdf;

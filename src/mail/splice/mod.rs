@@ -98,7 +98,7 @@ pub fn plan_footer(
 ) -> Result<Vec<Edit>, NotEdited> {
     let presence = presence::Presence::of(footer).ok_or(NotEdited::EmptyFooter)?;
     body::check_may_be_edited(message, structure)?;
-    let leaves = body::leaves(message, structure);
+    let leaves = body::leaves(message, structure)?;
     if leaves.is_empty() {
         return Err(NotEdited::NoTextLeaf);
     }

@@ -416,6 +416,13 @@ fn what_must_be_left_alone_is_left_alone_and_says_why() {
             NotEdited::Report,
         ),
         (
+            // One alternative has text that is not its body: it would be shown without the footer.
+            "Content-Type: multipart/alternative; boundary=a\n\n--a\nContent-Type: multipart/related; boundary=b\n\n\
+             --b\nContent-Type: application/pdf\n\nx\n--b\n\nx\n--b--\n--a\n\nx\n--a--\n"
+                .to_owned(),
+            NotEdited::Ambiguous,
+        ),
+        (
             "Content-Type: multipart/signed; boundary=a\n\n--a\n\nx\n--a--\n".to_owned(),
             NotEdited::Signed,
         ),
