@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
@@ -274,7 +274,12 @@ fn make_schema(connection: &Connection) -> Result<(), QueueError> {
     let version = |connection: &Connection| {
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
     };
-    let transaction = connection.unchecked_transaction()?;
+    if version(connection)? == SCHEMA_VERSION {
+        return Ok(());
+    }
+    // With the write lock from its first word: one that begins by reading is told "busy" without waiting if another
+    // process writes before it does.
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     match version(&transaction)? {
         0 => {
             // The first of two processes makes them; the write lock orders the two.
