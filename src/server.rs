@@ -18,13 +18,13 @@ use crate::admin::banner::{self, Started};
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
-use crate::delivery::{Deliveries, Router, Transport};
+use crate::delivery::{Deliveries, Exchangers, Listing, Router, Transport};
 use crate::directory::Directory;
 use crate::ingress::settings::{ListenerSettings, ListenerTls};
 use crate::ingress::{self, IngressError};
 use crate::mail::{ForwardPath, Mailbox, Service};
 use crate::outcome::audit::{AuditEvent, AuditKind};
-use crate::policy::secure_domains::FallbackAction;
+use crate::policy::secure_domains::{ExchangerStanding, FallbackAction};
 use crate::policy::{Hears, Policy};
 use crate::queue::{Queue, QueueError};
 use crate::scheduler::{Fallback, Holding, Rulings, Scheduler, Then};
@@ -165,7 +165,8 @@ async fn start(
         settings.hostname.as_str(),
         clock.clone(),
     )
-    .map_err(|error| ServeError::Start(error.to_string()))?;
+    .map_err(|error| ServeError::Start(error.to_string()))?
+    .asking(exchangers(policies.clone()));
     let in_force = policies.clone();
     let letterhead = letterhead(
         &settings.hostname,
@@ -224,6 +225,17 @@ fn rulings(policies: &watch::Receiver<Arc<Policy>>) -> Rulings {
         }),
         holdings: Arc::new(move |sender| holding(&at_hold.borrow(), sender)),
     }
+}
+
+/// What the register in force at the moment of an attempt says of the hosts that DNS names.
+fn exchangers(policies: watch::Receiver<Arc<Policy>>) -> Exchangers {
+    Arc::new(
+        move |domain, host| match policies.borrow().secure_domains().exchanger(domain, host) {
+            ExchangerStanding::Unlisted => Listing::None,
+            ExchangerStanding::Listed => Listing::Listed,
+            ExchangerStanding::Stranger => Listing::Stranger,
+        },
+    )
 }
 
 fn fallback(policy: &Policy, path: &ForwardPath) -> Fallback {

@@ -6,6 +6,7 @@
 //! the end is to be tried again.
 
 mod connection;
+mod exchangers;
 mod maildir;
 mod outcomes;
 mod pattern;
@@ -26,6 +27,7 @@ use crate::base::dns::Dns;
 use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message};
 use crate::outcome::Outcome;
 
+pub use exchangers::{Exchangers, Listing};
 pub use pattern::Pattern;
 pub use route::{
     BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Router, SmartHost,
@@ -46,6 +48,7 @@ pub struct Deliveries {
     tls: Tls,
     clock: Clock,
     pool: Arc<Pool>,
+    exchangers: Exchangers,
 }
 
 impl Deliveries {
@@ -64,7 +67,14 @@ impl Deliveries {
             clock,
             pool: Pool::new(settings.connections, settings.idle),
             settings: settings.clone(),
+            exchangers: Arc::new(|_, _| Listing::None),
         })
+    }
+
+    /// From now on asks which mail exchangers of a domain may have what needs verified TLS.
+    #[must_use]
+    pub fn asking(self, exchangers: Exchangers) -> Self {
+        Self { exchangers, ..self }
     }
 
     /// Returns what deliveries along a route are grouped and counted by.

@@ -15,6 +15,7 @@ use crate::smtp::client::Dialect;
 
 use super::Deliveries;
 use super::connection::{Address, Connection, OpenError, Target, Us};
+use super::exchangers::allowed;
 use super::outcomes::{kinder, of_address_error, of_ending, of_mx_error, of_open_error};
 use super::pool::Key;
 use super::route::{Credentials, Endpoint, Route, TlsLevel, Transport};
@@ -176,26 +177,36 @@ impl Deliveries {
             }),
             Transport::Mx { port, .. } => {
                 let recipient = job.envelope.recipients.first();
-                self.exchangers(recipient.map(|r| &r.forward_path), *port)
-                    .await
+                let path = recipient.map(|r| &r.forward_path);
+                self.exchangers_of(path, *port, job.level).await
             }
             Transport::Maildir { .. } => Ok(Vec::new()),
         }
     }
 
-    async fn exchangers(&self, path: Option<&ForwardPath>, port: u16) -> Result<Vec<Hop>, Outcome> {
-        let hop = |host| Hop {
+    async fn exchangers_of(
+        &self,
+        path: Option<&ForwardPath>,
+        port: u16,
+        level: TlsLevel,
+    ) -> Result<Vec<Hop>, Outcome> {
+        let hop = |(host, named_by)| Hop {
             host,
             at: At::Port(port),
-            named_by: NamedBy::Dns,
+            named_by,
         };
         let host = path.and_then(ForwardPath::mailbox).map(|m| m.host());
         match host {
             Some(Host::Domain(domain)) => {
                 let exchangers = self.dns.mx(domain.as_str()).await.map_err(of_mx_error)?;
-                Ok(exchangers.into_iter().map(|mx| hop(mx.exchange)).collect())
+                let names = exchangers.into_iter().map(|mx| mx.exchange).collect();
+                let named = match level {
+                    TlsLevel::Verified => allowed(&self.exchangers, domain, names)?,
+                    _ => names.into_iter().map(|name| (name, NamedBy::Dns)).collect(),
+                };
+                Ok(named.into_iter().map(hop).collect())
             }
-            Some(Host::Literal(literal)) => Ok(vec![hop(literal.ip().to_string())]),
+            Some(Host::Literal(literal)) => Ok(vec![hop((literal.ip().to_string(), NamedBy::Dns))]),
             None => Err(Outcome::without_reply(
                 EnhancedStatusCode::permanent(1, 2),
                 "a recipient without a domain has no mail exchanger",

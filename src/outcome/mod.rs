@@ -130,6 +130,8 @@ pub enum NamedBy {
     Route,
     /// An MX record, or a lack of any; nobody has signed it for us.
     Dns,
+    /// An MX record, and the register of secure domains lists the name.
+    Register,
 }
 
 impl NamedBy {
@@ -137,6 +139,7 @@ impl NamedBy {
         match self {
             Self::Route => "the route",
             Self::Dns => "DNS, unsigned",
+            Self::Register => "DNS, and listed in the register",
         }
     }
 }
