@@ -142,7 +142,8 @@ impl Detector {
         if candidate.shape == Shape::Odd && !said.labelled {
             return None;
         }
-        let mut because = vec!["checksum", register.because()];
+        let mut because = Vec::with_capacity(REASONS);
+        because.extend(["checksum", register.because()]);
         let mut score = self.settings.valid;
         if candidate.shape == Shape::Grouped {
             score += self.settings.grouped;
@@ -406,6 +407,8 @@ const EVIDENCE_MAX: usize = 100;
 const HAND_WRITTEN_DIGITS: usize = 6;
 /// Signs between a label and a number that was read as it stands, in octets.
 const READ_OCTETS: usize = 4;
+/// Reasons that hardly any number has more of.
+const REASONS: usize = 8;
 /// So many wrong check digits in a text, at least, make the right ones chance.
 const CHANCE_FAILED: usize = 3;
 /// So many numbers of a text are looked at for signs of a person: a bound on time. More raise each other.

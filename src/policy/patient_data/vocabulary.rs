@@ -99,12 +99,15 @@ impl Vocabulary {
             }
         }
         let muted = self.muted(text, &words);
-        let mut speaking = words.clone();
-        for (group, words) in self.groups.iter().zip(&mut speaking) {
-            if group.sense == Sense::For {
-                words.retain(|word| !muted.iter().any(|muted| muted.contains(&word.start)));
+        let speaking = (!muted.is_empty()).then(|| {
+            let mut speaking = words.clone();
+            for (group, words) in self.groups.iter().zip(&mut speaking) {
+                if group.sense == Sense::For {
+                    words.retain(|word| !muted.iter().any(|muted| muted.contains(&word.start)));
+                }
             }
-        }
+            speaking
+        });
         Words {
             groups: &self.groups,
             words,
@@ -159,8 +162,8 @@ fn paragraph_end(text: &str, within: Range<usize>) -> usize {
 pub struct Words<'v> {
     groups: &'v [WordGroup],
     words: Vec<Vec<Range<usize>>>,
-    /// Those that count from afar: without what stands in a notice.
-    speaking: Vec<Vec<Range<usize>>>,
+    /// Those that count from afar, without what stands in a notice; `None` where that is all of them.
+    speaking: Option<Vec<Vec<Range<usize>>>>,
     /// Those behind which a number counts however it is written.
     clear_labels: Vec<Range<usize>>,
 }
@@ -201,14 +204,16 @@ impl Words<'_> {
         let mut said = Said::default();
         // The last word before the number that speaks for it: one against has to stand after that.
         let mut last_for = 0;
-        let speaking = self.words.iter().zip(&self.speaking);
-        for (group, (words, speaking)) in self.groups.iter().zip(speaking) {
-            if matches!(group.sense, Sense::Against(_) | Sense::Notice) {
+        for (index, (group, words)) in self.groups.iter().zip(&self.words).enumerate() {
+            if words.is_empty() || matches!(group.sense, Sense::Against(_) | Sense::Notice) {
                 continue;
             }
-            let (before, _) = neighbours(words, number);
+            let (before, after) = neighbours(words, number);
             let labelled = before.is_some_and(|word| is_label_of(text, word.end..number.start));
-            let (left, right) = neighbours(speaking, number);
+            let (left, right) = match &self.speaking {
+                Some(speaking) => neighbours(&speaking[index], number),
+                None => (before, after),
+            };
             let near = left.is_some_and(|word| within(text, word.end..number.start, group.window))
                 || right.is_some_and(|word| within(text, number.end..word.start, group.window));
             let counts = labelled || (group.sense == Sense::For && near);
