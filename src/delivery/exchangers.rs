@@ -28,7 +28,7 @@ pub(super) fn allowed(
     exchangers: &Exchangers,
     domain: &Domain,
     hosts: Vec<String>,
-) -> Result<Vec<(String, NamedBy)>, Outcome> {
+) -> Result<Vec<(String, NamedBy)>, Box<Outcome>> {
     let (mut allowed, mut stranger) = (Vec::new(), None);
     for host in hosts {
         match exchangers(domain, &host) {
@@ -38,7 +38,7 @@ pub(super) fn allowed(
         }
     }
     match stranger {
-        Some(host) if allowed.is_empty() => Err(Outcome {
+        Some(host) if allowed.is_empty() => Err(Box::new(Outcome {
             no_secured_path: true,
             ..Outcome::without_reply(
                 EnhancedStatusCode::transient(7, 5),
@@ -47,7 +47,7 @@ pub(super) fn allowed(
                     host.trim_end_matches('.')
                 ),
             )
-        }),
+        })),
         _ => Ok(allowed),
     }
 }

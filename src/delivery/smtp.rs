@@ -201,7 +201,9 @@ impl Deliveries {
                 let exchangers = self.dns.mx(domain.as_str()).await.map_err(of_mx_error)?;
                 let names = exchangers.into_iter().map(|mx| mx.exchange).collect();
                 let named = match level {
-                    TlsLevel::Verified => allowed(&self.exchangers, domain, names)?,
+                    TlsLevel::Verified => {
+                        allowed(&self.exchangers, domain, names).map_err(|outcome| *outcome)?
+                    }
                     _ => names.into_iter().map(|name| (name, NamedBy::Dns)).collect(),
                 };
                 Ok(named.into_iter().map(hop).collect())
