@@ -14,6 +14,7 @@
 
 pub mod html;
 pub mod kind;
+pub mod links;
 mod pdf;
 mod reader;
 mod rtf;
@@ -24,6 +25,7 @@ mod xml;
 mod zip;
 
 pub use kind::Kind;
+pub use links::Links;
 pub use reader::{read, unparsed};
 
 use std::fmt;
@@ -41,6 +43,8 @@ pub struct Content {
     pub attachments: Vec<Attachment>,
     /// What could not be looked into, and why (`design.md` §4.3).
     pub unreadable: Vec<Unread>,
+    /// Where the links in texts and pages lead.
+    pub links: Links,
 }
 
 impl fmt::Debug for Content {
@@ -51,6 +55,7 @@ impl fmt::Debug for Content {
             .field("texts", &self.texts)
             .field("attachments", &self.attachments)
             .field("unreadable", &self.unreadable)
+            .field("links", &self.links.found.len())
             .finish()
     }
 }

@@ -59,6 +59,10 @@ pub enum EditKind {
     Footer,
     /// A sensitivity header or subject marking.
     Mark,
+    /// A warning about links before the text.
+    Banner,
+    /// Links that were taken out.
+    Links,
 }
 
 impl EditKind {
@@ -69,6 +73,8 @@ impl EditKind {
             Self::Removal => "removal",
             Self::Footer => "footer",
             Self::Mark => "mark",
+            Self::Banner => "banner",
+            Self::Links => "links",
         }
     }
 }

@@ -51,7 +51,22 @@ impl Tally {
         for (standing, opinion) in self.standing.iter_mut().zip(opinions.per_recipient) {
             worsen(standing, opinion);
         }
-        self.edits.extend(opinions.edits);
+        self.take_edits(opinions.edits);
+    }
+
+    /// Takes in all edits of a stage, or none if a stage before it changes the same octets: a message with one
+    /// edit less goes on, one with both could not be written at all.
+    fn take_edits(&mut self, edits: Vec<Edit>) {
+        let Some(kind) = edits.first().map(|edit| edit.kind.name()) else {
+            return;
+        };
+        let before = self.edits.len();
+        self.edits.extend(edits);
+        if overlap(&self.edits) {
+            self.edits.truncate(before);
+            let note = format!("{kind}: not made, another edit changes the same octets");
+            self.findings.notes.push(note);
+        }
     }
 
     /// Takes in one opinion about everybody.
@@ -82,6 +97,16 @@ impl Tally {
         self.standing = recipients.iter().map(inherited).collect();
         self.recipients = recipients;
     }
+}
+
+/// Whether two edits want the same octets.
+fn overlap(edits: &[Edit]) -> bool {
+    let mut ranges: Vec<_> = edits
+        .iter()
+        .map(|edit| (edit.at.start, edit.at.end))
+        .collect();
+    ranges.sort_unstable();
+    ranges.windows(2).any(|two| two[1].0 < two[0].1)
 }
 
 /// Keeps the worse of two opinions; the earlier one if they are equally bad.
@@ -134,6 +159,7 @@ impl Findings {
             Finding::PatientData(patient_data) => self.patient_data = patient_data,
             Finding::Markings(markings) => self.markings = markings,
             Finding::SecureKeyword(keyword) => self.secure_keyword = keyword,
+            Finding::Links(links) => self.links = links,
             Finding::Unreadable(unreadable) => self.unreadable.extend(unreadable),
             Finding::Spam(spam) => self.spam = spam,
             Finding::Note(note) => self.notes.push(note),
@@ -146,6 +172,7 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::EditKind;
     use crate::mail::{ForwardPath, Recipient};
     use crate::policy::Refusal;
     use proptest::prelude::*;
@@ -216,6 +243,37 @@ mod tests {
             .map(|d| (d.verdict.word(), d.duplicate))
             .collect();
         assert_eq!(seen, [("hold", false), ("hold", false), ("deliver", true)]);
+    }
+
+    #[test]
+    fn of_two_edits_of_the_same_octets_the_first_is_made() {
+        let edit = |kind, at: std::ops::Range<usize>| Edit {
+            kind,
+            part: None,
+            entity: None,
+            at,
+            with: b"x".to_vec(),
+        };
+        let mut tally = Tally::new(Vec::new());
+        let says = |edits| Opinions {
+            edits,
+            ..Opinions::none()
+        };
+        tally.take(says(vec![edit(EditKind::Links, 5..9)]));
+        tally.take(says(vec![
+            edit(EditKind::Footer, 9..9),
+            edit(EditKind::Footer, 0..0),
+        ]));
+        assert_eq!((tally.edits.len(), tally.findings.notes.len()), (3, 0));
+        tally.take(says(vec![
+            edit(EditKind::Mark, 1..2),
+            edit(EditKind::Mark, 8..12),
+        ]));
+        assert_eq!(tally.edits.len(), 3);
+        assert_eq!(
+            tally.findings.notes,
+            ["mark: not made, another edit changes the same octets"]
+        );
     }
 
     proptest! {

@@ -13,6 +13,8 @@ pub struct Findings {
     pub secure_keyword: SecureKeyword,
     /// What could not be looked into.
     pub unreadable: Vec<Unreadable>,
+    /// What is odd about where its links lead.
+    pub links: Vec<LinkFinding>,
     /// How much it looks like spam.
     pub spam: SpamScore,
     /// Remarks of stages that did nothing, and why: `footer: not added, signed by S/MIME`.
@@ -133,6 +135,81 @@ pub struct Unreadable {
     pub because: &'static str,
 }
 
+/// Something odd about links: one for each kind and host. The host is all that it says of an address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkFinding {
+    /// What is odd.
+    pub kind: LinkKind,
+    /// Where they lead, in ASCII; `None` if the address names no host.
+    pub host: Option<String>,
+    /// Where the first of them stands, as in [`Evidence::place`].
+    pub place: String,
+    /// The name that the host looks like, or that the text shows.
+    pub instead_of: Option<String>,
+    /// How many there are.
+    pub count: usize,
+    /// What happens: `pass`, `annotate`, `strip`, `quarantine`, `refuse`.
+    pub does: &'static str,
+    /// What says so: `policies/links.toml:31`.
+    pub rule: String,
+}
+
+/// What is odd about a link. What nobody does without meaning harm comes first.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum LinkKind {
+    /// The host looks like one that people trust.
+    LookAlike,
+    /// A name stands before the host: `https://nhs.uk@evil.example`.
+    UserInfo,
+    /// The text shows another host than it goes to.
+    OtherHost,
+    /// The host mixes scripts in one label.
+    MixedScript,
+    /// It goes to a service that hides where it leads.
+    Shortener,
+    /// It goes to a bare IP address, however that is written.
+    IpAddress,
+    /// It is a script or a whole page: `javascript:`, `data:text/html`.
+    Script,
+    /// It starts a program on the reader's machine: `file:`, `search-ms:`.
+    Program,
+    /// It is a form that sends what is filled in.
+    Form,
+    /// It is no address by the standard, and some programs follow it all the same.
+    Malformed,
+    /// There are more links than are looked at.
+    TooMany,
+    /// It leads to a site that is not on the list.
+    Unapproved,
+    /// A picture, style sheet or frame is loaded from such a site.
+    Remote,
+}
+
+impl LinkKind {
+    /// All of them, with their words in JSON and in the policy file.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("look-alike", Self::LookAlike),
+        ("user-info", Self::UserInfo),
+        ("other-host", Self::OtherHost),
+        ("mixed-script", Self::MixedScript),
+        ("shortener", Self::Shortener),
+        ("ip-address", Self::IpAddress),
+        ("script", Self::Script),
+        ("program", Self::Program),
+        ("form", Self::Form),
+        ("malformed", Self::Malformed),
+        ("too-many", Self::TooMany),
+        ("unapproved", Self::Unapproved),
+        ("remote", Self::Remote),
+    ];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        let (word, _) = Self::WORDS[self as usize]; // in the order of the variants, as a test says
+        word
+    }
+}
+
 /// How much a message looks like spam.
 #[derive(Clone, Debug, Default)]
 pub struct SpamScore {
@@ -153,4 +230,16 @@ pub struct Symbol {
     pub score: f64,
     /// Why it spoke, in one sentence without content.
     pub because: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_link_has_its_word() {
+        for (word, kind) in LinkKind::WORDS {
+            assert_eq!(kind.word(), *word);
+        }
+    }
 }

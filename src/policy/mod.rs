@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod explain;
 pub mod finding;
 pub mod held;
+pub mod links;
 pub mod load;
 pub mod old_name;
 pub mod opinion;

@@ -3,7 +3,9 @@
 use crate::mail::Edit;
 
 use super::case::ResolvedRecipient;
-use super::finding::{AuthenticationResults, PatientData, SecureKeyword, SpamScore, Unreadable};
+use super::finding::{
+    AuthenticationResults, LinkFinding, PatientData, SecureKeyword, SpamScore, Unreadable,
+};
 use super::refusal::Refusal;
 
 /// All that one stage says about one case.
@@ -132,6 +134,8 @@ pub enum Finding {
     SecureKeyword(SecureKeyword),
     /// What could not be looked into.
     Unreadable(Vec<Unreadable>),
+    /// What is odd about where its links lead.
+    Links(Vec<LinkFinding>),
     /// How much it looks like spam.
     Spam(SpamScore),
     /// A remark for people, without content.

@@ -74,6 +74,21 @@ pub fn quoted_printable_offset(raw: &[u8], index: usize) -> usize {
     found
 }
 
+/// As [`quoted_printable_offset`], for indexes in their order.
+pub fn quoted_printable_offsets(raw: &[u8], indexes: &[usize]) -> Vec<usize> {
+    let mut found = Vec::with_capacity(indexes.len());
+    let mut seen = 0;
+    quoted_printable_octets(raw, |_, at| {
+        while indexes.get(found.len()) == Some(&seen) {
+            found.push(at);
+        }
+        seen += 1;
+        found.len() < indexes.len()
+    });
+    found.resize(indexes.len(), raw.len());
+    found
+}
+
 /// Hands each decoded octet and its place to `take`, until that says false. Returns whether all
 /// that was read is clean; false if it stopped early.
 fn quoted_printable_octets(raw: &[u8], mut take: impl FnMut(u8, usize) -> bool) -> bool {
@@ -205,6 +220,9 @@ mod tests {
             let at = quoted_printable_offset(&octets, index);
             prop_assert!(at <= octets.len());
             prop_assert_eq!(quoted_printable(&octets[at..]).0, decoded.get(index..).unwrap_or_default());
+            let more = index + 7;
+            let each = [index, index, more].map(|index| quoted_printable_offset(&octets, index));
+            prop_assert_eq!(quoted_printable_offsets(&octets, &[index, index, more]), each.to_vec());
         }
     }
 }

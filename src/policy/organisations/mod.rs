@@ -8,7 +8,7 @@ mod entity;
 mod law;
 mod template;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +26,7 @@ pub struct Organisations {
     by_account: HashMap<String, Arc<Entity>>,
     by_domain: HashMap<Domain, Arc<Entity>>,
     below_domain: HashMap<Domain, Arc<Entity>>,
+    ids: HashSet<String>,
     /// What happens to mail of a sender who belongs to none of them.
     pub unknown_sender: Located<UnknownSender>,
 }
@@ -85,7 +86,13 @@ impl Organisations {
             }
             section.finish();
         }
+        organisations.ids = ids.into_keys().collect();
         organisations
+    }
+
+    /// The ids of all entities.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
     }
 
     /// Returns the entity that sends, if one of them does.
