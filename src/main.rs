@@ -3,16 +3,19 @@
 use std::io::{self, BufReader, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use postern::admin::cli::{
     AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Explain, Question,
-    SecureDomainsCommand,
+    ReportCommand, SecureDomainsCommand,
 };
+use postern::admin::dkim::DkimCommand;
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
 use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
 use postern::config::{Diagnostic, Diagnostics};
+use postern::content::{self, APART_WORD};
 use postern::delivery::{Router, TlsNeed};
 use postern::directory::Sources;
 use postern::policy::corpus::Corpus;
@@ -24,6 +27,14 @@ use postern::settings::{self, Loaded, PolicyTests, Settings};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(say_where));
+    // Before anything else: a reader has little memory and knows no settings.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == APART_WORD)
+    {
+        return content::serve_apart();
+    }
+    content::open_apart(Path::new(THIS_PROGRAM));
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -38,6 +49,9 @@ fn main() -> ExitCode {
         Err(error) => fail(&error),
     }
 }
+
+/// This very program, also after its file was replaced by a newer one (proc(5)).
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// A panic's place and nothing else: its message could hold what a message says.
 fn say_where(panic: &std::panic::PanicHookInfo<'_>) {
@@ -118,14 +132,20 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 out,
             )?);
         }
+        Command::Dkim(DkimCommand::New(asked)) => {
+            return Ok(admin::dkim::new(asked, cli.json, out)?);
+        }
         _ => {}
     }
     let settings = load_or_say(&cli.config).await?;
     let queue = || Queue::open(&settings.data, Clock::system());
+    let signing = Arc::clone(settings.policy.signing());
+    let signing = move || Arc::clone(&signing);
+    let letterhead = server::letterhead(&settings.hostname, signing, Clock::system());
     let by = admin::queue::administrator();
     let desk = admin::queue::Desk {
         by: &by,
-        hostname: settings.hostname.as_str(),
+        letterhead: &letterhead,
         json: cli.json,
     };
     Ok(match &cli.command {
@@ -155,6 +175,11 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         Command::Quarantine(command) => {
             admin::queue::run_quarantine(command, &queue().await?, desk, out).await?
         }
+        Command::Report(ReportCommand::Footers { since }) => {
+            let since = Clock::system().now().checked_sub(*since);
+            let since = since.unwrap_or(jiff::Timestamp::MIN);
+            admin::report::footers(&queue().await?, since, cli.json, out).await?
+        }
         Command::Trace(asked) => admin::trace::run(asked, &queue().await?, cli.json, out).await?,
         Command::Audit(AuditCommand::Verify) => {
             admin::audit::verify(&queue().await?, cli.json, out).await?
@@ -171,6 +196,14 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 queue().await?.record(vec![event]).await?;
             }
             answer
+        }
+        Command::Dkim(_) => {
+            let today = Clock::system()
+                .now()
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .date();
+            let keys = settings.policy.signing().keys();
+            admin::dkim::check(keys, &settings.dns, today, cli.json, out).await?
         }
         Command::Certs(CertsCommand::Init { folder }) => {
             let now = Clock::system().now();

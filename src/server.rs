@@ -1,5 +1,6 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
+mod letterhead;
 mod rounds;
 
 use std::io;
@@ -23,11 +24,13 @@ use crate::ingress::settings::{ListenerSettings, ListenerTls};
 use crate::ingress::{self, IngressError};
 use crate::mail::{ForwardPath, Mailbox, Service};
 use crate::outcome::audit::{AuditEvent, AuditKind};
-use crate::policy::Policy;
 use crate::policy::secure_domains::FallbackAction;
+use crate::policy::{Hears, Policy};
 use crate::queue::{Queue, QueueError};
-use crate::scheduler::{Fallback, Fallbacks, Scheduler, Then};
+use crate::scheduler::{Fallback, Holding, Rulings, Scheduler, Then};
 use crate::settings::{self, Loaded, Settings};
+
+pub use letterhead::letterhead;
 
 /// Why the gateway cannot run, or stopped before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -163,18 +166,25 @@ async fn start(
         clock.clone(),
     )
     .map_err(|error| ServeError::Start(error.to_string()))?;
+    let in_force = policies.clone();
+    let letterhead = letterhead(
+        &settings.hostname,
+        move || Arc::clone(in_force.borrow().signing()),
+        clock.clone(),
+    );
     let scheduler = Scheduler::start(
         queue.clone(),
         router,
         deliveries,
-        fallbacks(policies.clone()),
+        rulings(&policies),
         clock.clone(),
         shutdown.clone(),
-        settings.hostname.clone(),
+        letterhead.clone(),
     );
     let metrics = start_metrics(&settings.admin, shutdown).await?;
     let parts = ingress::Parts {
         hostname: settings.hostname.clone(),
+        letterhead: letterhead.clone(),
         data: settings.data.clone(),
         policies,
         queue: queue.clone(),
@@ -188,7 +198,8 @@ async fn start(
         queue: queue.clone(),
         policies: policy.subscribe(),
         clock: clock.clone(),
-        hostname: settings.hostname.to_string(),
+        dns: settings.dns.clone(),
+        letterhead,
     };
     shutdown.spawn(rounds.run(shutdown.clone()));
     let reload = Reload {
@@ -201,24 +212,48 @@ async fn start(
     Ok((reload, started))
 }
 
-/// What the policy in force says of destinations without a secured path.
-fn fallbacks(policies: watch::Receiver<Arc<Policy>>) -> Fallbacks {
-    Arc::new(move |path| {
-        let default = Fallback::default();
-        let Some(domain) = path.domain() else {
-            return default;
-        };
-        let said = policies.borrow().secure_domains().fallback(domain);
-        Fallback {
-            then: said.then.map_or(default.then, |then| match then {
-                FallbackAction::Defer => Then::Defer,
-                FallbackAction::Hold => Then::Hold,
-                FallbackAction::Encrypt => Then::Encrypt,
-                FallbackAction::Bounce => Then::Bounce,
-            }),
-            after: said.after.unwrap_or(default.after),
-        }
-    })
+/// What the policy in force at the moment of an attempt says of secure domains.
+fn rulings(policies: &watch::Receiver<Arc<Policy>>) -> Rulings {
+    let (at_fallback, at_attempt, at_hold) = (policies.clone(), policies.clone(), policies.clone());
+    Rulings {
+        fallbacks: Arc::new(move |path| fallback(&at_fallback.borrow(), path)),
+        is_secure: Arc::new(move |path, now| {
+            let policy = at_attempt.borrow();
+            path.domain()
+                .is_some_and(|domain| policy.secure_domains().is_secure(domain, now))
+        }),
+        holdings: Arc::new(move |sender| holding(&at_hold.borrow(), sender)),
+    }
+}
+
+fn fallback(policy: &Policy, path: &ForwardPath) -> Fallback {
+    let default = Fallback::default();
+    let Some(domain) = path.domain() else {
+        return default;
+    };
+    let said = policy.secure_domains().fallback(domain);
+    Fallback {
+        then: said.then.map_or(default.then, |then| match then {
+            FallbackAction::Defer => Then::Defer,
+            FallbackAction::Hold => Then::Hold,
+            FallbackAction::Encrypt => Then::Encrypt,
+            FallbackAction::Bounce => Then::Bounce,
+        }),
+        after: said.after.unwrap_or(default.after),
+    }
+}
+
+/// Who hears of a hold, and who decides about it.
+fn holding(policy: &Policy, sender: &Mailbox) -> Holding {
+    let (to, program) = match policy.hears_of_hold(sender) {
+        Hears::Sender(to) => (to, None),
+        Hears::Owner { to, program } => (to, Some(program)),
+    };
+    Holding {
+        owner: policy.holds().owner.clone(),
+        to,
+        program,
+    }
 }
 
 async fn start_metrics(

@@ -87,7 +87,17 @@ fn a_number_is_found_in_office_documents() {
 
 #[test]
 fn a_number_is_found_in_pdf_as_it_is_drawn() {
-    for name in ["plain.pdf", "subset.pdf", "restricted.pdf", "portfolio.pdf"] {
+    for name in [
+        "plain.pdf",
+        "subset.pdf",
+        "restricted.pdf",
+        "portfolio.pdf",
+        "glyph-names.pdf",
+        "logo.pdf",
+        "background.pdf",
+        "form.pdf",
+        "empty-page.pdf",
+    ] {
         assert_found(name, "attachment:2");
     }
     assert_found("portfolio.pdf", "attachment:2/1");
@@ -97,6 +107,10 @@ fn a_number_is_found_in_pdf_as_it_is_drawn() {
 fn a_number_is_found_in_what_holds_other_files() {
     for (name, place) in [
         ("text.gz", "attachment:2/1"),
+        ("text.tar.gz", "attachment:2/1/1"),
+        ("ustar.tar", "attachment:2/1"),
+        ("gnu.tar", "attachment:2/1"),
+        ("pax.tar", "attachment:2/1"),
         ("stored.zip", "attachment:2/1"),
         ("sheet.eml", "attachment:2/2"),
         ("message.zip", "attachment:2/1/2"),
@@ -117,7 +131,21 @@ fn what_cannot_be_read_says_why() {
         ("bzip2.zip", "attachment:2/1", "unknown-format"),
         ("password.pdf", "attachment:2", "encrypted-document"),
         ("picture.pdf", "attachment:2", "image-only"),
+        ("page-scanned.pdf", "attachment:2", "image-only"),
+        ("page-stamped.pdf", "attachment:2", "image-only"),
+        ("no-map.pdf", "attachment:2", "unknown-font"),
+        ("glyph-numbers.pdf", "attachment:2", "unknown-font"),
+        ("own-codes.pdf", "attachment:2", "unknown-font"),
         ("cut.pdf", "attachment:2", "malformed"),
+        ("plain.7z", "attachment:2", "archive"),
+        ("password.7z", "attachment:2", "encrypted-archive"),
+        ("old.rar", "attachment:2", "archive"),
+        ("password.docx", "attachment:2", "encrypted-document"),
+        ("old.doc", "attachment:2", "legacy-office"),
+        ("old.xls", "attachment:2", "legacy-office"),
+        ("old.ppt", "attachment:2", "legacy-office"),
+        ("outlook.msg", "attachment:2", "outlook-item"),
+        ("winmail.dat", "attachment:2", "outlook-item"),
     ] {
         let found = classify(&file(name));
         assert!(

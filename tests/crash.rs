@@ -65,7 +65,10 @@ async fn scenario(store: &SqliteStore) {
         event: Event::Failed,
     };
     let reports = notices(&first.message.original(), &[told], "gate.example", start());
-    let reports = reports.into_iter().map(Accepted::from).collect();
+    let reports = reports
+        .into_iter()
+        .map(|one| Accepted::notice(one, &"gate.example".into()))
+        .collect();
     store.settle(vec![failed(b.id)], reports).await.unwrap();
     println!("failed b@ward.example");
 
@@ -82,7 +85,7 @@ async fn scenario(store: &SqliteStore) {
     }
     let fail = Order::Fail {
         reason: "the ward moved".to_owned(),
-        hostname: "gate.example".to_owned(),
+        letterhead: "gate.example".into(),
     };
     let big = Selection::Domain("ward.example".to_owned());
     store

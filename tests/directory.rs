@@ -439,7 +439,7 @@ fn lists_expand_to_the_end_and_each_member_comes_once() {
     let path = directory.resolve(&mailbox("some@nhs.net")).path;
     assert!(
         path.iter()
-            .any(|hop| hop.because == Because::List && hop.source == "aliases.toml:15")
+            .any(|hop| hop.because == Because::List && hop.source.to_string() == "aliases.toml:15")
     );
     assert!(path.iter().any(|hop| hop.because == Because::Alias));
     assert_eq!(

@@ -162,6 +162,55 @@ async fn no_charset_hides_a_number() {
         }),
         ("Arabic digits", text("text/plain; charset=utf-8", arabic)),
         (
+            "ISO-8859-15",
+            text(
+                "text/plain; charset=iso-8859-15",
+                [b"\xA4 ", &latin[..]].concat(),
+            ),
+        ),
+        (
+            "windows-1252",
+            text(
+                "text/plain; charset=windows-1252",
+                [b"\x93", &latin[..]].concat(),
+            ),
+        ),
+        (
+            "UTF-7",
+            text(
+                "text/plain; charset=utf-7",
+                "NHS no +ADQANQAw- +ADUANQA3- +ADcAMQAwADQ-",
+            ),
+        ),
+        (
+            "thin spaces",
+            text(
+                "text/plain; charset=utf-8",
+                NUMBER.replace("0 5", "0\u{2009}5"),
+            ),
+        ),
+        (
+            "full-width digits",
+            text(
+                "text/plain; charset=utf-8",
+                NUMBER.replace("450", "\u{ff14}\u{ff15}\u{ff10}"),
+            ),
+        ),
+        (
+            "an encoded word in any field",
+            message(
+                "To: =?utf-8?Q?NHS_number_450_557?= =?iso-8859-1?Q?_7104?= <a@b.example>\r\n",
+                "x",
+            ),
+        ),
+        (
+            "soft line breaks",
+            message(
+                "Content-Transfer-Encoding: quoted-printable\r\n",
+                NUMBER.replace("0 5", "0=\r\n 5"),
+            ),
+        ),
+        (
             "a picture that says it is text",
             text(
                 "text/plain",
@@ -317,6 +366,14 @@ async fn no_second_name_of_a_file_hides_a_number() {
         (
             "plain filename",
             file("Content-Type: image/png\r\nContent-Disposition: attachment; filename=\"NHS no 450 557 7104\"; filename*=utf-8''a.png"),
+        ),
+        (
+            "in parts, RFC 2231",
+            file("Content-Type: image/png\r\nContent-Disposition: attachment; filename*0*=utf-8''NHS%20no%20450; filename*1*=%20557%207; filename*2=104.png"),
+        ),
+        (
+            "encoded words",
+            file("Content-Type: image/png; name=\"=?utf-8?Q?NHS_no_450_?=\r\n =?utf-8?Q?557_7104?=\""),
         ),
     ])
     .await;

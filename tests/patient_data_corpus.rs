@@ -13,8 +13,8 @@ use serde_json::Value;
 
 /// Rule, precision, recall.
 const FLOORS: &[(&str, f64, f64)] = &[
-    ("patient-data", 0.97, 0.97),
-    ("nhs-number", 0.97, 0.96),
+    ("patient-data", 0.97, 0.99),
+    ("nhs-number", 0.98, 0.99),
     ("chi-number", 1.0, 1.0),
     ("hc-number", 1.0, 1.0),
     ("marking", 0.92, 1.0),
@@ -25,10 +25,14 @@ const FLOORS: &[(&str, f64, f64)] = &[
 
 /// What `postern check --corpus` says of the shipped settings, and its exit status.
 fn measured(more: &[&str]) -> (Value, Option<i32>) {
+    measured_on("tests/corpus/patient-data", more)
+}
+
+fn measured_on(folder: &str, more: &[&str]) -> (Value, Option<i32>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let run = Command::new(env!("CARGO_BIN_EXE_postern"))
         .current_dir(root)
-        .args(["check", "--json", "--corpus", "tests/corpus/patient-data"])
+        .args(["check", "--json", "--corpus", folder])
         .args(more)
         .output()
         .unwrap();
@@ -41,7 +45,7 @@ fn measured(more: &[&str]) -> (Value, Option<i32>) {
 fn the_shipped_settings_reach_their_floors_on_labelled_mail() {
     let (figures, _) = measured(&[]);
 
-    assert!(figures["messages"].as_u64() >= Some(450));
+    assert!(figures["messages"].as_u64() >= Some(500));
     let rules = figures["rules"].as_array().unwrap();
     assert_eq!(rules.len(), FLOORS.len());
     for (name, precision, recall) in FLOORS {
@@ -54,6 +58,17 @@ fn the_shipped_settings_reach_their_floors_on_labelled_mail() {
         );
         assert!(rule["right"].as_u64() >= Some(5), "too few to say: {rule}");
     }
+}
+
+/// Sixty messages that nothing was tuned by: half of them hard negatives, each with a number that passes the
+/// check. What is wrong here is left wrong, so that the figure goes on saying what new mail would meet.
+#[test]
+fn mail_that_nothing_was_tuned_by_is_judged_as_well_as_at_first_sight() {
+    let (figures, _) = measured_on("tests/corpus/held-out", &[]);
+    let rule = &figures["rules"][0];
+    assert_eq!(figures["messages"].as_u64(), Some(60));
+    assert!(rule["precision"].as_f64() >= Some(0.82), "{figures:#}");
+    assert!(rule["recall"].as_f64() >= Some(0.96), "{figures:#}");
 }
 
 #[test]

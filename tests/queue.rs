@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use postern::base::Clock;
-use postern::mail::{Message, Notify, Recipient};
+use postern::base::{Clock, Reference};
+use postern::mail::{Mailbox, Message, Notify, Recipient};
 use postern::outcome::audit::{AuditEvent, AuditKind};
 use postern::outcome::notify::{Event, Told, notices};
 use postern::queue::*;
@@ -241,7 +241,8 @@ async fn a_failure_and_its_report_are_written_together_and_once() {
         };
         let report = || {
             let notices = notices(&lease.message.original(), &[told], "gate.example", start());
-            notices.into_iter().map(Accepted::from).collect::<Vec<_>>()
+            let on_paper = |notice| Accepted::notice(notice, &"gate.example".into());
+            notices.into_iter().map(on_paper).collect::<Vec<_>>()
         };
 
         f.store
@@ -470,7 +471,7 @@ async fn orders_pass_over_what_they_are_not_for() {
         assert_eq!((done.changed, done.in_attempt, done.passed_over), (1, 1, 2));
         let fail = Order::Fail {
             reason: reason(),
-            hostname: "gate.example".to_owned(),
+            letterhead: "gate.example".into(),
         };
         let done = f
             .store
@@ -557,7 +558,7 @@ async fn lists_are_filtered() {
 fn event(i: u32) -> AuditEvent {
     let mut event = AuditEvent::new(
         start() + Duration::from_secs(u64::from(i)),
-        postern::base::Reference::random(),
+        Reference::random(),
         AuditKind::Received,
         format!("s{}@Bumbleton.example", i % 7),
     );
@@ -889,6 +890,7 @@ fn use_of(name: &str, used_by: &str, at: Timestamp) -> Accepted {
     Accepted {
         received_at: at,
         events: Vec::new(),
+        unless_told: None,
         old_names: vec![OldNameUse {
             name: name.to_owned(),
             mailbox: "pharmacy.fa001@nhs.net".to_owned(),
@@ -950,12 +952,154 @@ async fn old_names_are_counted_and_whoever_uses_one_is_told_once_in_a_while() {
     }
 }
 
+/// A message held for two, each of whom its sender may release with the code whose hash is all ones.
+fn offered(account: Option<&str>, until: Timestamp) -> Accepted {
+    let mut accepted = accepted(&["a@example.com", "b@example.com", "c@nhs.net"]);
+    for (delivery, grounds) in accepted
+        .deliveries
+        .iter_mut()
+        .zip(["near-miss", "not-secure"])
+    {
+        delivery.standing = Standing::Held;
+        delivery.self_release = Some(SelfRelease {
+            code_hash: [1; 32],
+            account: account.map(str::to_owned),
+            grounds: grounds.to_owned(),
+            until,
+        });
+    }
+    accepted
+}
+
+/// The sender's word, where the policy gives leave on the grounds of a near miss alone.
+fn word_of(reference: &Reference) -> SenderRelease {
+    SenderRelease {
+        reference: reference.clone(),
+        code_hash: [1; 32],
+        sender: Mailbox::parse("RECEPTION@fa001.bumbleton.example").unwrap(),
+        account: None,
+        reason: "asked for".to_owned(),
+        leave: Box::new(|_, grounds| (grounds == "near-miss").then_some(Binding::Any)),
+        notices: Box::new(|sent_on| {
+            assert_eq!(sent_on.len(), 1);
+            vec![accepted(&["owner@nhs.net"])]
+        }),
+    }
+}
+
+#[tokio::test]
+async fn a_sender_lets_go_on_what_is_his_once_by_the_right_code_in_time() {
+    for f in stores() {
+        let (now, later) = (start(), start() + minutes(1));
+        for (offer, change) in [
+            (offered(None, later), Some("code")),
+            (offered(None, later), Some("sender")),
+            (offered(None, later), Some("reference")),
+            (offered(Some("till"), later), Some("account")),
+            (
+                offered(None, later),
+                Some("an account that did not send it"),
+            ),
+            (offered(None, now), Some("time")),
+            (offered(None, later), Some("leave")),
+            (offered(None, later), None),
+        ] {
+            let mut word = word_of(&offer.reference);
+            match change {
+                Some("code") => word.code_hash = [2; 32],
+                Some("sender") => word.sender = Mailbox::parse("other@nhs.net").unwrap(),
+                Some("reference") => word.reference = Reference::random(),
+                Some("an account that did not send it") => word.account = Some("till".to_owned()),
+                Some("leave") => word.leave = Box::new(|_, _| None),
+                _ => {}
+            }
+            let reference = offer.reference.clone();
+            f.accept(offer).await;
+            let before = f.states().await;
+            let sent_on = f.store.release_by_sender(word).await.unwrap();
+            let names: Vec<_> = sent_on.iter().map(|one| one.recipient.as_str()).collect();
+            if change.is_some() {
+                assert_eq!((names, f.states().await), (vec![], before), "{change:?}");
+                continue;
+            }
+            assert_eq!(names, ["a@example.com"]);
+            let held = Filter {
+                reference: Some(reference.clone()),
+                states: vec![State::Held],
+                ..Filter::default()
+            };
+            let held = f.store.list(held).await.unwrap();
+            assert_eq!(held.len(), 1, "the policy gives no leave for the other");
+            let told = f.states().await;
+            assert_eq!(
+                told.iter().filter(|(to, _)| to == "owner@nhs.net").count(),
+                1
+            );
+            let again = f
+                .store
+                .release_by_sender(word_of(&reference))
+                .await
+                .unwrap();
+            assert_eq!(again, []);
+            let released = f.events().await;
+            assert_eq!(
+                released.iter().filter(|kind| *kind == "released").count(),
+                1
+            );
+        }
+        f.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_words_at_the_same_time_one_counts() {
+    for f in stores() {
+        let offer = offered(None, start() + minutes(1));
+        let reference = offer.reference.clone();
+        f.accept(offer).await;
+        let word = || f.store.release_by_sender(word_of(&reference));
+        let (one, other) = tokio::join!(word(), word());
+        assert_eq!(one.unwrap().len() + other.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_offer_ends_with_its_delivery_and_with_an_order() {
+    for f in stores() {
+        let offer = offered(None, start() + minutes(1));
+        let reference = offer.reference.clone();
+        f.accept(offer).await;
+        let order = |order| {
+            f.store
+                .administer(Selection::Message(reference.clone()), order, "smith".into())
+        };
+        let reason = "agreed".to_owned();
+        order(Order::ReleaseHeld {
+            reason: reason.clone(),
+        })
+        .await
+        .unwrap();
+        order(Order::Hold { reason }).await.unwrap();
+        assert_eq!(
+            f.store
+                .release_by_sender(word_of(&reference))
+                .await
+                .unwrap(),
+            []
+        );
+        f.sql("CREATE TEMP TABLE t (n CHECK (n = 0)); INSERT INTO t SELECT count(*) FROM self_release");
+    }
+}
+
 #[tokio::test]
 async fn a_queue_of_the_version_before_is_taken_over() {
     let f = Fixture::sqlite();
     f.accept(accepted(&["a@ward.example"])).await;
-    f.sql("DROP TABLE old_name; DROP TABLE told; PRAGMA user_version = 1");
+    f.sql("DROP TABLE old_name; DROP TABLE told; DROP TABLE self_release; PRAGMA user_version = 1");
+    drop(f.again());
+    f.sql("DROP TABLE self_release; PRAGMA user_version = 2");
     let again = f.again();
+    f.sql("SELECT count(*) FROM self_release");
     assert_eq!(again.old_names(1).await.unwrap(), []);
     assert_eq!(again.list(Filter::default()).await.unwrap().len(), 1);
 }

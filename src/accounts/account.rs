@@ -18,10 +18,12 @@ pub struct Account {
     pub disabled: bool,
     /// Who answers for it: a person or a role.
     pub owner: Option<String>,
+    /// Where he is told of mail of the account that is held: nobody reads the account's own.
+    pub owner_address: Option<Mailbox>,
     /// Whose names it may send under.
     pub may_send_from: Vec<Sender>,
-    /// Whether all its mail counts as patient data, whatever is found in it.
-    pub declares_patient_data: bool,
+    /// What it says of the patient data in its mail.
+    pub patient_data: Declaration,
     secret_hash: Option<PasswordHash>,
     place: Option<Place>,
 }
@@ -57,8 +59,9 @@ impl Account {
         let account = name.map(|name| Self {
             secret_hash: read_hash(&section),
             may_send_from: read_senders(&section, &name),
+            owner_address: read_owner_address(&section),
             owner: section.string("owner").map(Located::into_inner),
-            declares_patient_data: flag(&section, "declares-patient-data"),
+            patient_data: read_declaration(&section),
             disabled: flag(&section, "disabled"),
             place,
             name: name.into_inner().0,
@@ -90,6 +93,36 @@ impl fmt::Debug for Account {
             .field("disabled", &self.disabled)
             .field("may_send_from", &self.may_send_from)
             .finish_non_exhaustive()
+    }
+}
+
+/// What an application says of the patient data in its mail (its contract).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Declaration {
+    /// All its mail is patient data, whatever is found in it.
+    Always,
+    /// What is found counts.
+    #[default]
+    ByContent,
+    /// It sends none. What is found all the same is held for everybody: the contract is broken.
+    Never,
+}
+
+impl Declaration {
+    /// The words for them, in the file and on the command line.
+    pub const WORDS: [(&str, Self); 3] = [
+        ("always", Self::Always),
+        ("by-content", Self::ByContent),
+        ("never", Self::Never),
+    ];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::ByContent => "by-content",
+            Self::Never => "never",
+        }
     }
 }
 
@@ -133,6 +166,29 @@ pub struct BadName;
 
 fn flag(section: &Section<'_>, key: &str) -> bool {
     section.flag(key).is_some_and(Located::into_inner)
+}
+
+/// `patient-data`, or as it was written once: `declares-patient-data = true` for always.
+fn read_declaration(section: &Section<'_>) -> Declaration {
+    let old = section.flag("declares-patient-data");
+    match (section.word("patient-data", &Declaration::WORDS), old) {
+        (Some(word), Some(old)) => {
+            let help = "take `declares-patient-data` out".to_owned();
+            section.report("twice", "`patient-data` says it already", &old, help);
+            word.into_inner()
+        }
+        (Some(word), None) => word.into_inner(),
+        (None, Some(old)) if *old => Declaration::Always,
+        (None, _) => Declaration::ByContent,
+    }
+}
+
+/// What the file says, or else the owner himself if he is an address.
+fn read_owner_address(section: &Section<'_>) -> Option<Mailbox> {
+    if section.has("owner-address") {
+        return section.parse("owner-address").map(Located::into_inner);
+    }
+    Mailbox::parse(&section.string("owner")?).ok()
 }
 
 fn read_hash(section: &Section<'_>) -> Option<PasswordHash> {
@@ -181,8 +237,9 @@ mod tests {
             name: "a@nhs.net".into(),
             disabled: false,
             owner: None,
+            owner_address: None,
             may_send_from: senders.iter().map(|text| text.parse().unwrap()).collect(),
-            declares_patient_data: false,
+            patient_data: Declaration::ByContent,
             secret_hash: None,
             place: None,
         }

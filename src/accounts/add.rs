@@ -4,16 +4,17 @@
 //! whole before it takes the place of the old one, in one rename: at any moment the file is either
 //! the old one or the new one, and the secret exists nowhere but in the caller's hands.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::secret::Secret;
-use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile};
+use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile, replace};
+use crate::mail::Mailbox;
 
-use super::account::{Name, Sender};
+use super::account::{Declaration, Name, Sender};
 use super::{Accounts, verify};
 
 /// What a new account is to be.
@@ -26,8 +27,10 @@ pub struct NewAccount {
     /// Addresses, or domains as `@bumbleton.example`, that it may send from; empty for its own
     /// name.
     pub may_send_from: Vec<String>,
-    /// Whether all its mail counts as patient data.
-    pub declares_patient_data: bool,
+    /// Where he is told of its mail that is held.
+    pub owner_address: Option<Mailbox>,
+    /// What it says of the patient data in its mail.
+    pub patient_data: Declaration,
 }
 
 /// Appends an account to the file at `path` and returns its secret, which is stored nowhere but
@@ -147,52 +150,30 @@ fn block(new: &NewAccount, hash: &str, at_line_start: bool) -> Result<String, Ad
         .owner
         .as_ref()
         .map(|owner| format!("owner = {}\n", quoted(owner)));
+    let address = new
+        .owner_address
+        .as_ref()
+        .map(|address| format!("owner-address = {}\n", quoted(&address.to_string())));
     let senders: Vec<String> = senders.iter().map(|sender| quoted(sender)).collect();
     Ok(format!(
         "{start}[[account]]\n\
          name = {}\n\
-         {}\
+         {}{}\
          secret-hash = {} # of a secret that was shown once\n\
          may-send-from = [{}]\n\
-         declares-patient-data = {}\n\
+         patient-data = {}\n\
          disabled = false\n",
         quoted(&name.0),
         owner.unwrap_or_default(),
+        address.unwrap_or_default(),
         quoted(hash),
         senders.join(", "),
-        new.declares_patient_data,
+        quoted(new.patient_data.word()),
     ))
 }
 
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
-}
-
-/// Puts `text` in the place of the file, whole or not at all, with the same owner and permissions.
-pub(super) fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let temporary = folder.join(format!(".accounts-{}.new", std::process::id()));
-    let result = write_like(path, &temporary, text)
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| File::open(folder)?.sync_all());
-    if result.is_err() {
-        // Whatever is left of it is of no use to anyone.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
-}
-
-fn write_like(model: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let like = fs::metadata(model)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o777))?;
-    let made = file.metadata()?;
-    if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
-        // A file that the gateway could not read any more would shut everyone out.
-        chown(path, Some(like.uid()), Some(like.gid()))?;
-    }
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 /// Makes a secret of the three kinds of characters that NHSmail asks for (`domain.md` §6.1).
@@ -240,6 +221,7 @@ mod tests {
     use super::*;
     use crate::accounts::AuthError;
     use proptest::prelude::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -348,7 +330,8 @@ mod tests {
                 name: name.clone(),
                 owner: Some(owner.clone()),
                 may_send_from: vec!["@bumbleton.example".into()],
-                declares_patient_data: true,
+                owner_address: Mailbox::parse("owner@bumbleton.example").ok(),
+                patient_data: Declaration::Never,
             };
             let secret = add(&path, &account).unwrap();
             let accounts = load(&path);
@@ -356,7 +339,8 @@ mod tests {
             prop_assert_eq!(accounts.authenticate(&name, "no"), Err(AuthError::Refused));
             let read = accounts.get(&name).unwrap();
             prop_assert_eq!(read.owner.as_deref(), Some(owner.as_str()));
-            prop_assert!(read.declares_patient_data);
+            prop_assert_eq!(read.patient_data, Declaration::Never);
+            prop_assert_eq!(&read.owner_address, &account.owner_address);
         }
     }
 }

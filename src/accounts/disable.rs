@@ -5,7 +5,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::add::{AddError, lock_current, read_back, replace};
+use crate::config::replace;
+
+use super::add::{AddError, lock_current, read_back};
 use super::{Account, Accounts};
 
 /// Disables the account of this name, in any case. Returns whether it was enabled before. Blocks: on
@@ -86,7 +88,8 @@ fn differ_in_the_flag_alone(before: &Accounts, after: &Accounts, name: &str) -> 
         old.name() == new.name()
             && old.may_send_from == new.may_send_from
             && old.owner == new.owner
-            && old.declares_patient_data == new.declares_patient_data
+            && old.patient_data == new.patient_data
+            && old.owner_address == new.owner_address
             && old.secret_hash() == new.secret_hash()
             && new.disabled == (old.disabled || old.name() == name)
     };

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::config::{Diagnostic, Diagnostics, Section, SourceFile, read_source, read_toml};
 
-pub use account::{Account, Sender};
+pub use account::{Account, Declaration, Sender};
 pub use add::{AddError, NewAccount, add};
 pub use disable::{DisableError, disable};
 pub use verify::AuthError;

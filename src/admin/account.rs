@@ -9,7 +9,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::accounts::{self, Account, Accounts, NewAccount, Sender};
+use crate::accounts::{self, Account, Accounts, Declaration, NewAccount, Sender};
 use crate::base::Reference;
 use crate::config::render::{Colour, Format, render};
 use crate::config::{Diagnostics, Severity};
@@ -53,7 +53,8 @@ struct Shown<'a> {
     owner: Option<&'a str>,
     disabled: bool,
     may_send_from: Vec<String>,
-    declares_patient_data: bool,
+    owner_address: Option<String>,
+    patient_data: &'static str,
     source: Option<String>,
 }
 
@@ -68,7 +69,8 @@ impl<'a> Shown<'a> {
             owner: account.owner.as_deref(),
             disabled: account.disabled,
             may_send_from: senders.collect(),
-            declares_patient_data: account.declares_patient_data,
+            owner_address: account.owner_address.as_ref().map(ToString::to_string),
+            patient_data: account.patient_data.word(),
             source: account.place().map(ToString::to_string),
         }
     }
@@ -84,7 +86,11 @@ fn add(
         name: new.name.clone(),
         owner: new.owner.clone(),
         may_send_from: new.may_send_from.clone(),
-        declares_patient_data: new.declares_patient_data,
+        owner_address: new.owner_address.clone(),
+        patient_data: match new.declares_patient_data {
+            true => Declaration::Always,
+            false => new.patient_data.into(),
+        },
     };
     let secret = match accounts::add(path, &account) {
         Ok(secret) => secret,
@@ -139,14 +145,19 @@ fn show(name: &str, path: &Path, json: bool, out: &mut impl Write) -> Result<Ans
         json_line(&shown, out)?;
         return Ok(Answer::Done);
     }
-    let patient_data = if shown.declares_patient_data {
-        "all its mail counts as it"
-    } else {
-        "by what is found"
+    let patient_data = match account.patient_data {
+        Declaration::Always => "always: all its mail counts as it",
+        Declaration::ByContent => "by what is found",
+        Declaration::Never => "never: what is found all the same is held",
     };
     writeln!(out, "name           {}", shown.name)?;
     writeln!(out, "state          {}", state(shown.disabled))?;
     writeln!(out, "owner          {}", shown.owner.unwrap_or("-"))?;
+    writeln!(
+        out,
+        "told at        {}",
+        shown.owner_address.as_deref().unwrap_or("-")
+    )?;
     writeln!(out, "may send from  {}", shown.may_send_from.join(" "))?;
     writeln!(out, "patient data   {patient_data}")?;
     writeln!(
@@ -198,6 +209,7 @@ fn load(path: &Path) -> Result<Accounts, CommandError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::cli::PatientDataWord;
 
     fn on(path: &Path, command: &AccountCommand, json: bool) -> Result<String, CommandError> {
         let mut out = Vec::new();
@@ -215,6 +227,8 @@ mod tests {
             name: name.clone(),
             owner: Some("Superintendent".to_owned()),
             may_send_from: Vec::new(),
+            owner_address: None,
+            patient_data: PatientDataWord::ByContent,
             declares_patient_data: true,
         });
 

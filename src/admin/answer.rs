@@ -59,6 +59,9 @@ pub enum CommandError {
     /// The certificates could not be made.
     #[error(transparent)]
     Certs(#[from] super::certs::CertsError),
+    /// No key was made.
+    #[error(transparent)]
+    Dkim(#[from] super::dkim::DkimError),
     /// The account was not added.
     #[error(transparent)]
     AccountAdd(#[from] crate::accounts::AddError),

@@ -3,15 +3,26 @@
 //! Only what was typed stands here; what it means is checked by the command it is for. Wrong usage
 //! ends with status 2 before any file is opened.
 
+mod directory;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use jiff::Timestamp;
 
 use super::corpus::Floor;
+use super::dkim::DkimCommand;
+use crate::accounts::Declaration;
 use crate::base::Reference;
-use crate::mail::{Domain, ForwardPath, Mailbox, ReversePath};
+use crate::config::duration_of;
+use crate::mail::{ForwardPath, Mailbox, ReversePath};
+
+pub use directory::{
+    DirectoryCommand, DirectoryExport, DirectoryImport, ExportFormat, ImportFormat,
+    SecureDomainsCommand, SecureDomainsImport,
+};
 
 /// A mail gateway and policy filter for organisations that send patient data by email.
 #[derive(Clone, Debug, Parser)]
@@ -56,6 +67,9 @@ pub enum Command {
     Quarantine(QuarantineCommand),
     /// Show where a message went
     Trace(Trace),
+    /// Show what the audit trail says about mail of our own
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Check the audit trail, or take it out
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -64,6 +78,9 @@ pub enum Command {
     Account(AccountCommand),
     /// Submit a test message and show what the server replies
     Send(Send),
+    /// Make keys that sign mail, and check what the DNS has of them
+    #[command(subcommand)]
+    Dkim(DkimCommand),
     /// Make development certificates
     #[command(subcommand)]
     Certs(CertsCommand),
@@ -124,128 +141,6 @@ pub struct Resolve {
     /// Addresses; `-` reads them from the standard input, one a line
     #[arg(required = true, value_name = "ADDRESS")]
     pub addresses: Vec<String>,
-}
-
-/// `postern secure-domains`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum SecureDomainsCommand {
-    /// Take a new accredited list over; what is kept by hand stays
-    Import(SecureDomainsImport),
-}
-
-/// `postern secure-domains import`.
-#[derive(Args, Clone, Debug)]
-pub struct SecureDomainsImport {
-    /// The list, as CSV with a header row
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-    /// Show what would change, and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Yes, so many domains are to be taken out
-    #[arg(long)]
-    pub confirm: bool,
-}
-
-/// `postern directory`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum DirectoryCommand {
-    /// Take mailboxes and changes out of files, all or nothing; a gateway that runs takes them over
-    Import(DirectoryImport),
-    /// Write the mailboxes or the redirects out
-    Export(DirectoryExport),
-    /// Find mailboxes by parts of names, addresses, codes, towns, postcodes; typing mistakes are forgiven
-    Find {
-        /// What is known
-        #[arg(required = true, value_name = "WORD")]
-        words: Vec<String>,
-        /// At most so many
-        #[arg(long, value_name = "NUMBER", default_value_t = 20)]
-        limit: usize,
-    },
-    /// Show a mailbox, or all mailboxes of an organisation
-    Show {
-        /// An address, an old one too, or an ODS code
-        #[arg(value_name = "ADDRESS|CODE")]
-        of: String,
-    },
-    /// Show how often old names are used, and by whom
-    Stats {
-        /// The names of the files that were never used instead
-        #[arg(long)]
-        unused: bool,
-        /// At most so many
-        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
-        limit: usize,
-    },
-    /// Report loops, names that lead nowhere, and mailboxes that nobody looks after
-    Lint {
-        /// How diagnostics are written
-        #[arg(long, value_enum, default_value_t = Format::Human)]
-        format: Format,
-    },
-}
-
-/// `postern directory import`.
-#[derive(Args, Clone, Debug)]
-pub struct DirectoryImport {
-    /// The files, taken in this order
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// What the files are; left out, each is looked at
-    #[arg(long = "as", value_enum, value_name = "FORMAT")]
-    pub format: Option<ImportFormat>,
-    /// Show what would change, and write nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Take the good rows although others are bad
-    #[arg(long)]
-    pub partial: bool,
-    /// Yes, so many addresses are to be taken out or redirected
-    #[arg(long)]
-    pub confirm: bool,
-    /// Where the mailboxes of the organisations of a national file are
-    #[arg(long, value_name = "DOMAIN", default_value = "nhs.net")]
-    pub domain: Domain,
-}
-
-/// What an imported file is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum ImportFormat {
-    /// directory.csv or redirects.csv, or both in TOML: the whole table
-    Postern,
-    /// The national file of pharmacies, edispensary.csv
-    OdsPharmacy,
-    /// The national file of practices, epraccur.csv
-    OdsPractice,
-    /// Renames, new codes and owners, consolidations, leavers, joiners
-    Changes,
-}
-
-/// `postern directory export`.
-#[derive(Args, Clone, Debug)]
-pub struct DirectoryExport {
-    /// In which form; TOML has both tables
-    #[arg(long = "as", value_enum, value_name = "FORMAT", default_value_t = ExportFormat::Csv)]
-    pub format: ExportFormat,
-    /// The redirects instead of the mailboxes
-    #[arg(long, conflicts_with = "hidden")]
-    pub redirects: bool,
-    /// With the columns that are never shown elsewhere: mobile numbers
-    #[arg(long)]
-    pub hidden: bool,
-    /// Into this file, which must not exist yet, instead of the standard output
-    #[arg(long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-}
-
-/// The form of an export.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum ExportFormat {
-    /// As directory.csv, or redirects.csv
-    Csv,
-    /// Both in one file
-    Toml,
 }
 
 /// `postern explain`, both forms.
@@ -408,6 +303,17 @@ pub struct Trace {
     pub limit: usize,
 }
 
+/// `postern report`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ReportCommand {
+    /// Who sent without the particulars that the law wants, and why
+    Footers {
+        /// How far back: 7d, 12h, 1d 6h
+        #[arg(long, value_name = "TIME", default_value = "7d", value_parser = ago)]
+        since: Duration,
+    },
+}
+
 /// `postern audit`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AuditCommand {
@@ -454,9 +360,36 @@ pub struct AccountAdd {
     /// An address, or a domain as @bumbleton.example, that it may send from; its name if left out
     #[arg(long, value_name = "ADDRESS")]
     pub may_send_from: Vec<String>,
-    /// All its mail counts as patient data
-    #[arg(long)]
+    /// Where its owner is told of mail of it that is held; the owner himself if he is an address
+    #[arg(long, value_name = "ADDRESS")]
+    pub owner_address: Option<Mailbox>,
+    /// What it says of the patient data in its mail
+    #[arg(long, value_enum, default_value = "by-content")]
+    pub patient_data: PatientDataWord,
+    /// The same as --patient-data always
+    #[arg(long, conflicts_with = "patient_data")]
     pub declares_patient_data: bool,
+}
+
+/// What an account says of the patient data in its mail.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum PatientDataWord {
+    /// All its mail counts as patient data
+    Always,
+    /// What is found counts
+    ByContent,
+    /// It sends none: what is found all the same is held
+    Never,
+}
+
+impl From<PatientDataWord> for Declaration {
+    fn from(word: PatientDataWord) -> Self {
+        match word {
+            PatientDataWord::Always => Self::Always,
+            PatientDataWord::ByContent => Self::ByContent,
+            PatientDataWord::Never => Self::Never,
+        }
+    }
 }
 
 /// `postern send`.
@@ -525,6 +458,11 @@ pub enum CertsCommand {
 /// Reads a reverse path with or without its angle brackets.
 fn reverse_path(text: &str) -> Result<ReversePath, String> {
     ReversePath::parse(without_brackets(text)).map_err(|error| error.to_string())
+}
+
+/// Reads how far back.
+fn ago(text: &str) -> Result<Duration, String> {
+    duration_of(text).ok_or_else(|| "a time such as 7d, 12h or 1d 6h".to_owned())
 }
 
 /// Reads a share of a whole.

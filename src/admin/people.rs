@@ -244,7 +244,7 @@ fn object(entry: &Entry, today: Date) -> Value {
 }
 
 fn name_object(name: &Name) -> Value {
-    json!({ "name": name.name.to_string(), "because": name.because.word(), "source": name.source })
+    json!({ "name": name.name.to_string(), "because": name.because.word(), "source": name.source.to_string() })
 }
 
 /// The status, and since or from when it holds.
@@ -334,7 +334,7 @@ fn write_unused(
             name.name.to_string(),
             name.to.to_string(),
             name.because.word().to_owned(),
-            name.source.clone(),
+            name.source.to_string(),
         ]);
     }
     table.write(out)?;

@@ -7,6 +7,7 @@
 use std::io::{self, Write};
 
 use crate::base::Reference;
+use crate::outcome::Letterhead;
 use crate::queue::{Administered, DeliveryId, Filter, Order, Queue, Selection, State, Waiting};
 
 use super::answer::{Answer, CommandError, Table, json_line, printable};
@@ -17,8 +18,8 @@ use super::cli::{Chosen, List, QuarantineCommand, QueueCommand};
 pub struct Desk<'a> {
     /// The administrator, for the audit trail.
     pub by: &'a str,
-    /// The gateway's name, for the reports that go to senders.
-    pub hostname: &'a str,
+    /// On what the reports to senders are written.
+    pub letterhead: &'a Letterhead,
     /// Whether the answer is JSON.
     pub json: bool,
 }
@@ -40,7 +41,7 @@ pub async fn run(
     desk: Desk<'_>,
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
-    let hostname = desk.hostname.to_owned();
+    let letterhead = desk.letterhead.clone();
     let (chosen, order) = match command {
         QueueCommand::List(asked) => {
             let waiting = [State::Due, State::Leased, State::Held];
@@ -58,7 +59,7 @@ pub async fn run(
         }
         QueueCommand::Fail(ordered) => {
             let reason = ordered.reason.clone();
-            (&ordered.chosen, Order::Fail { reason, hostname })
+            (&ordered.chosen, Order::Fail { reason, letterhead })
         }
     };
     administer(chosen, order, queue, desk, out).await
@@ -183,11 +184,15 @@ async fn show(
             write_all_of(one, out)?;
         }
     }
-    if waiting.is_empty() && !desk.json {
-        writeln!(
-            out,
+    if waiting.is_empty() {
+        let text = format!(
             "nothing of {reference} waits here; `postern trace {reference}` says what became of it"
-        )?;
+        );
+        if desk.json {
+            json_line(&serde_json::json!({ "error": text }), out)?;
+        } else {
+            writeln!(out, "{text}")?;
+        }
     }
     Ok(Answer::yes_if(!waiting.is_empty()))
 }
@@ -199,7 +204,7 @@ fn write_all_of(one: &Waiting, out: &mut impl Write) -> io::Result<()> {
         (_, None) => "when somebody decides".to_owned(),
     };
     let patient_data = if one.patient_data {
-        "found"
+        "found, or may be in it"
     } else {
         "not found"
     };
@@ -346,6 +351,7 @@ mod tests {
             binding: Binding::Any,
             rule: "policies/secure-domains.toml:31".to_owned(),
             because: "patient data may not go there".to_owned(),
+            self_release: None,
         };
         let mut decided = AuditEvent::new(
             clock.now(),
@@ -371,6 +377,7 @@ mod tests {
                 delivery("c@nhs.net", Standing::Due),
                 delivery("d@nhs.net", Standing::Quarantined),
             ],
+            unless_told: None,
             old_names: Vec::new(),
             events: vec![decided.fact("verdict", "hold")],
         };
@@ -383,7 +390,7 @@ mod tests {
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
         let desk = Desk {
             by: "smith",
-            hostname: "gateway.bumbleton.example",
+            letterhead: &"gateway.bumbleton.example".into(),
             json: cli.json,
         };
         let answer = match &cli.command {
@@ -479,6 +486,15 @@ mod tests {
         let (answer, shown) = command(&queue, "postern queue show PX-000000").await;
         assert_eq!(answer, Answer::No);
         assert!(shown.contains("postern trace PX-000000"), "{shown}");
+        let (answer, shown) = command(&queue, "postern --json queue show PX-000000").await;
+        assert_eq!(answer, Answer::No);
+        let said: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert!(
+            said["error"]
+                .as_str()
+                .unwrap()
+                .starts_with("nothing of PX-000000 waits")
+        );
     }
 
     #[tokio::test]
@@ -494,6 +510,54 @@ mod tests {
             command(&queue, "postern explain PX-000000").await.0,
             Answer::No
         );
+    }
+
+    #[tokio::test]
+    async fn a_line_of_the_trail_that_is_no_text_is_named_and_hides_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder).await;
+        for reference in ["PX-22222222", "PX-33333333"] {
+            let at = "2026-11-21T10:00:00Z".parse().unwrap();
+            let reference = reference.parse().unwrap();
+            let mut event = AuditEvent::new(at, reference, AuditKind::Decided, "a@nhs.net");
+            event.recipient = Some("b@example.com".to_owned());
+            queue.record(vec![event]).await.unwrap();
+        }
+        rusqlite::Connection::open(folder.path().join("queue.sqlite"))
+            .unwrap()
+            .execute(
+                "UPDATE audit SET event = CAST(X'7BFF00' AS TEXT) WHERE id = 2",
+                [],
+            )
+            .unwrap();
+
+        let (answer, said) = command(&queue, "postern trace b@example.com").await;
+        assert_eq!(answer, Answer::Done);
+        assert!(
+            said.contains("PX-7F3K2Q9A") && said.contains("PX-33333333"),
+            "{said}"
+        );
+        assert!(
+            said.contains("line 2 of the audit trail is damaged"),
+            "{said}"
+        );
+        let (answer, said) = command(&queue, "postern --json trace nobody@nowhere.example").await;
+        assert_eq!(answer, Answer::No);
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["number"], 2);
+        let (_, exported) = command(&queue, "postern audit export").await;
+        let lines: Vec<serde_json::Value> = exported
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert_eq!(lines.len(), 3);
+        assert_eq!(
+            (&lines[1]["event"], &lines[1]["damaged"]),
+            (&serde_json::Value::Null, &"7bff00".into())
+        );
+        assert_eq!(lines[2]["event"]["reference"], "PX-33333333");
+        let (answer, _) = command(&queue, "postern audit verify").await;
+        assert_eq!(answer, Answer::No);
     }
 
     #[tokio::test]

@@ -105,7 +105,7 @@ impl<'a> Resolved<'a> {
             from: hop.from.to_string(),
             to: hop.to.to_string(),
             because: hop.because.word(),
-            source: hop.source,
+            source: hop.source.to_string(),
         });
         resolved.path = hops.collect();
         resolved
@@ -180,7 +180,7 @@ fn words(mailboxes: &[Mailbox]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::directory::{Because, Hop};
+    use crate::directory::{Because, Hop, Source};
 
     fn mailbox(text: &str) -> Mailbox {
         Mailbox::parse(text).unwrap()
@@ -198,7 +198,7 @@ mod tests {
                     from: mailbox("old@nhs.net"),
                     to: mailbox("new@nhs.net"),
                     because: Because::Renamed,
-                    source: "policies/aliases.toml:12".to_owned(),
+                    source: Source::line(&"policies/aliases.toml".into(), 12),
                 }],
             },
             "empty@nhs.net" => ends(End::List(Vec::new())),

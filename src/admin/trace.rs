@@ -25,7 +25,8 @@ pub async fn run(
     for entry in &entries {
         write(entry, json, out)?;
     }
-    if entries.is_empty() && !json {
+    let found = entries.iter().any(|entry| entry.damaged.is_none());
+    if !found && !json {
         writeln!(out, "no trace of {}", printable(&asked.query))?;
     }
     if entries.len() == asked.limit && !json {
@@ -35,7 +36,7 @@ pub async fn run(
             asked.limit
         )?;
     }
-    Ok(Answer::yes_if(!entries.is_empty()))
+    Ok(Answer::yes_if(found))
 }
 
 /// Writes the decision behind a reference: what was decided for each recipient, by which rule and
@@ -52,7 +53,8 @@ pub async fn explain(
     };
     let entries = queue.trace(query, EVENTS_MAX).await?;
     let decisions: Vec<_> = entries.iter().filter(|entry| is_decision(entry)).collect();
-    for entry in &decisions {
+    let damaged = entries.iter().filter(|entry| entry.damaged.is_some());
+    for entry in decisions.iter().copied().chain(damaged) {
         write(entry, json, out)?;
     }
     if decisions.is_empty() && !json {
@@ -74,6 +76,19 @@ fn is_decision(entry: &AuditEntry) -> bool {
 }
 
 fn write(entry: &AuditEntry, json: bool, out: &mut impl Write) -> io::Result<()> {
+    if entry.damaged.is_some() {
+        let number = entry.number;
+        return match json {
+            true => json_line(
+                &serde_json::json!({"number": number, "damaged": NO_TEXT}),
+                out,
+            ),
+            false => writeln!(
+                out,
+                "line {number} of the audit trail is damaged: {NO_TEXT}"
+            ),
+        };
+    }
     let mut object = entry.object();
     if json {
         object.insert("number".to_owned(), entry.number.into());
@@ -121,6 +136,8 @@ fn lines_of(object: &mut Map<String, Value>) -> Vec<String> {
     lines
 }
 
+/// What is said of a line that somebody changed so that it is no event.
+const NO_TEXT: &str = "it is not text (`postern audit verify` says whether the rest is whole)";
 /// Kinds of events that say what was decided, and who changed it since.
 const DECISIONS: &[&str] = &["decided", "refused", "held", "released", "deleted"];
 /// Events that one reference can have before the rest is left out.

@@ -14,7 +14,7 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// How to ask.
@@ -138,6 +138,16 @@ impl Dns {
             (_, Err(DnsError::NoSuchName), _) => Err(DnsError::NoSuchName),
             _ => Err(DnsError::NoRecords),
         }
+    }
+
+    /// The texts of a name, each in one piece.
+    pub async fn txt(&self, name: &str) -> Result<Vec<String>, DnsError> {
+        let answer = self.ask(absolute(name), RecordType::TXT).await?;
+        let text = |record: &Record| match &record.data {
+            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        };
+        Ok(answer.answers().iter().filter_map(text).collect())
     }
 
     async fn ask(&self, name: String, kind: RecordType) -> Result<Lookup, DnsError> {
@@ -288,6 +298,15 @@ mod tests {
             preference,
             exchange: exchange.to_owned(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_text_in_several_strings_is_one() {
+        let long = "x".repeat(300);
+        let server = FakeDns::start().await.with_txt("a.example", &long);
+        let dns = server.resolver(SOON);
+        assert_eq!(dns.txt("a.example").await, Ok(vec![long]));
+        assert_eq!(dns.txt("b.example").await, Err(DnsError::NoSuchName));
     }
 
     #[tokio::test]

@@ -94,6 +94,10 @@ metrics! {
     ENCRYPTED = Metric::counter("postern_verdicts_total", "Recipients by verdict of the policy.").with("verdict", "encrypt");
     /// Recipients passed.
     PASSED = Metric::counter("postern_verdicts_total", "Recipients by verdict of the policy.").with("verdict", "deliver");
+    /// Edits that were proved.
+    EDITS_PROVED = Metric::counter("postern_edits_total", "Messages that the policy wants edited, by whether the edit could be proved.").with("result", "proved");
+    /// Edits that were not proved, and so not made.
+    EDITS_UNPROVED = Metric::counter("postern_edits_total", "Messages that the policy wants edited, by whether the edit could be proved.").with("result", "unproved");
     /// Attempts that ended in delivery.
     DELIVERED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "delivered");
     /// Attempts that will be made again.
@@ -112,6 +116,18 @@ metrics! {
     DOMAINS_LAPSING = Metric::gauge("postern_secure_domains", "Entries of the register of secure domains that need somebody.").with("state", "lapsing");
     /// Secure domains whose entry has ended.
     DOMAINS_LAPSED = Metric::gauge("postern_secure_domains", "Entries of the register of secure domains that need somebody.").with("state", "lapsed");
+    /// Signatures that were made and verified.
+    SIGNATURES = Metric::counter("postern_dkim_signatures_total", "DKIM signatures made, by what our own check of them said.").with("result", "verified");
+    /// Signatures that did not verify and were not sent.
+    SIGNATURES_FAILED = Metric::counter("postern_dkim_signatures_total", "DKIM signatures made, by what our own check of them said.").with("result", "failed");
+    /// Messages that left, or were deferred, without a signature because none verified.
+    UNSIGNED = Metric::counter("postern_dkim_unsigned_total", "Messages of domains with keys for which no signature verified.");
+    /// Keys that sign today and are not published as they are.
+    KEYS_UNPUBLISHED = Metric::gauge("postern_dkim_keys_unpublished", "Keys that sign today and whose record in the DNS is missing or another one.");
+    /// Seals on mail that is passed on.
+    SEALS = Metric::counter("postern_arc_seals_total", "ARC seals made on mail that is passed on, by what our own check of them said.").with("result", "verified");
+    /// Seals that did not verify and were not sent.
+    SEALS_FAILED = Metric::counter("postern_arc_seals_total", "ARC seals made on mail that is passed on, by what our own check of them said.").with("result", "failed");
     /// Delivery status notifications queued.
     NOTIFICATIONS = Metric::counter("postern_notifications_total", "Delivery status notifications queued.");
     /// Commits of the queue database.

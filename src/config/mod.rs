@@ -13,4 +13,4 @@ pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
 pub use load::{load_toml, read_source, read_toml};
 pub use located::{Located, Place, SourceFile};
 pub use replace::replace;
-pub use section::Section;
+pub use section::{Section, duration_of};

@@ -14,7 +14,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     // What a link points to is replaced, not the link.
     let path = &fs::canonicalize(path)?;
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let temporary = folder.join(format!(".import-{}.new", std::process::id()));
+    let temporary = folder.join(format!(".postern-{}.new", std::process::id()));
     let result = write_like(path, &temporary, text)
         .and_then(|()| fs::rename(&temporary, path))
         .and_then(|()| File::open(folder)?.sync_all());
@@ -31,6 +31,7 @@ fn write_like(model: &Path, path: &Path, text: &str) -> io::Result<()> {
     file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o777))?;
     let made = file.metadata()?;
     if (made.uid(), made.gid()) != (like.uid(), like.gid()) {
+        // A file that the gateway could not read any more would shut everyone out.
         chown(path, Some(like.uid()), Some(like.gid()))?;
     }
     file.write_all(text.as_bytes())?;

@@ -219,6 +219,12 @@ impl<'t> Section<'t> {
         self.parse_text(key, &Located::at(text, place))
     }
 
+    /// As [`Section::date`], and its absence is reported.
+    pub fn required_date(&self, key: &str) -> Option<Located<jiff::civil::Date>> {
+        self.require(key);
+        self.date(key)
+    }
+
     /// A path; a relative one is meant from the folder of the file.
     pub fn path(&self, key: &str) -> Option<Located<PathBuf>> {
         let text = self.string(key)?;
@@ -463,7 +469,8 @@ fn integer_of(value: &DeValue<'_>) -> Option<i64> {
     i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
 }
 
-fn duration_of(text: &str) -> Option<Duration> {
+/// Reads a time such as `30s`, `5m` or `1d 6h`.
+pub fn duration_of(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text.trim();
     while !rest.is_empty() {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use infer::MatcherType;
 use memchr::memmem;
 
+use super::tar;
 use super::text::unmarked_utf16;
 use super::zip::Directory;
 
@@ -99,6 +100,8 @@ pub(super) enum Opens {
     Archive(Directory),
     /// A document that is a ZIP archive: of Office's or OpenDocument.
     Package(Directory),
+    /// A tar archive.
+    Tar,
     /// One compressed file.
     Gzip,
     /// PDF.
@@ -113,6 +116,10 @@ impl Detected {
             Kind::Text | Kind::Html | Kind::Message | Kind::Script | Kind::RichText => None,
             Kind::Image | Kind::Media | Kind::Signature => None,
             Kind::EncryptedMessage => Some("encrypted-document"),
+            // 7z, RAR, and all that packs but ZIP, gzip and tar.
+            Kind::Archive => Some("archive"),
+            // `winmail.dat`, and `.msg`.
+            Kind::OutlookItem => Some("outlook-item"),
             _ => Some("unknown-format"),
         };
         Self {
@@ -147,6 +154,13 @@ pub(super) fn detect<'f>(head: &[u8], whole: impl Fn() -> Cow<'f, [u8]>) -> Dete
         return Detected {
             unreadable: None,
             opens: Some(Opens::Gzip),
+            ..Detected::plain(Kind::Archive)
+        };
+    }
+    if tar::begins(head) {
+        return Detected {
+            unreadable: None,
+            opens: Some(Opens::Tar),
             ..Detected::plain(Kind::Archive)
         };
     }
@@ -320,13 +334,14 @@ fn detect_ole(file: &[u8]) -> Detected {
         Kind::Installer
     };
     let encrypted = has("EncryptedPackage") || has("EncryptedSummary");
+    let plain = Detected::plain(kind);
     Detected {
-        unreadable: Some(if encrypted {
-            "encrypted-document"
-        } else {
-            "unknown-format"
-        }),
-        ..Detected::plain(kind)
+        unreadable: match kind {
+            _ if encrypted => Some("encrypted-document"),
+            Kind::OfficeDocument | Kind::MacroDocument => Some("legacy-office"),
+            _ => plain.unreadable,
+        },
+        ..plain
     }
 }
 
@@ -347,7 +362,7 @@ fn detect_7z(file: &[u8]) -> Detected {
         unreadable: Some(if encrypted {
             "encrypted-archive"
         } else {
-            "unknown-format"
+            "archive"
         }),
         ..Detected::plain(Kind::Archive)
     }
@@ -497,11 +512,11 @@ mod tests {
             ),
             (
                 ole("WordDocument"),
-                (Kind::OfficeDocument, Some("unknown-format")),
+                (Kind::OfficeDocument, Some("legacy-office")),
             ),
             (
                 ole("_VBA_PROJECT"),
-                (Kind::MacroDocument, Some("unknown-format")),
+                (Kind::MacroDocument, Some("legacy-office")),
             ),
             (
                 ole("EncryptedPackage"),
@@ -509,7 +524,19 @@ mod tests {
             ),
             (
                 ole("__substg1.0_0037001F"),
-                (Kind::OutlookItem, Some("unknown-format")),
+                (Kind::OutlookItem, Some("outlook-item")),
+            ),
+            (
+                b"\x78\x9F\x3E\x22\x01\x00".to_vec(),
+                (Kind::OutlookItem, Some("outlook-item")),
+            ),
+            (
+                b"Rar!\x1A\x07\x01\x00".to_vec(),
+                (Kind::Archive, Some("archive")),
+            ),
+            (
+                b"7z\xBC\xAF\x27\x1C\0\x04".to_vec(),
+                (Kind::Archive, Some("archive")),
             ),
             (b"%PDF-1.7\n1 0 obj".to_vec(), (Kind::Pdf, None)),
             (

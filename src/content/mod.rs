@@ -5,13 +5,15 @@
 //! limits, and says where each piece stands ([`TextPiece::place`], `design.md` §4.3). What cannot be
 //! read is said as well: it is for the policy to decide what that means. Nothing here judges.
 //!
-//! Attachments are looked into in this process, each behind `catch_unwind`, and not in a child process:
-//! nothing here or below is written in C, nothing recurses but by the depth of [`Limits`], and every octet that
-//! comes out of packed data is counted before it is kept ([`Limits::unpacked_octets`]). So neither stack
-//! nor memory runs out, which `catch_unwind` would not stop; a panic makes an attachment `malformed`; and
-//! `explain`, `check` and the tests see just what the gateway sees, without a program to start for each file.
-//! Work is bounded by octets and not by a clock, so that a message is read the same way every time.
+//! Files that have to be opened (documents, archives) are opened in a process of their own, which the kernel
+//! holds to so much memory and time (`apart` says why); there each stands behind `catch_unwind` too, so
+//! that a panic makes one file `malformed` and not its neighbours. Within it nothing is written in C, nothing
+//! recurses but by the depth of [`Limits`], and every octet that comes out of packed data is counted before
+//! it is kept ([`Limits::unpacked_octets`]). Work is bounded by octets first and by the clock last, so that
+//! a message is read the same way every time, and by `explain` as by the gateway.
 
+mod apart;
+mod fields;
 pub mod html;
 pub mod kind;
 pub mod links;
@@ -19,11 +21,16 @@ mod pdf;
 mod reader;
 mod rtf;
 mod sheet;
+mod tar;
 mod text;
 mod unpack;
 mod xml;
 mod zip;
 
+pub use apart::{
+    CPU_SECS, MEMORY_OCTETS, READERS_MAX, UNAVAILABLE, WORD as APART_WORD, open_apart,
+    serve as serve_apart,
+};
 pub use kind::Kind;
 pub use links::Links;
 pub use reader::{read, unparsed};
@@ -144,8 +151,39 @@ impl fmt::Debug for Attachment {
 pub struct Unread {
     /// As [`TextPiece::place`].
     pub place: String,
-    /// `encrypted-archive`, `encrypted-document`, `image-only`, `too-large`, `malformed`, `unknown-format`.
+    /// One of [`Unread::WORDS`].
     pub because: &'static str,
+}
+
+impl Unread {
+    /// All reasons, in the words of `design.md` §4.3; and [`UNAVAILABLE`], which is none of the file's own.
+    pub const WORDS: &'static [&'static str] = &[
+        "encrypted-archive",
+        "encrypted-document",
+        "image-only",
+        "unknown-font",
+        "too-large",
+        "malformed",
+        "legacy-office",
+        "outlook-item",
+        "archive",
+        "unknown-format",
+        UNAVAILABLE,
+    ];
+
+    /// The reason as `design.md` §4.3 has it: those that are told apart since are kinds of one of its own.
+    pub fn broadly(because: &'static str) -> &'static str {
+        match because {
+            "unknown-font" => "image-only",
+            "legacy-office" | "outlook-item" | "archive" => "unknown-format",
+            other => other,
+        }
+    }
+
+    /// The reason of this word.
+    pub fn word(word: &str) -> Option<&'static str> {
+        Self::WORDS.iter().copied().find(|known| *known == word)
+    }
 }
 
 /// How far a message is looked into. What lies beyond is `too-large`.

@@ -6,10 +6,12 @@ use std::cell::OnceCell;
 use crate::mail::mime::{self, Encoding, Oddity, Part, Structure};
 use crate::mail::{Header, Message};
 
+use super::fields::{self, decoded_field};
 use super::kind::{self, Detected, Kind};
 use super::unpack::Budget;
 use super::{Attachment, Content, Form, Limits, TextPiece, Unread, html, links, text, xml};
 
+mod apart;
 mod files;
 mod package;
 
@@ -32,6 +34,8 @@ pub fn unparsed(message: &Message, limits: &Limits) -> Content {
     reader.content
 }
 
+pub(super) use apart::open_here;
+
 struct Reader {
     content: Content,
     /// Octets of text that may still be taken.
@@ -40,6 +44,9 @@ struct Reader {
     depth: usize,
     /// What may still be unpacked.
     budget: Budget,
+    /// Files that another process may still be started for, and such that it may still fail at.
+    starts: usize,
+    failures: usize,
 }
 
 impl Reader {
@@ -49,6 +56,8 @@ impl Reader {
             text_left: limits.text_octets,
             depth: limits.depth,
             budget: Budget::new(limits.unpacked_octets, limits.ratio),
+            starts: apart::STARTS_MAX,
+            failures: apart::FAILURES_MAX,
         }
     }
 
@@ -61,9 +70,8 @@ impl Reader {
             self.push_header("subject".into(), subject);
         }
         for field in header.fields() {
-            let wanted = |name: &&str| field.is(name);
-            if let Some(name) = READ_FIELDS.iter().copied().find(|name| wanted(name)) {
-                self.push_header(format!("header:{name}"), decoded_field(&field.value()));
+            if let Some((name, text)) = fields::read(field) {
+                self.push_header(format!("header:{name}"), text);
             }
         }
     }
@@ -140,8 +148,10 @@ impl Reader {
     fn inner_header(&mut self, octets: &[u8], part: &Part, within: Option<&str>) {
         let place = format!("attachment:{}", within.unwrap_or(&part.number));
         for field in part.fields(octets).fields() {
-            if field.is("Subject") || READ_FIELDS.iter().any(|name| field.is(name)) {
+            if field.is("Subject") {
                 self.push_header(place.clone(), decoded_field(&field.value()));
+            } else if let Some((_, text)) = fields::read(field) {
+                self.push_header(place.clone(), text);
             }
         }
     }
@@ -387,10 +397,6 @@ fn owned((octets, clean): (Vec<u8>, bool)) -> (Cow<'static, [u8]>, bool) {
     (Cow::Owned(octets), clean)
 }
 
-fn decoded_field(value: &str) -> String {
-    mime::decode_words(value).into_owned()
-}
-
 /// What the type of a part says that its octets do not: encryption from end to end, and signatures.
 fn declared_kind(part: &Part, octets: &[u8]) -> Option<Detected> {
     if part.content_type.kind != "application" {
@@ -464,26 +470,6 @@ fn is_table_name(name: &str) -> bool {
     [".csv", ".tsv"].iter().any(|end| name.ends_with(end))
 }
 
-/// Fields in which people, or programs for them, write; the others are for machines, full of numbers.
-const READ_FIELDS: &[&str] = &[
-    "From",
-    "Sender",
-    "Reply-To",
-    "To",
-    "Cc",
-    "Bcc",
-    "Comments",
-    "Keywords",
-    "Organization",
-    "Thread-Topic",
-    "Sensitivity",
-    "X-Protective-Marking",
-    "msip_labels",
-    "X-Subject",
-    "X-Comment",
-    "Content-Description",
-    "Summary",
-];
 /// How a message encrypted with PGP begins within a text (RFC 9580 §6.2).
 const PGP_MESSAGE: &[u8] = b"-----BEGIN PGP MESSAGE-----";
 /// The longest part that says no more than the version of PGP, in octets (RFC 3156 §4).
@@ -575,7 +561,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said() {
         for (file, because) in [
-            (b"7z\xBC\xAF\x27\x1C\0\x04".to_vec(), "unknown-format"),
+            (b"7z\xBC\xAF\x27\x1C\0\x04".to_vec(), "archive"),
             (archive(&["a.txt"], 1), "encrypted-archive"),
             (b"%PDF-1.4 /Encrypt 1 0 R".to_vec(), "encrypted-document"),
             (

@@ -28,7 +28,10 @@ pub(super) fn is_certain(octets: &[u8], label: Option<&str>) -> bool {
     if !matches!(Charset::of(label), Charset::Unknown) {
         return true;
     }
-    let shifts = memchr::memchr(0x1B, octets).is_some()
+    // UTF-7 writes any character, digits too, as base64 behind a plus (RFC 2152).
+    let seven = label.is_some_and(|label| label.trim().to_ascii_lowercase().ends_with("utf-7"));
+    let shifts = (seven && memchr::memchr(b'+', octets).is_some())
+        || memchr::memchr(0x1B, octets).is_some()
         || memchr::memmem::find(octets, b"~{").is_some()
         || memchr::memchr(0x0E, octets).is_some();
     !shifts && std::str::from_utf8(octets).is_ok()

@@ -28,6 +28,19 @@ impl Budget {
         }
     }
 
+    /// What is left of a budget, in octets and files.
+    pub(super) fn resumed(octets: usize, ratio: usize, files: usize) -> Self {
+        Self {
+            files,
+            ..Self::new(octets, ratio)
+        }
+    }
+
+    /// The ratio, and how many files are left.
+    pub(super) fn ratio_and_files(&self) -> (usize, usize) {
+        (self.ratio, self.files)
+    }
+
     /// What is left of it, in octets.
     pub(super) fn left(&self) -> usize {
         self.left

@@ -9,7 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::mail::{AddressLiteral, Envelope, Message};
-use crate::outcome::TlsEvidence;
+use crate::outcome::{NamedBy, TlsEvidence};
 use crate::smtp::client::{
     Dialect, Ending, Form, Link, Login, Opening, OpeningError, OpeningStep, Patience, StartTls,
     Step, Transaction,
@@ -27,6 +27,7 @@ use super::wire::{Lost, Stream, Wire};
 pub(super) struct Target<'a> {
     /// The name of the host, or its address in text: what the certificate must be for.
     pub(super) host: &'a str,
+    pub(super) named_by: NamedBy,
     pub(super) address: Address,
     pub(super) dialect: Dialect,
     pub(super) level: TlsLevel,
@@ -324,7 +325,8 @@ async fn handshake(
         _ => Certificate::MayBeAny,
     };
     let until = (Instant::now() + us.settings.command_timeout.min(HANDSHAKE)).min(deadline);
-    let secured = us.tls.secure(wire.into_stream(), target.host, certificate);
+    let host = (target.host, target.named_by);
+    let secured = us.tls.secure(wire.into_stream(), host, certificate);
     match timeout_at(until, secured).await {
         Ok(Ok((stream, evidence))) => Ok((Wire::new(Box::new(stream), deadline), evidence)),
         Ok(Err(error)) => Err(error.into()),

@@ -5,7 +5,7 @@
 
 use crate::base::dns::DnsError;
 use crate::mail::{EnhancedStatusCode, Reply};
-use crate::outcome::{DeliveryResult, Outcome};
+use crate::outcome::{DeliveryResult, NamedBy, Outcome};
 use crate::smtp::client::{Ending, OpeningError, Stage};
 
 use super::connection::OpenError;
@@ -89,19 +89,12 @@ pub(super) fn of_mx_error(error: DnsError) -> Outcome {
 /// What it amounts to that a next hop has no address. One that an administrator named is expected to
 /// get one.
 pub(super) fn of_address_error(error: DnsError, host: &str, named_by: NamedBy) -> Outcome {
-    let status = if error.may_pass() || named_by == NamedBy::Administrator {
+    let status = if error.may_pass() || named_by == NamedBy::Route {
         EnhancedStatusCode::transient(4, 3)
     } else {
         EnhancedStatusCode::permanent(4, 4)
     };
     Outcome::without_reply(status, format!("the next hop {host}: {error}"))
-}
-
-/// Who says what the next hop is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NamedBy {
-    Administrator,
-    Dns,
 }
 
 /// The ending of those that were undecided when the connection was lost.

@@ -10,12 +10,12 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Host, Message};
-use crate::outcome::Outcome;
+use crate::outcome::{NamedBy, Outcome};
 use crate::smtp::client::Dialect;
 
 use super::Deliveries;
 use super::connection::{Address, Connection, OpenError, Target, Us};
-use super::outcomes::{NamedBy, kinder, of_address_error, of_ending, of_mx_error, of_open_error};
+use super::outcomes::{kinder, of_address_error, of_ending, of_mx_error, of_open_error};
 use super::pool::Key;
 use super::route::{Credentials, Endpoint, Route, TlsLevel, Transport};
 
@@ -94,6 +94,7 @@ impl Deliveries {
     ) -> Result<Vec<Outcome>, Outcome> {
         let target = Target {
             host: &hop.host,
+            named_by: hop.named_by,
             address,
             dialect: dialect(job.route),
             level: job.level,
@@ -157,7 +158,7 @@ impl Deliveries {
             vec![Hop {
                 host: host.to_owned(),
                 at: At::Port(port),
-                named_by: NamedBy::Administrator,
+                named_by: NamedBy::Route,
             }]
         };
         match &job.route.transport {
@@ -170,7 +171,7 @@ impl Deliveries {
                 Endpoint::Unix(path) => vec![Hop {
                     host: path.display().to_string(),
                     at: At::Socket(path.clone()),
-                    named_by: NamedBy::Administrator,
+                    named_by: NamedBy::Route,
                 }],
             }),
             Transport::Mx { port, .. } => {

@@ -23,7 +23,7 @@ use tokio_rustls::rustls::{
     SignatureScheme, WantsVerifier, version,
 };
 
-use crate::outcome::TlsEvidence;
+use crate::outcome::{NamedBy, TlsEvidence};
 
 /// Makes connections secure. Cheap to clone.
 #[derive(Clone)]
@@ -67,11 +67,11 @@ impl Tls {
         })
     }
 
-    /// Shakes hands with the server of this name, or of this address.
+    /// Shakes hands with the server of this name, or of this address, and notes who named it.
     pub(super) async fn secure<S>(
         &self,
         stream: S,
-        host: &str,
+        (host, named_by): (&str, NamedBy),
         certificate: Certificate,
     ) -> Result<(TlsStream<S>, TlsEvidence), HandshakeError>
     where
@@ -86,11 +86,16 @@ impl Tls {
             .connect(name.clone(), stream)
             .await
             .map_err(HandshakeError::from)?;
-        let evidence = self.evidence(stream.get_ref().1, &name);
+        let evidence = self.evidence(stream.get_ref().1, &name, named_by);
         Ok((stream, evidence))
     }
 
-    fn evidence(&self, session: &rustls::ClientConnection, name: &ServerName<'_>) -> TlsEvidence {
+    fn evidence(
+        &self,
+        session: &rustls::ClientConnection,
+        name: &ServerName<'_>,
+        named_by: NamedBy,
+    ) -> TlsEvidence {
         let version = session.protocol_version();
         let suite = session.negotiated_cipher_suite();
         let chain = session.peer_certificates().unwrap_or_default();
@@ -110,6 +115,7 @@ impl Tls {
                 .first()
                 .map_or_else(String::new, |own| fingerprint(own)),
             name: name.to_str().into_owned(),
+            named_by,
             verified,
         }
     }

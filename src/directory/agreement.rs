@@ -82,54 +82,71 @@ fn start_of(text: &str) -> Option<usize> {
 /// What an organisation may be known by: the words of its name, street and town.
 #[derive(Debug, Default)]
 pub(super) struct Evidence<S = String> {
-    pub(super) name: Vec<Word<S>>,
-    pub(super) street: Vec<Word<S>>,
-    pub(super) town: Vec<Word<S>>,
+    pub(super) words: Vec<Word<S>>,
 }
 
 #[derive(Debug)]
 pub(super) struct Word<S> {
     pub(super) text: S,
+    /// Where in the description it stands.
+    pub(super) part: Part,
     /// Whether it says anything: not a word of the trade, and three letters at least.
     pub(super) speaks: bool,
 }
 
+/// A part of an organisation's description.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Part {
+    Name,
+    Street,
+    Town,
+}
+
+impl Part {
+    /// All of them, in their order.
+    pub(super) const ALL: [Self; 3] = [Self::Name, Self::Street, Self::Town];
+}
+
 impl Evidence {
     pub(super) fn new(name: &str, street: &str, town: &str, stop: &StopWords) -> Self {
+        let texts = Part::ALL.into_iter().zip([name, street, town]);
+        let words = texts.flat_map(|(part, text)| weigh(words_of(text), part, stop));
         Self {
-            name: weigh(words_of(name), stop),
-            street: weigh(words_of(street), stop),
-            town: weigh(words_of(town), stop),
+            words: words.collect(),
         }
     }
 }
 
 impl<S: AsRef<str>> Evidence<S> {
-    /// Which of its words stand in `said`: the part of an old name before its code.
+    /// Which of its words stand in `said`: the part of an old name before its code. Once that is
+    /// enough, no more is looked for.
     pub(super) fn agreement(&self, said: &str, stop: &StopWords) -> Agreement {
         let mut found = Agreement::default();
-        for label in labels_of(said) {
-            let starts = self.word_starts(&label, stop);
-            let stands = |words: &[Word<S>]| {
-                words
-                    .iter()
-                    .any(|word| self.stands(word, &label, &starts, stop))
-            };
-            found.name |= stands(&self.name);
-            found.street |= stands(&self.street);
-            found.town |= stands(&self.town);
-        }
+        each_label(said, |label| {
+            if found.name && found.town {
+                return; // nothing else would count
+            }
+            let starts = self.word_starts(label, stop);
+            for word in &self.words {
+                let part = match word.part {
+                    Part::Name => &mut found.name,
+                    Part::Street => &mut found.street,
+                    Part::Town => &mut found.town,
+                };
+                *part = *part || self.stands(word, label, starts, stop);
+            }
+        });
         found
     }
 
     /// Whether a word stands in a squeezed label: where a word may begin, not as a part of a stop
     /// word, and, if it is short, up to where another one begins.
-    fn stands(&self, word: &Word<S>, label: &str, starts: &[bool], stop: &StopWords) -> bool {
+    fn stands(&self, word: &Word<S>, label: &str, starts: Starts, stop: &StopWords) -> bool {
         let text = word.text.as_ref();
         word.speaks
-            && label.match_indices(text).any(|(at, _)| {
+            && starts.all().any(|at| {
                 let end = at + text.len();
-                starts[at]
+                label[at..].starts_with(text)
                     && (text.len() >= LONG
                         || end == label.len()
                         || self.begins_word(&label[end..], stop))
@@ -138,35 +155,53 @@ impl<S: AsRef<str>> Evidence<S> {
     }
 
     /// Where in a label a word may begin: at its start, and after a word of ours or of the trade.
-    fn word_starts(&self, label: &str, stop: &StopWords) -> Vec<bool> {
-        let mut starts = vec![false; label.len() + 1];
-        starts[0] = true;
+    fn word_starts(&self, label: &str, stop: &StopWords) -> Starts {
+        let mut starts = Starts(1);
         for at in 0..label.len() {
-            if !starts[at] {
+            if !starts.has(at) {
                 continue;
             }
             let rest = &label[at..];
-            for word in self
-                .all_words()
-                .filter(|word| rest.starts_with(word.text.as_ref()))
-            {
-                starts[at + word.text.as_ref().len()] = true;
+            let texts = self.words.iter().map(|word| word.text.as_ref());
+            for text in texts.filter(|text| rest.starts_with(text)) {
+                starts.add(at + text.len());
             }
             for length in stop.prefixes(rest) {
-                starts[at + length] = true;
+                starts.add(at + length);
             }
         }
         starts
     }
 
     fn begins_word(&self, rest: &str, stop: &StopWords) -> bool {
-        self.all_words()
-            .any(|word| rest.starts_with(word.text.as_ref()))
+        let mut words = self.words.iter();
+        words.any(|word| rest.starts_with(word.text.as_ref()))
             || stop.prefixes(rest).next().is_some()
     }
+}
 
-    fn all_words(&self) -> impl Iterator<Item = &Word<S>> {
-        self.name.iter().chain(&self.street).chain(&self.town)
+/// Places in a label, one bit for each: a local part has 64 octets at most (RFC 5321 §4.5.3.1.1). In a
+/// label that is longer all the same, places past the bits are none, and nothing is found there.
+#[derive(Clone, Copy)]
+struct Starts(u128);
+
+impl Starts {
+    fn add(&mut self, at: usize) {
+        let bit = u32::try_from(at).ok().and_then(|at| 1_u128.checked_shl(at));
+        self.0 |= bit.unwrap_or(0);
+    }
+
+    fn has(self, at: usize) -> bool {
+        at < 128 && self.0 >> at & 1 == 1
+    }
+
+    fn all(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let at = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (at < 128).then_some(at as usize)
+        })
     }
 }
 
@@ -205,39 +240,56 @@ pub(super) fn name_key(name: &str, stop: &StopWords) -> String {
 
 /// Words as runs of ASCII letters, in lower case; an apostrophe is no gap.
 fn words_of(text: &str) -> Vec<String> {
-    let bare: String = text
-        .chars()
-        .filter(|c| !matches!(c, '\'' | '\u{2019}'))
-        .collect();
+    let bare: String = text.chars().filter(|c| !is_apostrophe(*c)).collect();
     bare.split(|c: char| !c.is_ascii_alphabetic())
         .filter(|word| !word.is_empty())
         .map(str::to_ascii_lowercase)
         .collect()
 }
 
-/// The labels of an old name: the words between its dots, each also as one with its hyphens and
-/// digits taken out.
-fn labels_of(said: &str) -> Vec<String> {
-    let mut labels = Vec::new();
+/// Calls `each` with the labels of an old name: the words between its dots, each also as one with its
+/// hyphens and digits taken out.
+fn each_label(said: &str, mut each: impl FnMut(&str)) {
+    let (mut label, mut ends) = (String::new(), Vec::new());
     for part in said.split('.') {
-        let words = words_of(part);
-        if words.len() > 1 {
-            labels.push(words.concat());
+        label.clear();
+        ends.clear();
+        for c in part.chars() {
+            if c.is_ascii_alphabetic() {
+                label.push(c.to_ascii_lowercase());
+            } else if !is_apostrophe(c) && ends.last().unwrap_or(&0) < &label.len() {
+                ends.push(label.len());
+            }
         }
-        labels.extend(words);
+        if ends.last().is_some_and(|end| *end < label.len()) {
+            ends.push(label.len());
+        }
+        if !label.is_empty() {
+            each(&label);
+        }
+        if ends.len() > 1 {
+            let starts = std::iter::once(&0).chain(&ends);
+            for (start, end) in starts.zip(&ends) {
+                each(&label[*start..*end]);
+            }
+        }
     }
-    labels
+}
+
+fn is_apostrophe(c: char) -> bool {
+    matches!(c, '\'' | '\u{2019}')
 }
 
 /// Marks the words that say something. A word that ends in one of the trade counts without it as
 /// well: `lloydspharmacy` is `lloyds`.
-fn weigh(words: Vec<String>, stop: &StopWords) -> Vec<Word<String>> {
+fn weigh(words: Vec<String>, part: Part, stop: &StopWords) -> Vec<Word<String>> {
     let mut weighed = Vec::with_capacity(words.len());
     for text in words {
         let bare = (LONG_ENOUGH..text.len())
             .find(|at| text.len() - at >= SHORTEST_SUFFIX && stop.contains(&text[*at..]))
             .map(|at| text[..at].to_owned());
         weighed.extend(bare.into_iter().chain([text]).map(|text| Word {
+            part,
             speaks: text.len() >= LONG_ENOUGH && !stop.contains(&text),
             text,
         }));
@@ -342,6 +394,16 @@ mod tests {
                 "{said} / {name}"
             );
         }
+    }
+
+    #[test]
+    fn the_labels_of_a_name_are_its_words_and_what_they_make_together() {
+        let mut labels = Vec::new();
+        each_label("288highs.tescoin-s.o'neil..9.a1b-", |label| {
+            labels.push(label.to_owned());
+        });
+        let expected = ["highs", "tescoins", "tescoin", "s", "oneil", "ab", "a", "b"];
+        assert_eq!(labels, expected);
     }
 
     #[test]

@@ -10,12 +10,13 @@ use crate::mail::Mailbox;
 
 use super::agreement::StopWords;
 use super::code::OdsCode;
-use super::resolution::Because;
+use super::led::{Reason, Redirect, Redirects};
+use super::resolution::{Because, Source};
 
 /// All of `aliases.toml`.
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
-    pub(super) redirects: HashMap<Mailbox, Redirect>,
+    pub(super) redirects: Redirects,
     pub(super) lists: HashMap<Mailbox, List>,
     pub(super) successors: HashMap<OdsCode, Vec<Successor>>,
     pub(super) shapes: Shapes,
@@ -23,17 +24,6 @@ pub(super) struct Aliases {
     /// Most hops from one name to its end.
     pub(super) hops: usize,
     pub(super) lines: Lines,
-}
-
-/// A name that leads to another.
-#[derive(Debug)]
-pub(super) struct Redirect {
-    pub(super) to: Mailbox,
-    pub(super) because: Because,
-    /// From this day on; `None` is since ever.
-    pub(super) since: Option<Date>,
-    pub(super) place: Option<Place>,
-    pub(super) line: usize,
 }
 
 /// A name that leads to several.
@@ -99,9 +89,9 @@ impl Aliases {
         aliases
     }
 
-    /// `aliases.toml:12`, with its path as the user would write it; lines past its end are those of
+    /// A line, its file as the user would write it; lines past the end of `aliases.toml` are those of
     /// `redirects.csv`.
-    pub(super) fn source(&self, line: usize) -> String {
+    pub(super) fn source(&self, line: usize) -> Source {
         self.lines.source(line)
     }
 
@@ -142,19 +132,15 @@ impl Aliases {
         let (Some(from), Some(to)) = (from, to) else {
             return;
         };
-        let redirect = Redirect {
-            to: to.into_inner(),
+        let reason = Reason {
             because,
             since,
             line: self.lines.line(from.place()),
-            place: from.place().cloned(),
         };
-        let name = from.folded();
-        if let Some(first) = self.redirects.get(&name) {
-            report_twice(section, &from, first.place.as_ref());
-            return;
+        let place = from.place().cloned();
+        if let Err(first) = self.redirects.add(&from.folded(), &to, reason, place) {
+            report_twice(section, &from, first.place());
         }
-        self.redirects.insert(name, redirect);
     }
 
     fn read_successor(&mut self, section: &Section<'_>) {
@@ -196,11 +182,8 @@ impl Aliases {
         };
         let folded = name.folded();
         let other = self.lists.get(&folded).map(|list| list.place.as_ref());
-        let other = other.or_else(|| {
-            self.redirects
-                .get(&folded)
-                .map(|redirect| redirect.place.as_ref())
-        });
+        let redirect = || self.redirects.get(&folded);
+        let other = other.or_else(|| redirect().map(Redirect::place));
         if let Some(first) = other {
             report_twice(section, &name, first);
             return;
@@ -225,16 +208,16 @@ impl Aliases {
 /// numbers run on through the file that is appended.
 #[derive(Debug, Default)]
 pub(super) struct Lines {
-    path: String,
+    path: Arc<str>,
     starts: Vec<usize>,
-    appended: Option<String>,
+    appended: Option<Arc<str>>,
 }
 
 impl Lines {
     pub(super) fn of(file: &Arc<SourceFile>) -> Self {
         let ends = file.text.bytes().enumerate().filter(|(_, b)| *b == b'\n');
         Self {
-            path: file.path.display().to_string(),
+            path: file.path.display().to_string().into(),
             starts: std::iter::once(0)
                 .chain(ends.map(|(at, _)| at + 1))
                 .collect(),
@@ -244,7 +227,7 @@ impl Lines {
 
     /// Lets the lines of another file follow; returns how many come before its first one.
     pub(super) fn append(&mut self, file: &SourceFile) -> usize {
-        self.appended = Some(file.path.display().to_string());
+        self.appended = Some(file.path.display().to_string().into());
         self.starts.len()
     }
 
@@ -261,10 +244,10 @@ impl Lines {
         line.checked_sub(self.starts.len()).filter(|line| *line > 0)
     }
 
-    fn source(&self, line: usize) -> String {
+    fn source(&self, line: usize) -> Source {
         match (self.appended_line(line), &self.appended) {
-            (Some(line), Some(path)) => format!("{path}:{line}"),
-            _ => format!("{}:{line}", self.path),
+            (Some(line), Some(path)) => Source::line(path, line),
+            _ => Source::line(&self.path, line),
         }
     }
 }

@@ -11,10 +11,10 @@ use jiff::civil::Date;
 use crate::config::{Diagnostics, Place, Severity};
 use crate::mail::{Host, Mailbox};
 
-use super::aliases::Redirect;
 use super::code::OdsCode;
 use super::entry::Kind;
 use super::findings::Findings;
+use super::led::Redirect;
 use super::resolution::End;
 use super::sources::Texts;
 use super::{Directory, resolve};
@@ -68,51 +68,41 @@ impl Checker<'_> {
 
     fn redirects(&self) {
         let redirects = &self.directory.aliases.redirects;
-        let mut names: Vec<(&Mailbox, &Redirect)> = redirects.iter().collect();
-        names.sort_by_key(|(_, redirect)| redirect.line);
-        let folded: HashMap<Mailbox, Vec<Mailbox>> = names
-            .iter()
-            .map(|(from, redirect)| ((*from).clone(), vec![redirect.to.folded()]))
-            .collect();
-        let loops = members_of_loops(&folded);
-        for (from, redirect) in names {
-            if loops.contains(from) {
-                let message = format!("{from} leads back to itself");
-                self.error(
-                    "alias-loop",
-                    message,
-                    redirect.at(),
-                    "take one of the links of the loop out",
-                );
+        let loops: HashSet<usize> = redirects.loops().iter().map(|one| one.line()).collect();
+        for redirect in redirects.in_order() {
+            if loops.contains(&redirect.line()) {
+                let message = format!("{} leads back to itself", redirect.from());
+                let help = "take one of the links of the loop out";
+                self.error("alias-loop", message, redirect.at(), help);
             } else {
-                self.chain(from, redirect);
+                self.chain(redirect);
             }
-            self.redirect(from, redirect);
+            self.redirect(redirect);
         }
     }
 
-    fn chain(&self, from: &Mailbox, redirect: &Redirect) {
+    fn chain(&self, redirect: Redirect<'_>) {
         let hops = self.directory.aliases.hops;
         let mut length = 1;
-        let mut at = redirect.to.folded();
+        let mut at = redirect.to().into_folded();
         while let Some(next) = self.directory.aliases.redirects.get(&at) {
             length += 1;
-            at = next.to.folded();
+            at = next.to().into_folded();
             if length > hops {
-                let message = format!("{from} leads through more than {hops} names");
+                let message = format!("{} leads through more than {hops} names", redirect.from());
                 let help = "let it lead to the end at once, or raise [limits] hops";
                 return self.error("long-chain", message, redirect.at(), help);
             }
         }
     }
 
-    fn redirect(&self, from: &Mailbox, redirect: &Redirect) {
-        let place = redirect.at();
-        if !self.is_served(from) {
+    fn redirect(&self, redirect: Redirect<'_>) {
+        let (from, place) = (redirect.from(), redirect.at());
+        if !self.is_served(&from) {
             let message = format!("{from} is at a domain that is not served: this is never used");
             self.warning("not-served", message, place);
         }
-        if let Some(entry) = self.directory.entry_of(from) {
+        if let Some(entry) = self.directory.entry_of(&from) {
             if entry.is_gone_person(Date::MAX) {
                 let message = format!("{from} was a person's who has gone");
                 let help = "mail for the gone is never redirected: the name will be someone else's";
@@ -123,14 +113,14 @@ impl Checker<'_> {
                 self.warning("shadowed-alias", message, place);
             }
         }
-        self.target(&redirect.to, place);
+        self.target(&redirect.to(), place);
     }
 
     /// Warns of a target that mail cannot reach.
     fn target(&self, to: &Mailbox, place: At<'_>) {
         let aliases = &self.directory.aliases;
         let folded = to.folded();
-        if aliases.redirects.contains_key(&folded) || aliases.lists.contains_key(&folded) {
+        if aliases.redirects.get(&folded).is_some() || aliases.lists.contains_key(&folded) {
             return;
         }
         match resolve::resolve(self.directory, to, Date::MAX).end {
@@ -269,11 +259,11 @@ struct At<'a> {
     line: usize,
 }
 
-impl Redirect {
-    fn at(&self) -> At<'_> {
+impl<'r> Redirect<'r> {
+    fn at(self) -> At<'r> {
         At {
-            place: self.place.as_ref(),
-            line: self.line,
+            place: self.place(),
+            line: self.line(),
         }
     }
 }

@@ -71,6 +71,17 @@ impl Entry {
     }
 }
 
+/// What decisions about mail hang on, of one mailbox.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Glance {
+    /// Whose it is.
+    pub kind: Kind,
+    /// The code of its organisation.
+    pub organisation: Option<OdsCode>,
+    /// Whether its readers may be sent patient data.
+    pub accepts_patient_data: bool,
+}
+
 /// An organisation, as its rows describe it.
 #[derive(Debug)]
 pub struct Organisation {

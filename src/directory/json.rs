@@ -95,7 +95,7 @@ fn hop(hop: &Hop) -> Value {
         "from": text(&hop.from),
         "to": text(&hop.to),
         "because": hop.because.word(),
-        "source": hop.source,
+        "source": hop.source.to_string(),
     })
 }
 

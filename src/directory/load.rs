@@ -1,46 +1,102 @@
 //! How the table of mailboxes becomes an index: found, or built.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
 use crate::config::{Diagnostic, Diagnostics, SourceFile};
 
 use super::Cache;
 use super::agreement::StopWords;
-use super::index::{Builder, Index, Key, Report, file, key_maker};
-use super::sources::Csv;
+use super::aliases::Aliases;
+use super::index::{Builder, Index, Key, Made, Report, file, key_maker};
+use super::sources::{Csv, Files, Texts};
 use super::table::Table;
+
+/// What the files gave.
+pub(super) struct Loaded {
+    pub(super) texts: Texts,
+    pub(super) aliases: Aliases,
+    pub(super) index: Index,
+    /// Where the index is mapped from, and its key.
+    pub(super) kept: Option<(PathBuf, Key)>,
+}
+
+/// Reads the files. `None` if one cannot be read; all are tried, so that all are reported.
+pub(super) fn read(
+    files: &Files,
+    cache: Option<&Cache>,
+    diagnostics: &Diagnostics,
+) -> Option<Loaded> {
+    // What is kept compiled has changed, or else this is the start: it will be needed whole.
+    let whole = cache.is_none_or(|cache| cache.keep);
+    let (mailboxes, rest) = mailboxes_and(&files.mailboxes, whole, diagnostics, || {
+        let texts = Texts::load(files, diagnostics)?;
+        let aliases = texts.read_aliases(diagnostics);
+        Some((texts, aliases))
+    });
+    let Some((mut texts, aliases)) = rest else {
+        let _ = mailboxes.file(diagnostics);
+        return None;
+    };
+    texts.mailboxes = mailboxes;
+    let (index, kept) = index(&texts.mailboxes, &aliases.stop_words, cache, diagnostics)?;
+    Some(Loaded {
+        texts,
+        aliases,
+        index,
+        kept,
+    })
+}
+
+/// Reads the table of mailboxes for its digest, and whole if that is needed, while something else is
+/// done. What is wrong with the table is said after what is wrong elsewhere.
+fn mailboxes_and<T>(
+    path: &Path,
+    whole: bool,
+    diagnostics: &Diagnostics,
+    other: impl FnOnce() -> T,
+) -> (Csv, T) {
+    let ((csv, said), other) = std::thread::scope(|scope| {
+        let csv = scope.spawn(|| Csv::load(path, whole));
+        let other = other();
+        (joined(csv), other)
+    });
+    for diagnostic in said {
+        diagnostics.push(diagnostic);
+    }
+    (csv, other)
+}
 
 /// The index of a table and, if it is mapped, from which folder and with which key. `None` if the
 /// table cannot be read.
-pub(super) fn index(
+fn index(
     csv: &Csv,
     stop: &StopWords,
     cache: Option<&Cache>,
     diagnostics: &Diagnostics,
 ) -> Option<(Index, Option<(PathBuf, Key)>)> {
     let Some(cache) = cache else {
-        return Some((build(csv.file(diagnostics)?, stop, diagnostics), None));
+        return Some((build(csv, stop, diagnostics)?, None));
     };
-    if cache.keep {
-        // It has changed, or else this is the start: it will be needed whole.
-        csv.file(diagnostics)?;
-    }
-    let key = csv.key(key_maker(stop));
+    let key = csv.digest().map(|digest| key_maker(stop).finish(digest));
     if let Some(key) = key
         && let Some(index) = file::open(&cache.folder, &key)
     {
         say_again(&index, csv, diagnostics);
         return Some((index, Some((cache.folder.clone(), key))));
     }
+    if !cache.keep {
+        // The text may be newer than the digest, so it has no key.
+        return Some((build(csv, stop, diagnostics)?, None));
+    }
     let file = csv.file(diagnostics)?;
-    // A key of the file may be of what it was a moment ago.
-    let (octets, key) = compile(file, stop, key.filter(|_| cache.keep), diagnostics);
-    let kept = key.filter(|_| cache.keep);
-    let kept = kept.and_then(|key| Some((keep(&octets, &key, cache)?, key)));
+    let (made, may_be_kept) = compile(file, stop, &key.unwrap_or_default(), diagnostics);
+    let key = key.filter(|_| may_be_kept);
+    let kept = key.and_then(|key| Some((keep(made.as_ref()?, &key, cache)?, key)));
     Some(match kept {
         Some((index, key)) => (index, Some((cache.folder.clone(), key))),
-        None => (in_memory(octets, file, diagnostics), None),
+        None => (in_memory(made, file, diagnostics), None),
     })
 }
 
@@ -52,55 +108,47 @@ pub(super) fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         let _ = rustix::process::setpriority_process(None, NICE);
         work()
     };
-    match std::thread::scope(|scope| scope.spawn(work).join()) {
+    std::thread::scope(|scope| joined(scope.spawn(work)))
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    match thread.join() {
         Ok(done) => done,
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
-/// Builds an index in memory, and says what is wrong with the table.
-pub(super) fn build(file: &Arc<SourceFile>, stop: &StopWords, diagnostics: &Diagnostics) -> Index {
-    let (octets, _) = compile(file, stop, None, diagnostics);
-    in_memory(octets, file, diagnostics)
+/// Builds an index in memory, and says what is wrong with the table. `None` if that cannot be read.
+pub(super) fn build(csv: &Csv, stop: &StopWords, diagnostics: &Diagnostics) -> Option<Index> {
+    let file = csv.file(diagnostics)?;
+    let (made, _) = compile(file, stop, &Key::default(), diagnostics);
+    Some(in_memory(made, file, diagnostics))
 }
 
-/// The octets of an index, none if the table is too large for one. The key is there if they may be
-/// found again: a table with errors is not put in force. `key` is that of the text, if it is known.
+/// Makes an index, `None` if the table is too large for one; and says whether it may be found again: a
+/// table with errors is not put in force.
 fn compile(
     file: &Arc<SourceFile>,
     stop: &StopWords,
-    key: Option<Key>,
+    key: &Key,
     diagnostics: &Diagnostics,
-) -> (Vec<u8>, Option<Key>) {
-    std::thread::scope(|scope| {
-        let key = scope.spawn(move || {
-            key.unwrap_or_else(|| {
-                let mut key = key_maker(stop);
-                key.add(file.text.as_bytes());
-                key.finish()
-            })
-        });
-        let said = Diagnostics::default();
-        let lines = memchr::memchr_iter(b'\n', file.text.as_bytes()).count();
-        let mut builder = Builder::new(stop, lines);
-        Table::read_each(file, &said, &mut |entry| builder.add(entry));
-        let said = said.into_vec();
-        let reports: Option<Vec<Report>> = said.iter().map(Report::of).collect();
-        for diagnostic in said {
-            diagnostics.push(diagnostic);
-        }
-        let key = match key.join() {
-            Ok(key) => key,
-            Err(panic) => std::panic::resume_unwind(panic),
-        };
-        let may_be_kept = reports.is_some();
-        let octets = builder.finish(&key, &reports.unwrap_or_default());
-        (octets.unwrap_or_default(), may_be_kept.then_some(key))
-    })
+) -> (Option<Made>, bool) {
+    let said = Diagnostics::default();
+    let lines = memchr::memchr_iter(b'\n', file.text.as_bytes()).count();
+    let mut builder = Builder::new(stop, lines);
+    Table::read_each(file, &said, &mut |entry| builder.add(entry));
+    let said = said.into_vec();
+    let reports: Option<Vec<Report>> = said.iter().map(Report::of).collect();
+    for diagnostic in said {
+        diagnostics.push(diagnostic);
+    }
+    let may_be_kept = reports.is_some();
+    let made = builder.finish(key, &reports.unwrap_or_default());
+    (made, may_be_kept)
 }
 
-fn in_memory(octets: Vec<u8>, file: &SourceFile, diagnostics: &Diagnostics) -> Index {
-    Index::from_memory(octets).unwrap_or_else(|| {
+fn in_memory(made: Option<Made>, file: &SourceFile, diagnostics: &Diagnostics) -> Index {
+    made.and_then(Index::from_memory).unwrap_or_else(|| {
         let message = format!("{} has more than an index can hold", file.path.display());
         diagnostics.push(Diagnostic::error("too-large", message));
         Index::empty()
@@ -108,9 +156,9 @@ fn in_memory(octets: Vec<u8>, file: &SourceFile, diagnostics: &Diagnostics) -> I
 }
 
 /// Puts an index into a file and maps it. Where that fails, it stays in memory.
-fn keep(octets: &[u8], key: &Key, cache: &Cache) -> Option<Index> {
+fn keep(made: &Made, key: &Key, cache: &Cache) -> Option<Index> {
     let folder = &cache.folder;
-    match file::write(folder, key, octets) {
+    match file::write(folder, key, made) {
         Ok(sum) => file::open_written(folder, key, &sum),
         Err(error) => {
             tracing::warn!(folder = %folder.display(), %error, "the index of the directory cannot be kept");

@@ -15,6 +15,7 @@ mod findings;
 pub mod import;
 mod index;
 pub mod json;
+mod led;
 mod lint;
 mod load;
 mod names;
@@ -29,7 +30,6 @@ mod sources;
 mod suggest;
 mod table;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -40,25 +40,26 @@ use crate::config::{Diagnostics, SourceFile};
 use crate::mail::{Domain, Mailbox};
 
 pub use code::OdsCode;
-pub use entry::{Completeness, Entry, Kind, Link, Organisation, Right, Served, Status};
+pub use entry::{Completeness, Entry, Glance, Kind, Link, Organisation, Right, Served, Status};
 pub use index::search::Found;
 pub use json::answer;
 pub use names::Name;
-pub use resolution::{Because, End, Hop, Resolution};
+pub use resolution::{Because, End, Hop, Resolution, Source};
 pub use settings::Settings;
 pub use sources::{Files, Sources};
 
 use aliases::Aliases;
-use index::{Index, Key, Row, file};
-use sources::{Csv, Texts};
+use index::{Index, Key, QuickMap, Row, Sum, file};
+use sources::Texts;
 
 /// One reading of the directory's files. Look-ups block on nothing.
 #[derive(Debug)]
 pub struct Directory {
-    served: HashMap<Domain, Completeness>,
+    served: QuickMap<Domain, Completeness>,
     plus_addressing: bool,
     clock: Clock,
     index: Index,
+    digest: Option<Sum>,
     /// Where the index is mapped from, and its key.
     kept: Option<(PathBuf, Key)>,
     aliases: Aliases,
@@ -98,7 +99,16 @@ impl Directory {
     ) -> Option<Self> {
         let read = || {
             let said = Diagnostics::default();
-            let directory = Self::load_here(files, cache, served, plus_addressing, &said);
+            let read = load::read(files, cache, &said);
+            let directory = read.map(|read| {
+                let directory = Self {
+                    digest: read.texts.mailboxes.digest().copied(),
+                    kept: read.kept,
+                    ..Self::new(read.index, read.aliases, served, plus_addressing)
+                };
+                check::check(&directory, &read.texts, &said);
+                directory
+            });
             (directory, said.into_vec())
         };
         let (directory, said) = match cache.is_some_and(|cache| cache.keep) {
@@ -109,26 +119,6 @@ impl Directory {
             diagnostics.push(diagnostic);
         }
         directory
-    }
-
-    fn load_here(
-        files: &Files,
-        cache: Option<&Cache>,
-        served: &[Served],
-        plus_addressing: bool,
-        diagnostics: &Diagnostics,
-    ) -> Option<Self> {
-        let Some(texts) = Texts::load(files, diagnostics) else {
-            // Tried all the same, so that all that cannot be read is reported.
-            let _ = Csv::new(&files.mailboxes).file(diagnostics);
-            return None;
-        };
-        let aliases = texts.read_aliases(diagnostics);
-        let stop = &aliases.stop_words;
-        let (index, kept) = load::index(&texts.mailboxes, stop, cache, diagnostics)?;
-        let directory = Self::new(index, kept, aliases, served, plus_addressing);
-        check::check(&directory, &texts, diagnostics);
-        Some(directory)
     }
 
     /// As [`Directory::load`], for texts that are already here and no `redirects.csv`.
@@ -156,36 +146,27 @@ impl Directory {
     ) -> Self {
         let texts = Texts::of(sources);
         let aliases = texts.read_aliases(diagnostics);
-        let index = load::build(&sources.mailboxes, &aliases.stop_words, diagnostics);
-        let directory = Self::new(index, None, aliases, served, plus_addressing);
+        let index = load::build(&texts.mailboxes, &aliases.stop_words, diagnostics);
+        let index = index.unwrap_or_else(Index::empty); // it is there: the text is
+        let directory = Self::new(index, aliases, served, plus_addressing);
         check::check(&directory, &texts, diagnostics);
         directory
     }
 
-    fn new(
-        index: Index,
-        kept: Option<(PathBuf, Key)>,
-        mut aliases: Aliases,
-        served: &[Served],
-        plus_addressing: bool,
-    ) -> Self {
+    fn new(index: Index, mut aliases: Aliases, served: &[Served], plus_addressing: bool) -> Self {
         let served = served
             .iter()
             .map(|served| (served.domain.clone(), served.completeness));
-        let served: HashMap<_, _> = served.collect();
-        for redirect in aliases.redirects.values_mut() {
-            // A name of ours has one form; what goes elsewhere keeps its case (RFC 5321 §2.4).
-            let domain = redirect.to.domain();
-            if domain.is_some_and(|domain| served.contains_key(domain)) {
-                redirect.to = redirect.to.folded();
-            }
-        }
+        let served: QuickMap<_, _> = served.collect();
+        let is_ours = |domain: &Domain| served.contains_key(domain);
+        aliases.redirects.fold_targets(is_ours);
         Self {
             served,
             plus_addressing,
             clock: Clock::system(),
             index,
-            kept,
+            digest: None,
+            kept: None,
             aliases,
         }
     }
@@ -222,10 +203,25 @@ impl Directory {
         resolve::resolve(self, mailbox, on)
     }
 
-    /// What is known of a mailbox, live or not, compared without ASCII case. Aliases are not
-    /// followed: ask with what [`Directory::resolve`] found.
+    /// What is known of a mailbox, live or not, compared without ASCII case; may block on the disk.
+    /// Aliases are not followed: ask with what [`Directory::resolve`] found.
     pub fn entry(&self, mailbox: &Mailbox) -> Option<Entry> {
         self.entry_of(&mailbox.folded())?.entry()
+    }
+
+    /// What decisions about mail hang on, of a mailbox as [`Directory::entry`] finds it; does not block.
+    pub fn glance(&self, mailbox: &Mailbox) -> Option<Glance> {
+        let row = self.entry_of(&mailbox.folded())?;
+        Some(Glance {
+            kind: row.kind(),
+            organisation: row.ods_code(),
+            accepts_patient_data: row.accepts_patient_data(),
+        })
+    }
+
+    /// SHA-256 of the `directory.csv` that was read, if it was read from its file.
+    pub fn digest(&self) -> Option<&[u8; 32]> {
+        self.digest.as_ref()
     }
 
     /// The mailboxes of an organisation, in the order of the file, personal ones last.

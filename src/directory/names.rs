@@ -4,7 +4,8 @@
 use crate::mail::Mailbox;
 
 use super::Directory;
-use super::resolution::Because;
+use super::led::Redirect;
+use super::resolution::{Because, Source};
 
 /// A name of the alias files, as it stands there.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,21 +16,20 @@ pub struct Name {
     pub to: Mailbox,
     /// An alias, or a rename.
     pub because: Because,
-    /// What says so: `policies/aliases.toml:12`.
-    pub source: String,
+    /// What says so.
+    pub source: Source,
 }
 
 impl Directory {
     /// Every name of the alias files that leads to another one, in the order of the files.
     pub fn names(&self) -> Vec<Name> {
-        let mut redirects: Vec<_> = self.aliases.redirects.iter().collect();
-        redirects.sort_by_key(|(_, redirect)| redirect.line);
-        let name = |(name, redirect): (&Mailbox, &super::aliases::Redirect)| Name {
-            name: name.clone(),
-            to: redirect.to.clone(),
-            because: redirect.because,
-            source: self.aliases.source(redirect.line),
+        let name = |redirect: Redirect<'_>| Name {
+            name: redirect.from(),
+            to: redirect.to(),
+            because: redirect.because(),
+            source: self.aliases.source(redirect.line()),
         };
+        let redirects = self.aliases.redirects.in_order();
         redirects.into_iter().map(name).collect()
     }
 

@@ -39,11 +39,8 @@ impl Walk<'_> {
             Shape::Canonical(kind, code) => self.by_successor(name, code, kind, domain),
             Shape::LegacyPharmacy { said, tail } => {
                 let line = shapes.legacy_pharmacy?;
-                self.by_legacy_name(
-                    &recognised(Some(said), Because::LegacyPharmacyName, line),
-                    said,
-                    tail,
-                )
+                let name = recognised(Some(said), Because::LegacyPharmacyName, line);
+                self.by_legacy_name(&name, said, tail)
             }
             Shape::NearPharmacy(code) => {
                 shapes.legacy_pharmacy?;
@@ -66,8 +63,8 @@ impl Walk<'_> {
         let Ok(code) = OdsCode::parse_pharmacy(tail) else {
             return self.doubtful(suggest::near_code(self, said, tail, name.domain));
         };
-        let whole = format!("{said}{tail}");
-        let mut others: Vec<Mailbox> = spelled_codes(&whole)
+        // No code begins in `nhspharmacy.`: it has no F.
+        let mut others: Vec<Mailbox> = spelled_codes(name.name.local_part().as_str())
             .filter(|other| *other != code)
             .flat_map(|other| self.live(other, pharmacies, name.domain))
             .filter_map(Row::address)
@@ -129,13 +126,15 @@ impl Walk<'_> {
     /// The mailbox of a kind that a code names, if the rest of the name speaks of the same
     /// organisation; `None` if the directory does not know the code.
     fn by_code(self, name: &Recognised<'_>, code: OdsCode, kind: Kind) -> Option<Step> {
-        let entry = match self.target(code, Wanted::Kind(kind), name.domain) {
-            Target::Live(entry) | Target::Shut(entry) => entry,
-            Target::Several(candidates) => return Some(Step::End(End::Ambiguous(candidates))),
-            Target::Nothing => return self.by_old_code(name, code, kind),
-        };
+        let (entry, step): (_, fn(Hop) -> Step) =
+            match self.target(code, Wanted::Kind(kind), name.domain) {
+                Target::Live(entry) => (entry, Step::Arrive),
+                Target::Shut(entry) => (entry, Step::Hop),
+                Target::Several(candidates) => return Some(Step::End(End::Ambiguous(candidates))),
+                Target::Nothing => return self.by_old_code(name, code, kind),
+            };
         if self.agrees(entry, name.said) {
-            return Some(Step::Hop(self.recognised_hop(name, entry)?));
+            return Some(step(self.recognised_hop(name, entry)?));
         }
         Some(Step::End(self.disagrees(&entry.address()?)))
     }

@@ -3,7 +3,6 @@
 //! It says the same as `[[alias]]`, `[[rename]]` and `[[successor]]` in `aliases.toml`, in a form that
 //! holds a million of them. A name that both files give is an error.
 
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use csv::StringRecord;
@@ -11,9 +10,10 @@ use csv::StringRecord;
 use crate::config::{Diagnostic, Diagnostics, Place, SourceFile};
 use crate::mail::Mailbox;
 
-use super::aliases::{Aliases, Redirect, Successor, Then};
+use super::aliases::{Aliases, Successor, Then};
 use super::cells::{self, Columns, Row, Schema, Wrong};
 use super::code::OdsCode;
+use super::led::Reason;
 use super::reports::Reports;
 use super::resolution::Because;
 
@@ -78,23 +78,17 @@ impl Reading<'_> {
     }
 
     fn redirect(&mut self, row: &Row<'_>, because: Because, line: usize) -> Result<(), Wrong> {
-        let (from, redirect) = read_redirect(row, because, self.before + line)?;
+        let (from, to, reason) = read_redirect(row, because, self.before + line)?;
         if let Some(list) = self.aliases.lists.get(&from) {
             self.twice(&from.to_string(), line, list.place.clone());
             return Ok(());
         }
-        match self.aliases.redirects.entry(from) {
-            Entry::Vacant(vacant) => {
-                vacant.insert(redirect);
-            }
-            Entry::Occupied(known) => {
-                let (name, first) = (known.key().to_string(), known.get());
-                let first = first.place.clone().or_else(|| {
-                    let line = first.line.checked_sub(self.before)?;
-                    Some(Place::line_of(self.file, line))
-                });
-                self.twice(&name, line, first);
-            }
+        if let Err(first) = self.aliases.redirects.add(&from, &to, reason, None) {
+            let first = first.place().cloned().or_else(|| {
+                let line = first.line().checked_sub(self.before)?;
+                Some(Place::line_of(self.file, line))
+            });
+            self.twice(&from.to_string(), line, first);
         }
         Ok(())
     }
@@ -125,17 +119,17 @@ fn read_redirect(
     row: &Row<'_>,
     because: Because,
     line: usize,
-) -> Result<(Mailbox, Redirect), Wrong> {
+) -> Result<(Mailbox, Mailbox, Reason), Wrong> {
     let from = row.address("from")?;
     let to = row.required("to")?.parse();
-    let redirect = Redirect {
-        to: to.map_err(|error| Wrong::at("to", error))?,
+    let to = to.map_err(|error| Wrong::at("to", error))?;
+    let since = row.date("since")?;
+    let reason = Reason {
         because,
-        since: row.date("since")?,
-        place: None,
+        since,
         line,
     };
-    Ok((from, redirect))
+    Ok((from, to, reason))
 }
 
 fn read_successor(row: &Row<'_>, line: usize) -> Result<(OdsCode, Successor), Wrong> {
@@ -209,15 +203,21 @@ mod tests {
              FA009,FA003,successor,2024-07-01,the office,\n",
         );
         assert!(said.is_empty(), "{said:?}");
-        let redirect = &aliases.redirects[&"old.name@nhs.net".parse().unwrap()];
-        assert_eq!(redirect.because, Because::Renamed);
-        assert_eq!(aliases.source(redirect.line), "redirects.csv:3");
+        let redirect = aliases.redirects.get(&"old.name@nhs.net".parse().unwrap());
+        let redirect = redirect.unwrap();
+        assert_eq!(redirect.because(), Because::Renamed);
+        assert_eq!(
+            aliases.source(redirect.line()).to_string(),
+            "redirects.csv:3"
+        );
         let code: OdsCode = "FA009".parse().unwrap();
         assert_eq!(
-            aliases.source(aliases.successors[&code][0].line),
+            aliases
+                .source(aliases.successors[&code][0].line)
+                .to_string(),
             "redirects.csv:4"
         );
-        assert_eq!(aliases.source(1), "aliases.toml:1");
+        assert_eq!(aliases.source(1).to_string(), "aliases.toml:1");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Where an address leads, and through which hops (`design.md` §4.2).
 
+use std::fmt;
+use std::sync::Arc;
+
 use crate::mail::Mailbox;
 
 /// The answer to "where does this address lead?".
@@ -60,8 +63,43 @@ pub struct Hop {
     pub to: Mailbox,
     /// Why.
     pub because: Because,
-    /// What says so: `policies/aliases.toml:12`.
-    pub source: String,
+    /// What says so.
+    pub source: Source,
+}
+
+/// What says that a name leads to another: `policies/aliases.toml:12`, or words where no line does.
+/// Hardly any is ever read, so it becomes text only then.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    place: Arc<str>,
+    line: Option<usize>,
+}
+
+impl Source {
+    /// A line of a file, from 1.
+    pub fn line(file: &Arc<str>, line: usize) -> Self {
+        Self {
+            place: Arc::clone(file),
+            line: Some(line),
+        }
+    }
+
+    /// Words for a place that is no line.
+    pub fn words(words: &str) -> Self {
+        Self {
+            place: words.into(),
+            line: None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}", self.place),
+            None => f.write_str(&self.place),
+        }
+    }
 }
 
 /// Why one name leads to another.

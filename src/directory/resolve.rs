@@ -6,6 +6,7 @@
 //! first, so a name that is issued again ends the old redirect. A step that could go two ways ends
 //! the walk as ambiguous; one that comes back to where it was, or goes on for too long, as a loop.
 
+use std::borrow::Cow;
 use std::collections::{HashSet, VecDeque};
 
 use jiff::civil::Date;
@@ -16,7 +17,7 @@ use super::aliases::{Successor, Then};
 use super::code::OdsCode;
 use super::entry::{Completeness, Kind};
 use super::index::Row;
-use super::resolution::{Because, End, Hop, Resolution};
+use super::resolution::{Because, End, Hop, Resolution, Source};
 use super::{Directory, suggest};
 
 /// Where an address leads on a day.
@@ -42,6 +43,8 @@ pub(super) enum Step {
     End(End),
     List,
     Hop(Hop),
+    /// As `Hop`, to a mailbox that is known to be live: there is no need to look for it again.
+    Arrive(Hop),
     /// As `Hop`, but the sender is told and the mail is not forwarded.
     Tell(Hop),
 }
@@ -87,8 +90,8 @@ impl Wanted {
 impl<'d> Walk<'d> {
     /// Follows hops until there are no more.
     pub(super) fn follow(self, mailbox: &Mailbox, path: &mut Vec<Hop>) -> Stop {
-        let start = path.len();
-        let mut at = mailbox.clone();
+        let (start, hops) = (path.len(), self.directory.aliases.hops);
+        let mut at = Cow::Borrowed(mailbox);
         let mut tell = false;
         loop {
             let hop = match self.step(&at) {
@@ -96,12 +99,18 @@ impl<'d> Walk<'d> {
                 Step::End(end) => return Stop::End(end),
                 Step::List => return Stop::List(at.folded()),
                 Step::Hop(hop) => hop,
+                Step::Arrive(hop) if !tell && path.len() - start < hops => {
+                    let end = End::Mailbox(hop.to.clone());
+                    path.push(hop);
+                    return Stop::End(end);
+                }
+                Step::Arrive(hop) => hop,
                 Step::Tell(hop) => {
                     tell = true;
                     hop
                 }
             };
-            at = hop.to.clone();
+            at = Cow::Owned(hop.to.clone());
             path.push(hop);
             let taken = &path[start..];
             let local = at.local_part().as_str();
@@ -111,7 +120,7 @@ impl<'d> Walk<'d> {
             };
             // Loops are found when the files are loaded; this is for those that only a date or a
             // shape closes.
-            if taken.len() > self.directory.aliases.hops || taken.iter().any(was_here) {
+            if taken.len() > hops || taken.iter().any(was_here) {
                 return Stop::End(End::Loop);
             }
         }
@@ -183,10 +192,9 @@ impl<'d> Walk<'d> {
 
     fn by_redirect(self, name: &Mailbox) -> Option<Step> {
         let redirect = self.directory.aliases.redirects.get(name)?;
-        let in_force = redirect.since.is_none_or(|since| since <= self.on);
-        in_force.then(|| {
-            Step::Hop(self.hop(name, redirect.to.clone(), redirect.because, redirect.line))
-        })
+        let in_force = redirect.since().is_none_or(|since| since <= self.on);
+        in_force
+            .then(|| Step::Hop(self.hop(name, redirect.to(), redirect.because(), redirect.line())))
     }
 
     /// A mailbox that is shut leads on only if its organisation has a successor; a person does not
@@ -251,7 +259,7 @@ impl<'d> Walk<'d> {
                 from: name.clone(),
                 to: base,
                 because: Because::PlusTag,
-                source: "[policy] plus-addressing".to_owned(),
+                source: Source::words("[policy] plus-addressing"),
             })
         })
     }

@@ -4,10 +4,12 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::config::{Diagnostic, Diagnostics, Place, SourceFile, read_source, read_toml};
 
 use super::aliases::Aliases;
-use super::index::{self, Key, KeyMaker};
+use super::index::{self, Sum};
 use super::redirects;
 
 /// Where the files are.
@@ -125,6 +127,7 @@ impl Texts {
 pub(super) struct Csv {
     pub(super) path: PathBuf,
     file: OnceCell<Option<Arc<SourceFile>>>,
+    digest: OnceCell<Option<Sum>>,
 }
 
 impl Csv {
@@ -132,24 +135,36 @@ impl Csv {
         Self {
             path: path.to_owned(),
             file: OnceCell::new(),
+            digest: OnceCell::new(),
         }
+    }
+
+    /// Reads the file for its digest and, if it is needed whole, for its text; what is wrong with it
+    /// is said then, or else when the text is asked for.
+    pub(super) fn load(path: &Path, whole: bool) -> (Self, Vec<Diagnostic>) {
+        let (csv, diagnostics) = (Self::new(path), Diagnostics::default());
+        if whole {
+            csv.file(&diagnostics);
+        }
+        csv.digest();
+        (csv, diagnostics.into_vec())
     }
 
     pub(super) fn of(file: &Arc<SourceFile>) -> Self {
         Self {
-            path: file.path.clone(),
             file: OnceCell::from(Some(Arc::clone(file))),
+            ..Self::new(&file.path)
         }
     }
 
-    /// The key of its index: of the text if that is here, else of the file, which is read once and
-    /// not kept.
-    pub(super) fn key(&self, mut maker: KeyMaker) -> Option<Key> {
-        let Some(read) = self.file.get() else {
-            return index::file::key_of(maker, &self.path).ok();
+    /// SHA-256 of the text if that is here, else of the file, which is read once and not kept; of what
+    /// was there when it was first asked for. `None` if that cannot be read.
+    pub(super) fn digest(&self) -> Option<&Sum> {
+        let read = || match self.file.get() {
+            Some(file) => Some(Sha256::digest(file.as_ref()?.text.as_bytes()).into()),
+            None => index::file::digest(&self.path).ok(),
         };
-        maker.add(read.as_ref()?.text.as_bytes());
-        Some(maker.finish())
+        self.digest.get_or_init(read).as_ref()
     }
 
     /// Its text; a failure is reported, once.

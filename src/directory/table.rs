@@ -1,7 +1,6 @@
 //! Reading `directory.csv`: a header row, then one mailbox a row. Lines that begin with `#` are
 //! comments. Every bad row is reported with its line and reason, and left out.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
@@ -13,6 +12,7 @@ use crate::mail::Mailbox;
 use super::cells::{self, Columns, Row, Schema, Wrong};
 use super::code::OdsCode;
 use super::entry::{Entry, Kind, Organisation, Status};
+use super::index::QuickMap;
 use super::reports::Reports;
 
 /// All of `directory.csv`.
@@ -39,7 +39,7 @@ impl Table {
             let (used, back) = channel();
             std::thread::scope(|scope| {
                 let reading = Reading {
-                    organisations: HashMap::new(),
+                    organisations: QuickMap::default(),
                     text: &file.text,
                     columns: &columns,
                 };
@@ -99,7 +99,7 @@ fn take_all(
 
 /// The table as far as it has been read.
 struct Reading<'r> {
-    organisations: HashMap<OdsCode, Arc<Organisation>>,
+    organisations: QuickMap<OdsCode, Arc<Organisation>>,
     text: &'r str,
     columns: &'r Columns,
 }
@@ -250,6 +250,8 @@ pub(super) const SCHEMA: Schema = Schema {
 };
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
     use crate::directory::entry::Link;
     use crate::directory::reports::REPORTS_MAX;

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::base::PolicyVersion;
 use crate::mail::{Client, MailTransaction, Message, Recipient, Reply, ReversePath};
 use crate::outcome::audit::{AuditEvent, AuditKind};
+use crate::outcome::redact;
 use crate::policy::finding::Findings;
 use crate::policy::verdict::{Fate, Verdict};
 use crate::policy::{Decision, RecipientDecision, Rejection};
@@ -47,6 +48,11 @@ pub fn message_accepted(
     received
         .facts
         .insert("octets", transaction.message.len().to_string());
+    let mut received = with_edits(received, decision);
+    let notes = &decision.findings.notes;
+    if !notes.is_empty() {
+        received.facts.insert("notes", notes.join("; "));
+    }
     let mut events = vec![with_client(received, &transaction.client)];
     for (recipient, fate) in decision.fates() {
         events.push(of.decided(recipient, AuditKind::Decided));
@@ -65,7 +71,7 @@ pub fn message_refused(
     decision: &Decision,
     reply: &Reply,
 ) -> Vec<AuditEvent> {
-    let message_id = message_id(&transaction.message);
+    let message_id = message_id(&transaction.message, decision);
     let of = Of {
         transaction,
         decision,
@@ -80,17 +86,17 @@ pub fn message_refused(
         .collect()
 }
 
-/// The `Message-ID` of a message, cut to 200 characters.
-pub fn message_id(message: &Message) -> Option<String> {
+/// The `Message-ID` of a message, cut to 200 characters. Programs build it from a patient's number: of a
+/// message that may hold patient data such a number is not shown.
+pub fn message_id(message: &Message, decision: &Decision) -> Option<String> {
     let header = message.header();
     let value = header.first("Message-ID")?.value();
-    Some(
-        value
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(200)
-            .collect(),
-    )
+    let kept = value.chars().filter(|c| !c.is_control()).take(200);
+    let id: String = kept.collect();
+    Some(match decision.may_be_quoted() {
+        true => id,
+        false => redact::numbers(&id).into_owned(),
+    })
 }
 
 /// What the events of one message are of. A message can have many recipients and a long header: what all
@@ -200,6 +206,28 @@ fn links(findings: &Findings) -> Vec<String> {
             format!("{} {host}: {}", link.kind.word(), link.does)
         })
         .collect()
+}
+
+/// What was changed, and what became of the footer and for which entity.
+fn with_edits(mut event: AuditEvent, decision: &Decision) -> AuditEvent {
+    let mut edits: Vec<String> = Vec::new();
+    for edit in &decision.edits {
+        let part = edit.part.iter().map(|part| format!(" {part}"));
+        let words = part.fold(edit.kind.name().to_owned(), |words, part| words + &part);
+        if !edits.contains(&words) {
+            edits.push(words);
+        }
+    }
+    if !edits.is_empty() {
+        event.facts.insert("edits", edits.join(", "));
+    }
+    if let Some(footer) = &decision.findings.footer {
+        event.facts.insert("footer", footer.outcome.to_owned());
+        if let Some(entity) = &footer.entity {
+            event.facts.insert("entity", entity.clone());
+        }
+    }
+    event
 }
 
 fn with_client(event: AuditEvent, client: &Client) -> AuditEvent {

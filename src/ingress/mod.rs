@@ -11,6 +11,7 @@ use tokio_rustls::{TlsAcceptor, rustls};
 
 use crate::base::{Clock, Shutdown};
 use crate::mail::{Domain, Service};
+use crate::outcome::Letterhead;
 use crate::policy::Policy;
 use crate::queue::Queue;
 use crate::scheduler::Handle;
@@ -28,7 +29,9 @@ mod login;
 mod promise;
 pub mod proxy;
 pub mod receive;
+mod release;
 pub mod settings;
+mod sign;
 mod stream;
 pub mod tls;
 pub mod wire;
@@ -46,6 +49,8 @@ use tls::{Certificates, TlsError};
 pub struct Parts {
     /// The name of this gateway.
     pub hostname: Domain,
+    /// On what it writes reports and notices.
+    pub letterhead: Letterhead,
     /// Where large messages lie while they come in.
     pub data: PathBuf,
     /// The policy in force. A transaction keeps the one it began with.

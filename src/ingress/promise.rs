@@ -1,43 +1,55 @@
-//! What is promised with a 250: the message for the queue, a copy for each list whose owner hears of its
-//! failures, and the reports and notices that go out with it. All of it is one transaction of the queue.
+//! What is promised with a 250: the message for the queue, a copy for each kind of recipient whose edits differ and
+//! for each list whose owner hears of its failures, and the reports and notices that go out with it. All of it is one transaction of the queue.
 
-use crate::mail::{
-    EnhancedStatusCode, MailTransaction, Mailbox, Message, Notify, Recipient, ReversePath,
-};
+use jiff::Timestamp;
+
+use crate::mail::{EnhancedStatusCode, MailTransaction, Mailbox, Notify, Recipient, ReversePath};
 use crate::outcome::address_changed::AddressChanged;
-use crate::outcome::held::{HeldFor, HeldNotice};
+use crate::outcome::held::{HeldFor, HeldNotice, Offer, Release};
 use crate::outcome::notify::{self, Event, Original, Told};
 use crate::outcome::{DeliveryResult, Outcome};
+use crate::policy::opinion::Protection;
+use crate::policy::self_release::{Leave, to_words};
 use crate::policy::verdict::Fate;
-use crate::policy::{Decision, OldName, RecipientDecision, Tell};
-use crate::queue::{Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, Standing};
+use crate::policy::{Decision, Hears, OldName, RecipientDecision, Tell};
+use crate::queue::{
+    Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, SelfRelease, Standing,
+};
 
+use super::finish::Copy;
+use super::release::Code;
 use super::{Parts, events};
 
-/// The message as the queue gets it, and what goes with it.
+/// The message as the queue gets it, and what goes with it. `copies` is not empty.
 pub(super) fn messages(
     parts: &Parts,
     transaction: &MailTransaction,
     decision: &Decision,
-    message: Message,
+    copies: Vec<Copy>,
 ) -> (Accepted, Vec<Accepted>) {
     let promise = Promise {
         parts,
         transaction,
         decision,
-        message_id: events::message_id(&message),
+        message_id: copies
+            .first()
+            .and_then(|copy| events::message_id(&copy.message, decision)),
+        code: code(decision),
     };
-    let mut first = promise.accepted(message);
-    let mut others = Vec::new();
-    for owner in promise.list_owners() {
-        let of_list = promise.of_list(&first, owner);
-        if first.deliveries.is_empty() {
-            (first.env_id, first.ret) = (None, None);
-            (first.reverse_path, first.deliveries) = (of_list.reverse_path, of_list.deliveries);
-        } else if !of_list.deliveries.is_empty() {
-            others.push(of_list);
+    let owners = promise.list_owners();
+    let mut messages = Vec::new();
+    for copy in &copies {
+        for owner in std::iter::once(None).chain(owners.iter().copied().map(Some)) {
+            let deliveries = promise.deliveries(copy, owner);
+            if !deliveries.is_empty() {
+                messages.push(promise.accepted(copy, owner, deliveries));
+            }
         }
     }
+    let mut messages = messages.into_iter();
+    let mut first = messages.next().unwrap_or_else(|| promise.nobodys(&copies));
+    promise.put_on_record(&mut first);
+    let mut others: Vec<Accepted> = messages.collect();
     others.extend(promise.reports());
     others.extend(promise.held_notice());
     (first, others)
@@ -48,46 +60,71 @@ struct Promise<'a> {
     transaction: &'a MailTransaction,
     decision: &'a Decision,
     message_id: Option<String>,
+    /// With what the sender may let go on what is held, if he may.
+    code: Option<Code>,
+}
+
+/// A code for the sender, if he may let go on anything.
+fn code(decision: &Decision) -> Option<Code> {
+    let mut held = decision.fates().filter(|(_, fate)| *fate == Fate::Hold);
+    let may = held.any(|(recipient, _)| leave(decision, recipient) != Leave::Never);
+    if may { Code::random() } else { None }
+}
+
+/// What the sender may do about a hold; of the copy for a list nothing, for it is its owner's.
+fn leave(decision: &Decision, recipient: &RecipientDecision) -> Leave {
+    if recipient.errors_to.is_some() {
+        return Leave::Never;
+    }
+    decision.held.self_release.leave(recipient.grounds)
 }
 
 impl Promise<'_> {
-    fn accepted(&self, message: Message) -> Accepted {
+    /// A copy for the recipients of one owner. The members of a list get a message of its own, with its own
+    /// sender (RFC 5321 §3.9.2, RFC 3461 §5.2.7.3).
+    fn accepted(
+        &self,
+        copy: &Copy,
+        owner: Option<&Mailbox>,
+        deliveries: Vec<NewDelivery>,
+    ) -> Accepted {
         let (envelope, decision) = (&self.transaction.envelope, self.decision);
-        let message_id = self.message_id.as_deref();
+        let reverse_path = match owner {
+            Some(owner) => ReversePath::Mailbox(owner.clone()),
+            None => envelope.reverse_path.clone(),
+        };
         Accepted {
             reference: decision.reference.clone(),
-            reverse_path: envelope.reverse_path.clone(),
-            env_id: envelope.env_id.clone(),
-            ret: envelope.ret,
+            reverse_path,
+            env_id: envelope.env_id.clone().filter(|_| owner.is_none()),
+            ret: envelope.ret.filter(|_| owner.is_none()),
             body: envelope.body,
             smtputf8: envelope.smtputf8,
             require_tls: envelope.require_tls,
             message_id: self.message_id.clone(),
-            message,
-            patient_data: decision.holds_patient_data(),
+            message: copy.message.clone(),
+            patient_data: !decision.may_be_quoted(),
             received_at: self.transaction.received_at,
-            deliveries: self.deliveries(None),
-            old_names: decision
-                .old_names
-                .iter()
-                .map(|one| self.used(one))
-                .collect(),
-            events: events::message_accepted(self.transaction, decision, message_id),
+            deliveries,
+            unless_told: None,
+            old_names: Vec::new(),
+            events: Vec::new(),
         }
     }
 
-    /// The copy for the members of lists of one owner: a message of its own, with its own sender
-    /// (RFC 5321 §3.9.2, RFC 3461 §5.2.7.3).
-    fn of_list(&self, first: &Accepted, owner: &Mailbox) -> Accepted {
-        Accepted {
-            reverse_path: ReversePath::Mailbox(owner.clone()),
-            env_id: None,
-            ret: None,
-            deliveries: self.deliveries(Some(owner)),
-            old_names: Vec::new(),
-            events: Vec::new(),
-            ..first.clone()
-        }
+    /// What is kept of a message of which nothing is due, held or quarantined.
+    fn nobodys(&self, copies: &[Copy]) -> Accepted {
+        let unedited = || Copy::for_all(self.transaction.message.clone());
+        let copy = copies.first().cloned().unwrap_or_else(unedited);
+        self.accepted(&copy, None, Vec::new())
+    }
+
+    /// What is counted and written down once, however many copies there are.
+    fn put_on_record(&self, first: &mut Accepted) {
+        let old_names = self.decision.old_names.iter();
+        first.old_names = old_names.map(|one| self.used(one)).collect();
+        let message_id = self.message_id.as_deref();
+        first.events = events::message_accepted(self.transaction, self.decision, message_id);
     }
 
     /// Who hears of failures for this recipient, if it is not the sender. Nobody ever hears of those of a
@@ -113,12 +150,31 @@ impl Promise<'_> {
         owners
     }
 
-    fn deliveries(&self, owner: Option<&Mailbox>) -> Vec<NewDelivery> {
+    fn deliveries(&self, copy: &Copy, owner: Option<&Mailbox>) -> Vec<NewDelivery> {
         let fates = self.decision.fates();
         fates
-            .filter(|(recipient, _)| self.owner(recipient) == owner)
-            .filter_map(|(recipient, fate)| delivery(self.decision, recipient, &fate))
+            .filter(|(recipient, _)| copy.is_for(recipient) && self.owner(recipient) == owner)
+            .filter_map(|(recipient, fate)| {
+                let mut delivery = delivery(recipient, &fate)?;
+                delivery.self_release = self.self_release(recipient, &fate);
+                Some(delivery)
+            })
             .collect()
+    }
+
+    fn self_release(&self, recipient: &RecipientDecision, fate: &Fate) -> Option<SelfRelease> {
+        let code = self.code.as_ref()?;
+        let may = *fate == Fate::Hold && leave(self.decision, recipient) != Leave::Never;
+        may.then(|| SelfRelease {
+            code_hash: code.hash(),
+            account: self.transaction.client.account.clone(),
+            grounds: to_words(recipient.grounds),
+            until: self.released_until(),
+        })
+    }
+
+    fn released_until(&self) -> Timestamp {
+        self.transaction.received_at + self.decision.held.self_release.valid_for
     }
 
     fn used(&self, old: &OldName) -> OldNameUse {
@@ -146,13 +202,16 @@ impl Promise<'_> {
         OldNameNotice {
             to: tell.to.folded().to_string(),
             at_most_every: tell.at_most_every,
-            notice: Accepted::from(notice),
+            notice: Accepted::notice(notice, &self.parts.letterhead),
         }
     }
 
-    /// Tells the sender of the recipients for whom the message is held, each address once.
+    /// Tells the sender, or who answers for it, of the recipients for whom the message is held, each address once.
     fn held_notice(&self) -> Option<Accepted> {
-        let to = self.decision.held.tell.as_ref()?;
+        let (to, program) = match self.decision.held.tell.as_ref()? {
+            Hears::Sender(to) => (to, None),
+            Hears::Owner { to, program } => (to, Some(program)),
+        };
         let mut recipients: Vec<HeldFor> = Vec::new();
         let held = self
             .decision
@@ -160,26 +219,46 @@ impl Promise<'_> {
             .filter(|(_, fate)| *fate == Fate::Hold);
         for (recipient, _) in held {
             let address = recipient.given.to_string();
-            if recipients.iter().all(|known| known.address != address) {
+            let known = recipients.iter_mut().find(|known| known.address == address);
+            if let Some(known) = known {
+                // Of a list without an owner nothing is said that does not hold for all.
+                known.release = known
+                    .release
+                    .filter(|_| leave(self.decision, recipient) != Leave::Never);
+            } else {
                 recipients.push(HeldFor {
                     address,
                     because: recipient.because.clone(),
                     would_pass_if: recipient.would_pass_if.clone(),
+                    release: match leave(self.decision, recipient) {
+                        Leave::Never => None,
+                        Leave::Encrypted => Some(Release::Encrypted),
+                        Leave::AsItIs => Some(Release::AsItIs),
+                    },
                 });
             }
         }
+        let about = &self.decision.reference;
+        let tag = self.code.as_ref().map(|code| code.tag(about));
+        let address = self.decision.held.self_release.address.as_ref();
+        let offer = tag.as_deref().zip(address).map(|(tag, address)| Offer {
+            address,
+            tag,
+            until: self.released_until(),
+        });
         let notice = HeldNotice {
             to,
+            program,
             recipients: &recipients,
             tag: self.decision.held.tag.as_deref(),
             owner: &self.decision.held.owner,
-            about: &self.decision.reference,
+            offer,
+            about,
             message_id: self.message_id.as_deref(),
         };
         let hostname = self.parts.hostname.as_str();
-        Some(Accepted::from(
-            notice.notice(hostname, self.parts.clock.now()),
-        ))
+        let notice = notice.notice(hostname, self.parts.clock.now());
+        Some(Accepted::notice(notice, &self.parts.letterhead))
     }
 
     /// Reports about recipients that were refused while others were not, to whoever hears of them; and to
@@ -226,12 +305,13 @@ impl Promise<'_> {
             ret: envelope.ret.filter(|_| owner.is_none()),
             message: &self.transaction.message,
             message_id: self.message_id.as_deref(),
-            patient_data: self.decision.holds_patient_data(),
+            patient_data: !self.decision.may_be_quoted(),
             received_at: self.transaction.received_at,
         };
         let (hostname, now) = (self.parts.hostname.as_str(), self.parts.clock.now());
         let notices = notify::notices(&original, &told, hostname, now);
-        notices.into_iter().map(Accepted::from).collect()
+        let on_paper = |notice| Accepted::notice(notice, &self.parts.letterhead);
+        notices.into_iter().map(on_paper).collect()
     }
 
     fn failures(&self, owner: Option<&Mailbox>) -> Vec<(&Recipient, Outcome)> {
@@ -268,15 +348,12 @@ impl Promise<'_> {
 }
 
 /// What the queue does for a recipient; `None` for one that fails at once.
-fn delivery(
-    decision: &Decision,
-    recipient: &RecipientDecision,
-    fate: &Fate,
-) -> Option<NewDelivery> {
-    let bound = if recipient.secure && decision.holds_patient_data() {
-        Binding::VerifiedTls
-    } else {
-        Binding::Any
+fn delivery(recipient: &RecipientDecision, fate: &Fate) -> Option<NewDelivery> {
+    // Whoever lets go on what is kept back says that it may go, not that it may go unprotected.
+    let bound = match recipient.protection {
+        Protection::AsRoute => Binding::Any,
+        Protection::VerifiedTls => Binding::VerifiedTls,
+        Protection::Encryption => Binding::Encryption,
     };
     let (standing, binding) = match fate {
         Fate::Deliver => (Standing::Due, Binding::Any),
@@ -292,5 +369,6 @@ fn delivery(
         binding,
         rule: recipient.rule.clone(),
         because: recipient.because.clone(),
+        self_release: None,
     })
 }

@@ -18,7 +18,7 @@ use crate::queue::{Handoff, QueueError};
 
 use super::finish::finish;
 use super::settings::Limits;
-use super::{Parts, at_sight, events, promise};
+use super::{Parts, at_sight, events, promise, release};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -29,7 +29,11 @@ pub async fn check_recipient(
     reverse_path: &ReversePath,
     recipient: &Recipient,
 ) -> Result<(), Reply> {
-    let Err(rejection) = policy.at_recipient(client, reverse_path, recipient) else {
+    let checked = match policy.is_release_address(&recipient.forward_path) {
+        true => policy.may_answer(client, reverse_path),
+        false => policy.at_recipient(client, reverse_path, recipient),
+    };
+    let Err(rejection) = checked else {
         return Ok(());
     };
     metrics::RECIPIENTS_REFUSED.add(1);
@@ -62,8 +66,11 @@ pub async fn receive(
     let hostname = parts.hostname.as_str();
     let reply = match at_sight::refusal(&transaction.message, hostname, limits) {
         Some(reply) => reply,
+        None if release::is_answer(&policy, &transaction) => {
+            release::answer(parts, policy, &transaction).await
+        }
         None => match timeout(DECISION_MAX, policy.decide(&transaction)).await {
-            Ok(decision) => carry_out(parts, transaction, decision).await,
+            Ok(decision) => carry_out(parts, &policy, transaction, decision).await,
             Err(_) => {
                 error!("the policy took too long: the client was told to try again");
                 try_later()
@@ -74,10 +81,15 @@ pub async fn receive(
     reply
 }
 
-async fn carry_out(parts: &Parts, transaction: MailTransaction, decision: Decision) -> Reply {
+async fn carry_out(
+    parts: &Parts,
+    policy: &Policy,
+    transaction: MailTransaction,
+    decision: Decision,
+) -> Reply {
     match decision.reply() {
         FinalReply::Refused(reply) => refuse(parts, &transaction, &decision, reply).await,
-        FinalReply::Accepted(reply) => accept(parts, transaction, decision, reply).await,
+        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision).await,
     }
 }
 
@@ -95,20 +107,22 @@ async fn refuse(
     reply
 }
 
-/// Makes the edits, writes the message down and hands it to the scheduler. The order matters: the
-/// reply exists from the start and leaves this function only behind the commit.
+/// Makes the edits, writes the message down and hands it to the scheduler. The order matters: an edit that
+/// cannot be proved may change the decision, and the reply to it leaves this function only behind the commit.
 async fn accept(
     parts: &Parts,
+    policy: &Policy,
     transaction: MailTransaction,
-    decision: Decision,
-    reply: Reply,
+    mut decision: Decision,
 ) -> Reply {
-    let Some(message) = finish(parts, &transaction, &decision).await else {
-        error!(reference = %decision.reference, "edits contradict each other: the client was told to try again");
+    let Some(copies) = finish(parts, policy, &transaction, &mut decision).await else {
+        error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
         return try_later();
     };
-    let octets = message.len();
-    let (accepted, others) = promise::messages(parts, &transaction, &decision, message);
+    let reply = decision.reply().reply().clone();
+    let octets = copies.iter().map(|copy| copy.message.len()).max();
+    let octets = octets.unwrap_or_default();
+    let (accepted, others) = promise::messages(parts, &transaction, &decision, copies);
     let permit = parts.scheduler.reserve();
     let handoff = match &permit {
         Some(_) => Handoff::LeaseUntil(parts.clock.now() + LEASE),
@@ -142,7 +156,7 @@ async fn accept(
     }
 }
 
-fn try_later() -> Reply {
+pub(super) fn try_later() -> Reply {
     Reply::new(
         451,
         EnhancedStatusCode::transient(3, 0),
@@ -175,4 +189,4 @@ fn count(reply: &Reply) {
 
 /// How long the policy may take: well under the ten minutes that a client waits (RFC 5321
 /// §4.5.3.2.6).
-const DECISION_MAX: Duration = Duration::from_secs(120);
+pub(super) const DECISION_MAX: Duration = Duration::from_secs(120);

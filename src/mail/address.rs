@@ -6,9 +6,11 @@
 //! which domains are compared: lower case, A-labels, no trailing dot (RFC 5321 §2.3.5, §2.4,
 //! RFC 5890). `Display` writes the form for the wire.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A mailbox: `local-part@domain` (RFC 5321 §4.1.2).
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Ord, PartialOrd)]
@@ -166,9 +168,10 @@ impl fmt::Display for LocalPart {
     }
 }
 
-/// A domain name in its one comparable form: lower case, A-labels, no trailing dot.
+/// A domain name in its one comparable form: lower case, A-labels, no trailing dot. Many addresses
+/// are at one domain, so a copy is only another handle of it.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Ord, PartialOrd)]
-pub struct Domain(String);
+pub struct Domain(Arc<str>);
 
 impl Domain {
     /// Reads a domain as RFC 5321 §4.1.2 writes it; one trailing dot is taken off, U-labels become
@@ -176,17 +179,20 @@ impl Domain {
     /// brackets, and refused.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let text = text.strip_suffix('.').unwrap_or(text);
-        let name = if text.is_ascii() {
-            text.to_ascii_lowercase()
+        let name: Cow<'_, str> = if !text.is_ascii() {
+            let name = idna::domain_to_ascii_strict(text).map_err(|_| AddressError::Domain)?;
+            name.into()
+        } else if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            text.to_ascii_lowercase().into()
         } else {
-            idna::domain_to_ascii_strict(text).map_err(|_| AddressError::Domain)?
+            text.into()
         };
         let shaped = !name.is_empty() && name.len() <= DOMAIN_MAX && name.split('.').all(is_label);
         let numeric = name.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if !shaped || numeric {
             return Err(AddressError::Domain);
         }
-        Ok(Self(name))
+        Ok(Self(name.into()))
     }
 
     /// The name in lower-case A-labels.
@@ -197,7 +203,7 @@ impl Domain {
     /// Whether this is a domain strictly below `parent`.
     pub fn is_below(&self, parent: &Self) -> bool {
         self.0
-            .strip_suffix(&parent.0)
+            .strip_suffix(&*parent.0)
             .is_some_and(|rest| rest.ends_with('.'))
     }
 }

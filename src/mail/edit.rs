@@ -16,10 +16,27 @@ pub struct Edit {
     pub part: Option<String>,
     /// The legal entity for whom it is made, for footers.
     pub entity: Option<String>,
+    /// For whose copies it is made; `None` for all.
+    pub audience: Option<Audience>,
     /// The octets of the original message that go. Empty inserts.
     pub at: Range<usize>,
     /// The octets that come instead.
     pub with: Vec<u8>,
+    /// What readers are to see that was not there, in the form of the part: text or HTML. Of an edit of a body,
+    /// and of a subject; the proof holds the result against it.
+    pub says: Option<String>,
+    /// Words of the decoded text of the part that go with this edit, and what comes instead. Of links that are taken
+    /// out; the proof holds the result against it.
+    pub takes: Vec<Taken>,
+}
+
+/// Words of a text that go.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Taken {
+    /// Where they stand, in octets of the text of the part as it is in the original, in UTF-8.
+    pub at: Range<usize>,
+    /// What comes instead.
+    pub with: String,
 }
 
 impl Edit {
@@ -29,8 +46,25 @@ impl Edit {
             kind,
             part: None,
             entity: None,
+            audience: None,
             at: 0..0,
             with: fields.into(),
+            says: None,
+            takes: Vec::new(),
+        }
+    }
+
+    /// Takes a field of the message's own header out.
+    pub fn removal(field: Range<usize>) -> Self {
+        Self {
+            kind: EditKind::Removal,
+            part: None,
+            entity: None,
+            audience: None,
+            at: field,
+            with: Vec::new(),
+            says: None,
+            takes: Vec::new(),
         }
     }
 }
@@ -45,6 +79,31 @@ impl std::fmt::Debug for Edit {
             self.at,
             self.with.len()
         )
+    }
+}
+
+/// Kinds of recipients who get copies that differ.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Audience {
+    /// Those of the house.
+    Internal,
+    /// The NHS.
+    Nhs,
+    /// Everybody else.
+    Outside,
+}
+
+impl Audience {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Internal, Self::Nhs, Self::Outside];
+
+    /// The word for it in files and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Nhs => "nhs",
+            Self::Outside => "outside",
+        }
     }
 }
 
@@ -76,6 +135,11 @@ impl EditKind {
             Self::Banner => "banner",
             Self::Links => "links",
         }
+    }
+
+    /// Whether edits of this kind stay within the header of the message.
+    pub fn is_of_header(self) -> bool {
+        matches!(self, Self::Trace | Self::Removal | Self::Mark)
     }
 }
 
@@ -118,8 +182,11 @@ mod tests {
             kind: EditKind::Mark,
             part: None,
             entity: None,
+            audience: None,
             at,
             with: with.into(),
+            says: None,
+            takes: Vec::new(),
         }
     }
 

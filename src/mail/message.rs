@@ -42,6 +42,20 @@ impl Message {
         Self::new(mail)
     }
 
+    /// The same with whole fields, each ended by CRLF, before its first. A message that nobody else holds is
+    /// not copied.
+    #[must_use]
+    pub fn with_fields_on_top(self, fields: &str) -> Self {
+        let body = self.body + fields.len();
+        let mut octets = Vec::from(self.octets);
+        octets.reserve_exact(fields.len());
+        octets.splice(0..0, fields.bytes());
+        Self {
+            octets: octets.into(),
+            body,
+        }
+    }
+
     /// All of it.
     pub fn octets(&self) -> &Bytes {
         &self.octets
@@ -132,6 +146,16 @@ mod tests {
                 (message.header_octets(), message.body_octets()),
                 (header, body)
             );
+        }
+    }
+
+    #[test]
+    fn fields_on_top_move_the_body_and_nothing_else() {
+        for text in ["A: b\r\n\r\nhello", "\r\nbody", "A: b\r\n", ""] {
+            let message = Message::new(text.as_bytes());
+            let with = message.clone().with_fields_on_top("X: y\r\n");
+            assert_eq!(with, Message::new(format!("X: y\r\n{text}")), "{text:?}");
+            assert_eq!(with.body_octets(), message.body_octets());
         }
     }
 

@@ -1,6 +1,7 @@
 //! The words of the RFCs: addresses, paths, envelopes, messages, replies. No I/O, no settings.
 
 pub mod address;
+pub mod dkim;
 pub mod edit;
 pub mod envelope;
 pub mod header;
@@ -9,6 +10,7 @@ pub mod mime;
 pub mod notice;
 pub mod path;
 pub mod phrase;
+pub mod prove;
 pub mod report;
 pub mod splice;
 pub mod status;
@@ -16,7 +18,7 @@ pub mod trace;
 pub mod transaction;
 
 pub use address::{AddressError, AddressLiteral, Domain, Host, LocalPart, Mailbox};
-pub use edit::{Edit, EditKind};
+pub use edit::{Audience, Edit, EditKind, Taken};
 pub use envelope::{BodyType, EnvId, Envelope, Notify, Orcpt, Recipient, Ret};
 pub use header::{Header, HeaderField};
 pub use message::Message;

@@ -19,6 +19,8 @@ pub struct PlainNotice<'a> {
     pub message_id: &'a str,
     /// The `Message-ID` of the message that it answers.
     pub in_reply_to: Option<&'a str>,
+    /// Where an answer goes, if somebody reads one.
+    pub reply_to: Option<&'a Mailbox>,
     /// When it is written.
     pub date: Timestamp,
     /// Its subject.
@@ -45,6 +47,9 @@ impl PlainNotice<'_> {
         if let Some(id) = self.in_reply_to {
             out.push_str(&format!("In-Reply-To: {}\r\n", plain(id.trim(), NAME_MAX)));
         }
+        if let Some(address) = self.reply_to {
+            out.push_str(&format!("Reply-To: {}\r\n", to_field(address)));
+        }
         out.push_str(
             "Auto-Submitted: auto-replied\r\n\
              MIME-Version: 1.0\r\n\
@@ -69,6 +74,7 @@ mod tests {
             to: &Mailbox::parse("a@b.example").unwrap(),
             message_id: "<1@gate.example>",
             in_reply_to: Some("<m\r\nBcc: x@y.example>"),
+            reply_to: Some(&Mailbox::parse("release@gate.example").unwrap()),
             date: "2026-11-21T10:00:00Z".parse().unwrap(),
             subject: "The address has changed",
             text: &["One ü.".to_owned(), "Two\r\n.\r\nthree.".to_owned()],
@@ -78,6 +84,7 @@ mod tests {
         assert!(text.is_ascii());
         let (header, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(!header.contains("\r\nBcc"), "{header}");
+        assert!(header.contains("\r\nReply-To: <release@gate.example>\r\n"));
         assert!(header.contains("\r\nAuto-Submitted: auto-replied\r\n"));
         assert!(!body.contains("\r\n.\r\n"), "{body}");
         assert_eq!(body.split("\r\n\r\n").count(), 2, "{body}");

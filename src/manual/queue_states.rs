@@ -8,15 +8,15 @@
 //! absent       no            no                      accept() commits                       the client keeps it and sends again
 //! due          yes           due, from ready_at on   lease() commits; hold, fail            the next scheduler takes it
 //! leased       yes           leased, until ready_at  settle() commits; give_back()          recover() frees it; at worst sent twice
-//! held         yes           held, no ready_at       release, fail                          nothing to do
+//! held         yes           held, no ready_at       release, fail; the sender's own word   nothing to do
 //! quarantined  yes           quarantined             release, delete                        nothing to do
 //! settled      yes/no        gone                    the last sibling's goes with it        nothing to do: the audit trail knows
 //! ```
 //!
 //! `accept` with a hand-off makes a delivery *leased* at once, in the same transaction: the message is
 //! durable, its octets are still in memory, and no other scheduler takes it. A policy that holds or
-//! quarantines makes the delivery so in `accept`; `settle` holds what no route for encryption takes, and
-//! `lease` holds a message that cannot be read. A retry asked for leaves a delivery *due*, from now on.
+//! quarantines makes the delivery so in `accept`; `settle` holds what no route for encryption takes, and what is
+//! bound for a domain that is secure no more; `lease` holds a message that cannot be read. A retry asked for leaves a delivery *due*, from now on.
 //!
 //! # Each step is one transaction
 //!
@@ -28,6 +28,7 @@
 //! | `give_back` | *due* again, untried | forget the delivery |
 //! | `recover` | every lease ended | lease |
 //! | `administer` | the change, its event, the report to the sender | tell the administrator |
+//! | `release_by_sender` | *due* again, the code used up, its event, the notices of it | tell the sender |
 //! | `record` | events | answer a refusal |
 //!
 //! One thread writes. It takes the jobs that wait, runs each inside a savepoint of one transaction,

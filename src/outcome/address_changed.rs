@@ -4,10 +4,9 @@ use jiff::Timestamp;
 
 use crate::base::Reference;
 use crate::mail::Mailbox;
-use crate::mail::notice::PlainNotice;
 use crate::mail::report::ascii_address;
 
-use super::audit::{AuditEvent, AuditKind};
+use super::letter::Letter;
 use super::notify::Notice;
 
 /// An address that has changed, and the message that came by the old one.
@@ -28,8 +27,6 @@ pub struct AddressChanged<'a> {
 impl AddressChanged<'_> {
     /// Writes the notice. It says what to change, and nothing of the message.
     pub fn notice(&self, hostname: &str, now: Timestamp) -> Notice {
-        let reference = Reference::random();
-        let message_id = format!("<{reference}.{}@{hostname}>", now.as_millisecond());
         let old = ascii_address(&self.old.to_string());
         let new = ascii_address(&self.new.to_string());
         let text = [
@@ -46,30 +43,15 @@ impl AddressChanged<'_> {
                 self.about
             ),
         ];
-        let message = PlainNotice {
-            hostname,
+        let letter = Letter {
             to: self.to,
-            message_id: &message_id,
-            in_reply_to: self.message_id,
-            date: now,
+            about: self.about,
+            message_id: self.message_id,
+            action: "address-changed",
             subject: "An address that you use has changed",
-            text: &text,
-        }
-        .compose();
-        let mut event = AuditEvent::new(now, reference.clone(), AuditKind::Notified, "")
-            .fact("about", self.about.to_string())
-            .fact("action", "address-changed")
-            .fact("octets", message.len().to_string());
-        event.recipient = Some(self.to.to_string());
-        event.message_id = Some(message_id.clone());
-        Notice {
-            reference,
-            to: self.to.clone(),
-            message,
-            message_id,
-            at: now,
-            event,
-        }
+            reply_to: None,
+        };
+        letter.notice(&text, hostname, now)
     }
 }
 

@@ -3,11 +3,17 @@
 pub mod address_changed;
 pub mod audit;
 pub mod held;
+mod letter;
+pub mod letterhead;
 pub mod notify;
+pub mod redact;
+pub mod released;
 
 use std::fmt;
 
 use crate::mail::{Class, EnhancedStatusCode, Reply};
+
+pub use letterhead::Letterhead;
 
 /// What came of one attempt to deliver to one recipient.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,6 +86,15 @@ impl Outcome {
         }
     }
 
+    /// The same without numbers in the next hop's words: what it says of a message with patient data may repeat it.
+    #[must_use]
+    pub fn redacted(self) -> Self {
+        Self {
+            reply: self.reply.map(redact::reply),
+            ..self
+        }
+    }
+
     /// The next hop's words, or ours.
     pub fn text(&self) -> String {
         match (&self.reply, &self.because) {
@@ -101,8 +116,29 @@ pub struct TlsEvidence {
     pub certificate_sha256: String,
     /// The name that the certificate was held against.
     pub name: String,
+    /// Who says that this is the name of the next hop.
+    pub named_by: NamedBy,
     /// Whether its chain and name were verified.
     pub verified: bool,
+}
+
+/// Who says what the next hop is called. A certificate proves no more than this does: a forged answer of DNS
+/// can name a host whose certificate is right (RFC 7672 §1.3.2).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NamedBy {
+    /// An administrator, in the route.
+    Route,
+    /// An MX record, or a lack of any; nobody has signed it for us.
+    Dns,
+}
+
+impl NamedBy {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Route => "the route",
+            Self::Dns => "DNS, unsigned",
+        }
+    }
 }
 
 impl fmt::Display for TlsEvidence {
@@ -114,8 +150,12 @@ impl fmt::Display for TlsEvidence {
         };
         write!(
             f,
-            "{} {} {verified} for {} sha256:{}",
-            self.version, self.cipher, self.name, self.certificate_sha256
+            "{} {} {verified} for {} sha256:{} (named by {})",
+            self.version,
+            self.cipher,
+            self.name,
+            self.certificate_sha256,
+            self.named_by.words()
         )
     }
 }

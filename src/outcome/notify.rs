@@ -4,6 +4,8 @@
 //! message with the null reverse path is itself a report and never causes another. Where patient
 //! data was found, the report quotes nothing of the message but its `Message-ID`.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::base::Reference;
@@ -78,8 +80,53 @@ pub struct Notice {
     pub message_id: String,
     /// When it was written.
     pub at: Timestamp,
+    /// If it tells of something that may happen often: how often it may be told.
+    pub unless_told: Option<UnlessTold>,
     /// For the audit trail.
     pub event: AuditEvent,
+}
+
+/// Of what somebody is told, and how often at most.
+#[derive(Clone, Debug)]
+pub struct UnlessTold {
+    /// Who is told.
+    pub to: String,
+    /// What of: `held reminders.fa123.donotreply@nhs.net`. Not the name of an old address.
+    pub about: String,
+    /// Not again before so much time has gone.
+    pub at_most_every: Duration,
+}
+
+impl Notice {
+    /// Puts it together: a reference of its own, the message that `compose` makes under the `Message-ID`
+    /// given to it, and the event that says to whom it went, about what and why (`action`).
+    pub(super) fn write(
+        to: &Mailbox,
+        about: &Reference,
+        action: &str,
+        hostname: &str,
+        at: Timestamp,
+        compose: impl FnOnce(&str) -> Message,
+    ) -> Self {
+        let reference = Reference::random();
+        let message_id = format!("<{reference}.{}@{hostname}>", at.as_millisecond());
+        let message = compose(&message_id);
+        let mut event = AuditEvent::new(at, reference.clone(), AuditKind::Notified, "")
+            .fact("about", about.to_string())
+            .fact("action", action)
+            .fact("octets", message.len().to_string());
+        event.recipient = Some(to.to_string());
+        event.message_id = Some(message_id.clone());
+        Self {
+            reference,
+            to: to.clone(),
+            message,
+            message_id,
+            at,
+            unless_told: None,
+            event,
+        }
+    }
 }
 
 /// Whether the sender is to hear of this event (RFC 3461 §4.1, §5.2; RFC 5321 §4.5.5).
@@ -151,35 +198,29 @@ fn notice(
     hostname: &str,
     now: Timestamp,
 ) -> Notice {
-    let reference = Reference::random();
-    let message_id = format!("<{reference}.{}@{hostname}>", now.as_millisecond());
-    let report = DeliveryStatusNotification {
-        hostname,
+    let action = status(&due[0], now).action.word();
+    Notice::write(
         to,
-        message_id: &message_id,
-        date: now,
-        subject: kind.subject(),
-        text: &text(kind, original, due, hostname),
-        env_id: original.env_id,
-        arrival_date: original.received_at,
-        recipients: due.iter().map(|told| status(told, now)).collect(),
-        returned: returned(kind, original),
-    };
-    let message = report.compose();
-    let mut event = AuditEvent::new(now, reference.clone(), AuditKind::Notified, "")
-        .fact("about", original.reference.to_string())
-        .fact("action", status(&due[0], now).action.word())
-        .fact("octets", message.len().to_string());
-    event.recipient = Some(to.to_string());
-    event.message_id = Some(message_id.clone());
-    Notice {
-        reference,
-        to: to.clone(),
-        message,
-        message_id,
-        at: now,
-        event,
-    }
+        original.reference,
+        action,
+        hostname,
+        now,
+        |message_id| {
+            let report = DeliveryStatusNotification {
+                hostname,
+                to,
+                message_id,
+                date: now,
+                subject: kind.subject(),
+                text: &text(kind, original, due, hostname),
+                env_id: original.env_id,
+                arrival_date: original.received_at,
+                recipients: due.iter().map(|told| status(told, now)).collect(),
+                returned: returned(kind, original),
+            };
+            report.compose()
+        },
+    )
 }
 
 fn status<'a>(told: &Told<'a>, now: Timestamp) -> RecipientStatus<'a> {
@@ -425,7 +466,7 @@ If you ask for help with this, please quote the reference PX-7F3K2Q9A.
         let outcome =
             Outcome::without_reply(EnhancedStatusCode::transient(4, 1), "connection timed out");
         let recipient = to("a@ward.example", None);
-        let until = at() + std::time::Duration::from_secs(5 * 24 * 3600);
+        let until = at() + Duration::from_secs(5 * 24 * 3600);
 
         let notices = about(
             "s@b.example",

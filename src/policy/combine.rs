@@ -5,11 +5,12 @@
 
 use std::collections::HashSet;
 
-use crate::mail::Edit;
+use crate::mail::{Audience, Edit, EditKind};
 
 use super::case::ResolvedRecipient;
 use super::finding::Findings;
 use super::opinion::{Ask, Finding, Opinion, Opinions};
+use super::organisations::IfUnproved;
 use super::verdict::{RecipientDecision, Verdict};
 
 /// What is known and asked so far, while the stages run.
@@ -21,6 +22,8 @@ pub struct Tally {
     pub findings: Findings,
     /// What they want changed.
     pub edits: Vec<Edit>,
+    /// Which copy each recipient gets; empty while all get the same.
+    audiences: Vec<Audience>,
     /// The worst that was asked for each recipient.
     standing: Vec<Opinion>,
 }
@@ -51,6 +54,9 @@ impl Tally {
         for (standing, opinion) in self.standing.iter_mut().zip(opinions.per_recipient) {
             worsen(standing, opinion);
         }
+        if !opinions.audiences.is_empty() {
+            self.audiences = opinions.audiences;
+        }
         self.take_edits(opinions.edits);
     }
 
@@ -62,10 +68,37 @@ impl Tally {
         };
         let before = self.edits.len();
         self.edits.extend(edits);
-        if overlap(&self.edits) {
-            self.edits.truncate(before);
+        if overlap_for_anybody(&self.edits) {
+            let left = self.edits.split_off(before);
             let note = format!("{kind}: not made, another edit changes the same octets");
             self.findings.notes.push(note);
+            self.go_without(&left);
+        }
+    }
+
+    /// What the policy says for edits that are left out.
+    fn go_without(&mut self, left: &[Edit]) {
+        for kind in [EditKind::Links, EditKind::Banner] {
+            let link_edits = self.findings.link_edits.as_ref();
+            let verdict = link_edits.and_then(|edits| edits.without(kind));
+            let verdict = verdict.filter(|_| left.iter().any(|edit| edit.kind == kind));
+            if let Some((verdict, ask)) = verdict.and_then(|one| Some((one, one.ask()?))) {
+                let because = "a link could not be dealt with as the policy says: another edit changes the same octets";
+                let opinion = Opinion::new(ask, verdict.source(), because)
+                    .would_pass_if("the message comes without this link");
+                self.take_for_all(&opinion);
+            }
+        }
+        let footer = self.findings.footer.as_mut();
+        let footer = footer.filter(|_| left.iter().any(|edit| edit.kind == EditKind::Footer));
+        if let Some(footer) = footer {
+            footer.left_for_another();
+            if *footer.if_unproved == IfUnproved::Hold {
+                let because = "the footer cannot be put in: another edit changes the same octets";
+                let opinion = Opinion::new(Ask::Hold, footer.if_unproved.source(), because)
+                    .would_pass_if("unproved in organisations.toml is not hold");
+                self.take_for_all(&opinion);
+            }
         }
     }
 
@@ -80,13 +113,22 @@ impl Tally {
     pub fn decide(&mut self) -> Vec<RecipientDecision> {
         let recipients = std::mem::take(&mut self.recipients);
         let standing = std::mem::take(&mut self.standing);
+        let audiences = std::mem::take(&mut self.audiences);
+        let audiences = audiences
+            .into_iter()
+            .map(Some)
+            .chain(std::iter::repeat(None));
         let mut served = HashSet::new();
-        let decide = |(resolved, opinion): (ResolvedRecipient, Opinion)| {
+        let decide = |((resolved, opinion), audience): ((ResolvedRecipient, Opinion), _)| {
             let refused = verdict_of(&opinion.ask).refusal().is_some();
             let duplicate = !refused && !served.insert(resolved.copy_key());
-            decision(resolved, opinion, duplicate)
+            RecipientDecision {
+                audience,
+                ..decision(resolved, opinion, duplicate)
+            }
         };
-        recipients.into_iter().zip(standing).map(decide).collect()
+        let recipients = recipients.into_iter().zip(standing).zip(audiences);
+        recipients.map(decide).collect()
     }
 
     fn replace_recipients(&mut self, recipients: Vec<ResolvedRecipient>) {
@@ -95,25 +137,52 @@ impl Tally {
             old.map_or_else(Opinion::pass, |at| self.standing[at].clone())
         };
         self.standing = recipients.iter().map(inherited).collect();
+        self.audiences.clear();
         self.recipients = recipients;
     }
 }
 
+/// Whether two edits of one copy want the same octets. Copies of other recipients are other messages.
+fn overlap_for_anybody(edits: &[Edit]) -> bool {
+    let mut audiences: Vec<Option<Audience>> = edits.iter().map(|edit| edit.audience).collect();
+    audiences.sort_unstable_by_key(|audience| audience.map_or("", Audience::word));
+    audiences.dedup();
+    let own = |audience: Option<Audience>| {
+        let is_own = move |edit: &&Edit| edit.audience.is_none() || edit.audience == audience;
+        edits.iter().filter(is_own)
+    };
+    audiences.into_iter().any(|audience| overlap(own(audience)))
+}
+
 /// Whether two edits want the same octets.
-fn overlap(edits: &[Edit]) -> bool {
-    let mut ranges: Vec<_> = edits
-        .iter()
-        .map(|edit| (edit.at.start, edit.at.end))
-        .collect();
+fn overlap<'e>(edits: impl Iterator<Item = &'e Edit>) -> bool {
+    let mut ranges: Vec<_> = edits.map(|edit| (edit.at.start, edit.at.end)).collect();
     ranges.sort_unstable();
     ranges.windows(2).any(|two| two[1].0 < two[0].1)
 }
 
-/// Keeps the worse of two opinions; the earlier one if they are equally bad.
-fn worsen(standing: &mut Opinion, opinion: Opinion) {
-    if verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity() {
+/// Keeps the worse of two opinions; the earlier one if they are equally bad. The protection is the stronger
+/// of both: what is kept back now may be let go on later. Two holds rest on the grounds of both: if one of them
+/// has none, nobody's sender decides about it. Whoever lets go on something quarantined must read that it was to be
+/// held as well.
+fn worsen(standing: &mut Opinion, mut opinion: Opinion) {
+    let protection = standing.protection.max(opinion.protection);
+    let worse = verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity();
+    match (&standing.ask, &opinion.ask) {
+        (Ask::Hold, Ask::Hold) => standing.grounds = standing.grounds.with(opinion.grounds),
+        (Ask::Hold, Ask::Quarantine) => add_reason(&mut opinion, standing),
+        (Ask::Quarantine, Ask::Hold) => add_reason(standing, &opinion),
+        _ => {}
+    }
+    if worse {
         *standing = opinion;
     }
+    standing.protection = protection;
+}
+
+fn add_reason(quarantine: &mut Opinion, hold: &Opinion) {
+    let also = format!("; and it would be held: {} ({})", hold.because, hold.rule);
+    quarantine.because.push_str(&also);
 }
 
 fn verdict_of(ask: &Ask) -> Verdict {
@@ -143,11 +212,14 @@ fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> R
         path: resolved.path,
         errors_to: resolved.errors_to,
         duplicate,
+        audience: None,
         secure: resolved.secure,
         verdict,
         rule,
         because,
         would_pass_if: opinion.would_pass_if,
+        protection: opinion.protection,
+        grounds: opinion.grounds,
     }
 }
 
@@ -160,8 +232,10 @@ impl Findings {
             Finding::Markings(markings) => self.markings = markings,
             Finding::SecureKeyword(keyword) => self.secure_keyword = keyword,
             Finding::Links(links) => self.links = links,
+            Finding::LinkEdits(edits) => self.link_edits = Some(edits),
             Finding::Unreadable(unreadable) => self.unreadable.extend(unreadable),
             Finding::Spam(spam) => self.spam = spam,
+            Finding::Footer(footer) => self.footer = Some(footer),
             Finding::Note(note) => self.notes.push(note),
             // Taken out before; the tally keeps them.
             Finding::Recipients(_) => {}
@@ -172,9 +246,13 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::EditKind;
+    use crate::config::Located;
     use crate::mail::{ForwardPath, Recipient};
     use crate::policy::Refusal;
+    use crate::policy::finding::LinkEdits;
+    use crate::policy::links::LinkVerdict;
+    use crate::policy::opinion::Protection;
+    use crate::policy::self_release::Ground;
     use proptest::prelude::*;
 
     fn recipient(of: usize, address: &str) -> ResolvedRecipient {
@@ -225,6 +303,55 @@ mod tests {
     }
 
     #[test]
+    fn what_was_to_be_protected_stays_so_whatever_else_is_asked() {
+        for (other, verdict) in [(Ask::Hold, "hold"), (Ask::Quarantine, "quarantine")] {
+            for turn in 0..2 {
+                let mut asks = vec![(Ask::Encrypt, "one:1"), (other.clone(), "two:2")];
+                asks.rotate_left(turn);
+                let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+                asks.into_iter().for_each(|ask| tally.take(said([ask])));
+                let decided = tally.decide().remove(0);
+                assert_eq!(decided.verdict.word(), verdict);
+                assert_eq!(decided.protection, Protection::Encryption);
+            }
+        }
+    }
+
+    #[test]
+    fn who_reads_why_something_is_quarantined_reads_why_it_would_be_held() {
+        for turn in 0..2 {
+            let mut asks = vec![(Ask::Hold, "one:1"), (Ask::Quarantine, "two:2")];
+            asks.rotate_left(turn);
+            let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+            asks.into_iter().for_each(|ask| tally.take(said([ask])));
+            let decided = tally.decide().remove(0);
+            assert_eq!(decided.rule, "two:2");
+            let because = "because; and it would be held: because (one:1)";
+            assert_eq!(decided.because, because);
+        }
+    }
+
+    #[test]
+    fn a_hold_that_is_for_people_stays_so_whatever_else_holds() {
+        let near_miss =
+            |rule| Opinion::new(Ask::Hold, rule, "").on([Ground::NearMiss].into_iter().collect());
+        let for_people = |rule| Opinion::new(Ask::Hold, rule, "");
+        for (first, second) in [
+            (near_miss("one:1"), for_people("two:2")),
+            (for_people("one:1"), near_miss("two:2")),
+        ] {
+            let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+            tally.take_for_all(&first);
+            tally.take_for_all(&second);
+            let decided = tally.decide();
+            assert_eq!(
+                (decided[0].rule.as_str(), decided[0].grounds.is_empty()),
+                ("one:1", true)
+            );
+        }
+    }
+
+    #[test]
     fn the_members_of_a_list_inherit_what_was_asked_for_the_list() {
         let mut tally = Tally::new(vec![
             recipient(0, "list@b.example"),
@@ -248,11 +375,9 @@ mod tests {
     #[test]
     fn of_two_edits_of_the_same_octets_the_first_is_made() {
         let edit = |kind, at: std::ops::Range<usize>| Edit {
-            kind,
-            part: None,
-            entity: None,
             at,
             with: b"x".to_vec(),
+            ..Edit::prepend_fields(kind, "")
         };
         let mut tally = Tally::new(Vec::new());
         let says = |edits| Opinions {
@@ -274,6 +399,54 @@ mod tests {
             tally.findings.notes,
             ["mark: not made, another edit changes the same octets"]
         );
+    }
+
+    #[test]
+    fn edits_of_other_copies_are_no_obstacle() {
+        let edit = |audience, at: std::ops::Range<usize>| Edit {
+            audience,
+            at,
+            with: b"x".to_vec(),
+            ..Edit::prepend_fields(EditKind::Footer, "")
+        };
+        let mut tally = Tally::new(Vec::new());
+        tally.take(Opinions {
+            edits: vec![
+                edit(Some(Audience::Internal), 4..9),
+                edit(Some(Audience::Nhs), 4..9),
+            ],
+            ..Opinions::none()
+        });
+        assert_eq!((tally.edits.len(), tally.findings.notes.len()), (2, 0));
+        let says = |edit| Opinions {
+            edits: vec![edit],
+            ..Opinions::none()
+        };
+        tally.take(says(edit(None, 8..10)));
+        assert_eq!(tally.edits.len(), 2);
+        tally.take(says(edit(Some(Audience::Outside), 8..10)));
+        assert_eq!(tally.edits.len(), 3);
+    }
+
+    #[test]
+    fn a_link_that_stays_because_of_another_edit_is_dealt_with_as_one_that_cannot_be_taken_out() {
+        let edit = |kind, at: std::ops::Range<usize>| Edit {
+            at,
+            ..Edit::prepend_fields(kind, "x")
+        };
+        let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+        tally.take(Opinions {
+            edits: vec![edit(EditKind::Footer, 4..9)],
+            ..Opinions::none()
+        });
+        tally.take(Opinions {
+            edits: vec![edit(EditKind::Links, 8..12)],
+            ..Opinions::finding(Finding::LinkEdits(LinkEdits {
+                cannot_strip: Located::built_in(LinkVerdict::Quarantine),
+                cannot_annotate: Located::built_in(LinkVerdict::Pass),
+            }))
+        });
+        assert_eq!(tally.decide()[0].verdict, Verdict::Quarantine);
     }
 
     proptest! {

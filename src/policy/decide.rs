@@ -6,21 +6,23 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
+use aho_corasick::AhoCorasick;
 use tokio::runtime::Handle;
 
 use crate::base::Reference;
 use crate::content::{self, Content};
 use crate::mail::mime::{self, MimeError, Structure};
-use crate::mail::{Header, MailTransaction};
+use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
-use super::held::{Held, held};
+use super::held::{Held, held, hold, quarantine};
 use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
+use super::self_release::AnswerText;
 use super::settings::OnFailure;
 use super::stage::StageName;
 use super::verdict::{Decision, Direction};
@@ -37,9 +39,10 @@ pub enum Network {
 
 impl Policy {
     /// Decides about a message as of the moment it was received. Never fails: what cannot be judged is
-    /// deferred. Large messages are judged on a thread of their own.
+    /// deferred. Large messages, and those that may hold files, are judged on a thread of their own: opening
+    /// a file may wait for its turn.
     pub async fn decide(self: &Arc<Self>, transaction: &MailTransaction) -> Decision {
-        let judged = if transaction.message.len() <= INLINE_OCTETS_MAX {
+        let judged = if is_soon_judged(&transaction.message) {
             without_panic(self.judge(transaction, Network::Allowed)).await
         } else {
             let (policy, owned) = (Arc::clone(self), transaction.clone());
@@ -57,6 +60,11 @@ impl Policy {
         let direction = self.direction(&transaction.client);
         let mut tally = Tally::new(unresolved(transaction));
         match catch_unwind(AssertUnwindSafe(|| self.read(transaction))) {
+            // A file that could not be opened for now is no file without patient data.
+            Ok(reading) if reading.is_unfinished() => {
+                tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
+                self.decision(transaction, tally)
+            }
             Ok(reading) => {
                 let look = Look {
                     transaction,
@@ -64,11 +72,12 @@ impl Policy {
                     network,
                 };
                 self.run_stages(&look, &reading, &mut tally).await;
+                self.protect_signatures(transaction, &mut tally);
                 self.decision_with_old_names(&look, &reading, tally)
             }
             Err(_) => {
                 tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
-                self.decision(direction, tally)
+                self.decision(transaction, tally)
             }
         }
     }
@@ -84,10 +93,72 @@ impl Policy {
             direction: look.direction,
             header: &reading.header,
         };
-        let mut decision = self.decision(look.direction, tally);
-        decision.held = held(&decision, &sender, &self.holds, &self.secure_tag);
+        let mut decision = self.decision(look.transaction, tally);
+        decision.held = self.held_of(look.transaction, &decision, &sender);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
+    }
+
+    /// Keeps a message back for everybody to whom it would have gone, after all stages have spoken.
+    pub fn hold(
+        &self,
+        transaction: &MailTransaction,
+        decision: &mut Decision,
+        rule: &str,
+        because: &str,
+        would_pass_if: &str,
+    ) {
+        hold(decision, rule, because, would_pass_if);
+        self.hear_of(transaction, decision);
+    }
+
+    /// As [`Policy::hold`], but it is kept apart: a link stays in it that no reader may have.
+    pub fn quarantine(
+        &self,
+        transaction: &MailTransaction,
+        decision: &mut Decision,
+        rule: &str,
+        because: &str,
+        would_pass_if: &str,
+    ) {
+        quarantine(decision, rule, because, would_pass_if);
+        self.hear_of(transaction, decision);
+    }
+
+    /// Who hears of what is held is asked again, after the decision was changed.
+    fn hear_of(&self, transaction: &MailTransaction, decision: &mut Decision) {
+        let header = transaction.message.header();
+        let sender = Sender {
+            reverse_path: &transaction.envelope.reverse_path,
+            direction: decision.direction,
+            header: &header,
+        };
+        decision.held = self.held_of(transaction, decision, &sender);
+    }
+
+    /// Who hears of what is held, and who decides about it.
+    fn held_of(
+        &self,
+        transaction: &MailTransaction,
+        decision: &Decision,
+        sender: &Sender<'_>,
+    ) -> Held {
+        let account = transaction.client.account.as_deref();
+        let answers_for = |program: &Mailbox| self.answers_for(account, program);
+        held(decision, sender, &self.holds, &self.secure_tag, answers_for)
+    }
+
+    /// Leaves out the edits that would break a signature, where the file says so.
+    fn protect_signatures(&self, transaction: &MailTransaction, tally: &mut Tally) {
+        let edits = std::mem::take(&mut tally.edits);
+        let served = |domain: &Domain| self.directory.serves(domain);
+        let protected = self.signing.protect(&transaction.message, edits, served);
+        tally.edits = protected.edits;
+        let has_footer = tally.edits.iter().any(|edit| edit.kind == EditKind::Footer);
+        if let Some(footer) = tally.findings.footer.as_mut().filter(|_| !has_footer) {
+            footer.left_for_signature();
+        }
+        tally.findings.notes.extend(protected.notes);
     }
 
     async fn run_stages(&self, look: &Look<'_>, reading: &Reading<'_>, tally: &mut Tally) {
@@ -120,6 +191,18 @@ impl Policy {
         }
     }
 
+    /// The decoded subject and bodies of an answer to a notice; `None` if it could not be read.
+    pub fn text_of_answer(&self, transaction: &MailTransaction) -> Option<AnswerText> {
+        let read = AssertUnwindSafe(|| self.read(transaction).content);
+        let content = catch_unwind(read).ok()?;
+        let texts = content.texts.into_iter();
+        let bodies = texts.filter(|piece| piece.place.starts_with("body:"));
+        Some(AnswerText {
+            subject: content.subject,
+            bodies: bodies.map(|piece| piece.text).collect(),
+        })
+    }
+
     fn read<'m>(&self, transaction: &'m MailTransaction) -> Reading<'m> {
         let message = &transaction.message;
         let structure = mime::parse(message.octets());
@@ -134,10 +217,11 @@ impl Policy {
         }
     }
 
-    fn decision(&self, direction: Direction, mut tally: Tally) -> Decision {
+    fn decision(&self, transaction: &MailTransaction, mut tally: Tally) -> Decision {
         Decision {
             reference: Reference::random(),
-            direction,
+            direction: self.direction(&transaction.client),
+            has_sender: transaction.envelope.reverse_path.notifiable().is_some(),
             recipients: tally.decide(),
             old_names: Vec::new(),
             held: Held {
@@ -154,7 +238,7 @@ impl Policy {
     fn undecided(&self, transaction: &MailTransaction) -> Decision {
         let mut tally = Tally::new(unresolved(transaction));
         tally.take_for_all(&unavailable(StageName::ClassifyPatientData, "built-in"));
-        self.decision(self.direction(&transaction.client), tally)
+        self.decision(transaction, tally)
     }
 }
 
@@ -165,11 +249,43 @@ struct Look<'a> {
     network: Network,
 }
 
+/// Whether a message is small and holds no file that would be opened by another process.
+fn is_soon_judged(message: &Message) -> bool {
+    message.len() <= INLINE_OCTETS_MAX
+        && FILES
+            .as_ref()
+            .is_some_and(|files| !files.is_match(message.octets()))
+}
+
+/// What stands in every message with a file that has to be opened: its encoding, or how it begins.
+static FILES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    let signs: [&[u8]; 6] = [
+        b"base64",
+        b"quoted-printable",
+        b"%PDF-",
+        b"PK\x03\x04",
+        b"\x1F\x8B",
+        b"{\\rtf",
+    ];
+    AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .build(signs)
+        .ok()
+});
+
 /// A message, read once for all stages.
 struct Reading<'m> {
     header: Header<'m>,
     structure: Result<Structure, MimeError>,
     content: Content,
+}
+
+impl Reading<'_> {
+    /// Whether something in it was not opened for want of means, and may be the next time.
+    fn is_unfinished(&self) -> bool {
+        let mut unread = self.content.unreadable.iter();
+        unread.any(|unread| unread.because == content::UNAVAILABLE)
+    }
 }
 
 impl PlacedStage {

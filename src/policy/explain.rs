@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::content::Unread;
 use crate::mail::Edit;
 
 use super::finding::{Evidence, Findings, LinkFinding, Symbol, Unreadable};
@@ -80,7 +81,12 @@ fn evidence_json(evidence: &Evidence) -> Value {
 }
 
 fn unreadable_json(unreadable: &Unreadable) -> Value {
-    json!({"where": unreadable.place, "because": unreadable.because})
+    let because = Unread::broadly(unreadable.because);
+    let mut said = json!({"where": unreadable.place, "because": because});
+    if because != unreadable.because {
+        said["kind"] = unreadable.because.into();
+    }
+    said
 }
 
 fn link_json(link: &LinkFinding) -> Value {
@@ -145,7 +151,11 @@ fn distinct<T: PartialEq>(items: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 fn edit_json(edit: &Edit) -> Value {
-    json!({"kind": edit.kind.name(), "part": edit.part, "entity": edit.entity})
+    let mut said = json!({"kind": edit.kind.name(), "part": edit.part, "entity": edit.entity});
+    if let Some(audience) = edit.audience {
+        said["for"] = audience.word().into();
+    }
+    said
 }
 
 /// Each as one word: `spf=pass smtp.mailfrom=a@b.example`.
@@ -244,6 +254,9 @@ fn edit_words(edit: &Edit) -> String {
     if let Some(entity) = &edit.entity {
         words.push_str(&format!(" for {entity}"));
     }
+    if let Some(audience) = edit.audience {
+        words.push_str(&format!(" (recipients: {})", audience.word()));
+    }
     words
 }
 
@@ -267,6 +280,7 @@ mod tests {
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction: Direction::Outbound,
+            has_sender: true,
             old_names: Vec::new(),
             held: crate::policy::Held::default(),
             recipients: vec![RecipientDecision {
@@ -275,11 +289,14 @@ mod tests {
                 path: Vec::new(),
                 errors_to: None,
                 duplicate: false,
+                audience: None,
                 secure: false,
                 verdict: Verdict::Hold,
                 rule: "policies/secure-domains.toml:31".into(),
                 because: "patient data was found".into(),
                 would_pass_if: Some("the subject has the tag [secure]".into()),
+                protection: crate::policy::opinion::Protection::AsRoute,
+                grounds: crate::policy::self_release::Grounds::default(),
             }],
             edits: Vec::new(),
             findings: Findings {

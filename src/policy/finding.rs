@@ -1,5 +1,11 @@
 //! Findings: what the stages saw in a message. Evidence is redacted before it is put in here.
 
+use crate::config::Located;
+use crate::mail::EditKind;
+
+use super::links::LinkVerdict;
+use super::organisations::IfUnproved;
+
 /// What all stages found. Empty until a stage has run.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
@@ -15,8 +21,12 @@ pub struct Findings {
     pub unreadable: Vec<Unreadable>,
     /// What is odd about where its links lead.
     pub links: Vec<LinkFinding>,
+    /// What happens if the edits that its links call for are not made; `None` where there are none.
+    pub link_edits: Option<LinkEdits>,
     /// How much it looks like spam.
     pub spam: SpamScore,
+    /// What became of the footer; `None` where there is none to be: on mail from outside.
+    pub footer: Option<FooterFinding>,
     /// Remarks of stages that did nothing, and why: `footer: not added, signed by S/MIME`.
     pub notes: Vec<String>,
 }
@@ -131,7 +141,7 @@ impl SecureKeyword {
 pub struct Unreadable {
     /// Where, as in [`Evidence::place`].
     pub place: String,
-    /// `encrypted-archive`, `encrypted-document`, `image-only`, `too-large`, `malformed`, `unknown-format`.
+    /// One of `content::Unread::WORDS`.
     pub because: &'static str,
 }
 
@@ -219,6 +229,60 @@ pub struct SpamScore {
     pub symbols: Vec<Symbol>,
     /// Whether the score is over the tag threshold.
     pub tagged: bool,
+}
+
+/// What happens to a message whose links are not dealt with as the policy says, and the lines that say so.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkEdits {
+    /// If links stay that were to be taken out.
+    pub cannot_strip: Located<LinkVerdict>,
+    /// If there is no banner that was to be put in.
+    pub cannot_annotate: Located<LinkVerdict>,
+}
+
+impl LinkEdits {
+    /// What happens if edits of this kind are not made; `None` if they are not of links.
+    pub fn without(&self, kind: EditKind) -> Option<&Located<LinkVerdict>> {
+        match kind {
+            EditKind::Links => Some(&self.cannot_strip),
+            EditKind::Banner => Some(&self.cannot_annotate),
+            _ => None,
+        }
+    }
+}
+
+/// What became of the footer of a message of our own.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FooterFinding {
+    /// The legal entity that sends, if it is known: its id.
+    pub entity: Option<String>,
+    /// `added`, or the word for why it is not.
+    pub outcome: &'static str,
+    /// What becomes of the message if the edit cannot be proved, and the line that says so.
+    pub if_unproved: Located<IfUnproved>,
+}
+
+impl FooterFinding {
+    /// The outcome if it is put in.
+    pub const ADDED: &'static str = "added";
+    /// Nothing is to be said of this entity.
+    pub const NOT_WANTED: &'static str = "not-wanted";
+    /// It is there already.
+    pub const ALREADY_THERE: &'static str = "already-there";
+
+    /// It was to be put in, and is not: it would break a signature that is not ours.
+    pub fn left_for_signature(&mut self) {
+        if self.outcome == Self::ADDED {
+            self.outcome = "foreign-signature";
+        }
+    }
+
+    /// It was to be put in, and is not: an edit that matters more changes the same octets.
+    pub fn left_for_another(&mut self) {
+        if self.outcome == Self::ADDED {
+            self.outcome = "overlaps";
+        }
+    }
 }
 
 /// A rule that spoke.

@@ -14,6 +14,7 @@ use crate::directory::{Cache, Directory};
 use super::scoring::Scoring;
 use super::secure_domains::SecureDomains;
 use super::settings::{Files, Settings, StageEntry};
+use super::signing::Signing;
 use super::stage::authenticate_sender::AuthenticateSender;
 use super::stage::classify_patient_data::ClassifyPatientData;
 use super::stage::footer::Footer;
@@ -38,8 +39,9 @@ impl Policy {
         compiled: Option<&Cache>,
     ) -> Option<Self> {
         let settings = Settings::read(top);
-        let version = version(&top.place().file().text, &settings.files);
+        let signing = Signing::read(top, clock.now());
         let parts = Parts::load(top, &settings, &clock, compiled)?;
+        let version = version(top, &settings.files, &parts.directory);
         let recipients = Arc::new(ResolveRecipients::new(
             Arc::clone(&parts.directory),
             Arc::clone(&parts.register),
@@ -59,6 +61,7 @@ impl Policy {
             tell_of_old_names: settings.tell_of_old_names,
             holds: settings.holds,
             secure_tag,
+            signing: Arc::new(signing),
             stages: parts.stages(&settings.stages, &recipients, dns),
             recipients,
             register,
@@ -187,17 +190,21 @@ impl Parts {
     }
 }
 
-/// The first 12 hexadecimal digits of a SHA-256 over all files, each with its name and length before it.
-/// A file that cannot be read counts as empty; whoever loads it reports that.
-fn version(gateway_file: &str, files: &Files) -> PolicyVersion {
+/// The first 12 hexadecimal digits of a SHA-256 over all files, each with its name and length before
+/// it; of the table of mailboxes, which can be large, its own SHA-256 as it was read. A file that cannot
+/// be read counts as empty; whoever loads it reports that.
+fn version(top: &Section<'_>, files: &Files, directory: &Directory) -> PolicyVersion {
     let mut hash = Sha256::new();
     let mut add = |name: &str, octets: &[u8]| {
         hash.update(format!("{name} {}\n", octets.len()));
         hash.update(octets);
     };
-    add("postern", gateway_file.as_bytes());
+    add("postern", top.place().file().text.as_bytes());
     for (name, path) in files.texts() {
-        add(name, &std::fs::read(path).unwrap_or_default());
+        match directory.digest().filter(|_| *path == files.directory) {
+            Some(digest) => add(name, digest),
+            None => add(name, &std::fs::read(path).unwrap_or_default()),
+        }
     }
     let digest = hash.finalize();
     PolicyVersion(

@@ -25,7 +25,10 @@ pub mod policy_test;
 pub mod refusal;
 pub mod scoring;
 pub mod secure_domains;
+pub mod self_release;
 pub mod settings;
+pub mod signed_by;
+pub mod signing;
 pub mod stage;
 #[cfg(test)]
 mod testing;
@@ -44,13 +47,14 @@ use crate::mail::{Client, Recipient, Reply, ReversePath};
 
 use secure_domains::SecureDomains;
 use settings::{Files, OnFailure};
+use signing::Signing;
 use stage::authenticate_sender::may_use;
 use stage::resolve_recipients::ResolveRecipients;
 use stage::{Stage, StageName};
 
 pub use case::{Case, ResolvedRecipient};
 pub use finding::Findings;
-pub use held::{Held, Holds};
+pub use held::{Hears, Held, Holds};
 pub use old_name::{OldName, Tell};
 pub use opinion::{Ask, Finding, Opinion, Opinions};
 pub use refusal::Refusal;
@@ -74,6 +78,7 @@ pub struct Policy {
     holds: Holds,
     /// The tag that asks for encryption, as a sender is to write it.
     secure_tag: String,
+    signing: Arc<Signing>,
 }
 
 /// A stage, and its line in the policy file.
@@ -124,6 +129,11 @@ impl Policy {
     /// The file of the accredited list, if one is named.
     pub fn accredited_file(&self) -> Option<&Path> {
         self.files.accredited_domains.as_deref()
+    }
+
+    /// The keys that sign what leaves.
+    pub fn signing(&self) -> &Arc<Signing> {
+        &self.signing
     }
 
     /// Which way mail of this client goes.

@@ -104,8 +104,8 @@ impl Sender<'_> {
         let ReversePath::Mailbox(mailbox) = self.reverse_path else {
             return NOBODY.to_owned();
         };
-        let entry = directory.entry(mailbox);
-        match entry.as_ref().and_then(|entry| entry.ods_code()) {
+        let known = directory.glance(mailbox);
+        match known.and_then(|known| known.organisation) {
             Some(code) => code.to_string(),
             None => mailbox.host().to_string(),
         }
@@ -124,12 +124,6 @@ impl Sender<'_> {
     /// The sender, unless it is a program, a list or a report.
     pub(super) fn person(&self) -> Option<&Mailbox> {
         let mailbox = self.reverse_path.notifiable()?;
-        let local = mailbox.local_part().as_str().to_ascii_lowercase();
-        let program = NO_PERSON.iter().any(|word| local.contains(word))
-            || local.starts_with("owner-")
-            || ["-request", "-owner", "-bounces"]
-                .iter()
-                .any(|end| local.ends_with(end));
         let listed = AUTOMATIC_FIELDS
             .iter()
             .any(|name| self.header.first(name).is_some());
@@ -137,15 +131,25 @@ impl Sender<'_> {
             .header
             .all("Auto-Submitted")
             .any(|field| !field.value().trim().eq_ignore_ascii_case("no"));
-        (!program && !listed && !automatic).then_some(mailbox)
+        (!is_program(mailbox) && !listed && !automatic).then_some(mailbox)
     }
+}
+
+/// Whether the name is one that programs and lists send under.
+pub(super) fn is_program(mailbox: &Mailbox) -> bool {
+    let local = mailbox.local_part().as_str().to_ascii_lowercase();
+    NO_PERSON.iter().any(|word| local.contains(word))
+        || local.starts_with("owner-")
+        || ["-request", "-owner", "-bounces"]
+            .iter()
+            .any(|end| local.ends_with(end))
 }
 
 /// Whether it leads to a person: what somebody is called now is told to our own alone.
 fn is_personal(directory: &Directory, recipient: &RecipientDecision) -> bool {
     let mailbox = recipient.recipient.forward_path.mailbox();
-    let entry = mailbox.and_then(|mailbox| directory.entry(mailbox));
-    entry.is_some_and(|entry| entry.kind == Kind::Personal)
+    let known = mailbox.and_then(|mailbox| directory.glance(mailbox));
+    known.is_some_and(|known| known.kind == Kind::Personal)
 }
 
 /// Whether the message is on its way to this recipient.

@@ -1,12 +1,14 @@
 //! Opinions: what a stage says about a case. It asks; the policy decides (`combine.rs`).
 
-use crate::mail::Edit;
+use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::{
-    AuthenticationResults, LinkFinding, PatientData, SecureKeyword, SpamScore, Unreadable,
+    AuthenticationResults, FooterFinding, LinkEdits, LinkFinding, PatientData, SecureKeyword,
+    SpamScore, Unreadable,
 };
 use super::refusal::Refusal;
+use super::self_release::Grounds;
 
 /// All that one stage says about one case.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +19,8 @@ pub struct Opinions {
     pub findings: Vec<Finding>,
     /// What it wants changed in the octets.
     pub edits: Vec<Edit>,
+    /// Which copy each recipient of the case gets, in its order, where copies differ; else empty.
+    pub audiences: Vec<Audience>,
     /// Why it could not do its work, in one sentence without content. What that means (defer, or pass
     /// with a note) is written in the policy file.
     pub failure: Option<String>,
@@ -69,6 +73,11 @@ pub struct Opinion {
     pub because: String,
     /// The smallest change that would let it pass.
     pub would_pass_if: Option<String>,
+    /// How it goes if it goes: also after somebody has let go on what was kept back.
+    pub protection: Protection,
+    /// Of a hold: the grounds on which it rests, all of which its sender would have to be allowed to pass over.
+    /// None: it is not for him to decide.
+    pub grounds: Grounds,
 }
 
 impl Opinion {
@@ -79,17 +88,35 @@ impl Opinion {
             rule: String::new(),
             because: String::new(),
             would_pass_if: None,
+            protection: Protection::AsRoute,
+            grounds: Grounds::default(),
         }
     }
 
     /// Asks for something, by a rule and for a reason.
     pub fn new(ask: Ask, rule: impl Into<String>, because: impl Into<String>) -> Self {
         Self {
+            protection: ask.protection(),
             ask,
             rule: rule.into(),
             because: because.into(),
             would_pass_if: None,
+            grounds: Grounds::default(),
         }
+    }
+
+    /// Says how it goes in any case, whatever is asked.
+    #[must_use]
+    pub fn protected(mut self, protection: Protection) -> Self {
+        self.protection = self.protection.max(protection);
+        self
+    }
+
+    /// Says on which grounds it holds.
+    #[must_use]
+    pub fn on(mut self, grounds: Grounds) -> Self {
+        self.grounds = grounds;
+        self
     }
 
     /// Says what would let it pass.
@@ -119,6 +146,29 @@ pub enum Ask {
     Refuse(Refusal),
 }
 
+impl Ask {
+    fn protection(&self) -> Protection {
+        match self {
+            Self::RequireVerifiedTls => Protection::VerifiedTls,
+            Self::Encrypt => Protection::Encryption,
+            Self::Pass | Self::Hold | Self::Quarantine | Self::Defer(_) | Self::Refuse(_) => {
+                Protection::AsRoute
+            }
+        }
+    }
+}
+
+/// How a message must be protected on its way to a recipient. Later ones win over earlier ones.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Protection {
+    /// As its route says.
+    AsRoute,
+    /// Over verified TLS or not at all.
+    VerifiedTls,
+    /// By way of the encryption next hop or not at all.
+    Encryption,
+}
+
 /// One thing that a stage found. The policy puts it into the [`Findings`](super::Findings).
 #[derive(Clone, Debug)]
 pub enum Finding {
@@ -136,8 +186,12 @@ pub enum Finding {
     Unreadable(Vec<Unreadable>),
     /// What is odd about where its links lead.
     Links(Vec<LinkFinding>),
+    /// What happens if the edits that those call for are not made.
+    LinkEdits(LinkEdits),
     /// How much it looks like spam.
     Spam(SpamScore),
+    /// What became of the footer.
+    Footer(FooterFinding),
     /// A remark for people, without content.
     Note(String),
 }

@@ -12,6 +12,7 @@ use crate::directory::{self, Completeness, Served};
 use crate::mail::{Domain, Mailbox};
 
 use super::held::Holds;
+use super::signing::Signing;
 use super::stage::StageName;
 
 /// The `[policy]` and `[files]` sections, checked.
@@ -116,7 +117,8 @@ impl Files {
     pub fn named(top: &Section<'_>) -> Vec<PathBuf> {
         let files = Self::read(top);
         let texts = files.texts().into_iter().map(|(_, path)| path.clone());
-        texts.chain([files.tests.clone()]).collect()
+        let keys = Signing::files(top);
+        texts.chain([files.tests.clone()]).chain(keys).collect()
     }
 
     /// Those whose text makes up the policy, with the names they are known by.
@@ -152,6 +154,7 @@ impl Settings {
     pub fn read(top: &Section<'_>) -> Self {
         let policy = top.section("policy");
         let served = served(&policy);
+        let postmaster = postmaster(&policy, &served);
         let settings = Self {
             relay_networks: policy
                 .parse_list("relay-networks")
@@ -160,12 +163,12 @@ impl Settings {
                 .map(Located::into_inner)
                 .collect(),
             plus_addressing: policy.flag("plus-addressing").is_some_and(|flag| *flag),
-            postmaster: postmaster(&policy, &served),
             tell_of_old_names: policy
                 .duration("address-changed-notice")
                 .map(Located::into_inner)
                 .filter(|every| !every.is_zero()),
-            holds: Holds::read(top),
+            holds: Holds::read(top, postmaster.clone()),
+            postmaster,
             stages: stages(&policy),
             served,
             files: Files::read(top),

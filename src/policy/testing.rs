@@ -106,17 +106,25 @@ impl World {
 
 /// nhs.net with a partial directory, bumbleton.example with a complete one.
 fn directory() -> Directory {
+    directory_of(MAILBOXES, &["nhs.net", "bumbleton.example"])
+}
+
+/// These mailboxes in these domains, of which but nhs.net each is complete.
+pub(crate) fn directory_of(mailboxes: &str, domains: &[&str]) -> Directory {
     let served = |domain: &str, completeness| Served {
         domain: Domain::parse(domain).unwrap(),
         completeness,
     };
-    let served = [
-        served("nhs.net", Completeness::Partial),
-        served("bumbleton.example", Completeness::Complete),
-    ];
+    let served: Vec<Served> = domains
+        .iter()
+        .map(|domain| match *domain {
+            "nhs.net" => served(domain, Completeness::Partial),
+            _ => served(domain, Completeness::Complete),
+        })
+        .collect();
     Directory::read(
         &file("aliases.toml", ALIASES),
-        &file("directory.csv", MAILBOXES),
+        &file("directory.csv", mailboxes),
         &served,
         false,
         &Diagnostics::default(),
@@ -125,7 +133,8 @@ fn directory() -> Directory {
 
 fn accounts() -> Accounts {
     let text = "[[account]]\nname = \"reminders@bumbleton.example\"\n\
-                may-send-from = [\"reminders@bumbleton.example\", \"@shop.bumbleton.example\"]\n";
+                may-send-from = [\"reminders@bumbleton.example\", \"@shop.bumbleton.example\"]\n\
+                [[account]]\nname = \"rota@bumbleton.example\"\npatient-data = \"never\"\n";
     Accounts::read(&file("accounts.toml", text), &Diagnostics::default())
 }
 

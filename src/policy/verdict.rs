@@ -2,12 +2,16 @@
 
 use crate::base::{PolicyVersion, Reference};
 use crate::directory::Hop;
-use crate::mail::{Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Recipient, Reply};
+use crate::mail::{
+    Audience, Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Recipient, Reply,
+};
 
-use super::finding::Findings;
+use super::finding::{Findings, SecureKeyword};
 use super::held::Held;
 use super::old_name::OldName;
+use super::opinion::Protection;
 use super::refusal::Refusal;
+use super::self_release::Grounds;
 
 /// What the policy decided about one message.
 #[derive(Clone, Debug)]
@@ -16,6 +20,8 @@ pub struct Decision {
     pub reference: Reference,
     /// Which way the message goes.
     pub direction: Direction,
+    /// Whether somebody hears of a failure: nobody does of a message with the null reverse path.
+    pub has_sender: bool,
     /// One for each resolved recipient, in envelope order; a list has one for each member.
     pub recipients: Vec<RecipientDecision>,
     /// Old names that the message was sent to.
@@ -48,7 +54,7 @@ impl Decision {
 
     /// What becomes of the message for each recipient, after [`FinalReply::Accepted`]. A refused one in
     /// mixed company fails with a report if the sender is one of ours, and is quarantined otherwise (no
-    /// backscatter). A deferred one is held: the client, told 250, will not try again. Duplicates of
+    /// backscatter; and what nobody would hear of must not vanish). A deferred one is held: the client, told 250, will not try again. Duplicates of
     /// an earlier recipient are left out.
     pub fn fates(&self) -> impl Iterator<Item = (&RecipientDecision, Fate)> {
         self.recipients
@@ -57,9 +63,12 @@ impl Decision {
             .map(|recipient| (recipient, self.fate(recipient)))
     }
 
-    /// Whether patient data was found that restricts where the message may go.
-    pub fn holds_patient_data(&self) -> bool {
-        self.findings.patient_data.found
+    /// Whether a report about the message may quote its header: not if anything that may be patient data was
+    /// found, however unsure, nor if the subject asks for encryption, or nearly.
+    pub fn may_be_quoted(&self) -> bool {
+        let found = &self.findings.patient_data;
+        let secure_keyword = self.findings.secure_keyword;
+        !found.found && found.evidence.is_empty() && secure_keyword == SecureKeyword::Absent
     }
 
     fn fate(&self, recipient: &RecipientDecision) -> Fate {
@@ -70,8 +79,8 @@ impl Decision {
             Verdict::Hold | Verdict::Defer(_) => Fate::Hold,
             Verdict::Quarantine => Fate::Quarantine,
             Verdict::Refuse(refusal) => match self.direction {
-                Direction::Outbound => Fate::Fail(refusal.clone()),
-                Direction::Inbound => Fate::Quarantine,
+                Direction::Outbound if self.has_sender => Fate::Fail(refusal.clone()),
+                Direction::Outbound | Direction::Inbound => Fate::Quarantine,
             },
         }
     }
@@ -150,6 +159,8 @@ pub struct RecipientDecision {
     pub errors_to: Option<Mailbox>,
     /// Whether an earlier recipient of this message is the same mailbox: it gets one copy.
     pub duplicate: bool,
+    /// Which copy it gets, where copies differ.
+    pub audience: Option<Audience>,
     /// Whether its domain may have patient data.
     pub secure: bool,
     /// What happens.
@@ -160,6 +171,10 @@ pub struct RecipientDecision {
     pub because: String,
     /// The smallest change that would have let it pass.
     pub would_pass_if: Option<String>,
+    /// How it goes if it goes; for what is kept back, once somebody lets it go on.
+    pub protection: Protection,
+    /// Of a hold: its grounds, if its sender may perhaps decide.
+    pub grounds: Grounds,
 }
 
 impl RecipientDecision {
@@ -264,15 +279,19 @@ mod tests {
             path: Vec::new(),
             errors_to: None,
             duplicate: false,
+            audience: None,
             secure: false,
             verdict: verdict.clone(),
             rule: "built-in".into(),
             because: "because".into(),
             would_pass_if: None,
+            protection: Protection::AsRoute,
+            grounds: Grounds::default(),
         };
         Decision {
             reference: "PX-7F3K2Q".parse().unwrap(),
             direction,
+            has_sender: true,
             recipients: verdicts.iter().map(recipient).collect(),
             old_names: Vec::new(),
             held: Held::default(),
@@ -336,6 +355,15 @@ mod tests {
         assert_eq!(fates(Direction::Outbound), own);
         let strangers = [Fate::DeliverVerifiedTls, Fate::Quarantine, Fate::Hold];
         assert_eq!(fates(Direction::Inbound), strangers);
+    }
+
+    #[test]
+    fn what_nobody_would_hear_of_does_not_vanish() {
+        let verdicts = [Verdict::Deliver, patient_data()];
+        let mut decision = decision(Direction::Outbound, &verdicts);
+        decision.has_sender = false;
+        let fates: Vec<_> = decision.fates().map(|(_, fate)| fate).collect();
+        assert_eq!(fates, [Fate::Deliver, Fate::Quarantine]);
     }
 
     #[test]

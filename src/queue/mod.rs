@@ -23,12 +23,12 @@ use crate::outcome::audit::AuditEvent;
 pub use error::{QueueError, StoreError};
 pub use record::{
     Accepted, Binding, DeliveryId, Handoff, LEASE, Lease, LeasedDelivery, MessageId, NewDelivery,
-    Next, OldNameNotice, OldNameUse, QueuedMessage, Settlement, Standing,
+    Next, OldNameNotice, OldNameUse, QueuedMessage, SelfRelease, Settlement, Standing,
 };
 pub use sqlite::SqliteStore;
 pub use store::{
-    Administered, AuditEntry, Fault, Filter, OldNameCount, Order, Selection, Skip, State, Store,
-    TraceQuery, Verified, Waiting,
+    Administered, AuditEntry, Fault, Filter, OldNameCount, Order, Selection, SenderRelease, SentOn,
+    Skip, State, Store, TraceQuery, Verified, Waiting,
 };
 
 /// The queue. Cheap to clone; clones share it.
@@ -137,6 +137,11 @@ impl Queue {
         by: impl Into<String>,
     ) -> Result<Administered, QueueError> {
         self.store.administer(selection, order, by.into()).await
+    }
+
+    /// Lets go on what its sender may, once, with its event and notices. Empty if the code is not good for it.
+    pub async fn release_by_sender(&self, asked: SenderRelease) -> Result<Vec<SentOn>, QueueError> {
+        self.store.release_by_sender(asked).await
     }
 
     /// Lists deliveries in the order of their acceptance.

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::base::Reference;
 use crate::mail::{BodyType, EnvId, Envelope, ForwardPath, Message, Recipient, Ret, ReversePath};
-use crate::outcome::Outcome;
 use crate::outcome::audit::AuditEvent;
-use crate::outcome::notify::{Notice, Original};
+use crate::outcome::notify::{Notice, Original, UnlessTold};
+use crate::outcome::{Letterhead, Outcome};
 
 /// A message for which a client is about to get its 250, or one that the gateway itself wrote.
 #[derive(Clone, Debug)]
@@ -31,12 +31,14 @@ pub struct Accepted {
     pub message: Message,
     /// Its `Message-ID`, cut to 200 characters, for `trace`.
     pub message_id: Option<String>,
-    /// Whether patient data was found: a report about it then quotes nothing of it.
+    /// Whether patient data was found, or may be in it: a report about it then quotes nothing of it.
     pub patient_data: bool,
     /// When it was received.
     pub received_at: Timestamp,
     /// One for each recipient; not empty.
     pub deliveries: Vec<NewDelivery>,
+    /// What it tells somebody of; it is queued only if he was not told of that lately.
+    pub unless_told: Option<UnlessTold>,
     /// Old names that it came by, counted in the same transaction.
     pub old_names: Vec<OldNameUse>,
     /// What goes into the audit trail in the same transaction.
@@ -82,6 +84,21 @@ pub struct NewDelivery {
     pub rule: String,
     /// Why, for people.
     pub because: String,
+    /// Of a held one: with what its sender may let it go on.
+    pub self_release: Option<SelfRelease>,
+}
+
+/// With what a sender may let go on what is held.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SelfRelease {
+    /// SHA-256 of the code that he was sent.
+    pub code_hash: [u8; 32],
+    /// The account that the message came by: the answer must come by it too.
+    pub account: Option<String>,
+    /// The grounds of the hold, for the policy at the time of the answer.
+    pub grounds: String,
+    /// From when on the code is no good any more.
+    pub until: Timestamp,
 }
 
 /// Whether the deliveries of a new message stay with whoever brings it.
@@ -157,7 +174,7 @@ pub struct QueuedMessage {
     pub message: Message,
     /// Its `Message-ID`.
     pub message_id: Option<String>,
-    /// Whether patient data was found.
+    /// Whether patient data was found, or may be in it.
     pub patient_data: bool,
     /// When it was received.
     pub received_at: Timestamp,
@@ -192,10 +209,10 @@ impl QueuedMessage {
     }
 }
 
-impl From<Notice> for Accepted {
-    /// A notification is queued without asking the policy (`style.md` §5): it holds nothing that
-    /// the policy guards.
-    fn from(notice: Notice) -> Self {
+impl Accepted {
+    /// A notification on the gateway's paper, signed. It is queued without asking the policy (`style.md` §5): it
+    /// holds nothing that the policy guards.
+    pub fn notice(notice: Notice, letterhead: &Letterhead) -> Self {
         Self {
             reference: notice.reference,
             reverse_path: ReversePath::Null,
@@ -204,7 +221,7 @@ impl From<Notice> for Accepted {
             body: BodyType::SevenBit,
             smtputf8: !notice.to.is_ascii(),
             require_tls: false,
-            message: notice.message,
+            message: letterhead.sign(notice.message),
             message_id: Some(notice.message_id),
             patient_data: false,
             received_at: notice.at,
@@ -214,7 +231,9 @@ impl From<Notice> for Accepted {
                 binding: Binding::Any,
                 rule: "built-in".to_owned(),
                 because: "written by the gateway itself".to_owned(),
+                self_release: None,
             }],
+            unless_told: notice.unless_told,
             old_names: Vec::new(),
             events: vec![notice.event],
         }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::base::Reference;
-use crate::mail::ForwardPath;
+use crate::mail::{ForwardPath, Mailbox};
+use crate::outcome::Letterhead;
 use crate::outcome::audit::AuditEvent;
 
 use super::error::QueueError;
@@ -59,6 +60,9 @@ pub trait Store: Send + Sync + 'static {
         order: Order,
         by: String,
     ) -> Answer<'_, Administered>;
+
+    /// Lets go on what its sender may, once: the code is used up with it. Empty if nothing did.
+    fn release_by_sender(&self, asked: SenderRelease) -> Answer<'_, Vec<SentOn>>;
 
     /// Lists deliveries in the order of their acceptance.
     fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>>;
@@ -235,7 +239,7 @@ pub struct Waiting {
     pub octets: i64,
     /// Its `Message-ID`.
     pub message_id: Option<String>,
-    /// Whether patient data was found in it.
+    /// Whether patient data was found, or may be in it.
     pub patient_data: bool,
 }
 
@@ -277,14 +281,44 @@ pub enum Order {
     Fail {
         /// Why: the sender reads it.
         reason: String,
-        /// The name of this gateway, for the report.
-        hostname: String,
+        /// On whose paper the report is written.
+        letterhead: Letterhead,
     },
     /// Remove quarantined ones; nobody is told.
     Delete {
         /// Why.
         reason: String,
     },
+}
+
+/// A sender's word to let go on what is held of a message of his.
+pub struct SenderRelease {
+    /// The message.
+    pub reference: Reference,
+    /// SHA-256 of the code that he gives.
+    pub code_hash: [u8; 32],
+    /// Who he is, by the envelope of his answer.
+    pub sender: Mailbox,
+    /// The account that his answer came by.
+    pub account: Option<String>,
+    /// Why: for the audit trail.
+    pub reason: String,
+    /// How a delivery may go that is held on these grounds, by the policy in force; `None`: not by his word.
+    pub leave: Box<LeaveFn>,
+    /// What is told of it, in the same transaction.
+    pub notices: Box<NoticesFn>,
+}
+
+type LeaveFn = dyn Fn(&ForwardPath, &str) -> Option<Binding> + Send;
+type NoticesFn = dyn Fn(&[SentOn]) -> Vec<Accepted> + Send;
+
+/// A delivery that its sender has let go on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SentOn {
+    /// To whom.
+    pub recipient: String,
+    /// Whether it goes to the encryption next hop alone.
+    pub is_encrypted: bool,
 }
 
 /// What came of an order.
@@ -339,25 +373,55 @@ impl TraceQuery {
 pub struct AuditEntry {
     /// Its number: 1 for the first.
     pub number: i64,
-    /// The event as JSON, octet by octet as it was hashed.
+    /// The event as JSON, octet by octet as it was hashed; empty if it is damaged.
     pub event: String,
+    /// What stands there instead of an event, where it is no text: somebody changed the row. `verify` says
+    /// the same of it.
+    pub damaged: Option<Vec<u8>>,
     /// SHA-256 over the previous line's hash and `event`, in hexadecimal.
     pub hash: String,
 }
 
 impl AuditEntry {
+    /// The line with this number, whose event reads as these octets.
+    pub(super) fn new(number: i64, event: &[u8], hash: String) -> Self {
+        let (event, damaged) = match std::str::from_utf8(event) {
+            Ok(text) => (text.to_owned(), None),
+            Err(_) => (String::new(), Some(event.to_vec())),
+        };
+        Self {
+            number,
+            event,
+            damaged,
+            hash,
+        }
+    }
+
     /// The event as a JSON object; empty if the row was tampered with so that it is none.
     pub fn object(&self) -> serde_json::Map<String, serde_json::Value> {
         serde_json::from_str(&self.event).unwrap_or_default()
     }
 
-    /// The line of an export: number, hash, and the event unchanged.
+    /// The line of an export: number, hash, and the event unchanged. Of a damaged one the octets, in hexadecimal:
+    /// the hash is over them.
     pub fn line(&self) -> String {
-        format!(
-            "{{\"number\":{},\"hash\":\"{}\",\"event\":{}}}",
-            self.number, self.hash, self.event
-        )
+        let (number, hash) = (self.number, &self.hash);
+        match &self.damaged {
+            None => format!(
+                "{{\"number\":{number},\"hash\":\"{hash}\",\"event\":{}}}",
+                self.event
+            ),
+            Some(octets) => format!(
+                "{{\"number\":{number},\"hash\":\"{hash}\",\"event\":null,\"damaged\":\"{}\"}}",
+                hex(octets)
+            ),
+        }
     }
+}
+
+/// Octets as digits.
+pub(super) fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// What going over the chain found.

@@ -21,7 +21,14 @@ use super::retry::{Judgement, judge};
 
 impl Shared {
     /// Makes the attempt of a batch and settles it; then starts what waited for its place.
-    pub(super) async fn run(self: Arc<Self>, batch: Batch) {
+    pub(super) async fn run(self: Arc<Self>, mut batch: Batch) {
+        self.hold_what_may_not_go_any_more(&mut batch).await;
+        if batch.deliveries.is_empty() {
+            self.finished(&batch.destination, true);
+            drop(batch.permit);
+            self.one_less_in_hand();
+            return;
+        }
         let outcomes = tokio::select! {
             outcomes = self.attempt(&batch) => Some(outcomes),
             () = self.cut_off.cancelled() => None,
@@ -42,6 +49,32 @@ impl Shared {
         }
         drop(batch.permit);
         self.one_less_in_hand();
+    }
+
+    /// Takes out of a batch what is bound to a secured path and goes to a domain that is secure no more: its
+    /// entry has lapsed, or was taken out, while the message waited. It is held, with an alarm.
+    async fn hold_what_may_not_go_any_more(&self, batch: &mut Batch) {
+        let now = self.clock.now();
+        let (lapsed, others): (Vec<_>, Vec<_>) = batch.deliveries.drain(..).partition(|one| {
+            one.binding == Binding::VerifiedTls
+                && !self
+                    .courier
+                    .may_have_patient_data(&one.recipient.forward_path, now)
+        });
+        batch.deliveries = others;
+        if lapsed.is_empty() {
+            return;
+        }
+        let outcome = Outcome {
+            no_secured_path: true,
+            ..Outcome::without_reply(EnhancedStatusCode::transient(7, 5), SECURE_NO_MORE)
+        };
+        let held = Judgement {
+            next: Next::Held,
+            event: None,
+        };
+        let judged = lapsed.iter().map(|one| (one, outcome.clone(), held));
+        self.conclude(&batch.message, judged.collect(), now).await;
     }
 
     /// Attempts; one outcome for each recipient, whatever happens. A panic is one more failure
@@ -83,6 +116,10 @@ impl Shared {
             .iter()
             .zip(outcomes)
             .map(|(delivery, outcome)| {
+                let outcome = match message.patient_data {
+                    true => outcome.redacted(),
+                    false => outcome,
+                };
                 let route = route.map(|route| &**route);
                 let fallback = self.fallback(delivery);
                 let judgement = judge(
@@ -96,6 +133,16 @@ impl Shared {
                 (delivery, as_final(outcome, judgement.next), judgement)
             })
             .collect();
+        self.conclude(message, judged, now).await;
+    }
+
+    /// Writes what follows from attempts, and tells whoever is to hear of it.
+    async fn conclude(
+        &self,
+        message: &QueuedMessage,
+        judged: Vec<(&LeasedDelivery, Outcome, Judgement)>,
+        now: Timestamp,
+    ) {
         let told: Vec<Told<'_>> = judged
             .iter()
             .filter_map(|(delivery, outcome, judgement)| {
@@ -106,8 +153,11 @@ impl Shared {
                 })
             })
             .collect();
-        let mut notices = notify::notices(&message.original(), &told, &self.hostname, now);
-        notices.extend(self.held_notice(message, &judged, now));
+        let mut notices =
+            notify::notices(&message.original(), &told, self.letterhead.hostname(), now);
+        let held = judged.iter().filter(|(_, _, what)| what.next == Next::Held);
+        let held = held.map(|(delivery, outcome, _)| (*delivery, outcome));
+        notices.extend(self.held_notice(message, held, now));
         let settlements = judged
             .into_iter()
             .map(|(delivery, outcome, judgement)| {
@@ -122,7 +172,10 @@ impl Shared {
             .collect();
         self.write(
             settlements,
-            notices.into_iter().map(Accepted::from).collect(),
+            notices
+                .into_iter()
+                .map(|notice| Accepted::notice(notice, &self.letterhead))
+                .collect(),
             now,
         )
         .await;
@@ -144,17 +197,16 @@ impl Shared {
         fallback
     }
 
-    /// Tells the sender of what is held for want of a secured path.
-    fn held_notice(
+    /// Tells the sender, or who answers for it, of what is held for want of a secured path.
+    pub(super) fn held_notice<'d>(
         &self,
         message: &QueuedMessage,
-        judged: &[(&LeasedDelivery, Outcome, Judgement)],
+        held: impl Iterator<Item = (&'d LeasedDelivery, &'d Outcome)>,
         now: Timestamp,
     ) -> Option<Notice> {
-        let to = message.reverse_path.notifiable()?;
-        let held = judged.iter().filter(|(_, _, what)| what.next == Next::Held);
+        let sender = message.reverse_path.notifiable()?;
         let recipients: Vec<HeldFor> = held
-            .map(|(delivery, outcome, _)| HeldFor {
+            .map(|(delivery, outcome)| HeldFor {
                 address: delivery.recipient.forward_path.to_string(),
                 because: format!(
                     "the message may go over a secured path alone, and there is none: {}",
@@ -164,17 +216,21 @@ impl Shared {
                         .unwrap_or("the next hop refused TLS")
                 ),
                 would_pass_if: None,
+                release: None,
             })
             .collect();
+        let holding = self.courier.holding(sender);
         let notice = HeldNotice {
-            to,
+            to: &holding.to,
+            program: holding.program.as_ref(),
             recipients: &recipients,
             tag: None,
-            owner: "the administrators of this gateway",
+            owner: &holding.owner,
+            offer: None,
             about: &message.reference,
             message_id: message.message_id.as_deref(),
         };
-        (!recipients.is_empty()).then(|| notice.notice(&self.hostname, now))
+        (!recipients.is_empty()).then(|| notice.notice(self.letterhead.hostname(), now))
     }
 
     /// Writes settlements. A message that was delivered and is not written down as such would be
@@ -281,6 +337,9 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
+/// Why a message waits whose recipient could have it when it came.
+const SECURE_NO_MORE: &str =
+    "patient data was found, and the domain is not on the list of secure domains any more";
 /// Between two tries to write a settlement.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 /// A retry within this makes the loop look again at once when it is due.

@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
-use crate::mail::{Envelope, ForwardPath, Message};
+use crate::mail::{Envelope, ForwardPath, Mailbox, Message};
 use crate::outcome::Outcome;
 
 /// What came of an attempt: one outcome for each recipient, in envelope order.
@@ -23,6 +24,21 @@ pub trait Courier: Send + Sync + 'static {
     fn fallback(&self, path: &ForwardPath) -> Fallback {
         let _ = path;
         Fallback::default()
+    }
+
+    /// Whether patient data may go to a recipient, as things are set up at this moment.
+    fn may_have_patient_data(&self, path: &ForwardPath, now: Timestamp) -> bool {
+        let _ = (path, now);
+        true
+    }
+
+    /// Who hears of what is held of this sender's mail, and who decides about it.
+    fn holding(&self, sender: &Mailbox) -> Holding {
+        Holding {
+            owner: "the administrators of this gateway".to_owned(),
+            to: sender.clone(),
+            program: None,
+        }
     }
 
     /// Makes one attempt; it ends in bounded time.
@@ -41,12 +57,39 @@ pub struct Onward {
     pub router: watch::Receiver<Arc<Router>>,
     /// Makes the attempts.
     pub deliveries: Deliveries,
-    /// What happens when a secured path cannot be had, by the policy in force.
+    /// What the policy in force says of mail that cannot go on.
+    pub rulings: Rulings,
+}
+
+/// What the policy in force says of mail that cannot go on.
+#[derive(Clone)]
+pub struct Rulings {
+    /// What happens when a secured path to a recipient cannot be had.
     pub fallbacks: Fallbacks,
+    /// Whether a recipient's domain is secure at a moment.
+    pub is_secure: IsSecure,
+    /// Who hears of what is held of a sender's mail, and who decides about it.
+    pub holdings: Holdings,
+}
+
+/// Says who hears of what is held of a sender's mail.
+pub(super) type Holdings = Arc<dyn Fn(&Mailbox) -> Holding + Send + Sync>;
+
+/// Who hears of a hold, and who decides about it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holding {
+    /// Who decides, as people read it.
+    pub owner: String,
+    /// Who is told.
+    pub to: Mailbox,
+    /// The program that sent it, if somebody else is told in its place.
+    pub program: Option<Mailbox>,
 }
 
 /// Says what happens when a secured path to a recipient cannot be had.
-pub type Fallbacks = Arc<dyn Fn(&ForwardPath) -> Fallback + Send + Sync>;
+pub(super) type Fallbacks = Arc<dyn Fn(&ForwardPath) -> Fallback + Send + Sync>;
+/// Says whether a recipient may have patient data at a moment.
+pub(super) type IsSecure = Arc<dyn Fn(&ForwardPath, Timestamp) -> bool + Send + Sync>;
 
 /// What happens when a secured path cannot be had (`domain.md` §3.4: mail that cannot be sent is a hazard
 /// of its own, so it is said for each destination).
@@ -89,7 +132,15 @@ impl Courier for Onward {
     }
 
     fn fallback(&self, path: &ForwardPath) -> Fallback {
-        (self.fallbacks)(path)
+        (self.rulings.fallbacks)(path)
+    }
+
+    fn may_have_patient_data(&self, path: &ForwardPath, now: Timestamp) -> bool {
+        (self.rulings.is_secure)(path, now)
+    }
+
+    fn holding(&self, sender: &Mailbox) -> Holding {
+        (self.rulings.holdings)(sender)
     }
 
     fn attempt<'a>(

@@ -26,10 +26,12 @@ use tracing::{error, info};
 use crate::base::{Clock, Shutdown};
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
 use crate::mail::EnhancedStatusCode;
-use crate::outcome::Outcome;
-use crate::queue::{Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip};
+use crate::outcome::{Letterhead, Outcome};
+use crate::queue::{
+    Accepted, Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip,
+};
 
-pub use courier::{Attempt, Courier, Fallback, Fallbacks, Onward, Then};
+pub use courier::{Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
 use destination::{Batch, Board};
 
 /// The scheduler: one for each queue.
@@ -42,17 +44,17 @@ impl Scheduler {
         queue: Queue,
         router: watch::Receiver<Arc<Router>>,
         deliveries: Deliveries,
-        fallbacks: Fallbacks,
+        rulings: Rulings,
         clock: Clock,
         shutdown: Shutdown,
-        hostname: impl ToString,
+        letterhead: impl Into<Letterhead>,
     ) -> Handle {
         let onward = Arc::new(Onward {
             router,
             deliveries,
-            fallbacks,
+            rulings,
         });
-        Self::start_with(queue, onward, clock, shutdown, hostname)
+        Self::start_with(queue, onward, clock, shutdown, letterhead)
     }
 
     /// The same over any courier.
@@ -61,13 +63,13 @@ impl Scheduler {
         courier: Arc<dyn Courier>,
         clock: Clock,
         shutdown: Shutdown,
-        hostname: impl ToString,
+        letterhead: impl Into<Letterhead>,
     ) -> Handle {
         let shared = Arc::new(Shared {
             queue,
             courier,
             clock,
-            hostname: hostname.to_string(),
+            letterhead: letterhead.into(),
             shutdown,
             board: Mutex::new(Board::default()),
             in_hand: Mutex::new(HashSet::new()),
@@ -128,7 +130,7 @@ struct Shared {
     queue: Queue,
     courier: Arc<dyn Courier>,
     clock: Clock,
-    hostname: String,
+    letterhead: Letterhead,
     shutdown: Shutdown,
     board: Mutex<Board>,
     /// Deliveries between their lease and their settlement: not leased again, whatever the clock says.
@@ -289,19 +291,25 @@ impl Shared {
             self.settle(&lease.message, &others, outcomes, None::<&Arc<Route>>)
                 .await;
         }
-        let held = encrypt.into_iter().map(|one| Settlement {
+        if encrypt.is_empty() {
+            return;
+        }
+        let because = "must be encrypted, and no route for encryption is set up";
+        let outcome = Outcome::without_reply(EnhancedStatusCode::transient(7, 5), because);
+        let now = self.clock.now();
+        let told = encrypt.iter().map(|one| (one, &outcome));
+        let notice = self.held_notice(&lease.message, told, now);
+        let settlements = encrypt.iter().map(|one| Settlement {
             delivery: one.id,
-            outcome: Outcome::without_reply(
-                EnhancedStatusCode::transient(7, 5),
-                "must be encrypted, and no route for encryption is set up",
-            ),
+            outcome: outcome.clone(),
             next: Next::Held,
             delay_notified: false,
         });
-        let held: Vec<Settlement> = held.collect();
-        if !held.is_empty() {
-            self.write(held, Vec::new(), self.clock.now()).await;
-        }
+        let notices = notice
+            .into_iter()
+            .map(|notice| Accepted::notice(notice, &self.letterhead))
+            .collect();
+        self.write(settlements.collect(), notices, now).await;
     }
 
     fn start(self: &Arc<Self>, batch: Batch) {

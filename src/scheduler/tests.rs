@@ -80,6 +80,11 @@ impl Courier for Scripted {
         }))
     }
 
+    fn may_have_patient_data(&self, path: &ForwardPath, _: Timestamp) -> bool {
+        path.domain()
+            .is_some_and(|domain| domain.as_str() != "lapsed.example")
+    }
+
     fn attempt<'a>(
         &'a self,
         _: &'a Arc<Route>,
@@ -205,6 +210,7 @@ impl Running {
 fn accepted(clock: &Clock, to: &[&str]) -> Accepted {
     let reference = Reference::random();
     Accepted {
+        unless_told: None,
         old_names: Vec::new(),
         events: vec![AuditEvent::new(
             clock.now(),
@@ -231,6 +237,7 @@ fn accepted(clock: &Clock, to: &[&str]) -> Accepted {
                 binding: Binding::Any,
                 rule: String::new(),
                 because: String::new(),
+                self_release: None,
             })
             .collect(),
     }
@@ -263,6 +270,28 @@ async fn a_hand_off_is_delivered_at_once_and_grouped_by_destination() {
     ];
     assert_eq!(asked, expected);
     assert_eq!(running.states().await, []);
+}
+
+#[tokio::test]
+async fn what_is_bound_for_a_domain_that_is_secure_no_more_is_held_and_the_rest_goes_on() {
+    let running = Running::start().await;
+    let to = ["a@lapsed.example", "b@lapsed.example", "c@ok.example"];
+    let mut message = accepted(&running.clock, &to);
+    message.deliveries[0].binding = Binding::VerifiedTls;
+    message.deliveries[2].binding = Binding::VerifiedTls;
+
+    running.hand_off(message).await;
+    running.until("held", 1).await;
+    running.until("delivered", 3).await; // the notice that it is held is the third
+
+    let mut carried_to = running.courier.carried_to();
+    carried_to.sort();
+    assert_eq!(
+        carried_to,
+        ["b@lapsed.example", "c@ok.example", "s@ok.example"]
+    );
+    let held = ("a@lapsed.example".to_owned(), State::Held);
+    assert_eq!(running.states().await, [held]);
 }
 
 #[tokio::test]
@@ -358,6 +387,8 @@ async fn what_no_route_takes_is_deferred_and_what_cannot_be_encrypted_is_held() 
     running.hand_off(message).await;
     running.until("deferred", 1).await;
     running.until("held", 1).await;
+    running.until("notified", 1).await;
+    running.until("delivered", 1).await;
 
     let states: Vec<State> = running
         .states()
@@ -366,7 +397,9 @@ async fn what_no_route_takes_is_deferred_and_what_cannot_be_encrypted_is_held() 
         .map(|(_, state)| state)
         .collect();
     assert_eq!(states, [State::Due, State::Held]);
-    assert_eq!(running.courier.asked(), []);
+    // Nobody was tried but the sender, who is told of the hold.
+    let asked = running.courier.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
 }
 
 #[tokio::test]

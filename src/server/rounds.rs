@@ -1,5 +1,5 @@
-//! The rounds: what somebody must look at, and has not. Holds that are too old, and entries of the register
-//! of secure domains that lapse.
+//! The rounds: what somebody must look at, and has not. Holds that are too old, entries of the register
+//! of secure domains that lapse, and keys that the DNS does not have.
 //!
 //! What is found is counted in metrics at every round and said in the log once: a hold when it becomes
 //! overdue, an entry once a day.
@@ -14,9 +14,12 @@ use jiff::tz::TimeZone;
 use tokio::sync::watch;
 use tracing::{error, warn};
 
+use crate::base::dns::Dns;
 use crate::base::{Clock, Shutdown, metrics};
+use crate::outcome::Letterhead;
 use crate::policy::Policy;
 use crate::policy::secure_domains::Lapse;
+use crate::policy::signing::Published;
 use crate::queue::{DeliveryId, Filter, Order, Queue, QueueError, Selection, State, Waiting};
 
 /// What goes round.
@@ -24,13 +27,15 @@ pub(super) struct Rounds {
     pub(super) queue: Queue,
     pub(super) policies: watch::Receiver<Arc<Policy>>,
     pub(super) clock: Clock,
-    pub(super) hostname: String,
+    pub(super) dns: Dns,
+    pub(super) letterhead: Letterhead,
 }
 
 /// What was said already.
 #[derive(Default)]
 struct Said {
     day: Option<Date>,
+    keys: Option<Timestamp>,
     overdue: HashSet<i64>,
 }
 
@@ -43,6 +48,11 @@ impl Rounds {
             self.look_at_domains(now, &mut said);
             if let Err(error) = self.look_at_holds(now, &mut said).await {
                 error!(%error, "what is held could not be looked at");
+            }
+            // Last, for it waits for name servers; not for longer than the gateway runs.
+            tokio::select! {
+                () = self.look_at_keys(now, &mut said) => {}
+                () = shutdown.begun() => {}
             }
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
@@ -76,6 +86,29 @@ impl Rounds {
         }
         metrics::DOMAINS_LAPSING.set(lapsing);
         metrics::DOMAINS_LAPSED.set(lapsed);
+    }
+
+    /// Once an hour: a key that verifiers do not find makes the signature worthless.
+    async fn look_at_keys(&self, now: Timestamp, said: &mut Said) {
+        if said.keys.is_some_and(|last| now < last + KEYS_EVERY) {
+            return;
+        }
+        said.keys = Some(now);
+        let signing = Arc::clone(self.policies.borrow().signing());
+        let today = now.to_zoned(TimeZone::UTC).date();
+        let mut unpublished = 0;
+        for key in signing.keys().iter().filter(|key| key.signs_on(today)) {
+            let published = Published::ask(key, &self.dns).await;
+            if matches!(published, Published::Missing | Published::Differs) {
+                unpublished += 1;
+                let (name, record) = (key.record_name(), published.word());
+                warn!(
+                    name,
+                    record, "a key that signs is not published: see `postern dkim check`"
+                );
+            }
+        }
+        metrics::KEYS_UNPUBLISHED.set(unpublished);
     }
 
     async fn look_at_holds(&self, now: Timestamp, said: &mut Said) -> Result<(), QueueError> {
@@ -114,7 +147,7 @@ impl Rounds {
     async fn fail(&self, held: &Waiting) -> Result<(), QueueError> {
         let order = Order::Fail {
             reason: "it was held, and nobody decided about it in time".to_owned(),
-            hostname: self.hostname.clone(),
+            letterhead: self.letterhead.clone(),
         };
         let delivery = Selection::Delivery(DeliveryId(held.delivery));
         self.queue
@@ -124,6 +157,8 @@ impl Rounds {
     }
 }
 
+/// Between two looks at the DNS.
+const KEYS_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(60);
 /// Holds looked at in one round: the oldest.

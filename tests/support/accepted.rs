@@ -57,6 +57,7 @@ pub(crate) fn accepted_with(to: &[&str], message: impl Into<String>) -> Accepted
             .iter()
             .map(|to| new_delivery(to, Standing::Due))
             .collect(),
+        unless_told: None,
         old_names: Vec::new(),
         events: vec![event],
     }
@@ -69,6 +70,7 @@ pub(crate) fn new_delivery(to: &str, standing: Standing) -> NewDelivery {
         binding: Binding::Any,
         rule: "policies/secure-domains.toml:31".to_owned(),
         because: "a test".to_owned(),
+        self_release: None,
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, SOA};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, SOA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 
@@ -55,6 +55,13 @@ impl FakeDns {
             IpAddr::V6(v6) => RData::AAAA(AAAA(v6)),
         };
         self.with(host, data)
+    }
+
+    /// A text, in strings as a zone file has them.
+    pub(crate) fn with_txt(self, name: &str, text: &str) -> Self {
+        let strings = text.as_bytes().chunks(255);
+        let strings = strings.map(|part| String::from_utf8_lossy(part).into_owned());
+        self.with(name, RData::TXT(TXT::new(strings.collect())))
     }
 
     /// Questions about this name are answered with SERVFAIL.

@@ -23,8 +23,10 @@ pub use target::{Host, Scheme, Target};
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// All links of a message.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Links {
     /// In the order in which they were read; at most [`LINKS_MAX`].
     pub found: Vec<Link>,
@@ -33,7 +35,7 @@ pub struct Links {
 }
 
 /// One link.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Link {
     /// `body:1.2`, `attachment:2`, as for a text (`design.md` §4.3); empty until it is known.
     pub place: String,
@@ -52,7 +54,7 @@ pub struct Link {
 }
 
 /// What a link is written as: what must come in its place.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Form {
     /// Words of the text: something must stand there.
     Words,
@@ -63,7 +65,7 @@ pub enum Form {
 }
 
 /// How a reader comes to follow a link.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Way {
     /// A click on an address that stands in the text.
     Text,
@@ -88,6 +90,20 @@ pub fn of_text(text: &str, flow: Flow) -> Links {
         }
         !links.beyond
     });
+    links
+}
+
+/// Returns the addresses in what was read of a document: a PDF, a file of Office's. They are clicked there, but cannot
+/// be taken out here. The names of the formats themselves look like addresses and lead nowhere.
+pub fn of_document(text: &str) -> Links {
+    let mut links = of_text(text, Flow::Fixed);
+    links.found.retain(|link| {
+        let host = link.target.host.as_ref().map(ToString::to_string);
+        !host.is_some_and(|host| FORMATS.contains(&host.as_str()))
+    });
+    for link in &mut links.found {
+        link.form = Form::Code;
+    }
     links
 }
 
@@ -129,6 +145,18 @@ impl Link {
         }
     }
 }
+
+/// Hosts in the names of XML formats.
+const FORMATS: &[&str] = &[
+    "schemas.openxmlformats.org",
+    "schemas.microsoft.com",
+    "purl.oclc.org",
+    "purl.org",
+    "www.w3.org",
+    "ns.adobe.com",
+    "docs.oasis-open.org",
+    "openoffice.org",
+];
 
 /// Links of one message that are kept; beyond them, that there are more is all that is known.
 pub const LINKS_MAX: usize = 2_000;

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::autolink::{is_bare_name, starts_with_ignoring_case};
 use super::{URL_OCTETS_MAX, start_of, wrapper};
 
 /// Where a link leads.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Target {
     /// What follows it.
     pub scheme: Scheme,
@@ -20,13 +21,14 @@ pub struct Target {
     /// Whether the standard refuses the address. Some readers follow it all the same.
     pub malformed: bool,
     /// The checking service whose wrapper was taken off: `safelinks`.
+    #[serde(skip)]
     pub wrapped_by: Option<&'static str>,
     /// Whether a checking service keeps for itself where it leads.
     pub opaque: bool,
 }
 
 /// What follows a link.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Scheme {
     /// A browser.
     Web,
@@ -37,7 +39,7 @@ pub enum Scheme {
 }
 
 /// A machine.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 pub enum Host {
     /// A name, in ASCII and lower case, without a dot at the end.
     Name(String),

@@ -6,14 +6,17 @@
 
 mod font;
 mod page;
+mod shown;
+mod simple;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lopdf::{Dictionary, Document, LoadOptions, Object, Stream, decode_text_string};
 
 use super::unpack::{Budget, Stopped};
 use font::Fonts;
 use page::Page;
+use shown::Shown;
 
 /// What was read of a document.
 #[derive(Default)]
@@ -43,7 +46,8 @@ pub(super) fn read(octets: &[u8], budget: &mut Budget, octets_max: usize) -> Pdf
         budget,
         octets_max,
         pdf: Pdf::default(),
-        unmapped: 0,
+        pages: Vec::new(),
+        forms: HashMap::new(),
     };
     let read = reader.pages().and_then(|()| reader.others());
     if let Err(stopped) = read {
@@ -52,8 +56,11 @@ pub(super) fn read(octets: &[u8], budget: &mut Budget, octets_max: usize) -> Pdf
     if is_cut_off(octets) {
         reader.pdf.because.push("malformed");
     }
+    if reader.fonts.hide_text() {
+        reader.pdf.because.push("unknown-font");
+    }
     let shows_nothing = reader.pdf.text.trim().is_empty() && reader.pdf.files.is_empty();
-    if shows_nothing || reader.unmapped >= UNMAPPED_MIN {
+    if shows_nothing || reader.has_pictures_of_words() {
         reader.pdf.because.push("image-only");
     }
     reader.notes();
@@ -152,8 +159,10 @@ struct Reader<'d, 'b> {
     budget: &'b mut Budget,
     octets_max: usize,
     pdf: Pdf,
-    /// Characters of which nobody here can tell what they look like.
-    unmapped: usize,
+    /// What each page shows, and its size in square points.
+    pages: Vec<(Shown, f64)>,
+    /// What each form shows, by where it lies in memory.
+    forms: HashMap<usize, Shown>,
 }
 
 impl<'d> Reader<'d, '_> {
@@ -171,9 +180,66 @@ impl<'d> Reader<'d, '_> {
             let left = self.budget.left();
             let content = self.document.get_page_content_with_limit(page, left);
             let content = content.map_err(|_| Stopped::TooLarge)?;
-            self.content(&content, fonts)?;
+            let mut shown = self.content(&content, fonts)?;
+            let named = self.document.get_object(page).and_then(Object::as_dict);
+            if let Ok(named) = named {
+                self.resolve(&mut shown, self.inherited(named, b"Resources"));
+                self.pages.push((shown, self.area(named)));
+            }
         }
         Ok(())
+    }
+
+    fn has_pictures_of_words(&self) -> bool {
+        let mut pages = self.pages.iter();
+        pages.any(|(shown, area)| shown.is_picture(&self.forms, *area))
+    }
+
+    /// What a page says or the nodes above it (§7.7.3.4).
+    fn inherited(&self, page: &'d Dictionary, key: &[u8]) -> Option<&'d Object> {
+        let mut node = page;
+        for _ in 0..NODES_MAX {
+            if let Ok(found) = node.get_deref(key, self.document) {
+                return Some(found);
+            }
+            let parent = node.get_deref(b"Parent", self.document);
+            node = parent.and_then(Object::as_dict).ok()?;
+        }
+        None
+    }
+
+    /// The size of a page in square points; A4 if it says none.
+    fn area(&self, page: &'d Dictionary) -> f64 {
+        let sides = self
+            .inherited(page, b"MediaBox")
+            .and_then(|it| it.as_array().ok());
+        let side = |at: usize| {
+            let side = self.document.dereference(sides?.get(at)?).ok()?.1;
+            side.as_float().ok().map(f64::from)
+        };
+        let area = || Some((side(2)? - side(0)?) * (side(3)? - side(1)?));
+        area().map_or(A4, f64::abs)
+    }
+
+    /// Tells pictures from forms among what is drawn by name.
+    fn resolve(&self, shown: &mut Shown, resources: Option<&'d Object>) {
+        let resources = resources.and_then(|it| it.as_dict().ok());
+        let named = resources.and_then(|it| it.get_deref(b"XObject", self.document).ok());
+        let Some(named) = named.and_then(|it| it.as_dict().ok()) else {
+            return;
+        };
+        for (name, area) in std::mem::take(&mut shown.drawn) {
+            let drawn = named.get_deref(&name, self.document);
+            let Ok(drawn) = drawn.and_then(Object::as_stream) else {
+                continue;
+            };
+            let kind = drawn.dict.get_deref(b"Subtype", self.document);
+            match kind.and_then(Object::as_name) {
+                Ok(b"Image") => shown.picture(area),
+                Ok(b"Form") => shown.forms.push(std::ptr::from_ref(drawn).addr()),
+                _ => {}
+            }
+        }
     }
 
     /// Forms, which pages and fields draw, and embedded files.
@@ -194,7 +260,10 @@ impl<'d> Reader<'d, '_> {
             if is(b"Subtype", b"Form") {
                 let content = self.unpacked(stream)?;
                 let fonts = fonts_of(&stream.dict, document);
-                self.content(&content, fonts)?;
+                let mut shown = self.content(&content, fonts)?;
+                let resources = stream.dict.get_deref(b"Resources", document);
+                self.resolve(&mut shown, resources.ok());
+                self.forms.insert(std::ptr::from_ref(stream).addr(), shown);
             } else if is(b"Type", b"EmbeddedFile") {
                 let file = self.unpacked(stream)?;
                 self.pdf.files.push(file);
@@ -223,17 +292,17 @@ impl<'d> Reader<'d, '_> {
         &mut self,
         content: &[u8],
         named: BTreeMap<Vec<u8>, &'d Dictionary>,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Shown, Stopped> {
         self.budget.take(content.len())?;
         let fonts = self.fonts.count();
         let mut page = Page::new(&mut self.fonts, named);
         let whole = page.draw(content, self.octets_max.saturating_sub(self.pdf.text.len()));
-        self.unmapped += page.unmapped;
+        let shown = std::mem::take(&mut page.shown);
         self.pdf.text.push_str(&page.text);
         self.pdf.text.push('\n');
         self.budget
             .take((self.fonts.count() - fonts) * FONT_OCTETS)?;
-        whole
+        whole.map(|()| shown)
     }
 
     /// Texts that are drawn by the reading program: notes, fields, titles, links.
@@ -303,8 +372,10 @@ const NOTES: &[&[u8]] = &[
 ];
 /// Pages that are read.
 const PAGES_MAX: usize = 10_000;
-/// From so many unmapped characters on, what is shown cannot be said to have been read.
-const UNMAPPED_MIN: usize = 10;
+/// Nodes above a page that are asked for what it inherits.
+const NODES_MAX: usize = 64;
+/// The size of A4 in square points.
+const A4: f64 = 595.0 * 842.0;
 /// What a document may have outside its streams, and what packed objects may unpack to, in octets.
 const OUTSIDE_MAX: usize = 8 << 20;
 const UNPACKED_MAX: usize = 16 << 20;
@@ -420,7 +491,7 @@ mod tests {
         );
         let glyphs = String::from_utf8(glyphs).unwrap();
         let glyphs = glyphs.replace("/F 5 0 R", "/F 5 0 R /G 6 0 R");
-        assert_eq!(read_all(glyphs.as_bytes()).because, ["image-only"]);
+        assert_eq!(read_all(glyphs.as_bytes()).because, ["unknown-font"]);
     }
 
     #[test]

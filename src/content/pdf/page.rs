@@ -12,14 +12,15 @@ use lopdf::{Dictionary, Object};
 use crate::content::unpack::Stopped;
 
 use super::font::{Font, Fonts};
+use super::shown::Shown;
 
 /// The text of one page or form.
 pub(super) struct Page<'d, 'f> {
     fonts: &'f mut Fonts<'d>,
     named: BTreeMap<Vec<u8>, &'d Dictionary>,
     pub(super) text: String,
-    /// Characters of which nobody can tell what they look like.
-    pub(super) unmapped: usize,
+    /// How much of what is on it.
+    pub(super) shown: Shown,
     state: State<'d>,
     saved: Vec<State<'d>>,
     /// Where the text and its line began.
@@ -48,7 +49,7 @@ impl<'d, 'f> Page<'d, 'f> {
             fonts,
             named,
             text: String::new(),
-            unmapped: 0,
+            shown: Shown::default(),
             state: State {
                 page: Matrix::ONE,
                 font: None,
@@ -97,6 +98,9 @@ impl<'d, 'f> Page<'d, 'f> {
             "Tw" => self.state.word_spacing = number(0),
             "Tz" => self.state.stretch = number(0) / 100.0,
             "Tf" => self.font(operands),
+            "Do" => self.draw_named(operands),
+            "BI" => self.shown.picture(self.state.page.area()),
+            "c" | "v" | "y" => self.shown.curves += 1,
             "Tj" => self.show_all(operands),
             "TJ" => {
                 if let Some(Object::Array(strings)) = operands.first() {
@@ -122,6 +126,16 @@ impl<'d, 'f> Page<'d, 'f> {
         let font = name.and_then(|name| self.named.get(name).copied());
         self.state.font = font.map(|font| self.fonts.of(font));
         self.state.size = operands.get(1).map_or(1.0, number_of);
+    }
+
+    /// A picture or a form; which of the two the document knows.
+    fn draw_named(&mut self, operands: &[Object]) {
+        let name = operands.first().and_then(|name| name.as_name().ok());
+        if let Some(name) = name.filter(|_| self.shown.drawn.len() < DRAWN_MAX) {
+            self.shown
+                .drawn
+                .push((name.to_vec(), self.state.page.area()));
+        }
     }
 
     fn place(&mut self, matrix: Matrix) {
@@ -151,16 +165,13 @@ impl<'d, 'f> Page<'d, 'f> {
         self.part();
         let Some(font) = self.state.font.clone() else {
             // In a font that is not there a program takes another one.
+            self.shown.characters += string.trim_ascii().len();
             self.text.push_str(&String::from_utf8_lossy(string));
             return;
         };
-        match font.text(string) {
-            Some(text) => {
-                self.unmapped += text.matches(char::REPLACEMENT_CHARACTER).count();
-                self.text.push_str(&text.replace('\0', ""));
-            }
-            None => self.unmapped += font.characters(string),
-        }
+        let text = font.text(string);
+        self.shown.characters += text.trim().chars().count();
+        self.text.push_str(&text);
         let state = &self.state;
         let width = |(width, is_space): (f64, bool)| {
             let word = if is_space { state.word_spacing } else { 0.0 };
@@ -227,6 +238,12 @@ impl Matrix {
         ])
     }
 
+    /// How large the unit square becomes.
+    fn area(&self) -> f64 {
+        let [a, b, c, d, ..] = self.0;
+        (a * d - b * c).abs()
+    }
+
     fn origin(&self) -> (f64, f64) {
         (self.0[4], self.0[5])
     }
@@ -254,5 +271,7 @@ const LINE: f64 = 0.5;
 const BACK: f64 = 2.0;
 const SPACE: f64 = 0.18;
 const COLUMN: f64 = 1.5;
+/// Pictures and forms of one page that are looked at.
+const DRAWN_MAX: usize = 10_000;
 /// States that are kept, one in the other.
 const SAVED_MAX: usize = 256;

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::content::apart;
 use crate::content::kind::{self, Detected, Kind, Opens};
 use crate::content::unpack::{self, Stopped};
 use crate::content::zip::{Directory, Entry};
 use crate::content::{Attachment, Form, TextPiece};
-use crate::content::{pdf, rtf};
+use crate::content::{links, pdf, rtf, tar};
 
 use super::{Reader, is_message_name, is_table_name};
 
@@ -21,11 +22,21 @@ pub(super) struct File<'f> {
 }
 
 impl Reader {
-    /// Looks into what is no text by itself. Whatever breaks off in there makes it `malformed`.
+    /// Looks into what is no text by itself, in another process if there is one.
     pub(super) fn open(&mut self, opens: &Opens, octets: &[u8], path: &str, name: Option<&str>) {
+        let name = name.unwrap_or_default();
+        if apart::is_on() {
+            self.have_opened(octets, path, name);
+        } else {
+            self.open_itself(opens, octets, path, name);
+        }
+    }
+
+    /// Looks into it here. Whatever breaks off in there makes it `malformed`.
+    pub(super) fn open_itself(&mut self, opens: &Opens, octets: &[u8], path: &str, name: &str) {
         let depth = self.depth;
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            self.look_into(opens, octets, path, name.unwrap_or_default());
+            self.look_into(opens, octets, path, name);
         }));
         self.depth = depth;
         if opened.is_err() {
@@ -40,6 +51,7 @@ impl Reader {
         match opens {
             Opens::Archive(directory) => self.archive(directory, octets, path),
             Opens::Package(directory) => self.package(directory, octets, path),
+            Opens::Tar => self.tar(octets, path),
             Opens::Gzip => self.gzip(octets, path, name),
             Opens::RichText => self.rich_text(octets, path),
             Opens::Pdf => self.pdf(octets, path),
@@ -60,6 +72,25 @@ impl Reader {
                 octets: &file,
                 name: entry.file_name(),
                 path: &path,
+            });
+        }
+    }
+
+    fn tar(&mut self, octets: &[u8], path: &str) {
+        let files = tar::read(octets);
+        if !files.clean {
+            self.unread(&format!("attachment:{path}"), "malformed");
+        }
+        for (index, entry) in files.entries.iter().enumerate() {
+            if self.budget.take_file().is_err() {
+                self.unread(&format!("attachment:{path}"), "too-large");
+                return;
+            }
+            let name = entry.name.rsplit('/').next().unwrap_or_default();
+            self.listed(&File {
+                octets: entry.octets,
+                name,
+                path: &format!("{path}/{}", index + 1),
             });
         }
     }
@@ -190,6 +221,7 @@ impl Reader {
         }
         self.text_left -= text.len();
         if !text.trim().is_empty() {
+            self.content.links.add(&place, links::of_document(&text));
             self.content.texts.push(TextPiece { place, text, form });
         }
     }

@@ -1,71 +1,18 @@
 //! Levels of TLS against certificates that are right and wrong in every way.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 
 use super::next_hop::{Act, Script};
 use super::*;
 use crate::base::secret::Secret;
 
-/// What is wrong with a certificate.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Wrong {
-    Nothing,
-    Issuer,
-    Name,
-    Expired,
-    SelfSigned,
-}
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+#[path = "../../../tests/support/authority.rs"]
+mod authority;
+use authority::{Authority, Wrong};
 
 impl Authority {
-    fn new() -> Self {
-        Self::named("trusted")
-    }
-
-    fn named(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
-    }
-
-    fn root(&self) -> CertificateDer<'static> {
-        self.0.der().clone()
-    }
-
-    /// A server's end of TLS with a certificate that has this fault.
     fn acceptor(&self, wrong: Wrong) -> TlsAcceptor {
-        let name = match wrong {
-            Wrong::Name => "other.example",
-            _ => "127.0.0.1",
-        };
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        if wrong == Wrong::Expired {
-            params.not_after = date_time_ymd(2020, 1, 1);
-        }
-        let key = KeyPair::generate().unwrap();
-        let certificate = match wrong {
-            Wrong::SelfSigned => params.self_signed(&key),
-            Wrong::Issuer => params.signed_by(&key, &Self::named("other").0),
-            _ => params.signed_by(&key, &self.0),
-        };
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.unwrap().der().clone()], key)
-            .unwrap();
-        TlsAcceptor::from(Arc::new(config))
+        TlsAcceptor::from(self.server(wrong))
     }
 }
 
@@ -259,6 +206,62 @@ async fn what_was_said_in_clear_before_the_handshake_is_not_heard() {
         in_short(&outcome),
         "transient 4.7.5: the TLS handshake failed"
     );
+}
+
+#[tokio::test]
+async fn a_backup_that_is_down_does_not_hide_that_the_first_exchanger_cannot_be_secured() {
+    let next_hop = NextHop::start(Script::default()).await;
+    let dns = FakeDns::start().await;
+    let dns = dns
+        .with_mx("x.example", 10, "one.example.")
+        .with_mx("x.example", 20, "two.example.")
+        .with_address("one.example", "127.0.0.1")
+        .with_address("two.example", "127.0.0.2");
+    let route = route(Transport::Mx {
+        tls: TlsLevel::None,
+        port: next_hop.address.port(),
+    });
+    let deliveries = deliveries_with(&settings(), &dns);
+    let (to_one, message) = (envelope(&["a@x.example"]), Message::new(MESSAGE));
+    let outcomes = deliveries
+        .attempt(&route, &to_one, &message, TlsNeed::Verified)
+        .await;
+    let said = "transient 4.7.10: TLS is needed and not offered";
+    assert_eq!(in_short(&outcomes[0]), said);
+    assert!(outcomes[0].no_secured_path);
+    assert!(next_hop.messages().is_empty());
+}
+
+#[tokio::test]
+async fn the_evidence_says_whose_word_the_name_of_the_next_hop_is() {
+    let authority = Authority::new();
+    let script = Script::default().with_tls(authority.acceptor(Wrong::Nothing));
+    let next_hop = NextHop::start(script).await;
+    let dns = FakeDns::start().await;
+    let dns = dns
+        .with_mx("x.example", 10, "mx.x.example.")
+        .with_address("mx.x.example", "127.0.0.1");
+    let by_dns = route(Transport::Mx {
+        tls: TlsLevel::Required,
+        port: next_hop.address.port(),
+    });
+    let by_route = smart_host(&next_hop, TlsLevel::Required);
+    for (route, named) in [(by_dns, "for mx.x.example"), (by_route, "for 127.0.0.1")] {
+        let deliveries = deliveries_with(&settings(), &dns);
+        let (to_one, message) = (envelope(&["a@x.example"]), Message::new(MESSAGE));
+        let outcomes = deliveries
+            .attempt(&route, &to_one, &message, TlsNeed::AsRoute)
+            .await;
+        let evidence = outcomes[0].tls.as_ref().unwrap().to_string();
+        let by = match named {
+            "for 127.0.0.1" => "(named by the route)",
+            _ => "(named by DNS, unsigned)",
+        };
+        assert!(
+            evidence.contains(named) && evidence.ends_with(by),
+            "{evidence}"
+        );
+    }
 }
 
 #[tokio::test]

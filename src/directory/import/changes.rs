@@ -211,6 +211,7 @@ pub(super) const SCHEMA: Schema = Schema {
         "to",
         "confirmed_by",
         "kind",
+        // From here to the owner: [`DESCRIPTION`].
         "ods_code",
         "organisation",
         "street",
@@ -222,3 +223,17 @@ pub(super) const SCHEMA: Schema = Schema {
     ],
     required: 4,
 };
+
+/// The columns that describe a mailbox.
+pub(super) const DESCRIPTION: &[&str] = SCHEMA.columns.split_at(6).1.split_at(7).0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_goes_from_the_code_to_the_owner() {
+        assert_eq!(DESCRIPTION.first(), Some(&"ods_code"));
+        assert_eq!(DESCRIPTION.last(), Some(&"owner"));
+    }
+}

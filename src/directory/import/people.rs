@@ -6,7 +6,7 @@
 use crate::directory::cells::Wrong;
 use crate::directory::{Kind, Status, table};
 
-use super::changes::{Change, Outcome, in_use, shut};
+use super::changes::{Change, DESCRIPTION, Outcome, in_use, shut};
 use super::draft::Draft;
 use super::sheet::Cells;
 
@@ -155,14 +155,3 @@ pub(super) fn is_made(redirect: &Cells, draft: &Draft) -> bool {
             .all(|c| old.get(c) == redirect.get(c))
     })
 }
-
-/// What a change may say of a mailbox.
-const DESCRIPTION: &[&str] = &[
-    "ods_code",
-    "organisation",
-    "street",
-    "town",
-    "postcode",
-    "display_name",
-    "owner",
-];

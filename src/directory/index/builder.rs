@@ -5,25 +5,30 @@ use std::sync::Arc;
 
 use crate::directory::agreement::StopWords;
 use crate::directory::code::OdsCode;
-use crate::directory::entry::{self, Entry, Right};
+use crate::directory::entry::{self, Entry};
 use crate::mail::{Host, Mailbox};
 
-use super::layout::{self, Key, SECTIONS, Section, pack_date, push_number, push_text};
-use super::record::{self, HOSTS_MAX, number_of};
-use super::slots::{Slots, hash};
+use super::layout::{Key, Made, SECTIONS, Section};
+use super::numbers::{push_number, push_text};
+use super::record::{self, HOSTS_MAX};
+use super::slots::{QuickMap, Slots, hash};
 use super::words::Words;
-use super::{finish, name_at, reports};
+use super::{details, finish, name_at, reports};
 
 /// An index as far as it has been made.
 pub(in crate::directory) struct Builder<'b> {
     stop: &'b StopWords,
     sections: [Vec<u8>; SECTIONS],
-    hosts: HashMap<Host, u32>,
+    hosts: QuickMap<Host, u32>,
     /// How many mailboxes a host has, and the first of them.
     host_counts: Vec<(u32, u32)>,
     mailboxes: Slots,
     count: u32,
-    codes: HashMap<OdsCode, u32>,
+    /// Where each owner stands.
+    owners: HashMap<String, u32>,
+    /// The one of the row before, which is often this row's as well.
+    owner: (String, u32),
+    codes: QuickMap<OdsCode, u32>,
     organisations: Vec<Arc<entry::Organisation>>,
     /// Of each organisation, its words, once a row has described it.
     known: Vec<Vec<u32>>,
@@ -36,11 +41,13 @@ impl<'b> Builder<'b> {
         Self {
             stop,
             sections: Default::default(),
-            hosts: HashMap::new(),
+            hosts: QuickMap::default(),
             host_counts: Vec::new(),
             mailboxes: Slots::with_capacity(rows),
             count: 0,
-            codes: HashMap::new(),
+            owners: HashMap::new(),
+            owner: (String::new(), 0),
+            codes: QuickMap::default(),
             organisations: Vec::new(),
             known: Vec::new(),
             words: Words::new(),
@@ -76,7 +83,12 @@ impl<'b> Builder<'b> {
         };
         record.push(self.section(Section::Entries));
         push_text(self.section(Section::Names), local);
-        push_details(self.section(Section::Details), entry);
+        let owner = self.owner(&entry.owner);
+        let at = organisation.map(|number| number as usize);
+        let name = at.and_then(|at| self.organisations.get(at));
+        let name = name.map_or("", |organisation| &organisation.name);
+        let section = &mut self.sections[Section::Details as usize];
+        details::push(section, entry, owner, name);
         let (count, first) = &mut self.host_counts[host as usize];
         if *count == 0 {
             *first = index;
@@ -91,7 +103,7 @@ impl<'b> Builder<'b> {
         mut self,
         key: &Key,
         reports: &[reports::Report],
-    ) -> Option<Vec<u8>> {
+    ) -> Option<Made> {
         for (organisation, index) in self.organisations.iter().zip(0..) {
             let words = finish::words_of(&mut self.words, organisation);
             self.words.add_organisation(index, &words);
@@ -113,7 +125,7 @@ impl<'b> Builder<'b> {
         self.sections[Section::Slots as usize] = self.mailboxes.into_octets();
         let fits = |section: &Vec<u8>| u32::try_from(section.len()).is_ok();
         let small = self.sections.iter().all(fits) && self.hosts.len() <= HOSTS_MAX;
-        small.then(|| layout::write(key, self.sections))
+        small.then(|| Made::new(key, self.sections))
     }
 
     fn finish_hosts(&mut self) {
@@ -140,10 +152,25 @@ impl<'b> Builder<'b> {
     /// The line of a mailbox that was added.
     fn line(&self, index: u32) -> usize {
         let entries = &self.sections[Section::Entries as usize];
-        let details = &self.sections[Section::Details as usize];
+        let all = &self.sections[Section::Details as usize];
         let record = record::Mailbox::read(entries, index);
-        let line = record.and_then(|record| layout::Reader::at(details, record.details).number());
-        line.unwrap_or(0) as usize
+        let octets = record.and_then(|record| all.get(record.details as usize..));
+        octets.map_or(0, details::line)
+    }
+
+    /// Where an owner stands in `Owners`.
+    fn owner(&mut self, owner: &str) -> u32 {
+        if self.owner.0 == owner && !self.sections[Section::Owners as usize].is_empty() {
+            return self.owner.1;
+        }
+        let section = &mut self.sections[Section::Owners as usize];
+        let at = self.owners.entry(owner.to_owned()).or_insert_with(|| {
+            let at = section.len() as u32; // what does not fit is refused in the end
+            push_text(section, owner);
+            at
+        });
+        self.owner = (owner.to_owned(), *at);
+        *at
     }
 
     fn host(&mut self, host: &Host) -> u32 {
@@ -181,7 +208,8 @@ impl<'b> Builder<'b> {
         let at = organisation.map(|index| index as usize);
         let name = at.and_then(|at| self.organisations.get(at));
         let name = name.map_or("", |organisation| &organisation.name);
-        let (before, after) = without(&entry.display_name, name);
+        let around = details::around(&entry.display_name, name);
+        let (before, after) = around.unwrap_or((&entry.display_name, ""));
         let texts = [entry.address.local_part().as_str(), before, after];
         let known = at.and_then(|at| self.known.get(at));
         let known = known.map_or(&[][..], Vec::as_slice);
@@ -198,36 +226,10 @@ impl<'b> Builder<'b> {
     }
 }
 
-/// What stands before and after `name` in brackets, if `text` has that, as names of the NHS do: its
-/// words are the organisation's and need not be looked at again.
-fn without<'t>(text: &'t str, name: &str) -> (&'t str, &'t str) {
-    let found = text.split_once('(').and_then(|(before, rest)| {
-        let after = rest.strip_prefix(name)?;
-        after.starts_with([')', ',']).then_some((before, after))
-    });
-    found.unwrap_or((text, ""))
-}
-
 fn hash_of(entries: &[u8], names: &[u8], index: u32) -> u64 {
     let record = record::Mailbox::read(entries, index);
     record.map_or(0, |record| {
         let name = name_at(names, record.name).unwrap_or_default();
         hash(name.as_bytes(), record.host)
     })
-}
-
-/// Writes what [`super::row::Row::entry`] reads.
-fn push_details(octets: &mut Vec<u8>, entry: &Entry) {
-    push_number(octets, u32::try_from(entry.line).unwrap_or(u32::MAX));
-    push_text(octets, &entry.display_name);
-    push_text(octets, &entry.owner);
-    push_text(octets, entry.successor.as_ref().map_or("", OdsCode::as_str));
-    push_number(octets, pack_date(entry.last_verified));
-    push_number(octets, u32::from(entry.approved_links.is_some()));
-    push_number(octets, entry.approved_links.unwrap_or(0));
-    push_number(octets, entry.linked.len() as u32);
-    for link in &entry.linked {
-        push_text(octets, &link.account.to_string());
-        push_number(octets, number_of(Right::WORDS, link.right));
-    }
 }

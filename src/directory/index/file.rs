@@ -5,7 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::layout::{Checksum, HEADER, Key, KeyMaker, SUM, Sum};
+use sha2::{Digest as _, Sha256};
+
+use super::layout::{Checksum, HEADER, Key, Made, SUM, Sum};
 use super::{Index, Octets};
 
 /// Opens the index with this key; `None` if there is none, or none that can be believed.
@@ -14,7 +16,7 @@ pub(in crate::directory) fn open(folder: &Path, key: &Key) -> Option<Index> {
     let mut file = File::open(&path).ok()?;
     // Read, not mapped: pages that are only summed up need not stay in memory.
     let sum = checksum(&mut file).ok()?;
-    let index = Index::new(map(&file)?, &sum, Some(key));
+    let index = Octets::map(file).and_then(|octets| Index::new(octets, &sum, Some(key)));
     if index.is_none() {
         tracing::warn!(file = %path.display(), "this index of the directory is damaged: it is made anew");
     }
@@ -23,31 +25,23 @@ pub(in crate::directory) fn open(folder: &Path, key: &Key) -> Option<Index> {
 
 /// Opens the index that was just written.
 pub(in crate::directory) fn open_written(folder: &Path, key: &Key, sum: &Sum) -> Option<Index> {
-    let path = path_of(folder, key);
-    let file = File::open(&path).ok()?;
-    Index::unchecked(map(&file)?, sum, Some(key))
-}
-
-fn map(file: &File) -> Option<Octets> {
-    #[expect(
-        unsafe_code,
-        reason = "a mapping is sound while nobody changes the file: ours are written once, before they get \
-                  their name, and then only removed, which leaves mappings as they are"
-    )]
-    let map = unsafe { memmap2::Mmap::map(file) }.ok()?;
-    Some(Octets::Mapped(map))
+    let file = File::open(path_of(folder, key)).ok()?;
+    Index::unchecked(Octets::map(file)?, sum, Some(key))
 }
 
 /// Writes an index under its checksum, whole or not at all, readable for nobody else. Summing up and
 /// writing take about as long, so they are done at once.
-pub(in crate::directory) fn write(folder: &Path, key: &Key, octets: &[u8]) -> io::Result<Sum> {
+pub(in crate::directory) fn write(folder: &Path, key: &Key, made: &Made) -> io::Result<Sum> {
     fs::create_dir_all(folder)?;
     let mut file = tempfile::Builder::new()
         .suffix(UNFINISHED)
         .tempfile_in(folder)?;
     let sum = std::thread::scope(|scope| {
-        let sum = scope.spawn(|| Checksum::of(octets));
-        file.write_all(octets)?;
+        let sum = scope.spawn(|| made.sum());
+        file.write_all(&made.header)?;
+        for section in &made.sections {
+            file.write_all(section)?;
+        }
         sum.join()
             .map_err(|_| io::Error::other("the checksum panicked"))
     })?;
@@ -74,11 +68,11 @@ pub(in crate::directory) fn remove_others(folder: &Path, key: &Key) {
     }
 }
 
-/// The key of the index of a table in a file, which is read once and not kept.
-pub(in crate::directory) fn key_of(mut maker: KeyMaker, table: &Path) -> io::Result<Key> {
-    let mut file = File::open(table)?;
-    each_piece(&mut file, |piece| maker.add(piece))?;
-    Ok(maker.finish())
+/// The digest of a table in a file, which is read once and not kept.
+pub(in crate::directory) fn digest(table: &Path) -> io::Result<Sum> {
+    let (mut file, mut hash) = (File::open(table)?, Sha256::new());
+    each_piece(&mut file, |piece| hash.update(piece))?;
+    Ok(hash.finalize().into())
 }
 
 fn checksum(file: &mut File) -> io::Result<Sum> {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use crate::directory::agreement::{Evidence, StopWords, Word, name_key};
 use crate::directory::entry::{self, Kind};
 
-use super::layout::{SECTIONS, Section, push_number, push_text};
+use super::layout::{SECTIONS, Section};
+use super::numbers::{push_number, push_text};
 use super::record;
 use super::slots::{Slots, hash};
 use super::words::Words;
@@ -133,12 +134,10 @@ fn push_description(octets: &mut Vec<u8>, organisation: &entry::Organisation, st
         push_text(octets, text);
     }
     let evidence = Evidence::new(name, street, town, stop);
-    for words in [evidence.name, evidence.street, evidence.town] {
-        push_number(octets, words.len() as u32);
-        for Word { text, speaks } in words {
-            push_text(octets, &text);
-            push_number(octets, u32::from(speaks));
-        }
+    push_number(octets, evidence.words.len() as u32);
+    for Word { text, part, speaks } in evidence.words {
+        push_text(octets, &text);
+        push_number(octets, (part as u32) << 1 | u32::from(speaks));
     }
 }
 

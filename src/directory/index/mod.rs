@@ -7,10 +7,13 @@
 //! to something; whatever else it holds is read with checks and cannot panic.
 
 mod builder;
+mod details;
 pub(super) mod file;
 mod finish;
 mod layout;
 mod near;
+mod numbers;
+mod octets;
 mod record;
 mod reports;
 mod row;
@@ -21,7 +24,6 @@ mod tests;
 mod validate;
 mod words;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -32,11 +34,14 @@ use super::code::OdsCode;
 use super::entry::{Kind, Right, Status};
 
 pub(super) use builder::Builder;
-pub(super) use layout::{Key, KeyMaker};
+pub(super) use layout::{Key, KeyMaker, Made, Sum};
 pub(super) use reports::Report;
 pub(super) use row::{OrganisationRow, Row};
+pub(super) use slots::{QuickMap, Slots, hash};
 
-use layout::{Reader, SECTIONS, Section};
+use layout::{SECTIONS, Section};
+use numbers::Reader;
+use octets::Octets;
 
 /// A whole index. Looking something up blocks on nothing but, where it is mapped and the page is
 /// not in memory, on the disk.
@@ -44,24 +49,9 @@ pub(super) struct Index {
     octets: Octets,
     sections: [Range<usize>; SECTIONS],
     hosts: Vec<HostCount>,
-    host_numbers: HashMap<Host, u32>,
+    host_numbers: QuickMap<Host, u32>,
     /// How many mailboxes there are.
     count: u32,
-}
-
-/// Where the octets are.
-enum Octets {
-    Memory(Vec<u8>),
-    Mapped(memmap2::Mmap),
-}
-
-impl AsRef<[u8]> for Octets {
-    fn as_ref(&self) -> &[u8] {
-        match self {
-            Self::Memory(octets) => octets,
-            Self::Mapped(map) => map,
-        }
-    }
 }
 
 /// A domain or literal, and the mailboxes that are there.
@@ -79,14 +69,15 @@ impl Index {
             octets: Octets::Memory(Vec::new()),
             sections: Default::default(),
             hosts: Vec::new(),
-            host_numbers: HashMap::new(),
+            host_numbers: QuickMap::default(),
             count: 0,
         }
     }
 
-    /// An index that was just built: its checksum needs no check. `None` if the octets are not those
+    /// An index that was just made: its checksum needs no check. `None` if the octets are not those
     /// of one.
-    pub(super) fn from_memory(octets: Vec<u8>) -> Option<Self> {
+    pub(super) fn from_memory(made: Made) -> Option<Self> {
+        let octets = made.into_octets();
         let sum = layout::sum_of(&octets)?;
         Self::new(Octets::Memory(octets), &sum, None)
     }
@@ -99,16 +90,16 @@ impl Index {
     /// As `new`, without a look at the records: for octets that this process has just made. What is
     /// read of them is read with checks all the same.
     fn unchecked(octets: Octets, sum: &[u8; 32], wanted: Option<&Key>) -> Option<Self> {
-        let all = octets.as_ref();
-        let (key, sections) = layout::read(all, all.len(), sum)?;
+        let here = octets.here();
+        let (key, sections) = layout::read(here, octets.len(), sum)?;
         if wanted.is_some_and(|wanted| *wanted != key) {
             return None;
         }
         let mut index = Self {
-            hosts: read_hosts(all.get(sections[Section::Hosts as usize].clone())?)?,
+            hosts: read_hosts(here.get(sections[Section::Hosts as usize].clone())?)?,
             octets,
             sections,
-            host_numbers: HashMap::new(),
+            host_numbers: QuickMap::default(),
             count: 0,
         };
         let hosts = index.hosts.iter().map(|host| host.host.clone());
@@ -128,7 +119,7 @@ impl Index {
         let host = *self.host_numbers.get(folded.host())?;
         let local = folded.local_part().as_str();
         let names = self.section(Section::Names);
-        let key = slots::hash(local.as_bytes(), host);
+        let key = hash(local.as_bytes(), host);
         let number = slots::find(self.section(Section::Slots), key, |number| {
             self.row_at(number).is_some_and(|row| {
                 row.record.host == host && name_at(names, row.record.name) == Some(local)
@@ -139,7 +130,7 @@ impl Index {
 
     /// The organisation with this code, if it has mailboxes.
     pub(super) fn organisation(&self, code: OdsCode) -> Option<OrganisationRow<'_>> {
-        let key = slots::hash(code.as_str().as_bytes(), 0);
+        let key = hash(code.as_str().as_bytes(), 0);
         let number = slots::find(self.section(Section::Codes), key, |number| {
             self.organisation_at(number)
                 .is_some_and(|organisation| organisation.record.code == code)
@@ -171,6 +162,7 @@ impl Index {
         let record = record::Mailbox::read(self.section(Section::Entries), number)?;
         Some(Row {
             index: self,
+            number,
             record,
         })
     }
@@ -183,9 +175,10 @@ impl Index {
         })
     }
 
+    /// A section that is not the details.
     fn section(&self, section: Section) -> &[u8] {
         let range = self.sections[section as usize].clone();
-        self.octets.as_ref().get(range).unwrap_or_default()
+        self.octets.here().get(range).unwrap_or_default()
     }
 }
 

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use crate::directory::code::OdsCode;
 use crate::directory::entry::{Entry, Kind, Status};
 
-use super::layout::{pack_date, push_record, record_at, unpack_date};
+use super::numbers::{pack_date, push_record, record_at, unpack_date};
 
 /// A mailbox.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

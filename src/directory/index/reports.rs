@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::config::{Diagnostic, Place, Severity, SourceFile};
 
-use super::layout::{Reader, push_number, push_text};
+use super::numbers::{Reader, push_number, push_text};
 
 /// One warning of the table.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -1,22 +1,25 @@
 //! Looks at one mailbox or organisation of an index. What is not there, since the octets are
 //! damaged, is read as nothing: opening an index has made sure that everything is there.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use crate::directory::agreement::{Evidence, Word};
+use crate::directory::agreement::{Evidence, Part, Word};
 use crate::directory::code::OdsCode;
-use crate::directory::entry::{Entry, Kind, Link, Organisation, Right};
+use crate::directory::entry::{Entry, Kind, Organisation};
 use crate::mail::{Domain, Host, LocalPart, Mailbox};
 
-use super::layout::{Reader, Section, nth_u32, unpack_date};
-use super::{Index, name_at, record};
+use super::layout::Section;
+use super::numbers::{Reader, nth_u32};
+use super::{Index, details, name_at, record};
 
 /// A mailbox of an index.
 #[derive(Clone, Copy)]
 pub(in crate::directory) struct Row<'i> {
     pub(super) index: &'i Index,
+    pub(super) number: u32,
     pub(super) record: record::Mailbox,
 }
 
@@ -57,16 +60,21 @@ impl<'i> Row<'i> {
         Some(self.organisation()?.record.code)
     }
 
-    /// The line in `directory.csv`.
-    pub(in crate::directory) fn line(self) -> usize {
-        self.details().number().unwrap_or(0) as usize
+    /// Whether its readers may be sent patient data.
+    pub(in crate::directory) fn accepts_patient_data(self) -> bool {
+        self.record.accepts_patient_data
     }
 
-    /// Everything that is known of it. `None` only if the octets are damaged.
+    /// The line in `directory.csv`; blocks on the disk.
+    pub(in crate::directory) fn line(self) -> usize {
+        self.details().map_or(0, |octets| details::line(&octets))
+    }
+
+    /// Everything that is known of it; blocks on the disk. `None` only if the octets are damaged or
+    /// cannot be read.
     pub(in crate::directory) fn entry(self) -> Option<Entry> {
         let record = self.record;
-        let mut details = self.details();
-        Some(Entry {
+        let entry = Entry {
             address: self.address()?,
             kind: record.kind,
             organisation: self.organisation().and_then(OrganisationRow::described),
@@ -74,18 +82,17 @@ impl<'i> Row<'i> {
             status_date: record.status_date,
             accepts_patient_data: record.accepts_patient_data,
             do_not_send: record.do_not_send,
-            // From here on in the order in which they were written.
-            line: details.number()? as usize,
-            display_name: details.text()?.to_owned(),
-            owner: details.text()?.to_owned(),
-            successor: OdsCode::parse(details.text()?).ok(),
-            last_verified: unpack_date(details.number()?),
-            approved_links: {
-                let some = details.number()? == 1;
-                Some(details.number()?).filter(|_| some)
-            },
-            linked: read_links(&mut details)?,
-        })
+            // These are among the details.
+            line: 0,
+            display_name: String::new(),
+            owner: String::new(),
+            successor: None,
+            last_verified: None,
+            approved_links: None,
+            linked: Vec::new(),
+        };
+        let owners = self.index.section(Section::Owners);
+        details::read(&self.details()?, owners, entry)
     }
 
     pub(super) fn host(self) -> Option<&'i Host> {
@@ -93,20 +100,14 @@ impl<'i> Row<'i> {
         Some(&host.host)
     }
 
-    fn details(self) -> Reader<'i> {
-        Reader::at(self.index.section(Section::Details), self.record.details)
+    fn details(self) -> Option<Cow<'i, [u8]>> {
+        let section = &self.index.sections[Section::Details as usize];
+        let next = self.index.row_at(self.number.checked_add(1)?);
+        let end = next.map_or(section.len(), |next| next.record.details as usize);
+        let start = section.start.checked_add(self.record.details as usize)?;
+        let end = section.start.checked_add(end)?;
+        self.index.octets.read(start..end)
     }
-}
-
-fn read_links(details: &mut Reader<'_>) -> Option<Vec<Link>> {
-    let count = details.number()?;
-    (0..count)
-        .map(|_| {
-            let account = details.text()?.parse().ok()?;
-            let right = Right::WORDS.get(details.number()? as usize)?.1;
-            Some(Link { account, right })
-        })
-        .collect()
 }
 
 /// An organisation of an index.
@@ -153,13 +154,10 @@ impl<'i> OrganisationRow<'i> {
     pub(in crate::directory) fn evidence(self) -> Option<Evidence<&'i str>> {
         let mut reader = self.description();
         for _ in 0..TEXTS {
-            reader.text()?;
+            reader.skip()?;
         }
-        Some(Evidence {
-            name: read_words(&mut reader)?,
-            street: read_words(&mut reader)?,
-            town: read_words(&mut reader)?,
-        })
+        let words = read_words(&mut reader)?;
+        Some(Evidence { words })
     }
 
     /// As its rows describe it. `None` only if the octets are damaged.
@@ -185,8 +183,12 @@ fn read_words<'i>(reader: &mut Reader<'i>) -> Option<Vec<Word<&'i str>>> {
     let mut words = Vec::with_capacity(count.min(64) as usize);
     for _ in 0..count {
         let text = reader.text()?;
-        let speaks = reader.number()? == 1;
-        words.push(Word { text, speaks });
+        let bits = reader.number()?;
+        words.push(Word {
+            text,
+            part: *Part::ALL.get((bits >> 1) as usize)?,
+            speaks: bits & 1 == 1,
+        });
     }
     Some(words)
 }

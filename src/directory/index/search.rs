@@ -13,8 +13,9 @@ use jiff::civil::Date;
 use crate::directory::entry::{Entry, Kind};
 use crate::mail::Mailbox;
 
-use super::layout::{Reader, Section};
+use super::layout::Section;
 use super::near::{Near, Open};
+use super::numbers::Reader;
 use super::words::{each_place, each_word};
 use super::{Index, Row};
 

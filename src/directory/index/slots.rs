@@ -4,11 +4,14 @@
 //! piece of its hash, so that hardly any other name is ever looked at. Two names whose hashes begin
 //! alike stand next to each other.
 
-use super::layout::nth_u32;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::numbers::nth_u32;
 
 /// The table as it is made.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in crate::directory) struct Slots {
     slots: Vec<u32>,
     /// How many bits of a slot are the number.
     bits: u32,
@@ -17,7 +20,7 @@ pub(super) struct Slots {
 
 impl Slots {
     /// A table for `count` names at first; it grows.
-    pub(super) fn with_capacity(count: usize) -> Self {
+    pub(in crate::directory) fn with_capacity(count: usize) -> Self {
         let slots = (count * 2).next_power_of_two().max(LEAST);
         Self {
             slots: vec![0; slots],
@@ -27,13 +30,13 @@ impl Slots {
     }
 
     /// The number of the name with this hash for which `is_it` says so.
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(in crate::directory) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         let slot = |at| self.slots.get(at).copied();
         probe(self.slots.len(), self.bits, hash, slot, is_it)
     }
 
     /// Adds the next name: the first is 0, the second 1. `hash_of` tells the hashes of those before.
-    pub(super) fn push(&mut self, hash: u64, hash_of: impl Fn(u32) -> u64) {
+    pub(in crate::directory) fn push(&mut self, hash: u64, hash_of: impl Fn(u32) -> u64) {
         if (self.count as usize + 1) * 2 > self.slots.len() {
             let slots = self.slots.len() * 2;
             (self.slots, self.bits) = (vec![0; slots], bits_for(slots));
@@ -114,7 +117,7 @@ fn tag(hash: u64, bits: u32) -> u32 {
 
 /// A hash that is the same everywhere and always: it stands in files. The names are the
 /// administrator's own, so nobody gains by finding two alike.
-pub(super) fn hash(name: &[u8], host: u32) -> u64 {
+pub(in crate::directory) fn hash(name: &[u8], host: u32) -> u64 {
     let mut hash = fold(u64::from(host) ^ SEED, name.len() as u64 ^ FACTOR);
     let mut chunks = name.chunks_exact(8);
     for chunk in &mut chunks {
@@ -124,6 +127,28 @@ pub(super) fn hash(name: &[u8], host: u32) -> u64 {
     let mut last = [0; 8];
     last[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
     fold(hash ^ u64::from_le_bytes(last), SEED)
+}
+
+/// A map whose keys are the administrator's own, as [`hash`] is for: the standard hash withstands
+/// strangers who choose the keys, and takes a look-up's tenth part.
+pub(in crate::directory) type QuickMap<K, V> = HashMap<K, V, BuildHasherDefault<Quick>>;
+
+/// [`hash`] for a [`QuickMap`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::directory) struct Quick(u64);
+
+impl Hasher for Quick {
+    fn write(&mut self, octets: &[u8]) {
+        self.0 = fold(self.0 ^ hash(octets, 0), FACTOR);
+    }
+
+    fn write_u8(&mut self, octet: u8) {
+        self.0 = fold(self.0 ^ u64::from(octet) ^ SEED, FACTOR);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Both halves of a product: every bit of the result hangs on every bit of both.

@@ -36,6 +36,10 @@ fn source(text: &str) -> Arc<SourceFile> {
 }
 
 fn octets(text: &str) -> Vec<u8> {
+    made(text).into_octets()
+}
+
+fn made(text: &str) -> Made {
     let stop = StopWords::new(["pharmacy".to_owned()]);
     let mut builder = Builder::new(&stop, 0);
     Table::read_each(&source(text), &Diagnostics::default(), &mut |entry| {
@@ -74,7 +78,7 @@ fn ask(index: &Index) -> usize {
 
 #[test]
 fn what_goes_in_comes_out() {
-    let index = Index::from_memory(octets(CSV)).unwrap();
+    let index = Index::from_memory(made(CSV)).unwrap();
     let entries = table(CSV);
     assert_eq!((entries.len(), index.len()), (5, 5));
     let out: Vec<_> = index.rows().filter_map(Row::entry).collect();
@@ -116,7 +120,7 @@ fn what_goes_in_comes_out() {
 fn the_first_row_with_a_name_describes_the_organisation_of_all() {
     let header = "address,kind,status,ods_code,organisation,street,town\n";
     let rows = "jo@nhs.net,personal,active,FA001,,,\na@nhs.net,pharmacy,active,FA001,Meadow,,\n";
-    let index = Index::from_memory(octets(&format!("{header}{rows}"))).unwrap();
+    let index = Index::from_memory(made(&format!("{header}{rows}"))).unwrap();
     let names = index
         .rows()
         .map(|row| row.entry().unwrap().organisation.unwrap().name.clone());
@@ -128,7 +132,7 @@ fn the_first_row_with_a_name_describes_the_organisation_of_all() {
 #[test]
 fn an_empty_table_is_an_index_of_nothing() {
     let header = CSV.split_inclusive('\n').next().unwrap();
-    for index in [Index::from_memory(octets(header)).unwrap(), Index::empty()] {
+    for index in [Index::from_memory(made(header)).unwrap(), Index::empty()] {
         assert_eq!((index.len(), ask(&index)), (0, 0));
         assert!(index.find(&"a@nhs.net".parse().unwrap()).is_none());
     }
@@ -138,17 +142,19 @@ fn an_empty_table_is_an_index_of_nothing() {
 fn a_file_is_believed_only_with_its_key_and_whole() {
     let folder = tempfile::tempdir().unwrap();
     let (path, key, other) = (folder.path().join("directory"), [7; 32], [8; 32]);
-    let octets = octets(CSV);
-    file::write(&path, &key, &octets).unwrap();
-    assert_eq!(
-        ask(&file::open(&path, &key).unwrap()),
-        ask(&Index::from_memory(octets.clone()).unwrap())
-    );
+    file::write(&path, &key, &made(CSV)).unwrap();
+    let (mapped, in_memory) = (file::open(&path, &key), Index::from_memory(made(CSV)));
+    let (mapped, in_memory) = (mapped.unwrap(), in_memory.unwrap());
+    assert_eq!(ask(&mapped), ask(&in_memory));
+    let all = |index: &Index| format!("{:?}", index.rows().map(Row::entry).collect::<Vec<_>>());
+    assert_eq!(all(&mapped), all(&in_memory));
     assert!(file::open(&path, &other).is_none());
     // Another's octets under this name, and octets that are cut off.
-    file::write(&path, &other, &octets).unwrap();
+    file::write(&path, &other, &made(CSV)).unwrap();
     assert!(file::open(&path, &other).is_none());
-    file::write(&path, &other, &octets[..octets.len() - 1]).unwrap();
+    let mut short = Made::new(&other, made(CSV).sections);
+    short.sections[Section::Details as usize].pop();
+    file::write(&path, &other, &short).unwrap();
     assert!(file::open(&path, &other).is_none());
     std::fs::write(path.join("x.idx.new"), "").unwrap();
     std::fs::write(path.join("of-somebody-else"), "").unwrap();
@@ -159,6 +165,32 @@ fn a_file_is_believed_only_with_its_key_and_whole() {
         .collect();
     assert_eq!(left.len(), 2, "{left:?}");
     assert!(file::open(&path, &key).is_some());
+}
+
+#[test]
+fn what_many_rows_say_is_kept_once_and_comes_out_as_it_was() {
+    let row =
+        "personal,active,FA001,Long Name of a Pharmacy,,,\"BELL, Jo (Long Name of a Pharmacy)\"";
+    let names = ["a", "b", "c (", "d (Long Name of a Pharmacy"];
+    let rows: Vec<String> = names
+        .iter()
+        .map(|name| format!("\"\"\"{name}\"\"\"@nhs.net,{row},the office of the manager\n"))
+        .collect();
+    let header = "address,kind,status,ods_code,organisation,street,town,display_name,owner\n";
+    let unnamed = "z@nhs.net,shared,active,FA002,,,,\"Z ()\",\n";
+    let text = format!("{header}{unnamed}{}", rows.concat());
+    let octets = octets(&text);
+    let count = |what: &str| {
+        octets
+            .windows(what.len())
+            .filter(|part| *part == what.as_bytes())
+            .count()
+    };
+    assert_eq!(count("the office of the manager"), 1);
+    assert!(count("Long Name of a Pharmacy") < names.len());
+    let index = Index::from_memory(made(&text)).unwrap();
+    let out: Vec<_> = index.rows().filter_map(Row::entry).collect();
+    assert_eq!(format!("{out:?}"), format!("{:?}", table(&text)));
 }
 
 #[test]
@@ -190,7 +222,7 @@ proptest! {
         }
         let sum = Checksum::of(&octets);
         octets[layout::SUM].copy_from_slice(&sum);
-        if let Some(index) = Index::from_memory(octets) {
+        if let Some(index) = Index::new(Octets::Memory(octets), &sum, None) {
             ask(&index);
         }
     }

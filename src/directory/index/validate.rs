@@ -1,9 +1,10 @@
 //! Whether everything in an index leads to something. Done once, when it is opened.
 
-use super::layout::{Section, nth_u32};
+use super::layout::Section;
+use super::numbers::nth_u32;
 use super::{Index, Report, name_at, record, slots};
 
-/// Walks through all records; the pages of the details and of the postings are not touched.
+/// Walks through all records; the details and the postings are not touched.
 pub(super) fn is_whole(index: &Index) -> bool {
     let sizes = are_records(index, Section::Entries, record::Mailbox::LENGTH)
         && are_records(index, Section::Organisations, record::Organisation::LENGTH)
@@ -23,7 +24,9 @@ fn are_records(index: &Index, section: Section, length: usize) -> bool {
 
 fn mailboxes_lead_somewhere(index: &Index) -> bool {
     let names = index.section(Section::Names);
-    let details = index.section(Section::Details).len();
+    let details = index.sections[Section::Details as usize].len();
+    // Each mailbox's details end where those of the next begin.
+    let mut before = 0;
     let organisations = count(index, Section::Organisations, record::Organisation::LENGTH);
     let hosts = index.hosts.iter().all(|host| host.first < index.count);
     hosts
@@ -31,6 +34,7 @@ fn mailboxes_lead_somewhere(index: &Index) -> bool {
             index.row_at(number).is_some_and(|row| {
                 (row.record.host as usize) < index.hosts.len()
                     && (row.record.details as usize) < details
+                    && std::mem::replace(&mut before, row.record.details) <= row.record.details
                     && row.record.organisation.is_none_or(|at| at < organisations)
                     && name_at(names, row.record.name).is_some()
             })

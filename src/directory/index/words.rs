@@ -1,13 +1,13 @@
 //! The words by which mailboxes and organisations are found, and where each of them stands.
 
-use super::layout::{Reader, push_number};
+use super::numbers::{Reader, push_number};
 use super::slots::{Slots, hash};
 
 /// Calls `each` with every word of a text: runs of letters and digits, in lower case, without
 /// apostrophes and accents, and cut where they are too long to be searched for.
 pub(super) fn each_word(text: &str, word: &mut String, mut each: impl FnMut(&str)) {
     word.clear();
-    for c in text.chars().chain([' ']) {
+    for c in text.chars() {
         match fold(c) {
             Some(c) if word.len() < WORD_MAX => word.push(c),
             Some(_) => {}
@@ -18,6 +18,9 @@ pub(super) fn each_word(text: &str, word: &mut String, mut each: impl FnMut(&str
                 word.clear();
             }
         }
+    }
+    if !word.is_empty() {
+        each(word);
     }
 }
 
@@ -42,7 +45,9 @@ pub(super) struct Words {
     mailboxes: Vec<(u32, u32)>,
     /// Word and organisation, organisations in their order.
     organisations: Vec<(u32, u32)>,
+    /// Buffers: a word, and the words of a mailbox.
     word: String,
+    before: Vec<u32>,
 }
 
 impl Words {
@@ -54,21 +59,31 @@ impl Words {
             mailboxes: Vec::new(),
             organisations: Vec::new(),
             word: String::new(),
+            before: Vec::new(),
         }
     }
 
     /// Notes the words of the next mailbox, but for those that its organisation has.
     pub(super) fn add_mailbox(&mut self, index: u32, texts: [&str; 3], known: &[u32]) {
         let mut buffer = std::mem::take(&mut self.word);
+        let mut before = std::mem::take(&mut self.before);
+        before.clear();
         for text in texts {
             each_word(text, &mut buffer, |word| {
+                // A display name says again what the address says, and to look for a word in the
+                // table is to wait for the memory.
+                let is_it = |number: &u32| self.text(*number) == word.as_bytes();
+                if before.iter().any(is_it) {
+                    return;
+                }
                 let word = self.number(word);
+                before.push(word);
                 if !known.contains(&word) {
                     self.mailboxes.push((word, index));
                 }
             });
         }
-        self.word = buffer;
+        (self.word, self.before) = (buffer, before);
     }
 
     /// Notes the words of the next organisation.
@@ -107,6 +122,10 @@ impl Words {
             push_places(&mut postings, organisations.of(word));
         }
         Ok((map.into_inner()?, postings))
+    }
+
+    fn text(&self, word: u32) -> &[u8] {
+        text_of(&self.texts, &self.ends, word as usize)
     }
 
     fn number(&mut self, word: &str) -> u32 {

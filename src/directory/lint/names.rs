@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use jiff::civil::Date;
 
-use crate::directory::aliases::Redirect;
 use crate::directory::code::OdsCode;
 use crate::directory::entry::{Entry, Kind};
+use crate::directory::led::Redirect;
 use crate::mail::{Domain, Mailbox};
 
 use super::Lint;
@@ -21,10 +21,8 @@ impl Lint<'_> {
             }
         }
         self.owners();
-        let mut redirects: Vec<_> = self.directory.aliases.redirects.iter().collect();
-        redirects.sort_by_key(|(_, redirect)| redirect.line);
-        for (from, redirect) in redirects {
-            self.stranger(from, redirect);
+        for redirect in self.directory.aliases.redirects.in_order() {
+            self.stranger(redirect);
         }
         self.successors();
     }
@@ -101,21 +99,22 @@ impl Lint<'_> {
     }
 
     /// A redirect that is older than the person it leads to was made for somebody else.
-    fn stranger(&self, from: &Mailbox, redirect: &Redirect) {
-        let Some(entry) = self.directory.entry(&redirect.to) else {
+    fn stranger(&self, redirect: Redirect<'_>) {
+        let Some(entry) = self.directory.entry(&redirect.to()) else {
             return;
         };
-        let is_older = match (redirect.since, entry.status_date) {
+        let is_older = match (redirect.since(), entry.status_date) {
             (Some(since), Some(date)) => since < date,
             _ => false,
         };
         if entry.kind == Kind::Personal && entry.is_live(self.on) && is_older {
             let message = format!(
-                "{from} led to {} before that was its person's",
+                "{} led to {} before that was its person's",
+                redirect.from(),
                 entry.address
             );
             let help = "the name was given again: take the redirect out";
-            self.of_line("redirect-to-stranger", redirect.line, message, help);
+            self.of_line("redirect-to-stranger", redirect.line(), message, help);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use encoding_rs::{Encoding, REPLACEMENT, UTF_8, WINDOWS_1252};
+use encoding_rs::{Encoding, REPLACEMENT, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use mail_parser::decoders::charsets::DecoderFnc;
 use mail_parser::decoders::charsets::map::charset_decoder;
 
@@ -16,6 +16,9 @@ pub enum Charset {
     /// One of the WHATWG Encoding Standard. The flag is set for labels such as `iso-8859-1`, whose
     /// octets 80 to 9F are no printable characters, whatever the standard makes of them.
     Known(&'static Encoding, bool),
+    /// UTF-16 that says by its first two octets which of the two it is (RFC 2781 §4.3). Without them readers
+    /// differ: the RFC has big-endian, the Encoding Standard little-endian.
+    Utf16ByMark,
     /// One that can be read but not written: UTF-7, IBM 850.
     ReadOnly(DecoderFnc),
 }
@@ -29,6 +32,7 @@ impl Charset {
             Some(label) => match Encoding::for_label(label.as_bytes()) {
                 // HZ, ISO-2022-KR and others that the standard refuses, for their ASCII is none.
                 Some(encoding) if encoding == REPLACEMENT => Self::Unknown,
+                Some(encoding) if encoding == UTF_16LE && label != "utf-16le" => Self::Utf16ByMark,
                 Some(encoding) => Self::Known(encoding, is_without_c1(label)),
                 None => charset_decoder(label.as_bytes()).map_or(Self::Unknown, Self::ReadOnly),
             },
@@ -46,6 +50,7 @@ impl Charset {
                     .into_owned(),
             },
             Self::Known(encoding, _) => encoding.decode(octets).0.into_owned(),
+            Self::Utf16ByMark => UTF_16LE.decode(octets).0.into_owned(),
             Self::ReadOnly(decoder) => decoder(octets),
         }
     }
@@ -55,6 +60,14 @@ impl Charset {
         match self {
             Self::Unknown | Self::ReadOnly(_) => None,
             Self::Ascii => octets.is_ascii().then(|| String::from_utf8_lossy(octets)),
+            Self::Utf16ByMark => {
+                let (encoding, length) = Encoding::for_bom(octets)?;
+                let is_utf16 = encoding == UTF_16BE || encoding == UTF_16LE;
+                let text = &octets[length..];
+                encoding
+                    .decode_without_bom_handling_and_without_replacement(text)
+                    .filter(|_| is_utf16)
+            }
             Self::Known(encoding, _) => {
                 encoding.decode_without_bom_handling_and_without_replacement(octets)
             }
@@ -65,7 +78,7 @@ impl Charset {
     /// without a look at what stands before (UTF-16, ISO-2022-JP).
     pub fn encode(self, text: &str) -> Option<Cow<'_, [u8]>> {
         match self {
-            Self::Unknown | Self::ReadOnly(_) => None,
+            Self::Unknown | Self::Utf16ByMark | Self::ReadOnly(_) => None,
             Self::Ascii => text.is_ascii().then_some(Cow::Borrowed(text.as_bytes())),
             Self::Known(encoding, _) if encoding == UTF_8 || text.is_ascii() => encoding
                 .is_ascii_compatible()
@@ -85,14 +98,14 @@ impl Charset {
         match self {
             Self::Ascii => true,
             Self::Known(encoding, _) => encoding.is_ascii_compatible(),
-            Self::Unknown | Self::ReadOnly(_) => false,
+            Self::Unknown | Self::Utf16ByMark | Self::ReadOnly(_) => false,
         }
     }
 
     /// How many of the octets are those of `start`, if they begin with it beyond doubt.
     pub fn octets_of(self, start: &str, octets: &[u8]) -> Option<usize> {
         let length = match self {
-            Self::Unknown | Self::ReadOnly(_) => return None,
+            Self::Unknown | Self::Utf16ByMark | Self::ReadOnly(_) => return None,
             Self::Ascii => start.len(),
             Self::Known(encoding, _) => encoding.encode(start).0.len(),
         };

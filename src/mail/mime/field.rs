@@ -115,7 +115,8 @@ impl<'f> Scanner<'f> {
                 b'(' => depth += 1,
                 b')' if depth > 0 => depth -= 1,
                 b'\\' if depth > 0 => self.at += 1,
-                b' ' | b'\t' | b'\r' | b'\n' => {}
+                // All that ends a token: else a form feed would be neither, and never passed.
+                octet if octet.is_ascii_whitespace() => {}
                 _ if depth > 0 => {}
                 _ => break,
             }

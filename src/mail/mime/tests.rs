@@ -402,3 +402,19 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
         }
     }
 }
+
+/// Found by tests/fuzz.rs: a form feed ended a token and was no white space, so that the same octet was read for
+/// ever, and memory with it.
+#[test]
+fn a_field_with_a_form_feed_comes_to_its_end() {
+    for value in [
+        "text/plain; \x0c",
+        "text/plain;\x0ccharset=utf-8",
+        "\x0c",
+        "text/plain; a\x0c=b; c=d",
+        "a/b; c=\x0c\x0bd",
+    ] {
+        let octets = format!("Content-Type: {value}\r\nContent-Disposition: {value}\r\n\r\nx");
+        assert_eq!(parse(octets.as_bytes()).unwrap().parts.len(), 1);
+    }
+}

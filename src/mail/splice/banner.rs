@@ -43,7 +43,7 @@ pub fn body_leaves<'s>(
     structure: &'s Structure,
 ) -> Result<Vec<&'s Part>, NotEdited> {
     body::check_may_be_spliced(message, structure)?;
-    let leaves = body::leaves(message, structure);
+    let leaves = body::leaves(message, structure)?;
     match leaves.is_empty() {
         true => Err(NotEdited::NoTextLeaf),
         false => Ok(leaves),
@@ -56,7 +56,7 @@ impl Leaf<'_> {
         let sought = Footer {
             text: banner.text,
             html: banner.html,
-            entity: "",
+            ..Footer::default()
         };
         let presence = Presence::of(&sought).ok_or(NotEdited::EmptyFooter)?;
         if banner.once && presence.is_in(self) {
@@ -74,8 +74,17 @@ impl Leaf<'_> {
             kind: EditKind::Banner,
             at: at..at,
             pad: block.find(' ').unwrap_or(0),
+            says: Some(self.says(banner).to_owned()),
             with: block,
         }))
+    }
+
+    /// The banner in the form of the leaf.
+    fn says<'b>(&self, banner: &Banner<'b>) -> &'b str {
+        match self.kind {
+            LeafKind::Text => banner.text,
+            LeafKind::Html => banner.html,
+        }
     }
 
     /// A mark of the order of octets stands before everything.

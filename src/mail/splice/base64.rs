@@ -4,11 +4,9 @@ use std::ops::Range;
 
 use super::change::{OctetChange, RawChange};
 use super::encode;
-use crate::mail::edit::EditKind;
 
 /// Octets that are written anew: from one group of three to another.
 struct Region {
-    kind: EditKind,
     groups: Range<usize>,
     changes: Range<usize>,
 }
@@ -36,7 +34,7 @@ pub(super) fn splices(
                 false => places[1].1,
             };
             RawChange {
-                kind: region.kind,
+                makes: region.changes.clone(),
                 with: between(
                     &raw[..at.start],
                     &raw[at.clone()],
@@ -61,7 +59,6 @@ fn regions(changes: &[OctetChange]) -> Vec<Region> {
                 last.changes.end = number + 1;
             }
             _ => regions.push(Region {
-                kind: change.kind,
                 groups,
                 changes: number..number + 1,
             }),

@@ -140,11 +140,15 @@ fn has_boundary_within_line(octets: &[u8], part: &Part) -> bool {
 }
 
 /// Returns the leaves that reading programs show as the body: of a mixture the first text, of
-/// alternatives each one, of related parts the root.
-pub(super) fn leaves<'s>(message: &Message, structure: &'s Structure) -> Vec<&'s Part> {
+/// alternatives each one, of related parts the root. Errs if an alternative has text and none of it is its body: who
+/// shows that one might show the text without the footer.
+pub(super) fn leaves<'s>(
+    message: &Message,
+    structure: &'s Structure,
+) -> Result<Vec<&'s Part>, NotEdited> {
     let mut found = Vec::new();
-    collect(message, structure, 0, &mut found);
-    found
+    collect(message, structure, 0, &mut found)?;
+    Ok(found)
 }
 
 /// Returns the leaves of plain text and HTML that some reading program shows without being asked: those of
@@ -160,39 +164,54 @@ fn collect<'s>(
     structure: &'s Structure,
     index: usize,
     found: &mut Vec<&'s Part>,
-) {
+) -> Result<(), NotEdited> {
     let part = &structure.parts[index];
     if part.is_leaf() {
         if is_text(part) && !is_file(structure, part) {
             found.push(part);
         }
-        return;
+        return Ok(());
     }
     if !part.is_multipart() || part.is_attachment() && part.parent.is_some() {
-        return;
+        return Ok(());
     }
     match part.content_type.subtype.as_str() {
         "alternative" => {
             for (child, _) in structure.children(index) {
-                collect(message, structure, child, found);
+                let before = found.len();
+                collect(message, structure, child, found)?;
+                if found.len() == before && has_text(structure, child) {
+                    return Err(NotEdited::Ambiguous);
+                }
             }
         }
         "related" => {
             if let Some(root) = root_of_related(message, structure, index) {
-                collect(message, structure, root, found);
+                collect(message, structure, root, found)?;
             }
         }
         "digest" | "appledouble" => {}
         _ => {
             let before = found.len();
             for (child, _) in structure.children(index) {
-                collect(message, structure, child, found);
+                collect(message, structure, child, found)?;
                 if found.len() > before {
-                    return;
+                    break;
                 }
             }
         }
     }
+    Ok(())
+}
+
+/// Whether a part is text or has some below it, files and attached messages aside.
+fn has_text(structure: &Structure, index: usize) -> bool {
+    let part = &structure.parts[index];
+    if part.is_leaf() {
+        return is_text(part) && !part.is_attachment();
+    }
+    let mut children = structure.children(index);
+    part.is_multipart() && children.any(|(child, _)| has_text(structure, child))
 }
 
 fn is_text(part: &Part) -> bool {

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::leaf::{LINE_OCTETS_MAX, Leaf};
 use super::{NotEdited, base64, quoted};
-use crate::mail::edit::{Edit, EditKind};
+use crate::mail::edit::{Edit, EditKind, Taken};
 use crate::mail::mime::{self, Encoding};
 
 /// Words that go, and what comes instead.
@@ -22,12 +22,13 @@ pub struct TextChange {
     pub with: String,
     /// Where in `with` up to two more spaces do no harm: base64 may need them.
     pub pad: usize,
+    /// What readers are to see that was not there, if it adds something ([`Edit::says`]).
+    pub says: Option<String>,
 }
 
 /// A change of decoded octets.
 #[derive(Clone, Debug)]
 pub(super) struct OctetChange {
-    pub kind: EditKind,
     pub at: Range<usize>,
     pub with: Vec<u8>,
     pub pad: usize,
@@ -35,15 +36,35 @@ pub(super) struct OctetChange {
 
 /// A splice of the octets of a leaf as they stand in the message.
 pub(super) struct RawChange {
-    pub kind: EditKind,
+    /// Which of the changes it makes: those of one line or one group of digits are made together.
+    pub makes: Range<usize>,
     pub at: Range<usize>,
     pub with: Vec<u8>,
 }
 
+impl TextChange {
+    /// What goes, in words; `octets` is what came of it, which may have got more spaces. What only adds takes nothing.
+    fn taken(&self, octets: &OctetChange) -> Option<Taken> {
+        let with = || String::from_utf8_lossy(&octets.with).into_owned(); // ASCII
+        (!self.at.is_empty()).then(|| Taken {
+            at: self.at.clone(),
+            with: with(),
+        })
+    }
+}
+
+/// What a splice is for that makes several changes: what is taken out matters most.
+fn kind_of(changes: &[TextChange]) -> EditKind {
+    let takes = changes.iter().find(|change| change.kind == EditKind::Links);
+    takes
+        .or(changes.first())
+        .map_or(EditKind::Banner, |one| one.kind)
+}
+
 impl Leaf<'_> {
     /// Returns the splices that make these changes, which come in their order and do not overlap.
-    pub fn changed(&self, changes: &[TextChange]) -> Result<Vec<Edit>, NotEdited> {
-        let mut changes = self.in_octets(changes).ok_or(NotEdited::Undecodable)?;
+    pub fn changed(&self, wanted: &[TextChange]) -> Result<Vec<Edit>, NotEdited> {
+        let mut changes = self.in_octets(wanted).ok_or(NotEdited::Undecodable)?;
         let raw = self.part.raw(self.message.octets());
         let raws = match self.part.encoding {
             Encoding::Base64 => base64::splices(raw, &self.decoded, &mut changes, self.wire_eol()),
@@ -52,12 +73,23 @@ impl Leaf<'_> {
         };
         self.check(raw, &changes, &raws)?;
         let start = self.part.body.start;
-        let edit = |raw: RawChange| Edit {
-            kind: raw.kind,
-            part: Some(self.part.number.clone()),
-            entity: None,
-            at: start + raw.at.start..start + raw.at.end,
-            with: raw.with,
+        let edit = |raw: RawChange| {
+            let made = raw
+                .makes
+                .clone()
+                .map(|index| (&wanted[index], &changes[index]));
+            Edit {
+                kind: kind_of(&wanted[raw.makes.clone()]),
+                part: Some(self.part.number.clone()),
+                entity: None,
+                audience: None,
+                at: start + raw.at.start..start + raw.at.end,
+                with: raw.with,
+                says: made.clone().find_map(|(change, _)| change.says.clone()),
+                takes: made
+                    .filter_map(|(change, octets)| change.taken(octets))
+                    .collect(),
+            }
         };
         Ok(raws.into_iter().map(edit).collect())
     }
@@ -81,7 +113,6 @@ impl Leaf<'_> {
                 .is_ascii()
                 .then(|| self.charset.encode(&change.with))??;
             all.push(OctetChange {
-                kind: change.kind,
                 at,
                 with: with.into_owned(),
                 pad: change.pad,
@@ -133,7 +164,7 @@ fn replaced<'c>(
 /// Octets that stand as they are.
 fn identity(raw: &[u8], changes: &[OctetChange]) -> Result<Vec<RawChange>, NotEdited> {
     let mut all = Vec::with_capacity(changes.len());
-    for change in changes {
+    for (index, change) in changes.iter().enumerate() {
         let line = line_start(raw, change.at.start);
         let before = change.at.start - line;
         let after = line_length(&raw[change.at.end..]);
@@ -145,7 +176,7 @@ fn identity(raw: &[u8], changes: &[OctetChange]) -> Result<Vec<RawChange>, NotEd
             return Err(NotEdited::LongLine);
         }
         all.push(RawChange {
-            kind: change.kind,
+            makes: index..index + 1,
             at: change.at.clone(),
             with: change.with.clone(),
         });

@@ -33,12 +33,27 @@ pub(super) fn charset_utf8(
     }
 }
 
-/// Makes `word` the transfer encoding of a leaf.
-pub(super) fn transfer_encoding(message: &Message, part: &Part, word: &str, eol: &str) -> Change {
+/// Makes `word` the transfer encoding of a leaf. `is_versioned` says that a change before this one brings
+/// `MIME-Version`.
+pub(super) fn transfer_encoding(
+    message: &Message,
+    part: &Part,
+    word: &str,
+    eol: &str,
+    is_versioned: bool,
+) -> Change {
     let octets = message.octets();
     let fields = part.fields(octets);
     let Some(field) = fields.first("Content-Transfer-Encoding") else {
-        let added = format!("Content-Transfer-Encoding: {word}{eol}");
+        // RFC 2045 §4: mail from before there was MIME means nothing by such a field.
+        let mime = ["MIME-Version", "Content-Type"]
+            .iter()
+            .any(|name| fields.first(name).is_some());
+        let version = match mime || part.parent.is_some() || is_versioned {
+            true => String::new(),
+            false => format!("MIME-Version: 1.0{eol}"),
+        };
+        let added = format!("{version}Content-Transfer-Encoding: {word}{eol}");
         return (part.header.end..part.header.end, added.into());
     };
     // Blanks at the end go with the old word: not every reader ignores them.

@@ -109,6 +109,9 @@ fn markup(html: &str, at: usize, found: &mut Scan) -> Option<usize> {
             if name.eq_ignore_ascii_case(b"meta") && tag.to_ascii_lowercase().contains("charset") {
                 found.names_charset = true;
             }
+            if name.eq_ignore_ascii_case(b"plaintext") {
+                return None; // nothing ends it
+            }
             if RAW
                 .iter()
                 .any(|raw| name.eq_ignore_ascii_case(raw.as_bytes()))

@@ -90,18 +90,26 @@ impl<'m> Leaf<'m> {
 
     /// Returns the splices that put the footer in.
     pub(super) fn with_footer(&self, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {
+        let says = match self.kind {
+            LeafKind::Text => joined(footer.signature_text, footer.text),
+            LeafKind::Html => joined(footer.signature_html, footer.html),
+        };
         let insertion = match self.kind {
-            LeafKind::Text => self.text_insertion(footer.text),
-            LeafKind::Html => self.html_insertion(footer.html)?,
+            LeafKind::Text => self.text_insertion(&says),
+            LeafKind::Html => self.html_insertion(&says)?,
         };
         let changes = match self.spliced(&insertion) {
             Some(change) => vec![change],
             None => self.rewritten(&insertion)?,
         };
+        let body = self.part.body.start;
         let edit = |(at, with): Change| Edit {
             kind: EditKind::Footer,
             part: Some(self.part.number.clone()),
             entity: Some(footer.entity.to_owned()),
+            audience: None,
+            says: (at.start >= body).then(|| says.clone()),
+            takes: Vec::new(),
             at,
             with,
         };
@@ -203,7 +211,10 @@ impl<'m> Leaf<'m> {
     fn spliced_quoted(&self, at: usize, block: &[u8]) -> Change {
         let raw = self.part.raw(self.message.octets());
         let eol = self.wire_eol();
-        let mut offset = mime::quoted_printable_offset(raw, at);
+        let mut offset = match at == self.decoded.len() {
+            true => raw.len(), // of text: nothing need be counted
+            false => mime::quoted_printable_offset(raw, at),
+        };
         if offset == raw.len() {
             offset = raw.trim_ascii_end().len().max(end_of_lines(raw)); // trailing blanks mean nothing
         }
@@ -257,11 +268,12 @@ impl<'m> Leaf<'m> {
             Encoding::QuotedPrintable => encode::quoted_printable(&octets, eol),
             _ => {
                 let word = "quoted-printable";
+                let versioned = changes
+                    .iter()
+                    .any(|(_, with)| with.starts_with(b"MIME-Version"));
+                let (message, part) = (self.message, self.part);
                 changes.push(fields::transfer_encoding(
-                    self.message,
-                    self.part,
-                    word,
-                    eol,
+                    message, part, word, eol, versioned,
                 ));
                 encode::quoted_printable(&octets, eol)
             }
@@ -287,6 +299,15 @@ impl<'m> Leaf<'m> {
         }
         body
     }
+}
+
+/// A signature, and a footer on the line after it.
+fn joined(signature: &str, footer: &str) -> String {
+    let between = match signature.is_empty() || signature.ends_with('\n') {
+        true => "",
+        false => "\n",
+    };
+    format!("{signature}{between}{footer}")
 }
 
 fn owned((octets, clean): (Vec<u8>, bool)) -> (Cow<'static, [u8]>, bool) {

@@ -13,8 +13,11 @@ mod encode;
 mod fields;
 mod html;
 mod leaf;
+mod notice_part;
 mod presence;
 mod quoted;
+
+pub use notice_part::plan_notice_part;
 
 use super::edit::Edit;
 use super::message::Message;
@@ -25,8 +28,12 @@ pub use change::TextChange;
 pub use leaf::Leaf;
 
 /// What is to be added, for a legal entity.
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy, Default, Eq, PartialEq)]
 pub struct Footer<'f> {
+    /// What comes before the text: a signature. It brings its own separator too, and a footer is not known by it.
+    pub signature_text: &'f str,
+    /// What comes before the HTML.
+    pub signature_html: &'f str,
     /// For leaves of plain text; brings its own separator. Lines end in LF or CRLF.
     pub text: &'f str,
     /// For leaves of HTML: a piece of HTML that may stand in a `body`.
@@ -103,7 +110,7 @@ pub fn plan_footer(
 ) -> Result<Vec<Edit>, NotEdited> {
     let presence = presence::Presence::of(footer).ok_or(NotEdited::EmptyFooter)?;
     body::check_may_be_edited(message, structure)?;
-    let leaves = body::leaves(message, structure);
+    let leaves = body::leaves(message, structure)?;
     if leaves.is_empty() {
         return Err(NotEdited::NoTextLeaf);
     }

@@ -18,7 +18,11 @@ pub(super) fn splices(raw: &[u8], changes: &[OctetChange], eol: &str) -> Vec<Raw
         while to < changes.len() && line_start(raw, ranges[to].start) <= ranges[to - 1].end {
             to += 1;
         }
-        all.push(lines(raw, &ranges[from..to], &changes[from..to], eol));
+        let with = lines(raw, &ranges[from..to], &changes[from..to], eol);
+        all.push(RawChange {
+            makes: from..to,
+            ..with
+        });
         from = to;
     }
     all
@@ -62,18 +66,18 @@ fn lines(raw: &[u8], ranges: &[Range<usize>], changes: &[OctetChange], eol: &str
         from = range.end;
     }
     writer.put(&raw[from..end]);
-    narrowed(raw, start..end, writer.out, changes)
+    narrowed(raw, start..end, writer.out)
 }
 
 /// Leaves out of a splice what is the same before and after.
-fn narrowed(raw: &[u8], at: Range<usize>, with: Vec<u8>, changes: &[OctetChange]) -> RawChange {
+fn narrowed(raw: &[u8], at: Range<usize>, with: Vec<u8>) -> RawChange {
     let old = &raw[at.clone()];
     let pairs = old.iter().zip(&with);
     let front = pairs.take_while(|(a, b)| a == b).count();
     let pairs = old[front..].iter().rev().zip(with[front..].iter().rev());
     let back = pairs.take_while(|(a, b)| a == b).count();
     RawChange {
-        kind: changes[0].kind,
+        makes: 0..0,
         at: at.start + front..at.end - back,
         with: with[front..with.len() - back].to_vec(),
     }

@@ -9,12 +9,16 @@ const FOOTER: Footer<'static> = Footer {
     text: "\nBumbleton Ltd. Company no. 01234567.\n",
     html: "<p>Bumbleton Ltd. Company no. 01234567.</p>",
     entity: "bumbleton",
+    signature_text: "",
+    signature_html: "",
 };
 
 const POUND: Footer<'static> = Footer {
     text: "Café, paid-up capital £1",
     html: "<p>Café, paid-up capital £1</p>",
     entity: "cafe",
+    signature_text: "",
+    signature_html: "",
 };
 
 fn plan(message: &str, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {
@@ -222,6 +226,139 @@ fn html_that_names_its_charset_gets_character_references() {
     );
 }
 
+/// A part in UTF-16, as base64, with LF for CRLF around it.
+fn utf16(label: &str, units: impl Iterator<Item = [u8; 2]>) -> String {
+    use ::base64::Engine as _;
+    let octets: Vec<u8> = units.flatten().collect();
+    let digits = ::base64::engine::general_purpose::STANDARD.encode(octets);
+    format!(
+        "Content-Type: text/plain; charset={label}\nContent-Transfer-Encoding: base64\n\n{digits}\n"
+    )
+}
+
+#[test]
+fn utf16_becomes_utf8_if_it_says_which_of_the_two_it_is() {
+    let expected = |message: &str| {
+        let done = edited(message, &POUND);
+        assert!(
+            done.starts_with("Content-Type: text/plain; charset=utf-8\n"),
+            "{done}"
+        );
+        let message = Message::new(done.replace('\n', "\r\n").into_bytes());
+        mime::parse(message.octets())
+            .unwrap()
+            .root()
+            .text(message.octets())
+            .unwrap()
+    };
+    let text = "Grüße\r\n";
+    let all = "Grüße\r\nCafé, paid-up capital £1\r\n";
+    let marked = || "\u{feff}".encode_utf16().chain(text.encode_utf16());
+    assert_eq!(
+        expected(&utf16("utf-16", marked().map(u16::to_be_bytes))),
+        all
+    );
+    assert_eq!(
+        expected(&utf16("UTF-16", marked().map(u16::to_le_bytes))),
+        all
+    );
+    assert_eq!(
+        expected(&utf16(
+            "utf-16be",
+            text.encode_utf16().map(u16::to_be_bytes)
+        )),
+        all
+    );
+    assert_eq!(
+        expected(&utf16(
+            "utf-16le",
+            text.encode_utf16().map(u16::to_le_bytes)
+        )),
+        all
+    );
+    let unmarked = utf16("utf-16", text.encode_utf16().map(u16::to_le_bytes));
+    assert_eq!(reason(&unmarked), NotEdited::Undecodable);
+}
+
+#[test]
+fn a_charset_with_states_is_left_for_utf8() {
+    let header =
+        "Content-Type: text/plain; charset=iso-2022-jp\nContent-Transfer-Encoding: 7bit\n\n";
+    // It ends in the state of two octets for each letter.
+    for body in ["\u{1b}$B$3$s\u{1b}(B\n", "\u{1b}$B$3$s"] {
+        let done = edited(&format!("{header}{body}"), &FOOTER);
+        assert!(
+            done.contains("charset=utf-8") && done.contains("quoted-printable"),
+            "{done}"
+        );
+        assert!(done.contains("=E3=81=93=E3=82=93"), "{done}");
+    }
+}
+
+#[test]
+fn a_field_of_mime_that_is_added_to_plain_old_mail_brings_the_version() {
+    let long = "Bumbleton ".repeat(120);
+    let footer = Footer {
+        text: &long,
+        ..FOOTER
+    };
+    let done = edited("Subject: x\n\nHi\n", &footer);
+    assert!(
+        done.starts_with(
+            "Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\n"
+        ),
+        "{done}"
+    );
+    let done = edited("Subject: x\nMime-version: 1.0\n\nHi\n", &footer);
+    assert!(
+        done.starts_with("Subject: x\nMime-version: 1.0\nContent-Transfer-Encoding"),
+        "{done}"
+    );
+}
+
+#[test]
+fn it_stands_before_the_end_of_the_body_that_counts() {
+    for (html, expected) in [
+        (
+            "<body>a</body><body>b</body>",
+            "<body>a</body><body>b\n{}\n</body>",
+        ),
+        (
+            "<body>a<!-- </body> --></BODY >",
+            "<body>a<!-- </body> -->\n{}\n</BODY >",
+        ),
+        (
+            "<body>a</body><!--[if mso]></body><![endif]-->",
+            "<body>a\n{}\n</body><!--[if mso]></body><![endif]-->",
+        ),
+        (
+            "<body>a<script>'</body>'</script></body>",
+            "<body>a<script>'</body>'</script>\n{}\n</body>",
+        ),
+        ("<body>a</body></html>\n", "<body>a\n{}\n</body></html>\n"),
+        ("<p>a\n", "<p>a\n{}\n"),
+    ] {
+        let header = "Content-Type: text/html\n\n";
+        assert_eq!(
+            edited(&format!("{header}{html}"), &FOOTER),
+            format!("{header}{}", expected.replace("{}", FOOTER.html))
+        );
+    }
+    for html in [
+        "<plaintext>a",
+        "a<textarea>b",
+        "<title>a",
+        "<p title=\"",
+        "<!-- a",
+    ] {
+        assert_eq!(
+            reason(&format!("Content-Type: text/html\n\n{html}")),
+            NotEdited::Ambiguous,
+            "{html}"
+        );
+    }
+}
+
 #[test]
 fn flowed_text_does_not_swallow_it() {
     let header = "Content-Type: text/plain; format=flowed\n\n";
@@ -233,6 +370,19 @@ fn flowed_text_does_not_swallow_it() {
         edited(&format!("{header}goes \n"), &footer),
         format!("{header}goes \n\n-- \n   Bumbleton\n From here\n")
     );
+    let delsp = "Content-Type: text/plain; Format=\"Flowed\"; DelSp=yes\n\n";
+    for (body, between) in [
+        ("goes \n", "\n"),
+        ("goes on \n> and on \n", "\n"),
+        ("stops\n", ""),
+        ("Regards\n\n-- \nA\n", ""),
+        ("Regards\n\n-- \n", ""),
+    ] {
+        assert_eq!(
+            edited(&format!("{delsp}{body}"), &footer),
+            format!("{delsp}{body}{between}-- \n   Bumbleton\n From here\n")
+        );
+    }
 }
 
 #[test]
@@ -245,7 +395,7 @@ fn long_lines_are_written_in_quoted_printable() {
     let done = edited("Subject: x\n\nHi\n", &footer);
     assert!(
         done.starts_with(
-            "Subject: x\nContent-Transfer-Encoding: quoted-printable\n\nHi\nBumbleton"
+            "Subject: x\nMIME-Version: 1.0\nContent-Transfer-Encoding: quoted-printable\n\nHi\nBumbleton"
         )
     );
     assert!(done.lines().all(|line| line.len() <= 76));
@@ -267,6 +417,13 @@ fn what_must_be_left_alone_is_left_alone_and_says_why() {
         (
             "Content-Type: multipart/report; boundary=a\n\n--a\n\nx\n--a--\n".to_owned(),
             NotEdited::Report,
+        ),
+        (
+            // One alternative has text that is not its body: it would be shown without the footer.
+            "Content-Type: multipart/alternative; boundary=a\n\n--a\nContent-Type: multipart/related; boundary=b\n\n\
+             --b\nContent-Type: application/pdf\n\nx\n--b\n\nx\n--b--\n--a\n\nx\n--a--\n"
+                .to_owned(),
+            NotEdited::Ambiguous,
         ),
         (
             "Content-Type: multipart/signed; boundary=a\n\n--a\n\nx\n--a--\n".to_owned(),
@@ -455,7 +612,7 @@ proptest! {
             wanted.push_str(&leaf.text()[from..at]);
             wanted.push_str(&with);
             from = end;
-            changes.push(TextChange { kind: EditKind::Links, at: at..end, with, pad: 1 });
+            changes.push(TextChange { kind: EditKind::Links, at: at..end, with, pad: 1, says: None });
         }
         wanted.push_str(&leaf.text()[from..]);
         let edits = leaf.changed(&changes).unwrap();

@@ -203,6 +203,7 @@ fn change(at: Range<usize>, form: Form) -> TextChange {
         at,
         with,
         pad,
+        says: None,
     }
 }
 

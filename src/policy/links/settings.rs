@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use crate::config::{Diagnostics, Located, Section};
 use crate::content::links::Known;
 use crate::policy::finding::LinkKind;
+use crate::policy::opinion::Ask;
 use crate::policy::organisations::Organisations;
+use crate::policy::refusal::Refusal;
 use crate::policy::verdict::Direction;
 
 use super::sites::{Site, Sites};
@@ -34,6 +36,15 @@ impl LinkVerdict {
         ("quarantine", Self::Quarantine),
         ("refuse", Self::Refuse),
     ];
+
+    /// What it asks for a recipient; `None` if the message goes on.
+    pub fn ask(self) -> Option<Ask> {
+        match self {
+            Self::Quarantine => Some(Ask::Quarantine),
+            Self::Refuse => Some(Ask::Refuse(Refusal::Link)),
+            Self::Pass | Self::Annotate | Self::Strip => None,
+        }
+    }
 
     /// The word for it.
     pub fn word(self) -> &'static str {

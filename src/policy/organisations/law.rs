@@ -2,7 +2,7 @@
 
 use crate::config::{Diagnostic, Located, Section};
 
-use super::entity::{Form, Particulars, State};
+use super::particulars::{Form, Particulars, State};
 
 /// Reports what is missing or cannot be right. `given` is a footer text from the file: it must say
 /// what the law wants, too.
@@ -12,16 +12,35 @@ pub(super) fn check(
     given: Option<&Located<String>>,
 ) {
     for duty in duties(particulars) {
-        let values = (duty.values)(particulars);
-        if values.is_empty() {
+        if (duty.values)(particulars).is_empty() {
             report_missing(section, &duty);
-        } else if let Some(given) = given {
-            check_given(section, &duty, &values, given);
         }
+    }
+    if let Some(given) = given {
+        check_text(section, particulars, given);
     }
     check_number(section, particulars);
     check_part(section, particulars);
     check_name(section, particulars);
+}
+
+/// Reports what a footer text from the file does not say.
+pub(super) fn check_text(
+    section: &Section<'_>,
+    particulars: &Particulars,
+    given: &Located<String>,
+) {
+    for duty in duties(particulars) {
+        let values = (duty.values)(particulars);
+        if !values.is_empty() {
+            check_given(section, &duty, &values, given);
+        }
+    }
+}
+
+/// Whether the law wants anything said at all.
+pub(super) fn wants_anything(particulars: &Particulars) -> bool {
+    !duties(particulars).is_empty()
 }
 
 /// A particular that must be shown.
@@ -66,21 +85,31 @@ fn duties(particulars: &Particulars) -> Vec<Duty> {
     if particulars.form == Form::CharitableCompany {
         duties.push(charity("Charities Act 2011 s.194"));
     }
-    if particulars.state == State::InAdministration {
-        duties.push(Duty {
+    duties.extend(of_state(particulars.state));
+    duties
+}
+
+/// Who must be named while an entity does not go on as usual.
+fn of_state(state: State) -> Option<Duty> {
+    match state {
+        State::InAdministration => Some(Duty {
             key: "administrators",
             what: "the names of the administrators",
             instrument: "Insolvency Act 1986 Sch B1 para 45",
-            values: |particulars| {
-                particulars
-                    .administrators
-                    .iter()
-                    .map(String::as_str)
-                    .collect()
-            },
-        });
+            values: |particulars| texts(&particulars.administrators),
+        }),
+        State::InMoratorium => Some(Duty {
+            key: "monitors",
+            what: "the name of the monitor",
+            instrument: "Insolvency Act 1986 s.A19",
+            values: |particulars| texts(&particulars.monitors),
+        }),
+        State::Trading | State::BeingWoundUp | State::ReceiverAppointed => None,
     }
-    duties
+}
+
+fn texts(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 /// The duties of what Companies House registers.
@@ -139,7 +168,7 @@ fn people(what: &'static str, instrument: &'static str) -> Duty {
         key: "people",
         what,
         instrument,
-        values: |particulars| particulars.people.iter().map(String::as_str).collect(),
+        values: |particulars| texts(&particulars.people),
     }
 }
 

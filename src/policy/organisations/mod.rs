@@ -4,8 +4,12 @@
 //! follows from the sender: its own address in the file, the organisation of its mailbox in the
 //! directory, the account that submitted, its domain; in this order.
 
+mod audience;
 mod entity;
+mod footers;
 mod law;
+mod particulars;
+mod signature;
 mod template;
 
 use std::collections::{HashMap, HashSet};
@@ -14,9 +18,14 @@ use std::sync::Arc;
 
 use crate::config::{Diagnostic, Diagnostics, Located, Section, load_toml};
 use crate::directory::OdsCode;
-use crate::mail::{Domain, Mailbox};
+use crate::mail::{Audience, Mailbox};
 
-pub use entity::{Entity, FooterText, Form, Particulars, State};
+use audience::{Audiences, ByDomain, Pattern};
+
+pub use entity::Entity;
+pub use footers::{FooterText, Footers};
+pub use particulars::{Form, Particulars, State};
+pub use signature::Signature;
 
 /// All entities, and what leads to them.
 #[derive(Debug, Default)]
@@ -24,11 +33,33 @@ pub struct Organisations {
     by_sender: HashMap<Mailbox, Arc<Entity>>,
     by_code: HashMap<OdsCode, Arc<Entity>>,
     by_account: HashMap<String, Arc<Entity>>,
-    by_domain: HashMap<Domain, Arc<Entity>>,
-    below_domain: HashMap<Domain, Arc<Entity>>,
+    by_domain: ByDomain<Arc<Entity>>,
     ids: HashSet<String>,
     /// What happens to mail of a sender who belongs to none of them.
     pub unknown_sender: Located<UnknownSender>,
+    /// The signature of entities that have none of their own.
+    signature: Option<Signature>,
+    audiences: Audiences,
+    /// What happens to mail whose footer cannot be proved to be all that is new.
+    pub unproved: Located<IfUnproved>,
+}
+
+/// What happens to a message if the edit that puts the footer in cannot be proved.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum IfUnproved {
+    /// It goes on as it came, with the fields of the trace.
+    #[default]
+    Original,
+    /// It waits, as it came, until somebody decides.
+    Hold,
+    /// The footer goes with it as a part of its own, if that can be proved; else as [`Self::Original`].
+    NoticePart,
+}
+
+impl Default for Located<IfUnproved> {
+    fn default() -> Self {
+        Self::built_in(IfUnproved::Original)
+    }
 }
 
 /// What happens to mail of a sender whose entity is not known.
@@ -45,6 +76,14 @@ impl Default for Located<UnknownSender> {
     fn default() -> Self {
         Self::built_in(UnknownSender::Pass)
     }
+}
+
+impl IfUnproved {
+    const WORDS: [(&'static str, Self); 3] = [
+        ("original", Self::Original),
+        ("hold", Self::Hold),
+        ("notice-part", Self::NoticePart),
+    ];
 }
 
 /// A sender as far as it is known.
@@ -69,6 +108,9 @@ impl Organisations {
         let words = [("pass", UnknownSender::Pass), ("hold", UnknownSender::Hold)];
         let mut organisations = Self {
             unknown_sender: top.word("unknown-sender", &words).unwrap_or_default(),
+            signature: Signature::read(top),
+            audiences: Audiences::read(top),
+            unproved: top.word("unproved", &IfUnproved::WORDS).unwrap_or_default(),
             ..Self::default()
         };
         let mut ids: HashMap<String, Located<String>> = HashMap::new();
@@ -103,21 +145,25 @@ impl Organisations {
             .get(&sender.mailbox.folded())
             .or_else(|| self.by_code.get(&sender.organisation?))
             .or_else(|| self.by_account.get(&account?))
-            .or_else(|| self.by_domain.get(domain?))
-            .or_else(|| self.of_parent(domain?))
+            .or_else(|| self.by_domain.of(domain?))
     }
 
-    /// The entity of the nearest domain above this one that is written `*.x`.
-    fn of_parent(&self, domain: &Domain) -> Option<&Arc<Entity>> {
-        let mut name = domain.as_str();
-        while let Some((_, parent)) = name.split_once('.') {
-            let found = Domain::parse(parent).ok();
-            if let Some(entity) = found.and_then(|parent| self.below_domain.get(&parent)) {
-                return Some(entity);
-            }
-            name = parent;
+    /// The signature that goes with the mail of an entity.
+    pub fn signature<'a>(&'a self, entity: &'a Entity) -> Option<&'a Signature> {
+        entity.signature.as_ref().or(self.signature.as_ref())
+    }
+
+    /// Which kind of recipient this is; `organisation` is that of its mailbox in the directory.
+    pub fn audience(&self, recipient: &Mailbox, organisation: Option<OdsCode>) -> Audience {
+        let own = Sender {
+            mailbox: recipient,
+            organisation,
+            account: None,
+        };
+        match self.of(own) {
+            Some(_) => Audience::Internal,
+            None => self.audiences.of(recipient),
         }
-        None
     }
 
     /// Reads what leads to an entity.
@@ -141,30 +187,9 @@ impl Organisations {
             insert(section, &mut self.by_account, account, entity);
         }
         for pattern in section.parse_list::<Pattern>("domains").unwrap_or_default() {
-            let map = match pattern.below {
-                true => &mut self.below_domain,
-                false => &mut self.by_domain,
-            };
+            let map = self.by_domain.map(&pattern);
             insert(section, map, pattern.map(|pattern| pattern.domain), entity);
         }
-    }
-}
-
-/// `x`, or `*.x` for anything below it.
-struct Pattern {
-    domain: Domain,
-    below: bool,
-}
-
-impl std::str::FromStr for Pattern {
-    type Err = crate::mail::AddressError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, below) = match text.strip_prefix("*.") {
-            Some(name) => (name, true),
-            None => (text, false),
-        };
-        Domain::parse(name).map(|domain| Self { domain, below })
     }
 }
 

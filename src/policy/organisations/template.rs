@@ -1,6 +1,6 @@
 //! Footers made of particulars (the models of `domain.md` §7.3).
 
-use super::entity::{Form, Particulars, State};
+use super::particulars::{Form, Particulars, State};
 
 /// Returns the sentences that an entity must send, or `None` if the law wants nothing of it.
 pub(super) fn sentences(particulars: &Particulars) -> Option<String> {
@@ -139,7 +139,7 @@ fn named(particulars: &Particulars) -> String {
     let name = match particulars.state {
         State::BeingWoundUp => format!("{} – being wound up", particulars.name),
         State::InAdministration => format!("{} (in administration)", particulars.name),
-        State::Trading | State::ReceiverAppointed => particulars.name.clone(),
+        State::Trading | State::ReceiverAppointed | State::InMoratorium => particulars.name.clone(),
     };
     match &particulars.trading_name {
         Some(trading) => format!("{trading} is a trading name of {name}"),
@@ -151,6 +151,10 @@ fn state_sentence(particulars: &Particulars) -> Option<String> {
     match particulars.state {
         State::Trading | State::BeingWoundUp => None,
         State::ReceiverAppointed => Some("A receiver or manager has been appointed.".to_owned()),
+        State::InMoratorium => {
+            let who = list(&particulars.monitors);
+            Some(format!("A moratorium is in force. Monitor: {who}."))
+        }
         State::InAdministration => {
             let who = list(&particulars.administrators);
             let acts = match particulars.administrators.len() {
@@ -221,7 +225,7 @@ pub(super) fn html_of(text: &str) -> String {
     paragraphs.collect::<Vec<_>>().join("\n")
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -1,8 +1,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::civil::{Date, date};
+
 use super::*;
 use crate::config::{Severity, SourceFile, read_toml};
+use crate::policy::testing::directory_of;
 
 fn read(text: &str) -> (Organisations, Vec<String>) {
     let file = Arc::new(SourceFile {
@@ -34,10 +37,13 @@ fn footer(lines: &str) -> String {
     assert_eq!(said, Vec::<String>::new());
     let mailbox = Mailbox::parse("x@e.example").unwrap();
     let entity = organisations.of(sender(&mailbox)).unwrap();
-    entity
-        .footer
-        .as_ref()
-        .map_or(String::new(), |footer| footer.text.trim().to_owned())
+    let text = text_on(entity, date(2026, 11, 21), Audience::Outside);
+    text.unwrap_or_default().trim().to_owned()
+}
+
+fn text_on(entity: &Entity, on: Date, audience: Audience) -> Option<String> {
+    let footer = entity.footers(on)?.of(audience)?;
+    Some(footer.text.clone())
 }
 
 fn diagnostics(lines: &str) -> Vec<String> {
@@ -92,6 +98,14 @@ fn each_form_says_what_the_law_wants() {
         (
             format!("form = \"company\"\nname = \"A Ltd\"\nstate = \"in-administration\"\nadministrators = [\"B\", \"C\"]\n{COMPANY}"),
             "A Ltd (in administration). The affairs, business and property of the company are being managed by B and C, who act as agents without personal liability. Registered in England and Wales. Company no. 01234567. Registered office: 1 High St.",
+        ),
+        (
+            format!("form = \"company\"\nname = \"A Ltd\"\nstate = \"in-moratorium\"\nmonitors = [\"B\"]\n{COMPANY}"),
+            "A Ltd. A moratorium is in force. Monitor: B. Registered in England and Wales. Company no. 01234567. Registered office: 1 High St.",
+        ),
+        (
+            format!("form = \"plc\"\nname = \"A plc\"\nstate = \"receiver-appointed\"\n{COMPANY}"),
+            "A plc. A receiver or manager has been appointed. Registered in England and Wales. Company no. 01234567. Registered office: 1 High St.",
         ),
         ("form = \"nhs-body\"\nname = \"A Trust\"".into(), ""),
     ] {
@@ -163,17 +177,177 @@ fn a_footer_written_by_hand_must_say_it_too() {
 }
 
 #[test]
+fn what_changes_on_a_day_counts_from_that_day_on() {
+    let (organisations, said) = read(&format!(
+        "[[entity]]\nid = \"e\"\ndomains = [\"e.example\"]\nform = \"company\"\nname = \"A Ltd\"\n\
+         trading-name = \"Hive\"\n{COMPANY}\
+         [[entity.change]]\nfrom = 2027-03-01\nstate = \"in-administration\"\nadministrators = [\"B\"]\n\
+         [[entity.change]]\nfrom = 2027-01-01\nregistered-office = \"2 Low Rd\"\ntrading-name = \"\"\n"
+    ));
+    assert_eq!(said, Vec::<String>::new());
+    let mailbox = Mailbox::parse("x@e.example").unwrap();
+    let entity = organisations.of(sender(&mailbox)).unwrap();
+    let on = |day| text_on(entity, day, Audience::Nhs).unwrap();
+    let registered = "Registered in England and Wales. Company no. 01234567. Registered office:";
+    assert_eq!(
+        on(date(2026, 12, 31)),
+        format!("\nHive is a trading name of A Ltd. {registered} 1 High St.\n")
+    );
+    assert_eq!(
+        on(date(2027, 1, 1)),
+        format!("\nA Ltd. {registered} 2 Low Rd.\n")
+    );
+    let later = on(date(2027, 3, 1));
+    assert!(
+        later.starts_with("\nA Ltd (in administration). The affairs"),
+        "{later}"
+    );
+    assert!(later.ends_with("2 Low Rd.\n"), "{later}");
+}
+
+#[test]
+fn each_change_is_held_against_the_law_and_has_a_day() {
+    let company = format!("form = \"company\"\nname = \"A Ltd\"\n{COMPANY}");
+    let said = diagnostics(&format!(
+        "{company}[[entity.change]]\nfrom = 2027-01-01\nstate = \"in-administration\"\n"
+    ));
+    assert_eq!(
+        said,
+        [
+            "error missing-particular: `administrators` is missing: the law wants the names of the administrators | the names of the administrators (Insolvency Act 1986 Sch B1 para 45)"
+        ]
+    );
+    let undated = diagnostics(&format!("{company}[[entity.change]]\nnumber = \"\"\n"));
+    assert_eq!(undated.len(), 1, "{undated:?}");
+    let twice = "[[entity.change]]\nfrom = 2027-01-01\n";
+    let twice = diagnostics(&format!("{company}{twice}{twice}"));
+    assert!(twice[0].contains("two changes are of one day"), "{twice:?}");
+}
+
+#[test]
+fn each_kind_of_recipient_may_have_a_footer_of_its_own() {
+    let (organisations, said) = read(&format!(
+        "[audiences]\ninternal = [\"*.group.example\"]\n\
+         [[entity]]\nid = \"e\"\ndomains = [\"e.example\"]\nform = \"company\"\nname = \"A Ltd\"\n{COMPANY}\
+         [entity.footer.internal]\nnone = true\n\
+         [entity.footer.nhs]\ntext = \"\\nA Ltd, England and Wales, 01234567, 1 High St\\nNHSmail\\n\"\n"
+    ));
+    assert_eq!(said, Vec::<String>::new());
+    let mailbox = Mailbox::parse("x@e.example").unwrap();
+    let entity = organisations.of(sender(&mailbox)).unwrap();
+    let footers = entity.footers(date(2026, 11, 21)).unwrap();
+    assert!(footers.tell_apart());
+    assert_eq!(footers.of(Audience::Internal), None);
+    assert!(footers.of(Audience::Nhs).unwrap().text.contains("NHSmail"));
+    assert!(
+        footers
+            .of(Audience::Outside)
+            .unwrap()
+            .text
+            .starts_with("\nA Ltd. Registered")
+    );
+    for (recipient, audience) in [
+        ("x@e.example", Audience::Internal),
+        ("x@a.group.example", Audience::Internal),
+        ("x@group.example", Audience::Outside),
+        ("x@nhs.net", Audience::Nhs),
+        ("x@trust.nhs.uk", Audience::Nhs),
+        ("x@nhs.net.example", Audience::Outside),
+    ] {
+        let recipient = Mailbox::parse(recipient).unwrap();
+        assert_eq!(
+            organisations.audience(&recipient, None),
+            audience,
+            "{recipient}"
+        );
+    }
+}
+
+#[test]
+fn outside_of_the_house_no_recipient_goes_without_particulars_unsaid() {
+    let of = |lines: &str| {
+        diagnostics(&format!(
+            "form = \"company\"\nname = \"A Ltd\"\n{COMPANY}{lines}"
+        ))
+    };
+    assert_eq!(
+        of("[entity.footer.internal]\ntext = \"Hello\"\n"),
+        Vec::<String>::new()
+    );
+    let none = of("[entity.footer.outside]\nnone = true\n");
+    assert_eq!(
+        none,
+        [
+            "warning footer-lacks-particular: mail to `outside` goes without the particulars that the law wants | take `none` out"
+        ]
+    );
+    assert_eq!(of("[entity.footer.nhs]\ntext = \"Hello\"\n").len(), 4);
+}
+
+#[test]
+fn a_signature_says_what_the_directory_knows() {
+    let (organisations, said) = read(
+        "[signature]\ntext = \"\"\"\n\n{display-name}\n{organisation}, {street}\n{town} {postcode}\nA {ods-code} {address}\n\"\"\"\n\
+         [[entity]]\nid = \"e\"\nform = \"nhs-body\"\nname = \"x\"\ndomains = [\"e.example\"]\n\
+         [[entity]]\nid = \"own\"\nform = \"nhs-body\"\nname = \"x\"\ndomains = [\"own.example\"]\n\
+         [entity.signature]\ntext = \"{display-name}\"\nhtml = \"<b>{display-name}</b><style>p {margin: 0}</style>\"\n",
+    );
+    assert_eq!(said, Vec::<String>::new());
+    let of = |sender_address: &str, row: &str| {
+        let mailbox = Mailbox::parse(sender_address).unwrap();
+        let entity = organisations.of(sender(&mailbox)).unwrap();
+        let columns = "address,kind,status,ods_code,organisation,street,town,postcode,display_name";
+        let domain = sender_address.split_once('@').unwrap().1;
+        let directory = directory_of(&format!("{columns}\n{row}\n"), &[domain]);
+        let entry = directory.entry(&mailbox).unwrap();
+        organisations.signature(entity).unwrap().of(&entry)
+    };
+    let known = of(
+        "x@e.example",
+        "x@e.example,pharmacy,active,FA001,Bee & Sons,1 High St,Bumbleton,BU1 1AA,\"Bee, Ann <b>\"",
+    );
+    assert_eq!(
+        known.text,
+        "\nBee, Ann <b>\nBee & Sons, 1 High St\nBumbleton BU1 1AA\nA FA001 x@e.example\n"
+    );
+    assert!(
+        known.html.contains("Bee, Ann &lt;b&gt;<br>"),
+        "{}",
+        known.html
+    );
+    let own = of(
+        "x@own.example",
+        "x@own.example,shared,active,,,,,,Ann & Bee",
+    );
+    assert_eq!(own.text, "Ann & Bee\n");
+    assert_eq!(
+        own.html,
+        "<b>Ann &amp; Bee</b><style>p {margin: 0}</style>\n"
+    );
+}
+
+#[test]
+fn a_field_that_is_none_is_reported() {
+    let said = diagnostics(
+        "form = \"nhs-body\"\nname = \"x\"\n[entity.signature]\ntext = \"{phone} {town}\"\n",
+    );
+    assert_eq!(
+        said,
+        [
+            "error unknown-field: there is no field `{phone}` | one of: display-name, address, organisation, ods-code, street, town, postcode"
+        ]
+    );
+}
+
+#[test]
 fn html_is_made_from_the_text_with_its_markup_escaped() {
     let (organisations, _) = read(
         "[[entity]]\nid = \"e\"\nform = \"nhs-body\"\nname = \"x\"\ndomains = [\"e.example\"]\nfooter = { text = \"\\nA & B <c>\\nline\\n\\nnext\\n\" }",
     );
     let mailbox = Mailbox::parse("x@e.example").unwrap();
-    let footer = organisations
-        .of(sender(&mailbox))
-        .unwrap()
-        .footer
-        .clone()
-        .unwrap();
+    let entity = organisations.of(sender(&mailbox)).unwrap();
+    let footers = entity.footers(date(2026, 11, 21)).unwrap();
+    let footer = footers.of(Audience::Outside).unwrap();
     assert_eq!(
         footer.html,
         "<p>A &amp; B &lt;c&gt;<br>\nline</p>\n<p>next</p>"
@@ -244,7 +418,7 @@ fn the_shipped_file_is_right() {
     let entity = organisations.of(sender(&mailbox)).unwrap();
     assert_eq!(entity.id, "bumbleton-pharmacies");
     assert_eq!(
-        entity.footer.as_ref().unwrap().text,
+        text_on(entity, date(2026, 11, 21), Audience::Outside).unwrap(),
         "\nBumbleton Pharmacies Ltd. Registered in England and Wales. Company no. 01234567. Registered office: 1 Market Place, Bumbleton BU1 1AA.\n"
     );
 }

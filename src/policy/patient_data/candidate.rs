@@ -313,7 +313,7 @@ fn next_digit(text: &str, from: usize) -> Option<usize> {
     None
 }
 
-fn digit_of(c: char) -> Option<u64> {
+pub(super) fn digit_of(c: char) -> Option<u64> {
     let value = match c {
         '0'..='9' => u32::from(c) - u32::from('0'),
         // Of scripts that letters to patients are written in: Arabic, Urdu, Hindi, Bengali, Punjabi,

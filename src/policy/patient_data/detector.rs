@@ -12,6 +12,7 @@ use crate::policy::finding::{Confidence, Evidence, PatientData};
 
 use super::candidate::{Candidate, Candidates, Shape, is_invisible};
 use super::corroboration::{Corroboration, CorroborationSettings};
+use super::hand_written::HandWritten;
 use super::identifier::{Identifier, Register};
 use super::settings::{IdentifierSettings, Settings};
 use super::vocabulary::{Vocabulary, Words};
@@ -35,6 +36,7 @@ pub struct Detector {
     settings: IdentifierSettings,
     corroboration: CorroborationSettings,
     vocabulary: Vocabulary,
+    hand_written: HandWritten,
 }
 
 impl Detector {
@@ -44,6 +46,7 @@ impl Detector {
             settings: settings.identifiers.clone(),
             corroboration: settings.corroboration,
             vocabulary: Vocabulary::new(settings.words.clone())?,
+            hand_written: HandWritten::new(&settings.hand_written)?,
         })
     }
 
@@ -55,6 +58,9 @@ impl Detector {
             sightings.failed += candidates.failed;
             if !candidates.valid.is_empty() {
                 self.weigh_all(&piece, &candidates, &mut sightings);
+            }
+            for identifier in self.hand_written.in_text(piece.text) {
+                sightings.add_hand_written(identifier, piece.place);
             }
         }
         self.raise_several(&mut sightings);
@@ -321,6 +327,17 @@ impl Sightings {
         });
     }
 
+    /// Adds a number that stands right behind its label, unless it was read there already.
+    fn add_hand_written(&mut self, identifier: Identifier, place: &str) {
+        let register = identifier.register();
+        let confidence = match register {
+            Register::Unissued => Confidence::Low,
+            _ => Confidence::High,
+        };
+        let because = vec!["checksum", register.because(), "keyword", "hand-written"];
+        self.add(identifier, place, confidence, because);
+    }
+
     fn into_finding(mut self) -> PatientData {
         let confidence = self.all.iter().map(|sighting| sighting.evidence.confidence);
         let confidence = confidence.max().unwrap_or_default();
@@ -410,6 +427,10 @@ mod tests {
             ("Hospital number 4505577104", Some("high")),
             ("NHS number 45 0557 7104", Some("high")),
             ("NHS no. 4 5 0 5 5 7 7 1 0 4", Some("high")),
+            ("NHS no. 450/557/7104", Some("high")),
+            ("NHS number: 45O 557 7lO4", Some("high")),
+            ("NHS number: 003/269/8674", Some("low")),
+            ("450/557/7104", None),
             ("45 0557 7104", None),
             ("the patient has 45 0557 7104", None),
             ("NHS number: 4505577103", None),
@@ -560,6 +581,54 @@ mod tests {
             "one in eleven"
         );
         assert!(!examine(&ids.join(",")).found);
+    }
+
+    /// A number that passes among so many that do not: grouped or not, with a word far off or right before.
+    fn among_failures(number: &str, failures: usize, grouped: bool) -> PatientData {
+        let wrong = (4_000_000_000_u64..).filter(|value| Identifier::read(*value).is_none());
+        let wrong = wrong.take(failures).map(|value| {
+            let text = value.to_string();
+            match grouped {
+                true => format!("{} {} {}", &text[..3], &text[3..6], &text[6..]),
+                false => text,
+            }
+        });
+        let wrong: Vec<String> = wrong.collect();
+        examine(&format!("patient list\n{number}\n{}", wrong.join("\n")))
+    }
+
+    #[test]
+    fn right_check_digits_among_many_wrong_ones_are_chance() {
+        let said = |number, failures, grouped| {
+            let evidence = among_failures(number, failures, grouped).evidence;
+            let first = evidence.into_iter().next().unwrap();
+            (first.confidence.word(), first.because.contains(&"chance"))
+        };
+        // One right among two wrong ones is a third: as much as patients make with typing mistakes.
+        assert_eq!(said("4505577104", 2, false), ("high", false));
+        assert_eq!(said("4505577104", 3, false), ("low", true));
+        assert_eq!(said("450 557 7104", 3, true), ("low", true));
+        // Each shape is held against its own: printed numbers beside a list of other numbers are no chance.
+        assert_eq!(said("450 557 7104", 30, false), ("high", false));
+        assert_eq!(said("4505577104", 30, true), ("high", false));
+        // A label right before it says more than all the others.
+        assert_eq!(said("NHS number 4505577104", 30, false), ("high", false));
+    }
+
+    #[test]
+    fn a_column_that_is_named_is_no_chance() {
+        let wrong = (4_000_000_000_u64..).filter(|value| Identifier::read(*value).is_none());
+        let wrong: Vec<String> = wrong.take(9).map(|value| value.to_string()).collect();
+        let rows = |heading: &str| format!("{heading}\n4505577104\n{}", wrong.join("\n"));
+        let found = |text: &str| {
+            let table = Piece {
+                is_table: true,
+                ..piece("attachment:2", text)
+            };
+            detector().examine([table]).confidence.word()
+        };
+        assert_eq!(found(&rows("nhs_number")), "high");
+        assert_eq!(found(&rows("sku")), "low");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 pub mod candidate;
 pub mod corroboration;
 pub mod detector;
+mod hand_written;
 pub mod identifier;
 pub mod marking;
 pub mod secure_keyword;

@@ -20,6 +20,8 @@ pub struct Settings {
     pub corroboration: CorroborationSettings,
     /// Words near a number.
     pub words: Vec<WordGroup>,
+    /// Labels behind which a number counts however it is written: `nhs number`. In lower case.
+    pub hand_written: Vec<String>,
     /// Markings.
     pub markings: MarkingSettings,
     /// Tags that ask for encryption, as they stand in the subject: `[secure]`.
@@ -165,6 +167,7 @@ impl Settings {
             } else {
                 words
             },
+            hand_written: read_hand_written(top.section("hand-written"), default.hand_written),
             markings: read_markings(top.section("markings"), default.markings),
             secure_tags: read_secure_tags(top.section("secure-keyword"), default.secure_tags),
             limits: read_limits(top.section("limits"), default.limits),
@@ -187,6 +190,7 @@ impl Settings {
             },
             corroboration: CorroborationSettings::default(),
             words: Vec::new(),
+            hand_written: Vec::new(),
             markings: MarkingSettings {
                 sensitivity: Vec::new(),
                 labels: Vec::new(),
@@ -266,6 +270,17 @@ fn read_group(section: Section<'_>, sense: Sense, has_window: bool) -> Option<Wo
         window: window.unwrap_or(0),
         words: usable.collect(),
     })
+}
+
+/// `[hand-written]`: labels without empty ones, which would stand before every number.
+fn read_hand_written(section: Section<'_>, default: Vec<String>) -> Vec<String> {
+    let labels = texts(&section, "labels", default);
+    section.finish();
+    labels
+        .iter()
+        .map(|label| label.trim().to_lowercase())
+        .filter(|label| !label.is_empty() && label.matches(' ').count() <= WORD_SPACES_MAX)
+        .collect()
 }
 
 fn read_markings(section: Section<'_>, default: MarkingSettings) -> MarkingSettings {

@@ -281,7 +281,7 @@ fn holds_number(text: &str) -> bool {
 }
 
 /// Whether a match is a whole word, or its plural, or runs into digits (`NHS9434765919`).
-fn stands_alone(text: &str, word: Range<usize>) -> bool {
+pub(super) fn stands_alone(text: &str, word: Range<usize>) -> bool {
     let before = text[..word.start].chars().next_back();
     let mut after = text[word.end..].chars();
     let next = match after.next() {
@@ -292,7 +292,7 @@ fn stands_alone(text: &str, word: Range<usize>) -> bool {
 }
 
 /// The ways in which people write the spaces of a word.
-fn spellings(word: &str) -> Vec<String> {
+pub(super) fn spellings(word: &str) -> Vec<String> {
     let mut spelt = vec![String::new()];
     for (index, piece) in word.split(' ').enumerate() {
         let between: &[&str] = if index == 0 { &[""] } else { SPACES };
@@ -311,7 +311,7 @@ fn spellings(word: &str) -> Vec<String> {
 /// Ways to write a space within a word.
 const SPACES: &[&str] = &[" ", "\u{a0}", "\u{fffd}", "-", "_", "", "  ", "\n", "\r\n"];
 /// Words that may stand between a label and its number.
-const FILLING: &[&str] = &[
+pub(super) const FILLING: &[&str] = &[
     "no", "nos", "number", "numbers", "num", "nr", "id", "is", "was", "the", "and", "a", "s",
 ];
 /// How far a label may stand from its number, in octets.

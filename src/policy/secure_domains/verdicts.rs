@@ -78,7 +78,7 @@ fn read_unreadable(
     section: Section<'_>,
     mut verdicts: HashMap<String, Located<Restriction>>,
 ) -> HashMap<String, Located<Restriction>> {
-    for reason in UNREADABLE_HELD.iter().chain(&["unknown-format"]) {
+    for reason in UNREADABLE_HELD.iter().chain(UNREADABLE_RECORDED) {
         let Some(word) = section.word(reason, &WORDS) else {
             continue;
         };
@@ -102,11 +102,16 @@ const WORDS: [(&str, Option<Restriction>); 3] = [
     ("refuse", Some(Restriction::Refuse)),
     ("record", None),
 ];
-/// The reasons that hold as shipped (`design.md` §4.3).
+/// The reasons that hold as shipped (`design.md` §4.3). A font that nobody can read is told apart from a picture since:
+/// neither document has text.
 const UNREADABLE_HELD: &[&str] = &[
     "encrypted-archive",
     "encrypted-document",
     "image-only",
+    "unknown-font",
     "too-large",
     "malformed",
 ];
+/// The reasons that are recorded as shipped: formats that are not read, the best known of them told apart.
+const UNREADABLE_RECORDED: &[&str] =
+    &["legacy-office", "outlook-item", "archive", "unknown-format"];

@@ -144,7 +144,13 @@ fn own_client(client: &Client) -> AuthenticationResults {
 
 /// The field, folded after each result (RFC 8601 §2.2).
 fn results_field(hostname: &str, results: &AuthenticationResults) -> Vec<u8> {
-    let mut field = format!("Authentication-Results: {hostname}");
+    let text = results_text(results);
+    format!("Authentication-Results: {hostname}{text}\r\n").into_bytes()
+}
+
+/// What stands behind the name in the field.
+pub fn results_text(results: &AuthenticationResults) -> String {
+    let mut field = String::new();
     if results.methods.is_empty() {
         field.push_str("; none");
     }
@@ -158,8 +164,7 @@ fn results_field(hostname: &str, results: &AuthenticationResults) -> Vec<u8> {
             field.push_str(property);
         }
     }
-    field.push_str("\r\n");
-    field.into_bytes()
+    field
 }
 
 /// A value of a property: as it is if it is made of harmless letters alone, else as a quoted string.
@@ -186,37 +191,25 @@ pub fn value(text: &str) -> String {
 fn forged_fields(header: &Header<'_>, hostname: &str) -> Vec<Edit> {
     header
         .all("Authentication-Results")
-        .filter(|field| {
-            authserv_id(field).is_some_and(|id| id.eq_ignore_ascii_case(hostname.as_bytes()))
-        })
-        .map(|field| Edit {
-            kind: EditKind::Removal,
-            part: None,
-            entity: None,
-            at: field.range(),
-            with: Vec::new(),
-        })
+        .filter(|field| authserv_id(field).eq_ignore_ascii_case(hostname.as_bytes()))
+        .map(|field| Edit::removal(field.range()))
         .collect()
 }
 
-/// The first word of a field, past white space and comments, out of its quotes if it has some.
-fn authserv_id(field: &HeaderField<'_>) -> Option<Vec<u8>> {
+/// The first word of a field, past white space and comments, out of its quotes if it has some; without the dot
+/// of the root and without a version, which some write with a slash. As loose as the loosest reader: a field that
+/// anybody could take for ours is forged.
+fn authserv_id(field: &HeaderField<'_>) -> Vec<u8> {
     let rest = skip_comments(field.raw_value());
-    if let Some(quoted) = rest.strip_prefix(b"\"") {
-        let end = memchr::memchr(b'"', quoted)?;
-        return Some(
-            quoted[..end]
-                .iter()
-                .copied()
-                .filter(|b| *b != b'\\')
-                .collect(),
-        );
-    }
-    let end = rest
-        .iter()
-        .position(|b| b.is_ascii_whitespace() || b";(".contains(b))
-        .unwrap_or(rest.len());
-    Some(rest[..end].to_vec())
+    let (rest, ends) = match rest.strip_prefix(b"\"") {
+        Some(quoted) => (quoted, &b"\";"[..]),
+        None => (rest, &b";( \t\r\n/"[..]),
+    };
+    let end = rest.iter().position(|octet| ends.contains(octet));
+    let word = rest[..end.unwrap_or(rest.len())].iter().copied();
+    let word: Vec<u8> = word.filter(|octet| *octet != b'\\').collect();
+    let word = word.trim_ascii();
+    word.strip_suffix(b".").unwrap_or(word).to_vec()
 }
 
 fn skip_comments(mut rest: &[u8]) -> &[u8] {
@@ -345,6 +338,36 @@ mod tests {
              Authentication-Results: other.example; spf=pass\r\n\
              Subject: x\r\n\r\nAuthentication-Results: gateway.bumbleton.example; none\r\n"
         );
+    }
+
+    #[test]
+    fn our_name_is_known_in_any_spelling() {
+        for (value, forged) in [
+            ("gw.example; spf=pass", true),
+            (" GW.Example;none", true),
+            ("gw.example", true),
+            ("gw.example 1; spf=pass", true),
+            ("gw.example/1; spf=pass", true),
+            ("gw.example.; spf=pass", true),
+            ("gw.example(x); spf=pass", true),
+            ("(a (nested) \\) one) gw.example; spf=pass", true),
+            ("(a)\r\n\t(b) gw.example; spf=pass", true),
+            ("\"gw.example\"; spf=pass", true),
+            ("\"gw\\.example\" 1; spf=pass", true),
+            ("\" gw.example. \"; spf=pass", true),
+            ("\"gw.example; spf=pass", true),
+            ("other.example; spf=pass", false),
+            ("gw.example.other.example; spf=pass", false),
+            ("not-gw.example; spf=pass", false),
+            ("other.example (gw.example); spf=pass", false),
+            ("(gw.example) other.example; spf=pass", false),
+            ("i=1; gw.example; spf=pass", false),
+            ("", false),
+        ] {
+            let field = format!("Authentication-Results:{value}\r\n");
+            let found = forged_fields(&Header::parse(field.as_bytes()), "gw.example");
+            assert_eq!(found.len() == 1, forged, "{value}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::accounts::Declaration;
 use crate::content::{Content, Form, TextPiece};
 use crate::policy::case::Case;
 use crate::policy::finding::{Confidence, Evidence, PatientData, SecureKeyword, Unreadable};
@@ -17,7 +18,7 @@ use crate::policy::patient_data::{Detector, Piece, Settings, marking, secure_key
 pub struct ClassifyPatientData {
     settings: Settings,
     /// `Err` if the words of the policy file are too many to be searched for: then nothing is judged.
-    detector: Result<Detector, String>,
+    detector: Result<Box<Detector>, String>,
 }
 
 /// What was found in one message.
@@ -36,13 +37,16 @@ pub struct Classification {
 impl ClassifyPatientData {
     /// The stage by the settings of `patient-data.toml`.
     pub fn new(settings: Settings) -> Self {
-        let detector = Detector::new(&settings).map_err(|error| error.to_string());
+        let detector = Detector::new(&settings).map(Box::new);
+        let detector = detector.map_err(|error| error.to_string());
         Self { settings, detector }
     }
 
     /// Says what is in it; asks nothing of anyone.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
-        let declaring = case.account.filter(|account| account.declares_patient_data);
+        let declaring = case
+            .account
+            .filter(|account| account.patient_data == Declaration::Always);
         match self.classify(case.content, declaring.map(|account| account.name())) {
             Ok(found) => Opinions {
                 findings: vec![

@@ -7,13 +7,16 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
+
 use crate::config::Diagnostics;
 use crate::mail::splice::{self, NotEdited, plan_footer};
-use crate::mail::{Mailbox, ReversePath};
+use crate::mail::{Audience, Edit, Mailbox, ReversePath};
 use crate::policy::author::authors;
-use crate::policy::case::Case;
-use crate::policy::opinion::{Ask, Opinion, Opinions};
-use crate::policy::organisations::{Entity, Organisations, Sender, UnknownSender};
+use crate::policy::case::{Case, ResolvedRecipient};
+use crate::policy::finding::FooterFinding;
+use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
+use crate::policy::organisations::{Entity, FooterText, Organisations, Sender, UnknownSender};
 
 /// The stage and the entities it knows.
 #[derive(Debug)]
@@ -45,31 +48,110 @@ impl Footer {
             return Opinions::none();
         }
         let ReversePath::Mailbox(reverse_path) = &case.transaction.envelope.reverse_path else {
-            return not_added("it has no sender");
+            return self.not_added(None, &Reason::new("no-sender", "it has no sender"));
         };
         let mut authors = authors(case.header, "From").into_iter();
         let author = authors.find_map(|author| author.mailbox);
         let senders = author.iter().chain([reverse_path]);
-        match senders
+        let found = senders
             .into_iter()
-            .find_map(|mailbox| self.entity(case, mailbox))
-        {
-            Some(entity) => with_footer(case, entity),
+            .find_map(|mailbox| Some((self.entity(case, mailbox)?, mailbox)));
+        match found {
+            Some((entity, mailbox)) => self.of_entity(case, entity, mailbox),
             None => self.unknown_sender(case),
         }
     }
 
     fn entity(&self, case: &Case<'_>, mailbox: &Mailbox) -> Option<&Arc<Entity>> {
-        let entry = case.directory.entry(mailbox);
+        let known = case.directory.glance(mailbox);
         self.organisations.of(Sender {
             mailbox,
-            organisation: entry.and_then(|entry| entry.ods_code()),
+            organisation: known.and_then(|known| known.organisation),
             account: case.transaction.client.account.as_deref(),
         })
     }
 
+    /// The footer of an entity, with the signature of the sender if the directory knows one: for all, or for each
+    /// kind of recipient there is.
+    fn of_entity(&self, case: &Case<'_>, entity: &Entity, sender: &Mailbox) -> Opinions {
+        let today = case.now.to_zoned(TimeZone::UTC).date();
+        let Some(footers) = entity.footers(today) else {
+            return self.not_added(Some(entity), &Reason::none_wanted());
+        };
+        let signature = self.organisations.signature(entity);
+        let signature =
+            signature.and_then(|signature| Some(signature.of(&case.directory.entry(sender)?)));
+        let planned = |audience| plan(case, entity, signature.as_ref(), footers.of(audience));
+        if !footers.tell_apart() {
+            return match planned(Audience::Outside) {
+                Ok(edits) => Opinions {
+                    edits,
+                    ..Opinions::finding(self.finding(Some(entity), FooterFinding::ADDED))
+                },
+                Err(reason) => self.not_added(Some(entity), &reason),
+            };
+        }
+        self.of_each(case, entity, planned)
+    }
+
+    /// A footer for each kind of recipient there is. What becomes of it is told in one word: why one is missing, if one
+    /// is.
+    fn of_each(
+        &self,
+        case: &Case<'_>,
+        entity: &Entity,
+        planned: impl Fn(Audience) -> Result<Vec<Edit>, Reason>,
+    ) -> Opinions {
+        let audiences = self.audiences(case);
+        let mut opinions = Opinions::none();
+        let (mut added, mut reasons) = (false, Vec::new());
+        let present = |audience: &Audience| audiences.contains(audience);
+        for audience in Audience::ALL.into_iter().filter(present) {
+            match planned(audience) {
+                Ok(edits) => {
+                    added = true;
+                    opinions.edits.extend(edits.into_iter().map(|edit| Edit {
+                        audience: Some(audience),
+                        ..edit
+                    }));
+                }
+                Err(reason) => {
+                    let (because, word) = (&reason.because, audience.word());
+                    let note = format!("footer: not added for {word}, {because}");
+                    opinions.findings.push(Finding::Note(note));
+                    reasons.push(reason);
+                }
+            }
+        }
+        let lack = reasons.iter().find(|reason| reason.is_lack());
+        let outcome = match (lack, added) {
+            (Some(reason), _) => reason.word,
+            (None, true) => FooterFinding::ADDED,
+            (None, false) => reasons
+                .first()
+                .map_or(FooterFinding::NOT_WANTED, |reason| reason.word),
+        };
+        opinions.findings.push(self.finding(Some(entity), outcome));
+        opinions.audiences = audiences;
+        opinions
+    }
+
+    /// What kind each recipient is of.
+    fn audiences(&self, case: &Case<'_>) -> Vec<Audience> {
+        let audience = |recipient: &ResolvedRecipient| {
+            let mailbox = recipient.recipient.forward_path.mailbox();
+            mailbox.map_or(Audience::Outside, |mailbox| {
+                let known = case.directory.glance(mailbox);
+                let organisation = known.and_then(|known| known.organisation);
+                self.organisations.audience(mailbox, organisation)
+            })
+        };
+        case.recipients.iter().map(audience).collect()
+    }
+
     fn unknown_sender(&self, case: &Case<'_>) -> Opinions {
-        let mut opinions = not_added("the sender belongs to no entity of organisations.toml");
+        let because = "the sender belongs to no entity of organisations.toml";
+        let mut opinions = self.not_added(None, &Reason::new("unknown-sender", because));
         if *self.organisations.unknown_sender == UnknownSender::Hold {
             let rule = self.organisations.unknown_sender.source();
             let because = "it is not known which legal entity sends this";
@@ -79,39 +161,84 @@ impl Footer {
         }
         opinions
     }
-}
 
-/// The edits that put the footer of an entity in.
-fn with_footer(case: &Case<'_>, entity: &Entity) -> Opinions {
-    let Some(text) = &entity.footer else {
-        return not_added("the law wants none of this entity");
-    };
-    let Ok(structure) = case.structure else {
-        return not_added(&NotEdited::Ambiguous.to_string());
-    };
-    let footer = splice::Footer {
-        text: &text.text,
-        html: &text.html,
-        entity: &entity.id,
-    };
-    match plan_footer(&case.transaction.message, structure, &footer) {
-        Ok(edits) => Opinions {
-            edits,
-            ..Opinions::none()
-        },
-        Err(reason) => not_added(&reason.to_string()),
+    fn not_added(&self, entity: Option<&Entity>, reason: &Reason) -> Opinions {
+        let mut opinions = Opinions::note(format!("footer: not added, {}", reason.because));
+        opinions.findings.push(self.finding(entity, reason.word));
+        opinions
+    }
+
+    fn finding(&self, entity: Option<&Entity>, outcome: &'static str) -> Finding {
+        Finding::Footer(FooterFinding {
+            entity: entity.map(|entity| entity.id.clone()),
+            outcome,
+            if_unproved: self.organisations.unproved.clone(),
+        })
     }
 }
 
-fn not_added(because: &str) -> Opinions {
-    Opinions::note(format!("footer: not added, {because}"))
+/// Why there is no footer.
+struct Reason {
+    /// For the audit trail.
+    word: &'static str,
+    /// For people.
+    because: String,
+}
+
+impl Reason {
+    fn new(word: &'static str, because: &str) -> Self {
+        Self {
+            word,
+            because: because.to_owned(),
+        }
+    }
+
+    fn none_wanted() -> Self {
+        Self::new(
+            FooterFinding::NOT_WANTED,
+            "the law wants none of this entity",
+        )
+    }
+
+    /// Whether the message goes without something that it should have.
+    fn is_lack(&self) -> bool {
+        self.word != FooterFinding::NOT_WANTED && self.word != NotEdited::AlreadyThere.word()
+    }
+}
+
+impl From<NotEdited> for Reason {
+    fn from(reason: NotEdited) -> Self {
+        Self::new(reason.word(), &reason.to_string())
+    }
+}
+
+/// The edits that put signature and footer in. Errs with why there are none.
+fn plan(
+    case: &Case<'_>,
+    entity: &Entity,
+    signature: Option<&FooterText>,
+    footer: Option<&FooterText>,
+) -> Result<Vec<Edit>, Reason> {
+    // A signature alone is known by itself.
+    let (signature, footer) = match footer {
+        Some(footer) => (signature, footer),
+        None => (None, signature.ok_or_else(Reason::none_wanted)?),
+    };
+    let structure = case.structure.map_err(|_| NotEdited::Ambiguous)?;
+    let footer = splice::Footer {
+        signature_text: signature.map_or("", |signature| &signature.text),
+        signature_html: signature.map_or("", |signature| &signature.html),
+        text: &footer.text,
+        html: &footer.html,
+        entity: &entity.id,
+    };
+    Ok(plan_footer(&case.transaction.message, structure, &footer)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::read_toml;
-    use crate::policy::opinion::Finding;
     use crate::policy::testing::{World, file};
 
     const ENTITIES: &str = "
@@ -145,8 +272,16 @@ domains = [\"trust.example\"]
 
     fn note(opinions: &Opinions) -> &str {
         match &opinions.findings[..] {
-            [Finding::Note(note)] => note,
+            [Finding::Note(note), Finding::Footer(_)] => note,
             other => panic!("not one note: {other:?}"),
+        }
+    }
+
+    /// The entity and the word for what became of the footer.
+    fn outcome(opinions: &Opinions) -> (Option<&str>, &str) {
+        match opinions.findings.last() {
+            Some(Finding::Footer(found)) => (found.entity.as_deref(), found.outcome),
+            other => panic!("no word about the footer: {other:?}"),
         }
     }
 
@@ -155,6 +290,7 @@ domains = [\"trust.example\"]
         let message = "From: \"A\" <a@bumbleton.example>\n\nhello\n";
         let said = opinions(&world(message, "bounces@elsewhere.example"));
         assert_eq!(said.edits.len(), 1);
+        assert_eq!(outcome(&said), (Some("bumbleton"), "added"));
         assert_eq!(said.edits[0].entity.as_deref(), Some("bumbleton"));
         assert_eq!(said.edits[0].part.as_deref(), Some("1"));
         let text = String::from_utf8_lossy(&said.edits[0].with);
@@ -172,6 +308,7 @@ domains = [\"trust.example\"]
         assert!(said.edits.is_empty() && said.findings.is_empty());
         let report = opinions(&world(message, ""));
         assert_eq!(note(&report), "footer: not added, it has no sender");
+        assert_eq!(outcome(&report), (None, "no-sender"));
     }
 
     #[test]
@@ -188,6 +325,8 @@ domains = [\"trust.example\"]
             note(&trust),
             "footer: not added, the law wants none of this entity"
         );
+        assert_eq!(outcome(&said), (Some("bumbleton"), "signed"));
+        assert_eq!(outcome(&trust), (Some("trust"), "not-wanted"));
         assert!(said.edits.is_empty() && trust.edits.is_empty());
     }
 
@@ -201,6 +340,7 @@ domains = [\"trust.example\"]
             note(&said),
             "footer: not added, the sender belongs to no entity of organisations.toml"
         );
+        assert_eq!(outcome(&said), (None, "unknown-sender"));
         assert_eq!(said.per_recipient.len(), 2);
         assert_eq!(said.per_recipient[0].ask, Ask::Hold);
         assert_eq!(said.per_recipient[0].rule, "organisations.toml:2");

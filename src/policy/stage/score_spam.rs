@@ -151,15 +151,7 @@ fn forged_fields(header: &Header<'_>) -> Vec<Edit> {
         let prefix = field.name().get(..PREFIX.len());
         prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(PREFIX))
     });
-    forged
-        .map(|field| Edit {
-            kind: EditKind::Removal,
-            part: None,
-            entity: None,
-            at: field.range(),
-            with: Vec::new(),
-        })
-        .collect()
+    forged.map(|field| Edit::removal(field.range())).collect()
 }
 
 /// What the names of such fields begin with.

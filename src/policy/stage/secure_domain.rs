@@ -8,14 +8,16 @@
 
 use std::sync::Arc;
 
+use crate::accounts::Declaration;
 use crate::config::Located;
 use crate::mail::{Domain, Mailbox, ReversePath};
 use crate::policy::author::authors;
 use crate::policy::case::{Case, ResolvedRecipient};
-use crate::policy::finding::{Findings, SecureKeyword};
-use crate::policy::opinion::{Ask, Opinion, Opinions};
+use crate::policy::finding::{Findings, SecureKeyword, Unreadable};
+use crate::policy::opinion::{Ask, Opinion, Opinions, Protection};
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{Restriction, SecureDomains, Standing, Transport};
+use crate::policy::self_release::{Ground, Grounds};
 
 /// The stage `secure-domain`.
 #[derive(Debug)]
@@ -32,29 +34,47 @@ impl SecureDomain {
     /// One opinion for each recipient, in the order of the case.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
         let sender = self.against_sender(case);
+        let broken = self.broken_contract(case);
         let per_recipient = case
             .recipients
             .iter()
             .map(|recipient| {
-                let opinion = if recipient.secure {
-                    self.for_secure(case, recipient)
-                } else {
-                    self.for_others(case, recipient)
+                let mut opinion = match recipient.secure {
+                    true => self.for_secure(case, recipient),
+                    false => self.for_others(case, recipient),
                 };
-                match sender {
-                    Some(verdict) if goes_on(&opinion) => restrict(
-                        verdict,
-                        recipient,
-                        "patient data was found, and the sender is neither an account nor at a secure domain",
-                    )
-                    .would_pass_if("an account sends it, or a mailbox at a secure domain"),
-                    _ => opinion,
+                if sender.is_some() || broken.is_some() || !accepts_patient_data(case, recipient) {
+                    // Who may not send it may not release it either, nor to whom it may not go.
+                    opinion.grounds = Grounds::default();
                 }
+                let opinion = match (&broken, sender) {
+                    (Some(broken), _) if goes_on(&opinion) => broken.clone(),
+                    (_, Some(verdict)) if goes_on(&opinion) => not_his_to_send(verdict, recipient),
+                    _ => opinion,
+                };
+                opinion.protected(self.protection(case, recipient))
             })
             .collect();
         Opinions {
             per_recipient,
             ..Opinions::none()
+        }
+    }
+
+    /// How the message goes to a recipient if it goes, also after a hold or a quarantine.
+    fn protection(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> Protection {
+        let encrypts = recipient
+            .domain()
+            .map(|domain| self.register.transport(domain))
+            == Some(Transport::Encryption);
+        match recipient.secure {
+            true if !self.is_patient_data(case.findings) => Protection::AsRoute,
+            true if encrypts => Protection::Encryption,
+            true => Protection::VerifiedTls,
+            false if case.findings.secure_keyword == SecureKeyword::Present => {
+                Protection::Encryption
+            }
+            false => Protection::AsRoute,
         }
     }
 
@@ -91,6 +111,23 @@ impl SecureDomain {
         (!may).then_some(verdict)
     }
 
+    /// What becomes of patient data of an account that says it sends none. The declaration switches nothing
+    /// off: either it is wrong, or the message is, and somebody has to look, whoever is to get it.
+    fn broken_contract(&self, case: &Case<'_>) -> Option<Opinion> {
+        let account = case
+            .account
+            .filter(|account| account.patient_data == Declaration::Never)?;
+        let rule = account
+            .place()
+            .map_or_else(|| "built-in".to_owned(), ToString::to_string);
+        let because = "patient data was found in mail of an account that says it sends none";
+        self.is_patient_data(case.findings).then(|| {
+            Opinion::new(Ask::Hold, rule, because).would_pass_if(
+                "the message has none, or the account says `patient-data = \"by-content\"`",
+            )
+        })
+    }
+
     /// The reverse path speaks; for a report, which has none, its author does.
     fn is_secure_sender(&self, case: &Case<'_>) -> bool {
         let is_secure = |mailbox: &Mailbox| {
@@ -121,11 +158,14 @@ impl SecureDomain {
         if keyword == SecureKeyword::NearMiss {
             let because = "the subject nearly asks for encryption, and this domain is not secure";
             return restrict(&verdicts.near_miss, recipient, because)
-                .would_pass_if("the subject has the exact tag [secure], or asks for nothing");
+                .would_pass_if("the subject has the exact tag [secure], or asks for nothing")
+                .on(self.grounds(findings));
         }
         if self.is_patient_data(findings) {
             let because = self.why_not_secure(case, recipient);
-            return restrict(&verdicts.not_secure, recipient, because).would_pass_if(REMEDY);
+            return restrict(&verdicts.not_secure, recipient, because)
+                .would_pass_if(REMEDY)
+                .on(self.grounds(findings));
         }
         self.for_unreadable(findings, recipient)
     }
@@ -148,7 +188,32 @@ impl SecureDomain {
             "{} could not be looked into ({}), and this domain is not secure",
             unreadable.place, unreadable.because
         );
-        restrict(verdict, recipient, because).would_pass_if(REMEDY)
+        let remedy = match way_out(unreadable.because) {
+            Some(way_out) => format!("{way_out}, or {REMEDY}"),
+            None => REMEDY.to_owned(),
+        };
+        restrict(verdict, recipient, because)
+            .would_pass_if(remedy)
+            .on(self.grounds(findings))
+    }
+
+    /// Everything that keeps a message from a domain that is not secure, whichever of it is said first.
+    fn grounds(&self, findings: &Findings) -> Grounds {
+        let unreadable =
+            |one: &Unreadable| self.register.verdicts.unreadable.contains_key(one.because);
+        let all = [
+            (
+                Ground::NearMiss,
+                findings.secure_keyword == SecureKeyword::NearMiss,
+            ),
+            (
+                Ground::Unreadable,
+                findings.unreadable.iter().any(unreadable),
+            ),
+            (Ground::NotSecure, self.is_patient_data(findings)),
+        ];
+        let standing = all.into_iter().filter(|(_, stands)| *stands);
+        standing.map(|(ground, _)| ground).collect()
     }
 
     fn why_not_secure(&self, case: &Case<'_>, recipient: &ResolvedRecipient) -> String {
@@ -173,6 +238,26 @@ impl SecureDomain {
     }
 }
 
+/// What a sender can do about a file, in words of the notice; `None` where nothing is sure to help.
+fn way_out(because: &str) -> Option<&'static str> {
+    Some(match because {
+        "encrypted-archive" | "encrypted-document" => "the file is sent without its password",
+        "image-only" => "the words of the scan or picture are sent as text",
+        "unknown-font" => "the PDF is made anew by the program that its text was written with",
+        "legacy-office" => "the document is saved as DOCX, XLSX, PPTX or PDF",
+        "outlook-item" => "the message is sent as HTML or plain text, and an attached one as .eml",
+        "archive" => "the files are sent by themselves or in a ZIP archive without a password",
+        _ => return None,
+    })
+}
+
+fn not_his_to_send(verdict: &Located<Restriction>, recipient: &ResolvedRecipient) -> Opinion {
+    let because =
+        "patient data was found, and the sender is neither an account nor at a secure domain";
+    restrict(verdict, recipient, because)
+        .would_pass_if("an account sends it, or a mailbox at a secure domain")
+}
+
 /// Whether the message leaves, as far as this rule is concerned.
 fn goes_on(opinion: &Opinion) -> bool {
     matches!(
@@ -183,10 +268,10 @@ fn goes_on(opinion: &Opinion) -> bool {
 
 /// A mailbox that the directory does not know takes what its domain may have.
 fn accepts_patient_data(case: &Case<'_>, recipient: &ResolvedRecipient) -> bool {
-    let entry = recipient
+    let known = recipient
         .mailbox()
-        .and_then(|mailbox| case.directory.entry(mailbox));
-    entry.is_none_or(|entry| entry.accepts_patient_data)
+        .and_then(|mailbox| case.directory.glance(mailbox));
+    known.is_none_or(|known| known.accepts_patient_data)
 }
 
 fn restrict(
@@ -212,7 +297,8 @@ const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a
 mod tests {
     use super::*;
     use crate::config::{Diagnostics, read_toml};
-    use crate::policy::finding::{Confidence, PatientData, Unreadable};
+    use crate::content;
+    use crate::policy::finding::{Confidence, PatientData};
     use crate::policy::testing::{World, file};
 
     const REGISTER: &str = "
@@ -370,6 +456,85 @@ valid-until = 2026-11-20
         assert_eq!(
             asks("a@shop.example", None, true, Findings::default()),
             Ask::Pass
+        );
+    }
+
+    #[test]
+    fn the_sender_of_a_file_that_is_not_read_hears_what_to_do_instead() {
+        for because in content::Unread::WORDS {
+            let has_way_out = !matches!(
+                *because,
+                "too-large" | "malformed" | "unknown-format" | content::UNAVAILABLE
+            );
+            assert_eq!(way_out(because).is_some(), has_way_out, "{because}");
+        }
+    }
+
+    #[test]
+    fn a_hold_rests_on_all_that_keeps_the_message_back_and_is_not_for_whom_it_may_not_go_to() {
+        let scanned = Unreadable {
+            place: "attachment:2".into(),
+            because: "image-only",
+        };
+        let all = Findings {
+            unreadable: vec![scanned],
+            ..finding(found(false), SecureKeyword::NearMiss)
+        };
+        let grounds = |to: &str, findings: Findings| {
+            let said = opinions(&[to], findings).remove(0);
+            said.grounds.iter().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            grounds(TO[1], all.clone()),
+            [Ground::NearMiss, Ground::Unreadable, Ground::NotSecure]
+        );
+        let near_miss = finding(PatientData::default(), SecureKeyword::NearMiss);
+        assert_eq!(grounds(TO[1], near_miss), [Ground::NearMiss]);
+        assert_eq!(grounds("marketing@bumbleton.example", all), []);
+
+        let register = register();
+        let mut world = World::new("", "till@shop.example", &TO[1..2])
+            .with_register(&register)
+            .outbound(None);
+        world.findings = finding(found(false), SecureKeyword::Absent);
+        let said = world.ask(|case| SecureDomain::new(Arc::clone(&register)).examine(case));
+        assert_eq!(said.per_recipient[0].ask, Ask::Hold);
+        assert_eq!(
+            said.per_recipient[0].grounds,
+            Grounds::default(),
+            "nor is it for a sender who may not send it"
+        );
+    }
+
+    #[test]
+    fn patient_data_of_an_account_that_says_it_sends_none_waits_for_somebody() {
+        let register = register();
+        let asks = |patient_data: PatientData, keyword| {
+            let mut world = World::new(
+                "From: rota@bumbleton.example\n\nx\n",
+                "rota@bumbleton.example",
+                &TO,
+            )
+            .with_register(&register)
+            .outbound(Some("rota@bumbleton.example"));
+            world.findings = finding(patient_data, keyword);
+            let said = world.ask(|case| SecureDomain::new(Arc::clone(&register)).examine(case));
+            let asks = said.per_recipient.into_iter();
+            asks.map(|opinion| opinion.ask).collect::<Vec<_>>()
+        };
+        let held = [Ask::Hold, Ask::Hold, Ask::Hold];
+        assert_eq!(asks(found(false), SecureKeyword::Absent), held);
+        assert_eq!(
+            asks(found(false), SecureKeyword::Present),
+            held,
+            "the tag is no way round it"
+        );
+        let passes = [Ask::Pass, Ask::Pass, Ask::Pass];
+        assert_eq!(asks(PatientData::default(), SecureKeyword::Absent), passes);
+        assert_eq!(
+            asks(found(true), SecureKeyword::Absent),
+            passes,
+            "numbers for tests restrict nothing"
         );
     }
 

@@ -16,6 +16,7 @@ use crate::queue::store::{State, delivery_of};
 
 use super::old_names;
 use super::rows;
+use super::self_release;
 use super::writer::Batch;
 
 /// Writes the messages; the due deliveries of the first come back leased if that is wanted.
@@ -44,6 +45,15 @@ fn accept_one(
     placed: Placed,
     handoff: Handoff,
 ) -> Result<Option<Lease>, QueueError> {
+    if let Some(unless) = &placed.accepted.unless_told
+        && !old_names::is_news(batch.db, unless, placed.accepted.received_at)?
+    {
+        placed
+            .file
+            .into_iter()
+            .for_each(|file| batch.remove_file(file));
+        return Ok(None);
+    }
     let id = insert_message(batch, &placed)?;
     let mut accepted = placed.accepted;
     let uses = std::mem::take(&mut accepted.old_names);
@@ -144,6 +154,9 @@ fn insert_delivery(
         delivery.rule,
         delivery.because,
     ])?;
+    if let (State::Held, Some(offer)) = (state, &delivery.self_release) {
+        self_release::offer(batch.db, id, offer)?;
+    }
     Ok(state)
 }
 

@@ -7,9 +7,9 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
 use crate::mail::EnhancedStatusCode;
-use crate::outcome::Outcome;
 use crate::outcome::audit::AuditKind;
 use crate::outcome::notify::{self, Event, Told};
+use crate::outcome::{Letterhead, Outcome};
 use crate::queue::error::QueueError;
 use crate::queue::record::{Accepted, DeliveryId, MessageId};
 use crate::queue::spool::Placed;
@@ -18,6 +18,7 @@ use crate::queue::store::{Administered, Order, Selection, State, message_of};
 use super::accept::accept_all;
 use super::lease::of_message;
 use super::rows;
+use super::self_release;
 use super::settle::{Known, remove};
 use super::writer::Batch;
 
@@ -39,8 +40,8 @@ pub(super) fn administer(
         }
     }
     done.changed = chosen.len();
-    if let Order::Fail { reason, hostname } = order {
-        report_failures(batch, now, &chosen, reason, hostname)?;
+    if let Order::Fail { reason, letterhead } = order {
+        report_failures(batch, now, &chosen, reason, letterhead)?;
     }
     for delivery in chosen {
         if let Some(known) = Known::read(batch.db, delivery)? {
@@ -106,6 +107,7 @@ fn change(
             Ok(())
         }
         Order::Retry | Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
+            self_release::withdraw(batch.db, delivery)?;
             batch
                 .db
                 .prepare_cached("UPDATE delivery SET state = 'due', ready_at = ?2 WHERE id = ?1")?
@@ -121,8 +123,9 @@ fn report_failures(
     now: Timestamp,
     chosen: &[DeliveryId],
     reason: &str,
-    hostname: &str,
+    letterhead: &Letterhead,
 ) -> Result<(), QueueError> {
+    let hostname = letterhead.hostname();
     let mut by_message: BTreeMap<MessageId, Vec<DeliveryId>> = BTreeMap::new();
     for delivery in chosen {
         by_message
@@ -154,7 +157,7 @@ fn report_failures(
         let notices = notify::notices(&message.original(), &told, hostname, now);
         // In the row, whatever their size: files are written outside of transactions.
         let placed = notices.into_iter().map(|notice| Placed {
-            accepted: Accepted::from(notice),
+            accepted: Accepted::notice(notice, letterhead),
             file: None,
         });
         accept_all(batch, placed.collect())?;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::outcome::audit::AuditEvent;
 use crate::queue::error::QueueError;
-use crate::queue::store::{AuditEntry, Fault, Verified};
+use crate::queue::store::{AuditEntry, Fault, Verified, hex};
 
 /// Where the chain ends, in the transaction under way.
 #[derive(Clone)]
@@ -71,11 +71,9 @@ pub(super) fn events(
         db.prepare_cached("SELECT id, event, hash FROM audit WHERE id >= ?1 ORDER BY id LIMIT ?2")?;
     let rows = statement.query_map(params![from, count(limit)], |row| {
         let hash: Vec<u8> = row.get(2)?;
-        Ok(AuditEntry {
-            number: row.get(0)?,
-            event: row.get(1)?,
-            hash: hex(&hash),
-        })
+        // Octets: a row that was damaged need not be text, and must not keep the others from being read.
+        let event = row.get_ref(1)?.as_bytes().unwrap_or_default();
+        Ok(AuditEntry::new(row.get(0)?, event, hex(&hash)))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -183,10 +181,6 @@ fn link(before: &[u8; 32], event: &[u8]) -> [u8; 32] {
     digest.update(before);
     digest.update(event);
     digest.finalize().into()
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// A limit as SQLite takes it; beyond its range there is none.

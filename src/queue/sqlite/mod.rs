@@ -11,6 +11,7 @@ mod lease;
 mod list;
 mod old_names;
 mod rows;
+mod self_release;
 mod settle;
 mod trace;
 mod writer;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
 use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
@@ -34,8 +35,8 @@ use super::error::{QueueError, StoreError};
 use super::record::{Accepted, DeliveryId, Handoff, Lease, Settlement};
 use super::spool::{self, Spool};
 use super::store::{
-    Administered, Answer, AuditEntry, Filter, OldNameCount, Order, Selection, Skip, Store,
-    TraceQuery, Verified, Waiting,
+    Administered, Answer, AuditEntry, Filter, OldNameCount, Order, Selection, SenderRelease,
+    SentOn, Skip, Store, TraceQuery, Verified, Waiting,
 };
 use writer::{Batch, Writer};
 
@@ -202,6 +203,11 @@ impl Store for SqliteStore {
         )
     }
 
+    fn release_by_sender(&self, asked: SenderRelease) -> Answer<'_, Vec<SentOn>> {
+        let now = self.clock.now();
+        Box::pin(self.write(move |batch| self_release::release(batch, now, &asked)))
+    }
+
     fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>> {
         Box::pin(self.read(move |connection| list::list(connection, &filter)))
     }
@@ -268,17 +274,28 @@ fn make_schema(connection: &Connection) -> Result<(), QueueError> {
     let version = |connection: &Connection| {
         connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
     };
-    let transaction = connection.unchecked_transaction()?;
+    if version(connection)? == SCHEMA_VERSION {
+        return Ok(());
+    }
+    // With the write lock from its first word: one that begins by reading is told "busy" without waiting if another
+    // process writes before it does.
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
     match version(&transaction)? {
         0 => {
             // The first of two processes makes them; the write lock orders the two.
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.execute_batch(include_str!("../schema/sqlite.sql"))?;
             transaction.execute_batch(include_str!("../schema/sqlite-2.sql"))?;
+            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
         }
         1 => {
             transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
             transaction.execute_batch(include_str!("../schema/sqlite-2.sql"))?;
+            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
+        }
+        2 => {
+            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
         }
         SCHEMA_VERSION => {}
         found => {
@@ -302,7 +319,7 @@ fn wait_for_the_other_process(tries: i32) -> bool {
 
 const DATABASE: &str = "queue.sqlite";
 const LOCK: &str = "scheduler.lock";
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 /// Bodies of usual size then take one or two pages.
 const PAGE_OCTETS: i64 = 4_096;
 /// Pages in the log before they go into the database: 16 MiB, tens of milliseconds.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
+use crate::outcome::notify::UnlessTold;
 use crate::queue::error::QueueError;
 use crate::queue::record::{Accepted, OldNameNotice, OldNameUse};
 use crate::queue::store::OldNameCount;
@@ -60,6 +61,28 @@ fn is_due(
     let told = db
         .prepare_cached("INSERT OR IGNORE INTO told (sender, name, at) VALUES (?1, ?2, ?3)")?
         .execute(params![notice.to, name, at.as_millisecond()])?;
+    Ok(told > 0)
+}
+
+/// Whether nobody was told of it lately; from now on somebody has. Unlike an old name it has a rhythm of its
+/// own, so only its own row is looked at.
+pub(super) fn is_news(
+    db: &Connection,
+    unless: &UnlessTold,
+    at: Timestamp,
+) -> Result<bool, QueueError> {
+    let before = at - unless.at_most_every;
+    let told = db
+        .prepare_cached(
+            "INSERT INTO told (sender, name, at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (sender, name) DO UPDATE SET at = excluded.at WHERE told.at <= ?4",
+        )?
+        .execute(params![
+            unless.to,
+            unless.about,
+            at.as_millisecond(),
+            before.as_millisecond()
+        ])?;
     Ok(told > 0)
 }
 

@@ -13,6 +13,7 @@ use crate::queue::store::message_of;
 use super::accept::accept_all;
 use super::lease::of_message;
 use super::rows;
+use super::self_release;
 use super::writer::Batch;
 
 /// Writes what came of attempts. Deliveries that are gone are passed over; if all are, somebody has
@@ -80,6 +81,7 @@ fn settle_one(
 pub(super) fn remove(batch: &mut Batch<'_>, delivery: DeliveryId) -> Result<(), QueueError> {
     let message = message_of(delivery);
     let (first, last) = of_message(message);
+    self_release::withdraw(batch.db, delivery)?;
     batch
         .db
         .prepare_cached("DELETE FROM delivery WHERE id = ?1")?

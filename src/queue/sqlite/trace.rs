@@ -38,7 +38,7 @@ pub(super) fn seal_stretches(db: &Connection, end: i64) -> Result<(), QueueError
     Ok(())
 }
 
-/// The events that the query finds, oldest first.
+/// The events that the query finds, oldest first, and the damaged rows that were met on the way.
 pub(super) fn trace(
     db: &Connection,
     query: &TraceQuery,
@@ -135,7 +135,11 @@ impl Search {
         Ok(())
     }
 
+    /// A damaged row may be about anything: it is shown, so that nobody takes what is left for the whole.
     fn matches(&self, row: &AuditEntry) -> bool {
+        if row.damaged.is_some() {
+            return true;
+        }
         let event = Names::read(&row.event);
         let in_time = event
             .time()

@@ -11,13 +11,12 @@ use crate::mail::splice::{Banner, NotEdited};
 use crate::mail::{Mailbox, ReversePath};
 use crate::policy::author::authors;
 use crate::policy::case::Case;
-use crate::policy::finding::{LinkFinding, LinkKind};
+use crate::policy::finding::{LinkEdits, LinkFinding, LinkKind};
 use crate::policy::links::{
     Judge, LinkSettings, LinkVerdict, Wanted, banner_html, banner_text, write,
 };
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::organisations::{Organisations, Sender};
-use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::SecureDomains;
 
 /// The part of the stage that looks at links.
@@ -229,6 +228,12 @@ impl LinkScan {
         let written = write(&case.transaction.message, structure, &wanted);
         let mut opinions = self.failed(case, written.not_stripped, written.not_annotated);
         opinions.edits = written.edits;
+        if !opinions.edits.is_empty() {
+            opinions.findings.push(Finding::LinkEdits(LinkEdits {
+                cannot_strip: settings.cannot_strip.clone(),
+                cannot_annotate: settings.cannot_annotate.clone(),
+            }));
+        }
         opinions
     }
 
@@ -257,7 +262,7 @@ impl LinkScan {
                 .findings
                 .push(Finding::Note(format!("{what}, {reason}")));
             let because = format!("a link could not be dealt with as the policy says: {reason}");
-            if let (Some(ask), Ask::Pass) = (ask(**verdict), &worst.ask) {
+            if let (Some(ask), Ask::Pass) = (verdict.ask(), &worst.ask) {
                 worst = Opinion::new(ask, verdict.source(), because)
                     .would_pass_if("the message comes without this link");
             }
@@ -277,7 +282,7 @@ impl Side<'_> {
         says: Option<&Located<LinkVerdict>>,
         place: &str,
     ) {
-        let Some(ask) = ask(verdict) else { return };
+        let Some(ask) = verdict.ask() else { return };
         let is_worse = matches!(
             (&self.opinion.ask, &ask),
             (Ask::Pass, _) | (Ask::Quarantine, Ask::Refuse(_))
@@ -287,15 +292,6 @@ impl Side<'_> {
             self.opinion = Opinion::new(ask, source(says), because)
                 .would_pass_if("the message comes without this link, or its site is approved");
         }
-    }
-}
-
-/// What a verdict asks for a recipient; `None` if the message goes on.
-fn ask(verdict: LinkVerdict) -> Option<Ask> {
-    match verdict {
-        LinkVerdict::Quarantine => Some(Ask::Quarantine),
-        LinkVerdict::Refuse => Some(Ask::Refuse(Refusal::Link)),
-        LinkVerdict::Pass | LinkVerdict::Annotate | LinkVerdict::Strip => None,
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config::{Diagnostics, read_toml};
 use crate::mail::{EditKind, edit};
+use crate::policy::refusal::Refusal;
 use crate::policy::stage::scan::ScanSettings;
 use crate::policy::testing::{World, file};
 
@@ -66,6 +67,7 @@ fn words(opinions: &Opinions) -> Vec<String> {
                 )
             })),
             Finding::Note(note) => words.push(note.clone()),
+            Finding::LinkEdits(_) => {}
             other => panic!("{other:?}"),
         }
     }
