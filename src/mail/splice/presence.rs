@@ -31,6 +31,21 @@ impl Presence {
 }
 
 fn bones(text: &str) -> String {
-    let kept = text.chars().filter(|character| character.is_alphanumeric());
-    kept.flat_map(char::to_lowercase).collect()
+    if text.is_ascii() {
+        let letters = text.bytes().filter(u8::is_ascii_alphanumeric);
+        return letters
+            .map(|octet| char::from(octet.to_ascii_lowercase()))
+            .collect();
+    }
+    let mut bones = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_ascii() {
+            if character.is_ascii_alphanumeric() {
+                bones.push(character.to_ascii_lowercase()); // most of all mail: the tables are slow
+            }
+        } else if character.is_alphanumeric() {
+            bones.extend(character.to_lowercase());
+        }
+    }
+    bones
 }
