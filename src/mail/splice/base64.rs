@@ -74,7 +74,8 @@ fn octets(decoded: &[u8], region: &Region, changes: &mut [OctetChange]) -> Vec<u
     let kept = upto - from;
     let gone: usize = changes.iter().map(|change| change.at.len()).sum();
     let come: usize = changes.iter().map(|change| change.with.len()).sum();
-    let is_last = upto == decoded.len();
+    // Into a text that is empty a footer may go as well, behind this.
+    let is_last = upto == decoded.len() && !decoded.is_empty();
     if let Some(last) = changes.last_mut()
         && !is_last
     {
