@@ -82,7 +82,8 @@ fn transaction(message: Vec<u8>) -> MailTransaction {
 
 /// A letter in text and HTML, as it stands behind `DATA`.
 fn data(octets: usize) -> Vec<u8> {
-    let text = "The order of 14 November came in full; two boxes were short-dated (batch 45012).\r\n";
+    let text =
+        "The order of 14 November came in full; two boxes were short-dated (batch 45012).\r\n";
     let html = "<p style=\"margin:0\"><span>Two boxes were&nbsp;short-dated: see 020 7946 0958.</span></p>\r\n";
     let (texts, htmls) = (octets / 3 / text.len() + 1, octets * 2 / 3 / html.len() + 1);
     format!(

@@ -283,6 +283,23 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
+/// Asked for a second time, the policy may have been loaded anew: one would judge a message, another edit or sign it.
+#[test]
+fn a_message_is_judged_edited_and_signed_by_one_policy() {
+    let files = fs::read_dir(root().join("src/ingress")).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    let asking: Vec<String> = paths
+        .filter(|path| path.is_file())
+        .filter(|path| {
+            fs::read_to_string(path)
+                .unwrap()
+                .contains("policies.borrow")
+        })
+        .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(asking, ["connection.rs"]);
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -6,9 +6,9 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use support::corpus::{collect, with_crlf};
 use support::{Client, Gateway, installed, root, wait_for};
 
 #[test]
@@ -89,36 +89,4 @@ fn submit(gateway: &Gateway, client: &mut Client, recipient: &str, message: &[u8
         return client.submit("someone@nhs.net", &[recipient], message);
     }
     reply
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if !["MANIFEST.tsv", "README"].contains(&name) {
-            files.push(path);
-        }
-    }
-}
-
-/// Files keep mail with bare line feeds; on the wire lines end with CRLF.
-fn with_crlf(octets: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(octets.len() + octets.len() / 30);
-    let mut last = 0;
-    for &octet in octets {
-        if octet == b'\n' && last != b'\r' {
-            out.push(b'\r');
-        }
-        out.push(octet);
-        last = octet;
-    }
-    if !out.ends_with(b"\r\n") {
-        out.extend_from_slice(b"\r\n");
-    }
-    out
 }

@@ -6,8 +6,9 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use support::corpus::{collect, with_crlf};
 use support::{Client, Gateway, wait_for};
 
 const SENDER: &str = "bumbleton.headoffice@nhs.net";
@@ -244,37 +245,4 @@ fn outcomes(gateway: &Gateway) -> BTreeMap<String, (String, bool)> {
         }
     }
     found
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
-    };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path
-            .file_name()
-            .is_some_and(|name| name != "MANIFEST.tsv" && name != "README")
-        {
-            files.push(path);
-        }
-    }
-}
-
-/// Files keep mail with bare line feeds; on the wire lines end with CRLF.
-fn with_crlf(octets: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(octets.len() + octets.len() / 30);
-    let mut last = 0;
-    for &octet in octets {
-        if octet == b'\n' && last != b'\r' {
-            out.push(b'\r');
-        }
-        out.push(octet);
-        last = octet;
-    }
-    if !out.ends_with(b"\r\n") {
-        out.extend_from_slice(b"\r\n");
-    }
-    out
 }

@@ -7,10 +7,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/corpus.rs"]
+mod corpus;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use corpus::{collect, with_crlf};
 use postern::mail::mime;
 use postern::mail::prove::{Unproved, prove};
 use postern::mail::splice::{Footer, plan_footer};
@@ -81,6 +85,7 @@ fn readers_prove_no_edit_that_changes_another_part() {
             at: start..end,
             with: with.as_bytes().to_vec(),
             says: (random.below(4) > 0).then(|| with.to_owned()),
+            takes: Vec::new(),
         };
         let edits = [edit];
         let after = edit::apply(message, &edits).unwrap();
@@ -259,26 +264,6 @@ fn seeds() -> Vec<Vec<u8>> {
         }
     }
     seeds
-}
-
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
-    };
-    for path in entries.flatten().map(|entry| entry.path()) {
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.push(path);
-        }
-    }
-}
-
-fn with_crlf(octets: &[u8]) -> Vec<u8> {
-    let lines = octets.split_inclusive(|octet| *octet == b'\n');
-    let texts = lines.map(|line| line.strip_suffix(b"\n").unwrap_or(line));
-    let texts = texts.map(|text| text.strip_suffix(b"\r").unwrap_or(text));
-    texts.flat_map(|text| [text, b"\r\n"].concat()).collect()
 }
 
 /// xorshift64*: the same cases from the same seed.

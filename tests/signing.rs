@@ -121,6 +121,32 @@ fn mail_of_our_own_leaves_signed_after_all_edits_and_verifies() {
 }
 
 #[test]
+fn explain_says_which_keys_would_sign() {
+    let gateway = Gateway::start_with(|policies| with_keys(policies, "", &["bumbleton.example"]));
+    let file = gateway.folder.path().join("order.eml");
+    for (author, keys) in [
+        (FROM, vec!["bumbleton.example/r1", "bumbleton.example/e1"]),
+        ("someone@elsewhere.example", Vec::new()),
+    ] {
+        fs::write(&file, format!("From: {author}\r\n\r\nhello\r\n")).expect("a file");
+        let file = file.to_str().expect("a path");
+        let asked = ["explain", "--from", author, "--to", TO, file];
+        let said = gateway.postern(&[&asked[..], &["--json"]].concat());
+        let said: serde_json::Value = serde_json::from_slice(&said.stdout).expect("JSON");
+        let expected: Vec<serde_json::Value> = keys
+            .iter()
+            .map(|key| serde_json::json!({"kind": "dkim", "key": key}))
+            .collect();
+        assert_eq!(said["signatures"], serde_json::json!(expected));
+        let said = text(&gateway.postern(&asked).stdout);
+        for key in keys {
+            let line = format!("signature          dkim by {key}\n");
+            assert!(said.contains(&line), "{said}");
+        }
+    }
+}
+
+#[test]
 fn mail_of_others_is_not_signed() {
     let gateway = Gateway::start_with(|policies| with_keys(policies, "", &["bumbleton.example"]));
     let mut client = gateway.connect();

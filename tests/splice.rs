@@ -3,10 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/corpus.rs"]
+mod corpus;
+#[path = "support/trees.rs"]
+mod trees;
+
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,6 +20,7 @@ use postern::mail::{Edit, Message, edit};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+use trees::{assert_judged, message};
 
 const FOOTERS: [Footer<'static>; 2] = [
     Footer {
@@ -92,7 +96,7 @@ fn pythons_reader_sees_the_same_message_and_the_footer() {
         let before = message().new_tree(&mut runner).unwrap().current();
         cases.extend(case(&before, &FOOTERS[cases.len() % 2]));
     }
-    assert_judged(&cases);
+    assert_judged("splice_judge.py", &cases);
 }
 
 fn has(message: &Message, what: &[u8]) -> bool {
@@ -130,37 +134,8 @@ fn mail_of_the_corpora_is_edited_with_proof_or_left_alone() {
     }
     eprintln!("{outcomes:#?}");
     for cases in cases.chunks(1000) {
-        assert_judged(cases);
+        assert_judged("splice_judge.py", cases);
     }
-}
-
-/// Hands cases to Python's reader.
-fn assert_judged(cases: &[String]) {
-    let Ok(mut python) = Command::new("python3")
-        .arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/tests/splice_judge.py"
-        ))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-    else {
-        eprintln!("skipped: no python3");
-        return;
-    };
-    let input = cases.concat();
-    python
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let output = python.wait_with_output().unwrap();
-    assert!(output.status.success());
-    assert_eq!(
-        String::from_utf8_lossy(&output.stdout),
-        format!("{} judged\n", cases.len())
-    );
 }
 
 const CASES: usize = 400;
@@ -183,44 +158,25 @@ fn case(before: &Message, footer: &Footer<'_>) -> Option<String> {
 /// Mail of the corpora unpacked beside the project, or nothing if they are not there.
 fn corpus_files() -> Vec<PathBuf> {
     let (mut files, mut plenty) = (Vec::new(), Vec::new());
-    collect(Path::new("/work/corpora/torture-dev"), &mut files);
-    collect(Path::new("/work/corpora/dev"), &mut plenty);
+    corpus::collect(Path::new("/work/corpora/torture-dev"), &mut files);
+    corpus::collect(Path::new("/work/corpora/dev"), &mut plenty);
     files.extend(plenty.into_iter().step_by(5));
+    let is_mail = |file: &PathBuf| {
+        file.extension()
+            .is_some_and(|kind| kind == "eml" || kind == "msg")
+    };
+    files.retain(is_mail);
     if files.is_empty() {
         eprintln!("skipped: no corpora in /work/corpora");
     }
     files
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else if path
-            .extension()
-            .is_some_and(|kind| kind == "eml" || kind == "msg")
-        {
-            files.push(path);
-        }
-    }
-}
-
 /// Mail as it comes over SMTP: without the envelope line of an mbox file.
 fn with_crlf(octets: &[u8]) -> Vec<u8> {
     let is_envelope = |line: &&[u8]| line.starts_with(b"From ") || line.starts_with(b">From ");
     let first = octets.split_inclusive(|octet| *octet == b'\n').next();
-    let octets = &octets[first.filter(is_envelope).map_or(0, <[u8]>::len)..];
-    let mut out = Vec::with_capacity(octets.len() + octets.len() / 32);
-    for line in octets.split_inclusive(|octet| *octet == b'\n') {
-        let text = line.strip_suffix(b"\n").unwrap_or(line);
-        out.extend_from_slice(text.strip_suffix(b"\r").unwrap_or(text));
-        out.extend_from_slice(b"\r\n");
-    }
-    out
+    corpus::with_crlf(&octets[first.filter(is_envelope).map_or(0, <[u8]>::len)..])
 }
 
 fn parse(message: &Message) -> Structure {
@@ -318,166 +274,4 @@ fn longest_line(message: &Message) -> Option<usize> {
         .split(|octet| *octet == b'\n')
         .map(<[u8]>::len)
         .max()
-}
-
-/// What a message is made of.
-#[derive(Clone, Debug)]
-enum Node {
-    Leaf {
-        kind: &'static str,
-        charset: Option<&'static str>,
-        encoding: &'static str,
-        text: String,
-    },
-    File(Vec<u8>),
-    Attached(Box<Self>),
-    Multi(&'static str, Vec<Self>),
-}
-
-fn message() -> impl Strategy<Value = Message> {
-    node().prop_map(|node| {
-        let header = b"From: a@b.example\r\nMIME-Version: 1.0\r\n";
-        let mut octets = [header, &render(&node, &mut 0)[..]].concat();
-        if !octets.ends_with(b"\r\n") {
-            octets.extend(b"\r\n");
-        }
-        Message::new(octets)
-    })
-}
-
-fn node() -> impl Strategy<Value = Node> {
-    let file = proptest::collection::vec(any::<u8>(), 0..40).prop_map(Node::File);
-    prop_oneof![6 => leaf(), 1 => file].prop_recursive(3, 12, 4, |inner| {
-        let kind = prop::sample::select(vec!["mixed", "alternative", "related", "x-new"]);
-        let children = proptest::collection::vec(inner.clone(), 1..4);
-        prop_oneof![
-            6 => (kind, children).prop_map(|(kind, children)| Node::Multi(kind, children)),
-            1 => inner.prop_map(|inner| Node::Attached(Box::new(inner))),
-        ]
-    })
-}
-
-fn leaf() -> impl Strategy<Value = Node> {
-    let kind = prop::sample::select(vec!["text/plain", "text/html", "text/plain; format=flowed"]);
-    let charset = prop::sample::select(vec![
-        None,
-        Some("us-ascii"),
-        Some("utf-8"),
-        Some("ISO-8859-1"),
-        Some("\"windows-1252\""),
-        Some("shift_jis"),
-    ]);
-    let encoding = prop::sample::select(vec!["7bit", "8bit", "quoted-printable", "base64"]);
-    (kind, charset, encoding, text()).prop_map(|(kind, charset, encoding, text)| {
-        let ascii = matches!(charset, None | Some("us-ascii" | "shift_jis")) || encoding == "7bit";
-        let text = if ascii {
-            text.replace(['é', '£'], "e")
-        } else {
-            text
-        };
-        Node::Leaf {
-            kind,
-            charset,
-            encoding,
-            text,
-        }
-    })
-}
-
-fn text() -> impl Strategy<Value = String> {
-    const LONG: &str = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
-    let pieces = vec![
-        "Dear Mrs Jones,",
-        "\r\n",
-        "\r\n\r\n",
-        "=3D",
-        "café £5",
-        "> quoted ",
-        LONG,
-        " ",
-        "<b>",
-        "</body></html>",
-        "<!-- </body> -->",
-        "<meta charset=iso-8859-1>",
-        ".",
-    ];
-    proptest::collection::vec(prop::sample::select(pieces), 0..12)
-        .prop_map(|pieces| pieces.concat())
-}
-
-/// Writes a node as a header and a body; `serial` makes boundaries.
-fn render(node: &Node, serial: &mut usize) -> Vec<u8> {
-    match node {
-        Node::Leaf {
-            kind,
-            charset,
-            encoding,
-            text,
-        } => render_leaf(kind, *charset, encoding, text),
-        Node::File(octets) => {
-            let header = "Content-Type: application/pdf\r\nContent-Disposition: attachment; filename=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\n";
-            [header.as_bytes(), &encoded(octets, "base64")].concat()
-        }
-        Node::Attached(inner) => [
-            b"Content-Type: message/rfc822\r\n\r\n",
-            &render(inner, serial)[..],
-        ]
-        .concat(),
-        Node::Multi(kind, children) => {
-            *serial += 1;
-            let boundary = format!("b{serial}=_end");
-            let header = format!("Content-Type: multipart/{kind}; boundary=\"{boundary}\"");
-            let mut out = format!("{header}\r\n\r\npreamble\r\n").into_bytes();
-            for child in children {
-                out.extend(format!("--{boundary}\r\n").bytes());
-                out.extend(render(child, serial));
-                out.extend(b"\r\n");
-            }
-            out.extend(format!("--{boundary}--\r\nepilogue").bytes());
-            out
-        }
-    }
-}
-
-fn render_leaf(kind: &str, charset: Option<&str>, encoding: &str, text: &str) -> Vec<u8> {
-    let charset_param = charset
-        .map(|charset| format!("; charset={charset}"))
-        .unwrap_or_default();
-    let header = format!(
-        "Content-Type: {kind}{charset_param}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
-    );
-    let octets = match charset {
-        Some("utf-8") => text.as_bytes().to_vec(),
-        _ => text
-            .chars()
-            .map(|character| u8::try_from(character).unwrap())
-            .collect(),
-    };
-    [header.as_bytes(), &encoded(&octets, encoding)].concat()
-}
-
-fn encoded(octets: &[u8], encoding: &str) -> Vec<u8> {
-    match encoding {
-        "base64" => {
-            let digits = STANDARD.encode(octets);
-            let lines: Vec<_> = digits.as_bytes().chunks(76).collect();
-            lines.join(&b"\r\n"[..])
-        }
-        "quoted-printable" => quoted(octets),
-        _ => octets.to_vec(),
-    }
-}
-
-fn quoted(octets: &[u8]) -> Vec<u8> {
-    let mut out = String::new();
-    for (at, octet) in octets.iter().enumerate() {
-        match octet {
-            b'\r' | b'\n' | b'!'..=b'<' | b'>'..=b'~' => out.push(char::from(*octet)),
-            _ => out.push_str(&format!("={octet:02X}")),
-        }
-        if at % 20 == 19 && *octet != b'\r' {
-            out.push_str("=\r\n");
-        }
-    }
-    out.into_bytes()
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use indicatif::ProgressBar;
 use jiff::Timestamp;
+use serde_json::json;
 
 use crate::accounts::DisableError;
 use crate::base::Clock;
@@ -50,11 +51,16 @@ pub async fn run(
     let bar = progress(files.len());
     for file in &files {
         let message = read_message(file, &mut io::stdin())?;
-        let decision = policy.decide(&case.transaction(message)).await;
+        let transaction = case.transaction(message);
+        let decision = policy.decide(&transaction).await;
+        let signatures = policy.would_sign(&transaction, &decision);
         let name = file.display().to_string();
         if json {
             let mut object = to_json(&decision, &onward);
             object["file"] = name.into();
+            let said = signatures.iter();
+            let said = said.map(|one| json!({"kind": one.kind, "key": one.key}));
+            object["signatures"] = said.collect();
             json_line(&object, out)?;
         } else {
             if files.len() > 1 {
@@ -62,6 +68,9 @@ pub async fn run(
             }
             for line in to_text(&decision, &onward).lines() {
                 writeln!(out, "{}", printable(line))?;
+            }
+            for one in &signatures {
+                writeln!(out, "{:<18} {} by {}", "signature", one.kind, one.key)?;
             }
         }
         bar.inc(1);

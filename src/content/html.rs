@@ -388,9 +388,15 @@ fn push_without_tags(lines: &mut Lines, text: &str) {
 
 /// Adds what an entity stands for (itself, if that is nothing), and returns its length in octets.
 /// `text` begins with `&`.
-fn push_entity(out: &mut String, text: &str) -> usize {
+pub(super) fn push_entity(out: &mut String, text: &str) -> usize {
     let octets = text.as_bytes();
-    let name = octets[1..].iter().take(ENTITY_OCTETS);
+    // A number may begin with any count of zeros.
+    let most = if octets.get(1) == Some(&b'#') {
+        octets.len()
+    } else {
+        ENTITY_OCTETS
+    };
+    let name = octets[1..].iter().take(most);
     let name_len = name
         .take_while(|octet| octet.is_ascii_alphanumeric() || **octet == b'#')
         .count();

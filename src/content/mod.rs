@@ -16,6 +16,7 @@ mod apart;
 mod fields;
 pub mod html;
 pub mod kind;
+pub mod links;
 mod pdf;
 mod reader;
 mod rtf;
@@ -31,6 +32,7 @@ pub use apart::{
     serve as serve_apart,
 };
 pub use kind::Kind;
+pub use links::Links;
 pub use reader::{read, unparsed};
 
 use std::fmt;
@@ -48,6 +50,8 @@ pub struct Content {
     pub attachments: Vec<Attachment>,
     /// What could not be looked into, and why (`design.md` §4.3).
     pub unreadable: Vec<Unread>,
+    /// Where the links in texts and pages lead.
+    pub links: Links,
 }
 
 impl fmt::Debug for Content {
@@ -58,6 +62,7 @@ impl fmt::Debug for Content {
             .field("texts", &self.texts)
             .field("attachments", &self.attachments)
             .field("unreadable", &self.unreadable)
+            .field("links", &self.links.found.len())
             .finish()
     }
 }

@@ -9,7 +9,7 @@ use crate::mail::{Header, Message};
 use super::fields::{self, decoded_field};
 use super::kind::{self, Detected, Kind};
 use super::unpack::Budget;
-use super::{Attachment, Content, Form, Limits, TextPiece, Unread, html, text, xml};
+use super::{Attachment, Content, Form, Limits, TextPiece, Unread, html, links, text, xml};
 
 mod apart;
 mod broken;
@@ -31,6 +31,8 @@ pub fn unparsed(message: &Message, limits: &Limits) -> Content {
     reader.header(&message.header());
     reader.unread("body:1", "malformed");
     reader.take_text("body:1".into(), message.body_octets(), None, Form::Plain);
+    let shown = links::of_text(&reader.content.texts[0].text, links::Flow::Fixed);
+    reader.content.links.add("body:1", shown);
     reader.content
 }
 
@@ -255,8 +257,21 @@ impl Reader {
         if form == Form::Html && part.is("text", "plain") {
             // Shown as it stands, whatever it looks like.
             self.take_text(place.clone(), &decoded, charset, Form::Plain);
+            let shown = self
+                .content
+                .texts
+                .last()
+                .map(|piece| links::of_text(&piece.text, flow_of(part)));
+            self.content.links.add(&place, shown.unwrap_or_default());
         }
-        self.take_text(place, &decoded, charset, form);
+        let first = self.content.texts.len();
+        self.take_text(place.clone(), &decoded, charset, form);
+        // A file of text is opened by a program in which nothing can be clicked.
+        let is_shown = part.content_type.kind == "text" && !part.is_attachment();
+        if form == Form::Plain && is_shown {
+            let links = links::of_text(&self.content.texts[first].text, flow_of(part));
+            self.content.links.add(&place, links);
+        }
     }
 
     /// Decodes and keeps a text, as far as the limit allows.
@@ -277,6 +292,7 @@ impl Reader {
         let mut text = text::decode(within, charset);
         let mut in_sight = None;
         if form == Form::Html {
+            self.content.links.add(&place, links::of_html(&text));
             let read = html::read(&text);
             (text, in_sight) = (read.text, read.in_sight);
         }
@@ -385,6 +401,11 @@ fn may_hide(oddity: Oddity, part: &Part, octets: &[u8]) -> bool {
         | Oddity::UnfinishedHeader
         | Oddity::MissingClose => false,
     }
+}
+
+/// How the lines of a part go together.
+fn flow_of(part: &Part) -> links::Flow {
+    links::Flow::of(|name| part.content_type.params.get(name))
 }
 
 fn owned((octets, clean): (Vec<u8>, bool)) -> (Cow<'static, [u8]>, bool) {

@@ -183,6 +183,7 @@ fn with_findings(mut event: AuditEvent, findings: &Findings) -> AuditEvent {
         ("evidence", evidence),
         ("unreadable", unreadable),
         ("markings", findings.markings.clone()),
+        ("links", links(findings)),
     ] {
         if !values.is_empty() {
             event.facts.insert(name, values.join("; "));
@@ -194,6 +195,17 @@ fn with_findings(mut event: AuditEvent, findings: &Findings) -> AuditEvent {
             .insert("spam", format!("{:.1}", findings.spam.score));
     }
     event
+}
+
+/// Kind and host of what is odd about links, and what was done; nothing else of an address.
+fn links(findings: &Findings) -> Vec<String> {
+    let first = findings.links.iter().take(EVIDENCE_MAX);
+    first
+        .map(|link| {
+            let host = link.host.as_deref().unwrap_or("-");
+            format!("{} {host}: {}", link.kind.word(), link.does)
+        })
+        .collect()
 }
 
 /// What was changed, and what became of the footer and for which entity.

@@ -61,7 +61,7 @@ pub(super) async fn finish(
     let mut copies = unsigned(parts, policy, transaction, decision).await?;
     for copy in &mut copies {
         let bare = std::mem::replace(&mut copy.message, Message::new(Vec::new()));
-        let (message, notes) = sign(parts, decision, bare).await?;
+        let (message, notes) = sign(parts, policy, decision, bare).await?;
         copy.message = message;
         let known = &mut decision.findings.notes;
         let new: Vec<String> = notes
@@ -141,15 +141,25 @@ async fn finish_one(
     };
     metrics::EDITS_UNPROVED.add(1);
     warn!(reference = %decision.reference, because = unproved.word(), "an edit cannot be proved and was not made");
-    let (message, left) = without_body_edits(original, &wanted).await?;
-    let noticed = match wants_notice_part(decision) {
+    let (message, left) = less(original, &wanted).await?;
+    let lacks_footer = is_without(EditKind::Footer, &wanted, &left);
+    let noticed = match lacks_footer && wants_notice_part(decision) {
         true => with_notice_part(original, &wanted, &left).await,
         false => None,
     };
     decision
         .edits
         .retain(|edit| left.contains(edit) || !wanted.contains(edit));
-    give_way(policy, transaction, decision, unproved);
+    let note = format!("edit: not made, {unproved}");
+    decision.findings.notes.push(note);
+    for kind in [EditKind::Links, EditKind::Banner] {
+        if is_without(kind, &wanted, &left) {
+            go_without(policy, transaction, decision, kind);
+        }
+    }
+    if lacks_footer {
+        give_way(policy, transaction, decision, unproved);
+    }
     let Some((noticed, edits)) = noticed else {
         return Some(message);
     };
@@ -175,7 +185,14 @@ async fn with_notice_part(
     let (message, wanted, left) = (message.clone(), wanted.to_vec(), left.to_vec());
     let task = tokio::task::spawn_blocking(move || {
         let structure = mime::parse(message.octets()).ok()?;
-        let notice = plan_notice_part(&message, &structure, &text_footer(&wanted)?).ok()?;
+        let is_plain = |number: Option<&str>| {
+            let part = structure
+                .own_parts()
+                .find(|part| Some(part.number.as_str()) == number);
+            part.is_some_and(|part| part.is("text", "plain"))
+        };
+        let footer = text_footer(&wanted, is_plain)?;
+        let notice = plan_notice_part(&message, &structure, &footer).ok()?;
         let edits = [left, notice.clone()].concat();
         let edited = edit::apply(&message, &edits).ok()?;
         held_to(|| prove::prove_notice_part(&message, &edited, &edits)).ok()?;
@@ -185,11 +202,11 @@ async fn with_notice_part(
 }
 
 /// The footer that was to be put in, as text: what a leaf of plain text would have got.
-fn text_footer(wanted: &[Edit]) -> Option<Footer<'_>> {
+fn text_footer(wanted: &[Edit], is_plain: impl Fn(Option<&str>) -> bool) -> Option<Footer<'_>> {
     let footer = wanted
         .iter()
-        .filter(|edit| edit.kind == EditKind::Footer)
-        .find(|edit| edit.says.as_ref().is_some_and(|says| !says.contains('<')))?;
+        .filter(|edit| edit.kind == EditKind::Footer && edit.says.is_some())
+        .find(|edit| is_plain(edit.part.as_deref()))?;
     Some(Footer {
         text: footer.says.as_deref()?,
         html: "",
@@ -224,6 +241,38 @@ fn held_to(proof: impl FnOnce() -> Result<Proof, Unproved>) -> Result<Proof, Unp
     catch_unwind(AssertUnwindSafe(proof)).unwrap_or(Err(Unproved::BrokeOff))
 }
 
+/// The message with as many of its edits as hold, and which those are. Links that are taken out matter most, then
+/// footers, then banners. A splice that takes a link out and puts a banner in is one of both.
+async fn less(message: &Message, edits: &[Edit]) -> Option<(Message, Arc<[Edit]>)> {
+    use EditKind::{Banner, Footer, Links};
+    let (bare, header) = without_body_edits(message, edits).await?;
+    let body: Vec<EditKind> = [Links, Footer, Banner]
+        .into_iter()
+        .filter(|kind| edits.iter().any(|edit| edit.kind == *kind))
+        .collect();
+    for kept in [
+        &[Links, Footer][..],
+        &[Links, Banner],
+        &[Links],
+        &[Footer, Banner],
+        &[Footer],
+        &[Banner],
+    ] {
+        if body.len() <= kept.len() || !kept.iter().all(|kind| body.contains(kind)) {
+            continue;
+        }
+        let some: Arc<[Edit]> = edits
+            .iter()
+            .filter(|edit| header.contains(edit) || kept.contains(&edit.kind))
+            .cloned()
+            .collect();
+        if let Ok(edited) = proved(message, &some).await {
+            return Some((edited, some));
+        }
+    }
+    Some((bare, header))
+}
+
 /// The message with the edits of its header if those hold, else with those of the trace alone; and which
 /// were left.
 async fn without_body_edits(message: &Message, edits: &[Edit]) -> Option<(Message, Arc<[Edit]>)> {
@@ -243,6 +292,42 @@ async fn without_body_edits(message: &Message, edits: &[Edit]) -> Option<(Messag
     Some((edited, trace))
 }
 
+/// Whether edits of a kind were wanted and are left out. Of links that stay, a banner made with them stays out too.
+fn is_without(kind: EditKind, wanted: &[Edit], left: &[Edit]) -> bool {
+    let of_kind = |edit: &&Edit| edit.kind == kind;
+    wanted
+        .iter()
+        .filter(of_kind)
+        .any(|edit| !left.contains(edit))
+}
+
+/// What the policy says for links that stay in, or for a banner that is missing. No message is passed with a link that
+/// was to be taken out, but where the policy says so. What says `refuse` is kept apart: the message was judged already.
+fn go_without(
+    policy: &Policy,
+    transaction: &MailTransaction,
+    decision: &mut Decision,
+    kind: EditKind,
+) {
+    let rule = match &decision.findings.link_edits {
+        Some(edits) => edits
+            .without(kind)
+            .filter(|verdict| verdict.ask().is_some()),
+        // Nobody said what then: a link that was to go does not pass.
+        None if kind == EditKind::Links => None,
+        None => return,
+    };
+    let rule = match (rule, &decision.findings.link_edits) {
+        (Some(verdict), _) => verdict.source(),
+        (None, Some(_)) => return,
+        (None, None) => "built-in".to_owned(),
+    };
+    let because =
+        "a link cannot be dealt with as the policy says, with proof that nothing else changes";
+    let change = "the message comes without this link";
+    policy.quarantine(transaction, decision, &rule, because, change);
+}
+
 /// Makes the decision say what was done, and holds the message if the policy wants that.
 fn give_way(
     policy: &Policy,
@@ -250,8 +335,6 @@ fn give_way(
     decision: &mut Decision,
     unproved: Unproved,
 ) {
-    let note = format!("edit: not made, {unproved}");
-    decision.findings.notes.push(note);
     let Some(footer) = &mut decision.findings.footer else {
         return;
     };

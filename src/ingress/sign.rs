@@ -11,24 +11,26 @@ use crate::base::metrics;
 use crate::mail::Message;
 use crate::policy::signing::arc::Sealed;
 use crate::policy::signing::{OnFailure, Signed};
-use crate::policy::{Decision, Direction, Fate, Policy, RecipientDecision};
+use crate::policy::{Decision, Direction, Policy};
 
 use super::Parts;
 
 /// Returns the message as it leaves, and what is to be remembered of its signatures; `None` if it could not be
 /// signed and the policy would rather have the client try again.
+///
+/// `policy` is the one that decided: it may have been loaded anew since.
 pub(super) async fn sign(
     parts: &Parts,
+    policy: &Policy,
     decision: &Decision,
     message: Message,
 ) -> Option<(Message, Vec<String>)> {
-    let policy = Arc::clone(&parts.policies.borrow());
     let signing = Arc::clone(policy.signing());
     if signing.keys().is_empty() {
         return Some((message, Vec::new()));
     }
     if decision.direction == Direction::Inbound {
-        return seal(parts, &policy, decision, message).await;
+        return seal(parts, policy, decision, message).await;
     }
     let now = parts.clock.now();
     let on_failure = signing.on_failure();
@@ -55,14 +57,7 @@ async fn seal(
     decision: &Decision,
     message: Message,
 ) -> Option<(Message, Vec<String>)> {
-    let is_external = |recipient: &RecipientDecision| {
-        let domain = recipient.recipient.forward_path.domain();
-        domain.is_some_and(|domain| !policy.directory().serves(domain))
-    };
-    if !decision
-        .fates()
-        .any(|(recipient, fate)| fate != Fate::Quarantine && is_external(recipient))
-    {
+    if !policy.passes_on(decision) {
         return Some((message, Vec::new()));
     }
     let signing = Arc::clone(policy.signing());

@@ -25,6 +25,18 @@ pub struct Edit {
     /// What readers are to see that was not there, in the form of the part: text or HTML. Of an edit of a body,
     /// and of a subject; the proof holds the result against it.
     pub says: Option<String>,
+    /// Words of the decoded text of the part that go with this edit, and what comes instead. Of links that are taken
+    /// out; the proof holds the result against it.
+    pub takes: Vec<Taken>,
+}
+
+/// Words of a text that go.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Taken {
+    /// Where they stand, in octets of the text of the part as it is in the original, in UTF-8.
+    pub at: Range<usize>,
+    /// What comes instead.
+    pub with: String,
 }
 
 impl Edit {
@@ -38,6 +50,7 @@ impl Edit {
             at: 0..0,
             with: fields.into(),
             says: None,
+            takes: Vec::new(),
         }
     }
 
@@ -51,6 +64,7 @@ impl Edit {
             at: field,
             with: Vec::new(),
             says: None,
+            takes: Vec::new(),
         }
     }
 }
@@ -104,6 +118,10 @@ pub enum EditKind {
     Footer,
     /// A sensitivity header or subject marking.
     Mark,
+    /// A warning about links before the text.
+    Banner,
+    /// Links that were taken out.
+    Links,
 }
 
 impl EditKind {
@@ -114,6 +132,8 @@ impl EditKind {
             Self::Removal => "removal",
             Self::Footer => "footer",
             Self::Mark => "mark",
+            Self::Banner => "banner",
+            Self::Links => "links",
         }
     }
 
@@ -166,6 +186,7 @@ mod tests {
             at,
             with: with.into(),
             says: None,
+            takes: Vec::new(),
         }
     }
 

@@ -18,7 +18,7 @@ pub mod trace;
 pub mod transaction;
 
 pub use address::{AddressError, AddressLiteral, Domain, Host, LocalPart, Mailbox};
-pub use edit::{Audience, Edit, EditKind};
+pub use edit::{Audience, Edit, EditKind, Taken};
 pub use envelope::{BodyType, EnvId, Envelope, Notify, Orcpt, Recipient, Ret};
 pub use header::{Header, HeaderField};
 pub use message::Message;

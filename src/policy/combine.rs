@@ -5,11 +5,12 @@
 
 use std::collections::HashSet;
 
-use crate::mail::{Audience, Edit};
+use crate::mail::{Audience, Edit, EditKind};
 
 use super::case::ResolvedRecipient;
 use super::finding::Findings;
 use super::opinion::{Ask, Finding, Opinion, Opinions};
+use super::organisations::IfUnproved;
 use super::verdict::{RecipientDecision, Verdict};
 
 /// What is known and asked so far, while the stages run.
@@ -53,9 +54,51 @@ impl Tally {
         for (standing, opinion) in self.standing.iter_mut().zip(opinions.per_recipient) {
             worsen(standing, opinion);
         }
-        self.edits.extend(opinions.edits);
         if !opinions.audiences.is_empty() {
             self.audiences = opinions.audiences;
+        }
+        self.take_edits(opinions.edits);
+    }
+
+    /// Takes in all edits of a stage, or none if a stage before it changes the same octets: a message with one
+    /// edit less goes on, one with both could not be written at all.
+    fn take_edits(&mut self, edits: Vec<Edit>) {
+        let Some(kind) = edits.first().map(|edit| edit.kind.name()) else {
+            return;
+        };
+        let before = self.edits.len();
+        self.edits.extend(edits);
+        if overlap_for_anybody(&self.edits) {
+            let left = self.edits.split_off(before);
+            let note = format!("{kind}: not made, another edit changes the same octets");
+            self.findings.notes.push(note);
+            self.go_without(&left);
+        }
+    }
+
+    /// What the policy says for edits that are left out.
+    fn go_without(&mut self, left: &[Edit]) {
+        for kind in [EditKind::Links, EditKind::Banner] {
+            let link_edits = self.findings.link_edits.as_ref();
+            let verdict = link_edits.and_then(|edits| edits.without(kind));
+            let verdict = verdict.filter(|_| left.iter().any(|edit| edit.kind == kind));
+            if let Some((verdict, ask)) = verdict.and_then(|one| Some((one, one.ask()?))) {
+                let because = "a link could not be dealt with as the policy says: another edit changes the same octets";
+                let opinion = Opinion::new(ask, verdict.source(), because)
+                    .would_pass_if("the message comes without this link");
+                self.take_for_all(&opinion);
+            }
+        }
+        let footer = self.findings.footer.as_mut();
+        let footer = footer.filter(|_| left.iter().any(|edit| edit.kind == EditKind::Footer));
+        if let Some(footer) = footer {
+            footer.left_for_another();
+            if *footer.if_unproved == IfUnproved::Hold {
+                let because = "the footer cannot be put in: another edit changes the same octets";
+                let opinion = Opinion::new(Ask::Hold, footer.if_unproved.source(), because)
+                    .would_pass_if("unproved in organisations.toml is not hold");
+                self.take_for_all(&opinion);
+            }
         }
     }
 
@@ -97,6 +140,25 @@ impl Tally {
         self.audiences.clear();
         self.recipients = recipients;
     }
+}
+
+/// Whether two edits of one copy want the same octets. Copies of other recipients are other messages.
+fn overlap_for_anybody(edits: &[Edit]) -> bool {
+    let mut audiences: Vec<Option<Audience>> = edits.iter().map(|edit| edit.audience).collect();
+    audiences.sort_unstable_by_key(|audience| audience.map_or("", Audience::word));
+    audiences.dedup();
+    let own = |audience: Option<Audience>| {
+        let is_own = move |edit: &&Edit| edit.audience.is_none() || edit.audience == audience;
+        edits.iter().filter(is_own)
+    };
+    audiences.into_iter().any(|audience| overlap(own(audience)))
+}
+
+/// Whether two edits want the same octets.
+fn overlap<'e>(edits: impl Iterator<Item = &'e Edit>) -> bool {
+    let mut ranges: Vec<_> = edits.map(|edit| (edit.at.start, edit.at.end)).collect();
+    ranges.sort_unstable();
+    ranges.windows(2).any(|two| two[1].0 < two[0].1)
 }
 
 /// Keeps the worse of two opinions; the earlier one if they are equally bad. The protection is the stronger
@@ -169,6 +231,8 @@ impl Findings {
             Finding::PatientData(patient_data) => self.patient_data = patient_data,
             Finding::Markings(markings) => self.markings = markings,
             Finding::SecureKeyword(keyword) => self.secure_keyword = keyword,
+            Finding::Links(links) => self.links = links,
+            Finding::LinkEdits(edits) => self.link_edits = Some(edits),
             Finding::Unreadable(unreadable) => self.unreadable.extend(unreadable),
             Finding::Spam(spam) => self.spam = spam,
             Finding::Footer(footer) => self.footer = Some(footer),
@@ -182,8 +246,11 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Located;
     use crate::mail::{ForwardPath, Recipient};
     use crate::policy::Refusal;
+    use crate::policy::finding::LinkEdits;
+    use crate::policy::links::LinkVerdict;
     use crate::policy::opinion::Protection;
     use crate::policy::self_release::Ground;
     use proptest::prelude::*;
@@ -303,6 +370,83 @@ mod tests {
             .map(|d| (d.verdict.word(), d.duplicate))
             .collect();
         assert_eq!(seen, [("hold", false), ("hold", false), ("deliver", true)]);
+    }
+
+    #[test]
+    fn of_two_edits_of_the_same_octets_the_first_is_made() {
+        let edit = |kind, at: std::ops::Range<usize>| Edit {
+            at,
+            with: b"x".to_vec(),
+            ..Edit::prepend_fields(kind, "")
+        };
+        let mut tally = Tally::new(Vec::new());
+        let says = |edits| Opinions {
+            edits,
+            ..Opinions::none()
+        };
+        tally.take(says(vec![edit(EditKind::Links, 5..9)]));
+        tally.take(says(vec![
+            edit(EditKind::Footer, 9..9),
+            edit(EditKind::Footer, 0..0),
+        ]));
+        assert_eq!((tally.edits.len(), tally.findings.notes.len()), (3, 0));
+        tally.take(says(vec![
+            edit(EditKind::Mark, 1..2),
+            edit(EditKind::Mark, 8..12),
+        ]));
+        assert_eq!(tally.edits.len(), 3);
+        assert_eq!(
+            tally.findings.notes,
+            ["mark: not made, another edit changes the same octets"]
+        );
+    }
+
+    #[test]
+    fn edits_of_other_copies_are_no_obstacle() {
+        let edit = |audience, at: std::ops::Range<usize>| Edit {
+            audience,
+            at,
+            with: b"x".to_vec(),
+            ..Edit::prepend_fields(EditKind::Footer, "")
+        };
+        let mut tally = Tally::new(Vec::new());
+        tally.take(Opinions {
+            edits: vec![
+                edit(Some(Audience::Internal), 4..9),
+                edit(Some(Audience::Nhs), 4..9),
+            ],
+            ..Opinions::none()
+        });
+        assert_eq!((tally.edits.len(), tally.findings.notes.len()), (2, 0));
+        let says = |edit| Opinions {
+            edits: vec![edit],
+            ..Opinions::none()
+        };
+        tally.take(says(edit(None, 8..10)));
+        assert_eq!(tally.edits.len(), 2);
+        tally.take(says(edit(Some(Audience::Outside), 8..10)));
+        assert_eq!(tally.edits.len(), 3);
+    }
+
+    #[test]
+    fn a_link_that_stays_because_of_another_edit_is_dealt_with_as_one_that_cannot_be_taken_out() {
+        let edit = |kind, at: std::ops::Range<usize>| Edit {
+            at,
+            ..Edit::prepend_fields(kind, "x")
+        };
+        let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+        tally.take(Opinions {
+            edits: vec![edit(EditKind::Footer, 4..9)],
+            ..Opinions::none()
+        });
+        tally.take(Opinions {
+            edits: vec![edit(EditKind::Links, 8..12)],
+            ..Opinions::finding(Finding::LinkEdits(LinkEdits {
+                cannot_strip: Located::built_in(LinkVerdict::Quarantine),
+                cannot_annotate: Located::built_in(LinkVerdict::Pass),
+            }))
+        });
+        assert_eq!(tally.decide()[0].verdict, Verdict::Quarantine);
     }
 
     proptest! {

@@ -19,7 +19,7 @@ use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
-use super::held::{Held, held, hold};
+use super::held::{Held, held, hold, quarantine};
 use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
 use super::self_release::AnswerText;
@@ -109,6 +109,24 @@ impl Policy {
         would_pass_if: &str,
     ) {
         hold(decision, rule, because, would_pass_if);
+        self.hear_of(transaction, decision);
+    }
+
+    /// As [`Policy::hold`], but it is kept apart: a link stays in it that no reader may have.
+    pub fn quarantine(
+        &self,
+        transaction: &MailTransaction,
+        decision: &mut Decision,
+        rule: &str,
+        because: &str,
+        would_pass_if: &str,
+    ) {
+        quarantine(decision, rule, because, would_pass_if);
+        self.hear_of(transaction, decision);
+    }
+
+    /// Who hears of what is held is asked again, after the decision was changed.
+    fn hear_of(&self, transaction: &MailTransaction, decision: &mut Decision) {
         let header = transaction.message.header();
         let sender = Sender {
             reverse_path: &transaction.envelope.reverse_path,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::content::Unread;
 use crate::mail::Edit;
 
-use super::finding::{Evidence, Findings, Symbol, Unreadable};
+use super::finding::{Evidence, Findings, LinkFinding, Symbol, Unreadable};
 use super::verdict::{Decision, RecipientDecision};
 
 /// Where a recipient's mail would go next: what the policy does not know.
@@ -60,6 +60,7 @@ fn message_json(findings: &Findings) -> Value {
         "markings": findings.markings,
         "secure_keyword": findings.secure_keyword.word(),
         "unreadable": findings.unreadable.iter().map(unreadable_json).collect::<Vec<_>>(),
+        "links": findings.links.iter().map(link_json).collect::<Vec<_>>(),
         "spam": {
             "score": findings.spam.score,
             "symbols": findings.spam.symbols.iter().map(symbol_json).collect::<Vec<_>>(),
@@ -86,6 +87,37 @@ fn unreadable_json(unreadable: &Unreadable) -> Value {
         said["kind"] = unreadable.because.into();
     }
     said
+}
+
+fn link_json(link: &LinkFinding) -> Value {
+    json!({
+        "kind": link.kind.word(),
+        "host": link.host,
+        "where": link.place,
+        "instead_of": link.instead_of,
+        "count": link.count,
+        "does": link.does,
+        "rule": link.rule,
+    })
+}
+
+/// `look-alike nhs-uk.net for nhs.uk, 2 in body:1: annotate (policies/links.toml:40)`.
+fn link_words(link: &LinkFinding) -> String {
+    let mut words = link.kind.word().to_owned();
+    if let Some(host) = &link.host {
+        words.push_str(&format!(" {host}"));
+    }
+    if let Some(other) = &link.instead_of {
+        words.push_str(&format!(" for {other}"));
+    }
+    let LinkFinding {
+        count,
+        place,
+        does,
+        rule,
+        ..
+    } = link;
+    format!("{words}, {count} in {place}: {does} ({rule})")
 }
 
 fn symbol_json(symbol: &Symbol) -> Value {
@@ -194,6 +226,9 @@ fn write_findings(text: &mut String, findings: &Findings) {
             "unreadable",
             &format!("{} ({})", unreadable.place, unreadable.because),
         );
+    }
+    for link in &findings.links {
+        line(text, "link", &link_words(link));
     }
     for method in methods(findings) {
         line(text, "sender", &method);

@@ -1,7 +1,9 @@
 //! Findings: what the stages saw in a message. Evidence is redacted before it is put in here.
 
 use crate::config::Located;
+use crate::mail::EditKind;
 
+use super::links::LinkVerdict;
 use super::organisations::IfUnproved;
 
 /// What all stages found. Empty until a stage has run.
@@ -17,6 +19,10 @@ pub struct Findings {
     pub secure_keyword: SecureKeyword,
     /// What could not be looked into.
     pub unreadable: Vec<Unreadable>,
+    /// What is odd about where its links lead.
+    pub links: Vec<LinkFinding>,
+    /// What happens if the edits that its links call for are not made; `None` where there are none.
+    pub link_edits: Option<LinkEdits>,
     /// How much it looks like spam.
     pub spam: SpamScore,
     /// What became of the footer; `None` where there is none to be: on mail from outside.
@@ -139,6 +145,81 @@ pub struct Unreadable {
     pub because: &'static str,
 }
 
+/// Something odd about links: one for each kind and host. The host is all that it says of an address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkFinding {
+    /// What is odd.
+    pub kind: LinkKind,
+    /// Where they lead, in ASCII; `None` if the address names no host.
+    pub host: Option<String>,
+    /// Where the first of them stands, as in [`Evidence::place`].
+    pub place: String,
+    /// The name that the host looks like, or that the text shows.
+    pub instead_of: Option<String>,
+    /// How many there are.
+    pub count: usize,
+    /// What happens: `pass`, `annotate`, `strip`, `quarantine`, `refuse`.
+    pub does: &'static str,
+    /// What says so: `policies/links.toml:31`.
+    pub rule: String,
+}
+
+/// What is odd about a link. What nobody does without meaning harm comes first.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum LinkKind {
+    /// The host looks like one that people trust.
+    LookAlike,
+    /// A name stands before the host: `https://nhs.uk@evil.example`.
+    UserInfo,
+    /// The text shows another host than it goes to.
+    OtherHost,
+    /// The host mixes scripts in one label.
+    MixedScript,
+    /// It goes to a service that hides where it leads.
+    Shortener,
+    /// It goes to a bare IP address, however that is written.
+    IpAddress,
+    /// It is a script or a whole page: `javascript:`, `data:text/html`.
+    Script,
+    /// It starts a program on the reader's machine: `file:`, `search-ms:`.
+    Program,
+    /// It is a form that sends what is filled in.
+    Form,
+    /// It is no address by the standard, and some programs follow it all the same.
+    Malformed,
+    /// There are more links than are looked at.
+    TooMany,
+    /// It leads to a site that is not on the list.
+    Unapproved,
+    /// A picture, style sheet or frame is loaded from such a site.
+    Remote,
+}
+
+impl LinkKind {
+    /// All of them, with their words in JSON and in the policy file.
+    pub const WORDS: &'static [(&'static str, Self)] = &[
+        ("look-alike", Self::LookAlike),
+        ("user-info", Self::UserInfo),
+        ("other-host", Self::OtherHost),
+        ("mixed-script", Self::MixedScript),
+        ("shortener", Self::Shortener),
+        ("ip-address", Self::IpAddress),
+        ("script", Self::Script),
+        ("program", Self::Program),
+        ("form", Self::Form),
+        ("malformed", Self::Malformed),
+        ("too-many", Self::TooMany),
+        ("unapproved", Self::Unapproved),
+        ("remote", Self::Remote),
+    ];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        let (word, _) = Self::WORDS[self as usize]; // in the order of the variants, as a test says
+        word
+    }
+}
+
 /// How much a message looks like spam.
 #[derive(Clone, Debug, Default)]
 pub struct SpamScore {
@@ -148,6 +229,26 @@ pub struct SpamScore {
     pub symbols: Vec<Symbol>,
     /// Whether the score is over the tag threshold.
     pub tagged: bool,
+}
+
+/// What happens to a message whose links are not dealt with as the policy says, and the lines that say so.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkEdits {
+    /// If links stay that were to be taken out.
+    pub cannot_strip: Located<LinkVerdict>,
+    /// If there is no banner that was to be put in.
+    pub cannot_annotate: Located<LinkVerdict>,
+}
+
+impl LinkEdits {
+    /// What happens if edits of this kind are not made; `None` if they are not of links.
+    pub fn without(&self, kind: EditKind) -> Option<&Located<LinkVerdict>> {
+        match kind {
+            EditKind::Links => Some(&self.cannot_strip),
+            EditKind::Banner => Some(&self.cannot_annotate),
+            _ => None,
+        }
+    }
 }
 
 /// What became of the footer of a message of our own.
@@ -175,6 +276,13 @@ impl FooterFinding {
             self.outcome = "foreign-signature";
         }
     }
+
+    /// It was to be put in, and is not: an edit that matters more changes the same octets.
+    pub fn left_for_another(&mut self) {
+        if self.outcome == Self::ADDED {
+            self.outcome = "overlaps";
+        }
+    }
 }
 
 /// A rule that spoke.
@@ -186,4 +294,16 @@ pub struct Symbol {
     pub score: f64,
     /// Why it spoke, in one sentence without content.
     pub because: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_link_has_its_word() {
+        for (word, kind) in LinkKind::WORDS {
+            assert_eq!(kind.word(), *word);
+        }
+    }
 }

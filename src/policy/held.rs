@@ -193,5 +193,26 @@ pub(super) fn hold(decision: &mut Decision, rule: &str, because: &str, would_pas
     }
 }
 
+/// Keeps a message apart for everybody to whom it would have gone, or for whom it would wait. Who lets it go must read
+/// that it was to be held as well.
+pub(super) fn quarantine(decision: &mut Decision, rule: &str, because: &str, would_pass_if: &str) {
+    for recipient in &mut decision.recipients {
+        if recipient.verdict.severity() < Verdict::Quarantine.severity() {
+            let also = match recipient.verdict {
+                Verdict::Hold => format!(
+                    "; and it would be held: {} ({})",
+                    recipient.because, recipient.rule
+                ),
+                _ => String::new(),
+            };
+            recipient.verdict = Verdict::Quarantine;
+            recipient.rule = rule.to_owned();
+            recipient.because = format!("{because}{also}");
+            recipient.would_pass_if = Some(would_pass_if.to_owned());
+            recipient.grounds = Grounds::default();
+        }
+    }
+}
+
 /// Half a working day: what waits may be a referral.
 const ALARM_AFTER: Duration = Duration::from_secs(4 * 60 * 60);

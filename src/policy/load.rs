@@ -20,7 +20,7 @@ use super::stage::classify_patient_data::ClassifyPatientData;
 use super::stage::footer::Footer;
 use super::stage::mark::Mark;
 use super::stage::resolve_recipients::ResolveRecipients;
-use super::stage::scan::Scan;
+use super::stage::scan::{Scan, ScanSettings};
 use super::stage::score_spam::ScoreSpam;
 use super::stage::secure_domain::SecureDomain;
 use super::stage::{Stage, StageName};
@@ -78,7 +78,7 @@ struct Parts {
     patient_data: patient_data::Settings,
     limits: Limits,
     scoring: Scoring,
-    scan: Scan,
+    scan: ScanSettings,
     footer: Footer,
 }
 
@@ -112,8 +112,12 @@ impl Parts {
             patient_data::Settings::read,
         );
         let scoring = Scoring::load(&files.scoring, diagnostics);
-        let scan = Scan::load(&files.links, diagnostics);
+        let scan = ScanSettings::load(&files.links, diagnostics);
         let footer = Footer::load(&files.organisations, diagnostics);
+        if let (Some(scan), Some(footer)) = (&scan, &footer) {
+            scan.links
+                .check_entities(footer.organisations(), diagnostics);
+        }
         let patient_data = patient_data?;
         Some(Self {
             register: Arc::new(register?),
@@ -160,6 +164,8 @@ impl Parts {
         let authenticate = AuthenticateSender::new(dns);
         let secure = SecureDomain::new(register());
         let score = ScoreSpam::new(self.scoring, register());
+        let organisations = Arc::clone(self.footer.organisations());
+        let scan = Scan::new(self.scan, organisations, register());
         let mark = Mark::new(self.patient_data.mark.clone());
         let classify = ClassifyPatientData::new(self.patient_data);
         vec![
@@ -173,10 +179,10 @@ impl Parts {
             ),
             (
                 StageName::ClassifyPatientData,
-                Stage::ClassifyPatientData(classify),
+                Stage::ClassifyPatientData(Box::new(classify)),
             ),
             (StageName::SecureDomain, Stage::SecureDomain(secure)),
-            (StageName::Scan, Stage::Scan(self.scan)),
+            (StageName::Scan, Stage::Scan(Box::new(scan))),
             (StageName::ScoreSpam, Stage::ScoreSpam(score)),
             (StageName::Footer, Stage::Footer(self.footer)),
             (StageName::Mark, Stage::Mark(mark)),

@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod explain;
 pub mod finding;
 pub mod held;
+pub mod links;
 pub mod load;
 pub mod old_name;
 pub mod opinion;
@@ -26,6 +27,7 @@ pub mod scoring;
 pub mod secure_domains;
 pub mod self_release;
 pub mod settings;
+pub mod signed_by;
 pub mod signing;
 pub mod stage;
 #[cfg(test)]

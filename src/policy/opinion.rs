@@ -4,7 +4,8 @@ use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::{
-    AuthenticationResults, FooterFinding, PatientData, SecureKeyword, SpamScore, Unreadable,
+    AuthenticationResults, FooterFinding, LinkEdits, LinkFinding, PatientData, SecureKeyword,
+    SpamScore, Unreadable,
 };
 use super::refusal::Refusal;
 use super::self_release::Grounds;
@@ -183,6 +184,10 @@ pub enum Finding {
     SecureKeyword(SecureKeyword),
     /// What could not be looked into.
     Unreadable(Vec<Unreadable>),
+    /// What is odd about where its links lead.
+    Links(Vec<LinkFinding>),
+    /// What happens if the edits that those call for are not made.
+    LinkEdits(LinkEdits),
     /// How much it looks like spam.
     Spam(SpamScore),
     /// What became of the footer.

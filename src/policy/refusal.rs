@@ -38,6 +38,8 @@ pub enum Refusal {
     },
     /// A kind of attachment that is not let through.
     AttachmentKind,
+    /// A link that is not let through.
+    Link,
     /// The spam score is over the limit.
     Spam,
     /// The sender's DMARC policy asks for refusal (RFC 7489 §10.3).
@@ -112,6 +114,11 @@ impl Refusal {
                 550,
                 Code::permanent(7, 1),
                 "this kind of attachment is not let through".to_owned(),
+            ),
+            Self::Link => (
+                550,
+                Code::permanent(7, 1),
+                "a link in this message is not let through".to_owned(),
             ),
             Self::Spam => (
                 550,

@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: a whole gateway on free ports, a plain client, waiting for mail.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod corpus;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

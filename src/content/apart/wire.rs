@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::content::kind::Kind;
-use crate::content::{Attachment, Content, Form, TextPiece, Unread};
+use crate::content::{Attachment, Content, Form, Links, TextPiece, Unread};
 
 /// What a reader has to know to open a file, besides its octets.
 #[derive(Clone, Deserialize, Serialize)]
@@ -37,6 +37,7 @@ struct Written {
     texts: Vec<(String, String, String)>,
     attachments: Vec<WrittenAttachment>,
     unreadable: Vec<(String, String)>,
+    links: Links,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -80,6 +81,7 @@ impl Answer {
             texts,
             attachments,
             unreadable,
+            links,
             ..
         } = self.content;
         let texts = texts.into_iter();
@@ -94,6 +96,7 @@ impl Answer {
                 .into_iter()
                 .map(|it| (it.place, it.because.to_owned()))
                 .collect(),
+            links,
         };
         serde_json::to_vec(&written).unwrap_or_default()
     }
@@ -124,6 +127,7 @@ pub(super) fn answer(octets: &[u8]) -> Option<Answer> {
                 because: Unread::word(&because).unwrap_or("malformed"),
             })
             .collect(),
+        links: written.links,
     };
     Some(Answer {
         content,
@@ -185,6 +189,7 @@ fn form_of(word: &str) -> Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::content::links;
 
     const LEFT: Left = Left {
         text_octets: 1,
@@ -220,6 +225,9 @@ mod tests {
                     because,
                 })
                 .collect(),
+            links: links::of_html(
+                "<a href=//nhs.uk@192.0.2.1/x>www.nhs.uk</a><img src=https://a.example>",
+            ),
             ..Content::default()
         };
         let written = Answer {
@@ -231,6 +239,7 @@ mod tests {
         assert!(read.content.headers == content.headers && read.content.texts == content.texts);
         assert!(read.content.attachments == content.attachments);
         assert_eq!(read.content.unreadable, content.unreadable);
+        assert!(read.content.links == content.links && content.links.found.len() == 3);
     }
 
     #[test]

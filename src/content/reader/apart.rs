@@ -49,6 +49,10 @@ impl Reader {
         self.content.headers.extend(content.headers);
         self.content.texts.extend(content.texts);
         self.content.attachments.extend(content.attachments);
+        self.content.links.beyond |= content.links.beyond;
+        for link in content.links.found {
+            self.content.links.push(link);
+        }
         for unread in content.unreadable {
             self.unread(&unread.place, unread.because);
         }

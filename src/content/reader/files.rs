@@ -8,7 +8,7 @@ use crate::content::kind::{self, Detected, Kind, Opens};
 use crate::content::unpack::{self, Stopped};
 use crate::content::zip::{Directory, Entry};
 use crate::content::{Attachment, Form, TextPiece};
-use crate::content::{pdf, rtf, tar};
+use crate::content::{links, pdf, rtf, tar};
 
 use super::{Reader, is_message_name, is_table_name};
 
@@ -224,6 +224,7 @@ impl Reader {
         }
         self.text_left -= text.len();
         if !text.trim().is_empty() {
+            self.content.links.add(&place, links::of_document(&text));
             self.content.texts.push(TextPiece { place, text, form });
         }
     }

@@ -54,10 +54,12 @@ fn base64_digit(octet: u8) -> Option<u8> {
 /// each `=` followed by digits or a line end, and no octet over 127.
 pub fn quoted_printable(raw: &[u8]) -> (Vec<u8>, bool) {
     let mut out = Vec::with_capacity(raw.len());
-    let clean = quoted_printable_octets(raw, |octet, _| {
-        out.push(octet);
-        true
-    });
+    let (mut at, mut clean) = (0, true);
+    while at < raw.len() {
+        let next = memchr::memchr(b'\n', &raw[at..]).map_or(raw.len(), |lf| at + lf + 1);
+        QuotedLine::new(raw, at..next).write(&mut out, &mut clean);
+        at = next;
+    }
     (out, clean)
 }
 
@@ -71,6 +73,21 @@ pub fn quoted_printable_offset(raw: &[u8], index: usize) -> usize {
         seen += 1;
         seen <= index
     });
+    found
+}
+
+/// As [`quoted_printable_offset`], for indexes in their order.
+pub fn quoted_printable_offsets(raw: &[u8], indexes: &[usize]) -> Vec<usize> {
+    let mut found = Vec::with_capacity(indexes.len());
+    let mut seen = 0;
+    quoted_printable_octets(raw, |_, at| {
+        while indexes.get(found.len()) == Some(&seen) {
+            found.push(at);
+        }
+        seen += 1;
+        found.len() < indexes.len()
+    });
+    found.resize(indexes.len(), raw.len());
     found
 }
 
@@ -121,6 +138,30 @@ impl<'r> QuotedLine<'r> {
                 hard_end: end..line.end,
             },
         }
+    }
+
+    /// Adds what the line decodes to: [`QuotedLine::octets`] in whole runs.
+    fn write(&self, out: &mut Vec<u8>, clean: &mut bool) {
+        let mut rest = &self.raw[self.text.clone()];
+        while let Some(at) = memchr::memchr(b'=', rest) {
+            let (plain, coded) = rest.split_at(at);
+            *clean &= plain.is_ascii();
+            out.extend_from_slice(plain);
+            match coded.get(1..3).and_then(hex_pair) {
+                Some(octet) => {
+                    out.push(octet);
+                    rest = &coded[3..];
+                }
+                None => {
+                    *clean = false;
+                    out.push(b'=');
+                    rest = &coded[1..];
+                }
+            }
+        }
+        *clean &= rest.is_ascii();
+        out.extend_from_slice(rest);
+        out.extend_from_slice(&self.raw[self.hard_end.clone()]);
     }
 
     fn octets(&self, clean: &mut bool) -> impl Iterator<Item = (u8, usize)> {
@@ -194,6 +235,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn runs_are_what_single_octets_are(raw in "([a-z=\t \r\né]|=3D|=\r\n){0,60}") {
+            let mut out = Vec::new();
+            let clean = quoted_printable_octets(raw.as_bytes(), |octet, _| {
+                out.push(octet);
+                true
+            });
+            prop_assert_eq!(quoted_printable(raw.as_bytes()), (out, clean));
+        }
+
+        #[test]
         fn what_a_strict_encoder_wrote_is_read_back_clean(octets in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert_eq!(base64(STANDARD.encode(&octets).as_bytes()), (octets, true));
         }
@@ -205,6 +256,9 @@ mod tests {
             let at = quoted_printable_offset(&octets, index);
             prop_assert!(at <= octets.len());
             prop_assert_eq!(quoted_printable(&octets[at..]).0, decoded.get(index..).unwrap_or_default());
+            let more = index + 7;
+            let each = [index, index, more].map(|index| quoted_printable_offset(&octets, index));
+            prop_assert_eq!(quoted_printable_offsets(&octets, &[index, index, more]), each.to_vec());
         }
     }
 }

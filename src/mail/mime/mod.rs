@@ -12,7 +12,7 @@ mod walk;
 mod words;
 
 pub use charset::Charset;
-pub use decode::{base64, quoted_printable, quoted_printable_offset};
+pub use decode::{base64, quoted_printable, quoted_printable_offset, quoted_printable_offsets};
 pub(in crate::mail) use field::{ParamPlace, place_of};
 pub use part::{ContentType, Disposition, Encoding, Oddity, Params, Part, Undecodable};
 pub use words::decode_words;

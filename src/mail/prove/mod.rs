@@ -4,22 +4,24 @@
 //! An edit is proved if what was spliced in is all that is new: the same tree, every part that no edit
 //! names octet by octet, the text of those that one names with the addition and nothing else, the
 //! addition once in each alternative, and no header field changed but those that this kind of edit
-//! may change. One reader is a strict one of our own (`reader`), the other is `mail-parser`
+//! may change. Where links are taken out, they are all that is gone (`links`). One reader is a strict one of our own (`reader`), the other is `mail-parser`
 //! (`outside`); neither shares code with the structure by which edits are planned. What they cannot read,
 //! or read differently, is not provable. No settings, no I/O.
 
 mod field;
 mod header;
+mod links;
 mod notice;
 mod outside;
 mod reader;
 mod splices;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::edit::Edit;
+use super::edit::{Edit, EditKind, Taken};
 use super::message::Message;
 pub use notice::prove_notice_part;
 use reader::Node;
@@ -69,6 +71,9 @@ pub enum Unproved {
     /// The addition is not shown, or is shown twice.
     #[error("the addition is not shown exactly once")]
     NotOnce,
+    /// More than links is taken out, or their text.
+    #[error("more than links is taken out")]
+    MoreThanLinks,
     /// An alternative lacks the addition.
     #[error("an alternative lacks the addition")]
     Alternative,
@@ -94,6 +99,7 @@ impl Unproved {
             Self::Part => "part-changed",
             Self::Text => "text-changed",
             Self::NotOnce => "not-once",
+            Self::MoreThanLinks => "more-than-links",
             Self::Alternative => "alternative-lacks-it",
             Self::OtherReader => "other-reader",
             Self::BrokeOff => "proof-broke-off",
@@ -102,9 +108,55 @@ impl Unproved {
 }
 
 /// What edits say about one leaf.
+#[derive(Default)]
 struct Change<'e> {
     /// What readers are to see that was not there, in the order in which it stands.
     said: Vec<&'e str>,
+    /// Those of it that are of footers; the others are of banners.
+    footers: Vec<&'e str>,
+    /// Links that go, in the order in which they stand.
+    taken: Vec<&'e Taken>,
+}
+
+impl<'e> Change<'e> {
+    /// Takes in what one edit says.
+    fn take(&mut self, edit: &'e Edit) -> Result<(), Unproved> {
+        if edit.says.is_none() && edit.takes.is_empty() {
+            return Err(Unproved::Text); // it must say what it does
+        }
+        // Only what is made to take links out may take anything out.
+        if edit.takes.is_empty() == (edit.kind == EditKind::Links) {
+            return Err(Unproved::MoreThanLinks);
+        }
+        self.taken.extend(&edit.takes);
+        self.said.extend(edit.says.as_deref());
+        if edit.kind == EditKind::Footer {
+            self.footers.extend(edit.says.as_deref());
+        }
+        Ok(())
+    }
+
+    /// What of footers it says, or what of banners.
+    fn of(&self, footers: bool) -> Vec<&'e str> {
+        let said = self.said.iter().copied();
+        said.filter(|said| self.footers.contains(said) == footers)
+            .collect()
+    }
+
+    /// Whether `new` is `old` with this change and nothing else.
+    fn makes(&self, old: &str, new: &str, is_html: bool) -> Result<(), Unproved> {
+        let kept = match self.taken.is_empty() {
+            true => Cow::Borrowed(old),
+            false => {
+                let kept = links::without(old, &self.taken, is_html);
+                Cow::Owned(kept.ok_or(Unproved::MoreThanLinks)?)
+            }
+        };
+        match text::is_with(&kept, new, &self.said) {
+            true => Ok(()),
+            false => Err(Unproved::Text),
+        }
+    }
 }
 
 /// Proves that `edited` is `original` with `edits` and nothing else, as every reader sees it.
@@ -147,7 +199,9 @@ pub fn prove(original: &Message, edited: &Message, edits: &[Edit]) -> Result<Pro
         };
         pair.check(&splices, change, index == 0)?;
     }
-    check_alternatives(&nodes, old, &changes)?;
+    for footers in [true, false] {
+        check_alternatives(&nodes, old, &changes, footers)?;
+    }
     let moved: Vec<Range<usize>> = cuts.iter().map(|cut| splices.moved(cut)).collect();
     let after = outside::without(new, &moved);
     let seen_after = outside::read(&after).ok_or(Unproved::OtherReader)?;
@@ -195,20 +249,19 @@ fn changes<'e>(nodes: &[&Node], edits: &'e [Edit]) -> Result<Vec<(usize, Change<
         let index = index.ok_or(Unproved::Misplaced)?;
         let position = changes.iter().position(|(at, _)| *at == index);
         let position = position.unwrap_or_else(|| {
-            changes.push((index, Change { said: Vec::new() }));
+            changes.push((index, Change::default()));
             changes.len() - 1
         });
         let in_body = nodes[index].body.start <= edit.at.start;
-        match &edit.says {
-            Some(says) if in_body => changes[position].1.said.push(says),
-            None if in_body => return Err(Unproved::Text), // it must say what it adds
-            _ => {}
+        if in_body {
+            changes[position].1.take(edit)?;
         }
     }
     if changes.len() > CHANGES_MAX {
         return Err(Unproved::Unreadable(NotRead::Limit));
     }
-    if changes.iter().any(|(_, change)| change.said.is_empty()) {
+    let is_empty = |change: &Change<'_>| change.said.is_empty() && change.taken.is_empty();
+    if changes.iter().any(|(_, change)| is_empty(change)) {
         return Err(Unproved::Misplaced);
     }
     Ok(changes)
@@ -263,10 +316,8 @@ impl Pair<'_> {
     fn check_text(&self, change: &Change<'_>) -> Result<(), Unproved> {
         let old = text::of_leaf(self.one, self.old).ok_or(Unproved::Undecodable)?;
         let new = text::of_leaf(self.other, self.new).ok_or(Unproved::Text)?;
-        if !text::is_with(&old, &new, &change.said) {
-            return Err(Unproved::Text);
-        }
         let is_html = self.one.kind == "text/html";
+        change.makes(&old, &new, is_html)?;
         let times = |text: &str, said: &str| text::times_in(text, said, is_html);
         let once = |said: &&str| times(&new, said) == times(&old, said) + 1;
         match change.said.iter().all(once) {
@@ -280,24 +331,24 @@ fn header_of<'m>(node: &Node, octets: &'m [u8]) -> &'m [u8] {
     &octets[node.header.clone()]
 }
 
-/// Of alternatives of which one was added to, each that is text has the addition now or had it before.
+/// Of alternatives of which one was added to, each that is text has the addition now or had it before: the footer, or
+/// the banner.
 fn check_alternatives(
     nodes: &[&Node],
     old: &[u8],
     changes: &[(usize, Change<'_>)],
+    footers: bool,
 ) -> Result<(), Unproved> {
-    let change_of = |node: &Node| {
+    let said_in = |node: &Node| {
         let at = |index: &usize| std::ptr::eq(nodes[*index], node);
-        changes
-            .iter()
-            .find(|(index, _)| at(index))
-            .map(|(_, change)| change)
+        let change = changes.iter().find(|(index, _)| at(index));
+        change.map_or_else(Vec::new, |(_, change)| change.of(footers))
     };
     for node in nodes
         .iter()
         .filter(|node| node.kind == "multipart/alternative")
     {
-        let said: Vec<&Change<'_>> = node.all().into_iter().filter_map(change_of).collect();
+        let said: Vec<&str> = node.all().into_iter().flat_map(said_in).collect();
         if said.is_empty() {
             continue;
         }
@@ -308,7 +359,7 @@ fn check_alternatives(
                 .filter(|leaf| leaf.is_text() && !leaf.attachment)
                 .peekable();
             let none = texts.peek().is_none();
-            let has_it = |leaf: &&&Node| change_of(leaf).is_some() || had_it(leaf, old, &said);
+            let has_it = |leaf: &&&Node| !said_in(leaf).is_empty() || had_it(leaf, old, &said);
             if !none && !texts.any(|leaf| has_it(&leaf)) {
                 return Err(Unproved::Alternative);
             }
@@ -318,16 +369,12 @@ fn check_alternatives(
 }
 
 /// Whether a leaf that was left alone says one of the additions already, in whichever form.
-fn had_it(leaf: &Node, old: &[u8], said: &[&Change<'_>]) -> bool {
+fn had_it(leaf: &Node, old: &[u8], said: &[&str]) -> bool {
     let Some(text) = text::of_leaf(leaf, old) else {
         return false;
     };
     let is_html = leaf.kind == "text/html";
-    let all: BTreeSet<&str> = said
-        .iter()
-        .flat_map(|change| &change.said)
-        .copied()
-        .collect();
+    let all: BTreeSet<&str> = said.iter().copied().collect();
     all.into_iter().any(|said| {
         text::times_in(&text, said, is_html) > 0 || is_html_in_text(&text, said, is_html)
     })

@@ -12,8 +12,8 @@ use std::sync::LazyLock;
 use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders as _, PartType};
 use memchr::memmem;
 
+use super::Change;
 use super::reader::Node;
-use super::{Change, text};
 
 /// Stretches that are left out, in the order in which they lie.
 pub(super) type Cuts = Vec<Range<usize>>;
@@ -148,9 +148,10 @@ pub(super) fn same(
 fn is_changed_so((one, other): (&MessagePart<'_>, &MessagePart<'_>), change: &Change<'_>) -> bool {
     match (&one.body, &other.body) {
         (PartType::Text(old), PartType::Text(new)) | (PartType::Html(old), PartType::Html(new)) => {
+            let is_html = matches!(one.body, PartType::Html(_));
             other.is_encoding_problem == one.is_encoding_problem
                 && one.content_disposition() == other.content_disposition()
-                && text::is_with(old, new, &change.said)
+                && change.makes(old, new, is_html).is_ok()
         }
         _ => false,
     }

@@ -47,6 +47,9 @@ fn base64(raw: &[u8]) -> Option<Vec<u8>> {
 
 /// RFC 2045 §6.7, to the letter but for the length of lines.
 fn quoted_printable(raw: &[u8]) -> Option<Vec<u8>> {
+    if !raw.is_ascii() {
+        return None;
+    }
     let mut out = Vec::with_capacity(raw.len());
     for line in raw.split_inclusive(|octet| *octet == b'\n') {
         let (text, end) = match line.strip_suffix(b"\r\n") {
@@ -58,18 +61,15 @@ fn quoted_printable(raw: &[u8]) -> Option<Vec<u8>> {
             Some(text) => (text, &b""[..]),
             None => (text, end),
         };
-        let mut rest = text.iter();
-        while let Some(octet) = rest.next() {
-            match octet {
-                b'=' => {
-                    let digit = |octet: Option<&u8>| char::from(*octet?).to_digit(16);
-                    let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-                    out.push(u8::try_from(high * 16 + low).ok()?);
-                }
-                octet if octet.is_ascii() => out.push(*octet),
-                _ => return None,
-            }
+        let mut rest = text;
+        while let Some(at) = memchr::memchr(b'=', rest) {
+            let digit = |at: usize| char::from(*rest.get(at)?).to_digit(16);
+            let (high, low) = (digit(at + 1)?, digit(at + 2)?);
+            out.extend_from_slice(&rest[..at]);
+            out.push(u8::try_from(high * 16 + low).ok()?);
+            rest = &rest[at + 3..];
         }
+        out.extend_from_slice(rest);
         out.extend_from_slice(end);
     }
     Some(out)
@@ -204,42 +204,54 @@ fn after_markup(html: &str) -> Option<&str> {
         }
         return comment.split_once("-->").map(|(_, after)| after);
     }
+    let (tag, after) = html.split_at(tag_end(html)?);
+    if is_endless(tag) {
+        return None;
+    }
+    match hidden(tag) {
+        Some(hidden) => from_close(after, hidden),
+        None => Some(after),
+    }
+}
+
+/// Whether nothing ends what begins with this tag.
+pub(super) fn is_endless(tag: &str) -> bool {
+    let plain = tag.get(..10);
+    plain.is_some_and(|start| start.eq_ignore_ascii_case("<plaintext"))
+}
+
+/// Where the tag ends that `html` begins with; a `>` within quotes does not end it.
+pub(super) fn tag_end(html: &str) -> Option<usize> {
     let (mut quote, mut equals) = (None, false);
-    let mut end = None;
     for (at, octet) in html.bytes().enumerate() {
         match (quote, octet) {
             (Some(mark), octet) if octet == mark => quote = None,
             (Some(_), _) => {}
-            (None, b'>') => {
-                end = Some(at + 1);
-                break;
-            }
+            (None, b'>') => return Some(at + 1),
             (None, b'"' | b'\'') if equals => quote = Some(octet),
             _ => {}
         }
         equals = octet == b'=' || equals && octet.is_ascii_whitespace();
     }
-    let (tag, after) = html.split_at(end?);
-    let plain = tag.get(..10);
-    if plain.is_some_and(|start| start.eq_ignore_ascii_case("<plaintext")) {
-        return None; // nothing ends it
-    }
-    for hidden in [
+    None
+}
+
+/// The element that a tag begins, if its content is hidden or no markup.
+pub(super) fn hidden(tag: &str) -> Option<&'static str> {
+    let elements = [
         "style", "script", "title", "textarea", "xmp", "iframe", "noembed", "noframes",
-    ] {
+    ];
+    elements.into_iter().find(|hidden| {
         let named = tag
             .get(1..=hidden.len())
             .is_some_and(|name| name.eq_ignore_ascii_case(hidden));
         let ends = tag.as_bytes().get(1 + hidden.len());
-        if named && ends.is_some_and(|octet| octet.is_ascii_whitespace() || b"/>".contains(octet)) {
-            return from_close(after, hidden);
-        }
-    }
-    Some(after)
+        named && ends.is_some_and(|octet| octet.is_ascii_whitespace() || b"/>".contains(octet))
+    })
 }
 
 /// What stands from the end tag of a hidden element on. Takes time in proportion to what it passes over.
-fn from_close<'h>(html: &'h str, name: &str) -> Option<&'h str> {
+pub(super) fn from_close<'h>(html: &'h str, name: &str) -> Option<&'h str> {
     let closes = memchr::memmem::find_iter(html.as_bytes(), b"</");
     let named = |at: &usize| {
         let tag = html.as_bytes().get(at + 2..at + 2 + name.len());

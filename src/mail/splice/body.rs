@@ -12,11 +12,20 @@ pub(super) fn check_may_be_edited(
     message: &Message,
     structure: &Structure,
 ) -> Result<(), NotEdited> {
-    let octets = message.octets();
-    let fields = structure.root().fields(octets);
-    if is_automatic_reply(&fields) {
+    if is_automatic_reply(&structure.root().fields(message.octets())) {
         return Err(NotEdited::AutomaticReply);
     }
+    check_may_be_spliced(message, structure)
+}
+
+/// As [`check_may_be_edited`], but for what an automatic reply may have as well as any other: anybody can
+/// write that it is one.
+pub(super) fn check_may_be_spliced(
+    message: &Message,
+    structure: &Structure,
+) -> Result<(), NotEdited> {
+    let octets = message.octets();
+    let fields = structure.root().fields(octets);
     for part in structure.own_parts() {
         check_kind(part)?;
     }
@@ -140,6 +149,13 @@ pub(super) fn leaves<'s>(
     let mut found = Vec::new();
     collect(message, structure, 0, &mut found)?;
     Ok(found)
+}
+
+/// Returns the leaves of plain text and HTML that some reading program shows without being asked: those of
+/// [`leaves`], and others that stand in the message and are not offered as files.
+pub(super) fn shown(structure: &Structure) -> Vec<&Part> {
+    let is_shown = |part: &&Part| part.is_leaf() && is_text(part) && !part.is_attachment();
+    structure.own_parts().filter(is_shown).collect()
 }
 
 /// The depth of recursion is that of the parts, which is capped.

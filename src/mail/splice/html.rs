@@ -11,6 +11,8 @@ pub(super) struct Scan {
     pub text: String,
     /// Where the last `</body` begins.
     pub body_end: Option<usize>,
+    /// Where what is shown begins: behind the first `<body>`, else behind what stands before it.
+    pub body_start: usize,
     /// Whether the end of the document lies in a comment, a tag or an element like `style`: nothing
     /// written there would be shown.
     pub swallowed: bool,
@@ -23,18 +25,29 @@ pub(super) fn scan(html: &str) -> Scan {
     let mut found = Scan {
         text: String::new(),
         body_end: None,
+        body_start: 0,
         swallowed: false,
         names_charset: false,
     };
     let mut at = 0;
+    let mut in_body = false;
     while at < html.len() {
         let tag = memchr::memchr(b'<', &html.as_bytes()[at..]).map_or(html.len(), |lt| at + lt);
         push_text(&mut found.text, &html[at..tag]);
+        in_body |= !html[at..tag].trim().is_empty();
         if tag == html.len() {
             break;
         }
         match markup(html, tag, &mut found) {
-            Some(end) => at = end,
+            Some(end) => {
+                at = end;
+                // Once something is shown, whatever says that the body begins is too late.
+                let before = Before::of(&html.as_bytes()[tag..]);
+                if before != Before::Other && !in_body {
+                    found.body_start = end;
+                    in_body = before == Before::Body;
+                }
+            }
             None => {
                 found.swallowed = true;
                 break;
@@ -42,6 +55,35 @@ pub(super) fn scan(html: &str) -> Scan {
         }
     }
     found
+}
+
+/// What stands before the text of a document.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Before {
+    /// `<body>`: the last of it.
+    Body,
+    /// `<!DOCTYPE>`, `<?xml>`, `<html>`, `</head>`.
+    Head,
+    Other,
+}
+
+impl Before {
+    fn of(markup: &[u8]) -> Self {
+        let begins = |words: &[&str]| {
+            let rest = markup.strip_prefix(b"<").unwrap_or(markup);
+            let name = tag_name(rest.strip_prefix(b"/").unwrap_or(rest));
+            words
+                .iter()
+                .any(|word| name.eq_ignore_ascii_case(word.as_bytes()))
+        };
+        match markup {
+            [b'<', b'/', ..] if begins(&["head"]) => Self::Head,
+            [b'<', b'/', ..] => Self::Other,
+            _ if begins(&["body"]) => Self::Body,
+            _ if begins(&["!doctype", "?xml", "html"]) => Self::Head,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Reads the markup that begins at `at` with `<`. Returns where it ends, or `None` if it does not.
@@ -184,6 +226,21 @@ mod tests {
         ] {
             assert_eq!(scan(html).body_end, end, "{html}");
             assert!(!scan(html).swallowed, "{html}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_begins_behind_the_head() {
+        for (html, start) in [
+            ("<html><head><title>t</title></head><body class=x>a", "a"),
+            ("<!DOCTYPE html>\n<html>\n<p>a", "\n<p>a"),
+            ("<html><head></head><p>a", "<p>a"),
+            ("<p>a", "<p>a"),
+            ("<!--[if mso]><body><![endif]--><html>a", "a"),
+            ("<html>a<body>b", "a<body>b"),
+            ("<body>a</body><body>b", "a</body><body>b"),
+        ] {
+            assert_eq!(&html[scan(html).body_start..], start, "{html}");
         }
     }
 

@@ -13,11 +13,11 @@ use crate::mail::message::Message;
 use crate::mail::mime::{self, Charset, Encoding, Part};
 
 /// A leaf of the body, decoded.
-pub(super) struct Leaf<'m> {
-    message: &'m Message,
-    part: &'m Part,
-    charset: Charset,
-    decoded: Cow<'m, [u8]>,
+pub struct Leaf<'m> {
+    pub(super) message: &'m Message,
+    pub(super) part: &'m Part,
+    pub(super) charset: Charset,
+    pub(super) decoded: Cow<'m, [u8]>,
     pub(super) kind: LeafKind,
     /// What it says.
     pub(super) text: String,
@@ -30,6 +30,13 @@ pub(super) enum LeafKind {
     Html,
 }
 
+impl std::fmt::Debug for Leaf<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (number, octets) = (&self.part.number, self.decoded.len());
+        write!(f, "Leaf({number} {:?}, {octets} octets)", self.kind)
+    }
+}
+
 /// The footer as it goes into a leaf.
 struct Insertion {
     /// Where, in the decoded text.
@@ -40,7 +47,7 @@ struct Insertion {
 
 impl<'m> Leaf<'m> {
     /// Decodes a leaf. Errs if there is any doubt about what it says, or if it is inline PGP.
-    pub(super) fn read(message: &'m Message, part: &'m Part) -> Result<Self, NotEdited> {
+    pub fn read(message: &'m Message, part: &'m Part) -> Result<Self, NotEdited> {
         let raw = part.raw(message.octets());
         let (decoded, clean) = match part.encoding {
             Encoding::Base64 => owned(mime::base64(raw)),
@@ -66,6 +73,21 @@ impl<'m> Leaf<'m> {
         })
     }
 
+    /// What it says.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is HTML.
+    pub fn is_html(&self) -> bool {
+        self.kind == LeafKind::Html
+    }
+
+    /// The part that it is.
+    pub fn part(&self) -> &'m Part {
+        self.part
+    }
+
     /// Returns the splices that put the footer in.
     pub(super) fn with_footer(&self, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {
         let says = match self.kind {
@@ -87,6 +109,7 @@ impl<'m> Leaf<'m> {
             entity: Some(footer.entity.to_owned()),
             audience: None,
             says: (at.start >= body).then(|| says.clone()),
+            takes: Vec::new(),
             at,
             with,
         };
@@ -97,8 +120,7 @@ impl<'m> Leaf<'m> {
     fn text_insertion(&self, footer: &str) -> Insertion {
         let eol = self.text_eol();
         let mut block = self.line_end_before(self.text.len()).to_owned();
-        let flowed = self.part.content_type.params.get("format");
-        let flowed = flowed.is_some_and(|format| format.eq_ignore_ascii_case("flowed"));
+        let flowed = self.is_flowed();
         if flowed && ends_flowed(&self.text) {
             block.push_str(eol); // an empty line ends the paragraph, or the footer would join it
         }
@@ -114,6 +136,12 @@ impl<'m> Leaf<'m> {
             at: self.text.len(),
             block,
         }
+    }
+
+    /// Whether its lines flow together (RFC 3676).
+    pub(super) fn is_flowed(&self) -> bool {
+        let format = self.part.content_type.params.get("format");
+        format.is_some_and(|format| format.eq_ignore_ascii_case("flowed"))
     }
 
     /// Before the end of the body, else at the end.
@@ -138,7 +166,7 @@ impl<'m> Leaf<'m> {
         Ok(Insertion { at, block })
     }
 
-    fn line_end_before(&self, at: usize) -> &'static str {
+    pub(super) fn line_end_before(&self, at: usize) -> &'static str {
         match self.text[..at].chars().next_back() {
             None | Some('\n') => "",
             Some(_) => self.text_eol(),
@@ -146,7 +174,7 @@ impl<'m> Leaf<'m> {
     }
 
     /// The line end within the decoded text.
-    fn text_eol(&self) -> &'static str {
+    pub(super) fn text_eol(&self) -> &'static str {
         match memchr::memchr(b'\n', self.text.as_bytes()) {
             Some(0) => "\n",
             Some(at) if self.text.as_bytes()[at - 1] != b'\r' => "\n",
@@ -155,7 +183,7 @@ impl<'m> Leaf<'m> {
     }
 
     /// The line end of the message.
-    fn wire_eol(&self) -> &'static str {
+    pub(super) fn wire_eol(&self) -> &'static str {
         match memchr::memchr(b'\n', self.message.octets()) {
             Some(at) if at == 0 || self.message.octets()[at - 1] != b'\r' => "\n",
             _ => "\r\n",
@@ -183,7 +211,10 @@ impl<'m> Leaf<'m> {
     fn spliced_quoted(&self, at: usize, block: &[u8]) -> Change {
         let raw = self.part.raw(self.message.octets());
         let eol = self.wire_eol();
-        let mut offset = mime::quoted_printable_offset(raw, at);
+        let mut offset = match at == self.decoded.len() {
+            true => raw.len(), // of text: nothing need be counted
+            false => mime::quoted_printable_offset(raw, at),
+        };
         if offset == raw.len() {
             offset = raw.trim_ascii_end().len().max(end_of_lines(raw)); // trailing blanks mean nothing
         }
@@ -307,7 +338,7 @@ fn ends_flowed(text: &str) -> bool {
 }
 
 /// A line that no reader of flowed text joins or unstuffs (RFC 3676 §4.4).
-fn fixed_line(line: &str) -> Cow<'_, str> {
+pub(super) fn fixed_line(line: &str) -> Cow<'_, str> {
     if line == "-- " {
         return Cow::Borrowed(line);
     }
@@ -360,4 +391,4 @@ fn base64_line_before(raw: &[u8], at: usize) -> (usize, usize) {
 }
 
 /// Longest line, in octets without the line end (RFC 5322 §2.1.1).
-const LINE_OCTETS_MAX: usize = 998;
+pub(super) const LINE_OCTETS_MAX: usize = 998;

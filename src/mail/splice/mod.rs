@@ -1,23 +1,31 @@
-//! Putting a footer into a message without touching anything else.
+//! Putting a footer or a banner into a message, or taking words out, without touching anything else.
 //!
 //! What comes out is a list of [`Edit`]s: splices in the leaves that a reading program shows as the
 //! body, in the charset and transfer encoding that each of them has. Where that cannot be done so that
 //! every reader sees the same message as before and the footer once, nothing is done, and
 //! [`NotEdited`] says why. Nothing is parsed, rebuilt and written again.
 
+mod banner;
+mod base64;
 mod body;
+mod change;
 mod encode;
 mod fields;
 mod html;
 mod leaf;
 mod notice_part;
 mod presence;
+mod quoted;
 
 pub use notice_part::plan_notice_part;
 
 use super::edit::Edit;
 use super::message::Message;
-use super::mime::Structure;
+use super::mime::{Part, Structure};
+
+pub use banner::{Banner, body_leaves, plan_banner};
+pub use change::TextChange;
+pub use leaf::Leaf;
 
 /// What is to be added, for a legal entity.
 #[derive(Clone, Copy, Default, Eq, PartialEq)]
@@ -67,6 +75,9 @@ pub enum NotEdited {
     /// The whole footer stands in it already, perhaps in a quoted reply.
     #[error("the footer is there already")]
     AlreadyThere,
+    /// A line would come out longer than mail may have.
+    #[error("a line would grow too long")]
+    LongLine,
 }
 
 impl NotEdited {
@@ -83,6 +94,7 @@ impl NotEdited {
             Self::NoTextLeaf => "no-text",
             Self::Undecodable => "undecodable",
             Self::AlreadyThere => "already-there",
+            Self::LongLine => "long-line",
         }
     }
 }
@@ -104,7 +116,7 @@ pub fn plan_footer(
     }
     let mut edits = Vec::new();
     for part in leaves {
-        let leaf = leaf::Leaf::read(message, part)?;
+        let leaf = Leaf::read(message, part)?;
         if !presence.is_in(&leaf) {
             edits.extend(leaf.with_footer(footer)?);
         }
@@ -113,6 +125,16 @@ pub fn plan_footer(
         return Err(NotEdited::AlreadyThere);
     }
     Ok(edits)
+}
+
+/// Returns the leaves whose words may be changed: all those of plain text and HTML that some program shows as
+/// the message. Errs if nothing in it may be, as for [`plan_footer`]; but automatic replies may.
+pub fn changeable<'s>(
+    message: &Message,
+    structure: &'s Structure,
+) -> Result<Vec<&'s Part>, NotEdited> {
+    body::check_may_be_spliced(message, structure)?;
+    Ok(body::shown(structure))
 }
 
 #[cfg(test)]

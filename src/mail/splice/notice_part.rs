@@ -25,6 +25,7 @@ pub fn plan_notice_part(
         at: at..end,
         with: with.into_bytes(),
         says: says.then(|| footer.text.to_owned()),
+        takes: Vec::new(),
     };
     let octets = message.octets();
     if root.is("multipart", "mixed") && root.has_children {

@@ -31,6 +31,12 @@ impl Presence {
 }
 
 fn bones(text: &str) -> String {
+    if text.is_ascii() {
+        let letters = text.bytes().filter(u8::is_ascii_alphanumeric);
+        return letters
+            .map(|octet| char::from(octet.to_ascii_lowercase()))
+            .collect();
+    }
     let mut bones = String::with_capacity(text.len());
     for character in text.chars() {
         if character.is_ascii() {

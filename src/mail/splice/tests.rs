@@ -1,6 +1,9 @@
 use super::*;
 use crate::mail::edit::{self, EditKind};
-use crate::mail::mime;
+use crate::mail::mime::{self, Encoding};
+use ::base64::Engine as _;
+use ::base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
 
 const FOOTER: Footer<'static> = Footer {
     text: "\nBumbleton Ltd. Company no. 01234567.\n",
@@ -225,9 +228,9 @@ fn html_that_names_its_charset_gets_character_references() {
 
 /// A part in UTF-16, as base64, with LF for CRLF around it.
 fn utf16(label: &str, units: impl Iterator<Item = [u8; 2]>) -> String {
-    use base64::Engine as _;
+    use ::base64::Engine as _;
     let octets: Vec<u8> = units.flatten().collect();
-    let digits = base64::engine::general_purpose::STANDARD.encode(octets);
+    let digits = ::base64::engine::general_purpose::STANDARD.encode(octets);
     format!(
         "Content-Type: text/plain; charset={label}\nContent-Transfer-Encoding: base64\n\n{digits}\n"
     )
@@ -505,5 +508,128 @@ fn what_looks_alike_and_is_not_is_edited() {
         "Content-Type: multipart/mixed; boundary=a\n\n--a\n\nx\n--a\nContent-Type: message/rfc822\n\nContent-Type: multipart/signed; boundary=c\n\nx\n--a--\n",
     ] {
         assert!(plan(message, &FOOTER).is_ok(), "{message}");
+    }
+}
+
+const BANNER: Banner<'static> = Banner {
+    text: "CAUTION: look twice",
+    html: "<div>CAUTION: look twice</div>",
+    once: true,
+};
+
+/// The message with the banner in it, with LF for CRLF.
+fn with_banner(message: &str) -> String {
+    let message = Message::new(message.replace('\n', "\r\n").into_bytes());
+    let structure = mime::parse(message.octets()).unwrap();
+    let edits = plan_banner(&message, &structure, &BANNER).unwrap();
+    assert!(edits.iter().all(|edit| edit.kind == EditKind::Banner));
+    let edited = edit::apply(&message, &edits).unwrap();
+    let structure = mime::parse(edited.octets()).unwrap();
+    let again = plan_banner(&edited, &structure, &BANNER);
+    assert_eq!(again, Err(NotEdited::AlreadyThere));
+    String::from_utf8(edited.octets().to_vec())
+        .unwrap()
+        .replace("\r\n", "\n")
+}
+
+#[test]
+fn a_banner_stands_at_the_start() {
+    for (message, expected) in [
+        ("A: b\n\nhello\n", "A: b\n\nCAUTION: look twice\n\nhello\n"),
+        ("A: b\n\n", "A: b\n\nCAUTION: look twice\n\n"),
+        (
+            "Content-Type: text/html\n\n<html><body>hello",
+            "Content-Type: text/html\n\n<html><body>\n<div>CAUTION: look twice</div>\nhello",
+        ),
+        (
+            "Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n<body =\nclass=3Dx>hello =\nyou",
+            "Content-Type: text/html\nContent-Transfer-Encoding: quoted-printable\n\n<body =\nclass=3Dx>\n<div>CAUTION: look twice</div>\nhello =\nyou",
+        ),
+        (
+            "Content-Transfer-Encoding: base64\n\naGVsbG8K\n",
+            "Content-Transfer-Encoding: base64\n\nQ0FVVElPTjogbG9vayB0d2ljZQ0KDQpo\nZWxsbwo=\n",
+        ),
+    ] {
+        let edited = with_banner(message);
+        if message.contains("base64") {
+            assert!(edited.ends_with("\naGVsbG8K\n"), "{edited}");
+        } else {
+            assert_eq!(edited, expected);
+        }
+    }
+}
+
+#[test]
+fn automatic_replies_get_a_banner_and_signed_mail_none() {
+    assert!(with_banner("Auto-Submitted: auto-replied\n\nhello\n").contains("CAUTION"));
+    let signed = "Content-Type: multipart/signed; boundary=x\n\n--x--\n".replace('\n', "\r\n");
+    let signed = Message::new(signed.into_bytes());
+    let structure = mime::parse(signed.octets()).unwrap();
+    let planned = plan_banner(&signed, &structure, &BANNER);
+    assert_eq!(planned, Err(NotEdited::Signed));
+}
+
+/// Writes a body as a program might: `width` is where it breaks its lines.
+fn encoded(text: &str, encoding: &Encoding, width: usize) -> Vec<u8> {
+    match encoding {
+        Encoding::Base64 => {
+            let digits = STANDARD.encode(text);
+            let lines: Vec<&str> = digits
+                .as_bytes()
+                .chunks(width)
+                .map(|line| std::str::from_utf8(line).unwrap())
+                .collect();
+            format!("{}\r\n", lines.join("\r\n")).into_bytes()
+        }
+        Encoding::QuotedPrintable => encode::quoted_printable(text.as_bytes(), "\r\n"),
+        _ => text.as_bytes().to_vec(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_changed_is_changed_alone(
+        text in "([a-z =é.<>]|\r\n|[ -~]{70}){0,120}",
+        which in prop::sample::select(vec![Encoding::EightBit, Encoding::QuotedPrintable, Encoding::Base64]),
+        width in prop::sample::select(vec![76usize, 60, 22, 4]),
+        cuts in prop::collection::vec((any::<prop::sample::Index>(), 0usize..20, "([a-z ]{0,12}|a b\r\n)"), 0..8),
+    ) {
+        let word = match which { Encoding::EightBit => "8bit", Encoding::Base64 => "base64", _ => "quoted-printable" };
+        let header = format!("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {word}\r\n\r\n");
+        let body = encoded(&text, &which, width);
+        let message = Message::new([header.as_bytes(), &body].concat());
+        let structure = mime::parse(message.octets()).unwrap();
+        let leaf = Leaf::read(&message, structure.root()).unwrap();
+        let mut changes: Vec<TextChange> = Vec::new();
+        let mut wanted = String::new();
+        let mut from = 0;
+        let mut starts: Vec<_> = cuts.iter().map(|(at, length, with)| (leaf.text().floor_char_boundary(at.index(leaf.text().len() + 1)), *length, with)).collect();
+        starts.sort();
+        for (at, length, with) in starts {
+            let at = at.max(from);
+            let end = leaf.text().floor_char_boundary((at + length).min(leaf.text().len()));
+            let with = format!("[{with}]");
+            wanted.push_str(&leaf.text()[from..at]);
+            wanted.push_str(&with);
+            from = end;
+            changes.push(TextChange { kind: EditKind::Links, at: at..end, with, pad: 1, says: None });
+        }
+        wanted.push_str(&leaf.text()[from..]);
+        let edits = leaf.changed(&changes).unwrap();
+        let edited = edit::apply(&message, &edits).unwrap();
+        prop_assert!(edited.octets().starts_with(header.as_bytes()));
+        let structure = mime::parse(edited.octets()).unwrap();
+        let read = Leaf::read(&edited, structure.root()).unwrap();
+        let spaceless = |text: &str| text.replace(' ', "");
+        if which == Encoding::Base64 {
+            prop_assert_eq!(spaceless(read.text()), spaceless(&wanted));
+        } else {
+            prop_assert_eq!(read.text().trim_end(), wanted.trim_end());
+        }
+        if which != Encoding::EightBit {
+            for line in edited.octets().split(|octet| *octet == b'\n') {
+                prop_assert!(line.trim_ascii_end().len() <= 76, "{}", String::from_utf8_lossy(line));
+            }
+        }
     }
 }

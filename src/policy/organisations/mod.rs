@@ -12,7 +12,7 @@ mod particulars;
 mod signature;
 mod template;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -34,6 +34,7 @@ pub struct Organisations {
     by_code: HashMap<OdsCode, Arc<Entity>>,
     by_account: HashMap<String, Arc<Entity>>,
     by_domain: ByDomain<Arc<Entity>>,
+    ids: HashSet<String>,
     /// What happens to mail of a sender who belongs to none of them.
     pub unknown_sender: Located<UnknownSender>,
     /// The signature of entities that have none of their own.
@@ -127,7 +128,13 @@ impl Organisations {
             }
             section.finish();
         }
+        organisations.ids = ids.into_keys().collect();
         organisations
+    }
+
+    /// The ids of all entities.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
     }
 
     /// Returns the entity that sends, if one of them does.

@@ -97,6 +97,18 @@ impl Signing {
         }
     }
 
+    /// The name of the key that would seal a message, unless its chain is broken.
+    pub fn would_seal(
+        &self,
+        message: &Message,
+        results: &AuthenticationResults,
+        now: Timestamp,
+    ) -> Option<String> {
+        let key = self.seal_key(now)?;
+        let is_open = next(&message.header(), results).is_ok();
+        is_open.then(|| name(key))
+    }
+
     /// One key seals: RSA where there is one, which all verifiers of chains know.
     fn seal_key(&self, now: Timestamp) -> Option<&Key> {
         let domain = self.seal.as_ref()?;

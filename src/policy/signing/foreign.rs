@@ -132,10 +132,13 @@ fn groups(edits: &[Edit]) -> Vec<Vec<usize>> {
     groups
 }
 
-/// Whether a message is the same without it to everybody whom it protects: fields of the trace and the
-/// removal of forged ones are not asked about.
+/// Whether a message is the same without it to everybody whom it protects: fields of the trace, the removal of forged
+/// ones, and what guards readers against links are not asked about. A signature from outside was verified on the way in.
 fn is_optional(edit: &Edit) -> bool {
-    !matches!(edit.kind, EditKind::Trace | EditKind::Removal)
+    !matches!(
+        edit.kind,
+        EditKind::Trace | EditKind::Removal | EditKind::Links | EditKind::Banner
+    )
 }
 
 /// A domain that a stranger wrote.
@@ -178,6 +181,7 @@ mod tests {
             at: message.len()..message.len(),
             with: with.into(),
             says: None,
+            takes: Vec::new(),
         }
     }
 
@@ -191,6 +195,7 @@ mod tests {
             at: at..at,
             with: b"[X] ".to_vec(),
             says: None,
+            takes: Vec::new(),
         }
     }
 
@@ -239,6 +244,19 @@ mod tests {
             let protected = leaving().protect(&message, plan(&message), |_| false);
             assert_eq!(kinds(&protected), *kept, "{fields} {form} {length:?}");
         }
+    }
+
+    #[test]
+    fn what_guards_readers_against_links_is_done_whoever_signed() {
+        let message = signed("a@lab.example", "From", "simple", "hello\r\n", None);
+        let edits: Vec<Edit> = [EditKind::Links, EditKind::Banner]
+            .map(|kind| Edit {
+                kind,
+                ..at_end(&message, "x")
+            })
+            .into();
+        let protected = leaving().protect(&message, edits, |_| false);
+        assert_eq!(kinds(&protected), ["links", "banner"]);
     }
 
     #[test]

@@ -141,6 +141,13 @@ impl Signing {
         verified(message, made, failed)
     }
 
+    /// The names of the keys that would sign a message: `ward.example/s1`.
+    pub fn would_sign(&self, message: &Message, now: Timestamp) -> Vec<String> {
+        let author = author_domain(message);
+        let keys = author.map_or_else(Vec::new, |author| self.keys_for(&author, now));
+        keys.into_iter().map(name).collect()
+    }
+
     /// The keys that sign for a domain now: its own, else those of the nearest domain above it.
     fn keys_for(&self, author: &Domain, now: Timestamp) -> Vec<&Key> {
         let today = now.to_zoned(TimeZone::UTC).date();

@@ -21,7 +21,7 @@ use crate::policy::organisations::{Entity, FooterText, Organisations, Sender, Un
 /// The stage and the entities it knows.
 #[derive(Debug)]
 pub struct Footer {
-    organisations: Organisations,
+    organisations: Arc<Organisations>,
 }
 
 impl Footer {
@@ -32,7 +32,14 @@ impl Footer {
 
     /// The stage for these entities.
     pub fn new(organisations: Organisations) -> Self {
-        Self { organisations }
+        Self {
+            organisations: Arc::new(organisations),
+        }
+    }
+
+    /// The entities, for other stages.
+    pub fn organisations(&self) -> &Arc<Organisations> {
+        &self.organisations
     }
 
     /// Says which edits put the footer in, or why there is none.

@@ -95,6 +95,7 @@ fn marked(field: &HeaderField<'_>, mark: &str, octets: &[u8]) -> Option<Edit> {
         at: at..at,
         with: format!("{before}{mark}{after}").into_bytes(),
         says: Some(mark.to_owned()),
+        takes: Vec::new(),
     })
 }
 

@@ -35,11 +35,11 @@ pub enum Stage {
     /// Which mailbox does each recipient mean?
     ResolveRecipients(Arc<ResolveRecipients>),
     /// Is there patient data in it?
-    ClassifyPatientData(ClassifyPatientData),
+    ClassifyPatientData(Box<ClassifyPatientData>),
     /// May this recipient have it, over which transport?
     SecureDomain(SecureDomain),
     /// Is anything in it that must not be let through?
-    Scan(Scan),
+    Scan(Box<Scan>),
     /// How much does it look like spam?
     ScoreSpam(ScoreSpam),
     /// Which organisation is sending?

@@ -4,17 +4,14 @@
 //! What a file is goes by its content; the name decides as well, since it is by the name that a
 //! reader's machine chooses what to do with it.
 
-use std::path::Path;
-
-use crate::config::{Diagnostics, Located, Section, load_toml};
+use crate::config::{Located, Section};
 use crate::content::{Attachment, Content, Kind};
-use crate::policy::case::Case;
-use crate::policy::opinion::{Ask, Opinion, Opinions};
+use crate::policy::opinion::{Ask, Opinion};
 use crate::policy::refusal::Refusal;
 
-/// The stage `scan`.
+/// `[scan]` of `links.toml`.
 #[derive(Clone, Debug)]
-pub struct Scan {
+pub struct Attachments {
     verdict: Verdict,
     kinds: Vec<Located<Kind>>,
     extensions: Vec<Located<String>>,
@@ -27,12 +24,7 @@ enum Verdict {
     Quarantine,
 }
 
-impl Scan {
-    /// Reads `links.toml`; what is wrong with it is reported.
-    pub fn load(path: &Path, diagnostics: &Diagnostics) -> Option<Self> {
-        load_toml(path, diagnostics, Self::read)
-    }
-
+impl Attachments {
     /// Takes `[scan]` out of the outermost section. What is left out is as shipped.
     pub fn read(top: &Section<'_>) -> Self {
         let scan = top.section("scan");
@@ -51,14 +43,6 @@ impl Scan {
         };
         scan.finish();
         read
-    }
-
-    /// The same opinion for every recipient.
-    pub fn examine(&self, case: &Case<'_>) -> Opinions {
-        match self.judge(case.content) {
-            Some(opinion) => Opinions::all(case.recipients.len(), &opinion),
-            None => Opinions::none(),
-        }
     }
 
     /// What is against a message, if anything: the first thing found.
@@ -307,16 +291,19 @@ const DOCUMENTS: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SourceFile, read_toml};
+    use crate::config::{Diagnostics, SourceFile, read_toml};
     use std::sync::Arc;
 
-    fn scan(text: &str) -> (Scan, Vec<String>) {
+    fn scan(text: &str) -> (Attachments, Vec<String>) {
         let diagnostics = Diagnostics::default();
         let file = Arc::new(SourceFile {
             path: "links.toml".into(),
             text: text.into(),
         });
-        let scan = read_toml(&file, &diagnostics, Scan::read);
+        let scan = read_toml(&file, &diagnostics, |top| {
+            top.section("links"); // read by another module
+            Attachments::read(top)
+        });
         let said = diagnostics.into_vec().into_iter();
         (
             scan,
@@ -341,7 +328,7 @@ mod tests {
 
     #[test]
     fn programs_are_refused_by_their_octets_and_by_their_names() {
-        let (scan, said) = scan(include_str!("../../../policies/links.toml"));
+        let (scan, said) = scan(include_str!("../../../../policies/links.toml"));
         assert_eq!(said, Vec::<String>::new());
         for (kind, filename) in [
             (Kind::Executable, "letter.pdf"),
@@ -406,7 +393,7 @@ mod tests {
 
     #[test]
     fn the_shipped_file_says_what_holds_without_it() {
-        let (shipped, _) = scan(include_str!("../../../policies/links.toml"));
+        let (shipped, _) = scan(include_str!("../../../../policies/links.toml"));
         let (empty, _) = scan("");
         assert_eq!(shipped.extensions, empty.extensions);
         assert_eq!(
