@@ -16,6 +16,7 @@ mod apart;
 mod fields;
 pub mod html;
 pub mod kind;
+mod macros;
 mod pdf;
 mod reader;
 mod rtf;
