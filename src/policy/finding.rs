@@ -17,6 +17,8 @@ pub struct Findings {
     pub secure_keyword: SecureKeyword,
     /// What could not be looked into.
     pub unreadable: Vec<Unreadable>,
+    /// What attachments and scanners add to the score of mail from outside.
+    pub scanned: Vec<Symbol>,
     /// How much it looks like spam.
     pub spam: SpamScore,
     /// What became of the footer; `None` where there is none to be: on mail from outside.

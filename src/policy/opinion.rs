@@ -4,7 +4,7 @@ use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::{
-    AuthenticationResults, FooterFinding, PatientData, SecureKeyword, SpamScore, Unreadable,
+    AuthenticationResults, FooterFinding, PatientData, SecureKeyword, SpamScore, Symbol, Unreadable,
 };
 use super::refusal::Refusal;
 use super::self_release::Grounds;
@@ -183,6 +183,8 @@ pub enum Finding {
     SecureKeyword(SecureKeyword),
     /// What could not be looked into.
     Unreadable(Vec<Unreadable>),
+    /// What attachments and scanners add to the score.
+    Scanned(Vec<Symbol>),
     /// How much it looks like spam.
     Spam(SpamScore),
     /// What became of the footer.

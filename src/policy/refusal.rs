@@ -33,6 +33,8 @@ pub enum Refusal {
     },
     /// A kind of attachment that is not let through.
     AttachmentKind,
+    /// A scanner found malware.
+    Malware,
     /// The spam score is over the limit.
     Spam,
     /// The sender's DMARC policy asks for refusal (RFC 7489 §10.3).
@@ -98,6 +100,11 @@ impl Refusal {
                 550,
                 Code::permanent(7, 1),
                 "this kind of attachment is not let through".to_owned(),
+            ),
+            Self::Malware => (
+                550,
+                Code::permanent(7, 1),
+                "malware was found in this message".to_owned(),
             ),
             Self::Spam => (
                 550,
