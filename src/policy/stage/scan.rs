@@ -15,6 +15,7 @@ use crate::policy::finding::Symbol;
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
 use crate::policy::scanner::{Engine, Otherwise, Report, Scanner, read_all};
+use crate::policy::verdict::Direction;
 
 use attachments::Attachments;
 
@@ -43,6 +44,7 @@ impl Scan {
     pub async fn examine(&self, case: &Case<'_>) -> Opinions {
         let judged = self.attachments.judge(case.content, case.direction);
         let mut said = Said {
+            direction: case.direction,
             worst: judged.opinion,
             symbols: judged.symbols,
             notes: Vec::new(),
@@ -65,6 +67,7 @@ impl Scan {
 
 /// What is said of a message so far.
 struct Said {
+    direction: Direction,
     worst: Option<Opinion>,
     symbols: Vec<Symbol>,
     notes: Vec<String>,
@@ -123,6 +126,8 @@ impl Said {
         self.notes.push(format!("scan: {because}"));
         let ask = match then {
             Otherwise::Pass => return,
+            // Of our own it may be a referral: a hold is told to its sender, and an alarm when nobody decides.
+            Otherwise::Quarantine if self.direction == Direction::Outbound => Ask::Hold,
             Otherwise::Quarantine => Ask::Quarantine,
             Otherwise::Defer => Ask::Defer(Refusal::StageUnavailable { stage: "scan" }),
         };
@@ -135,9 +140,10 @@ impl Said {
     /// Keeps the worse opinion; the earlier of equal ones.
     fn worsen(&mut self, opinion: Opinion) {
         let rank = |opinion: &Opinion| match opinion.ask {
-            Ask::Refuse(_) => 3,
-            Ask::Defer(_) => 2,
-            Ask::Quarantine => 1,
+            Ask::Refuse(_) => 4,
+            Ask::Defer(_) => 3,
+            Ask::Quarantine => 2,
+            Ask::Hold => 1,
             _ => 0,
         };
         if self
@@ -186,7 +192,12 @@ mod tests {
     }
 
     fn said(scanner: &Scanner, report: Report) -> Said {
+        said_of(Direction::Inbound, scanner, report)
+    }
+
+    fn said_of(direction: Direction, scanner: &Scanner, report: Report) -> Said {
         let mut said = Said {
+            direction,
             worst: None,
             symbols: Vec::new(),
             notes: Vec::new(),
@@ -231,6 +242,13 @@ mod tests {
             ask(&scanner("clamd", ""), Report::TooLarge),
             Some(Ask::Quarantine)
         );
+    }
+
+    #[test]
+    fn mail_of_our_own_is_held_in_place_of_quarantined_so_that_its_sender_hears() {
+        let one = scanner("clamd", "");
+        let said = said_of(Direction::Outbound, &one, Report::TooLarge);
+        assert_eq!(said.worst.map(|opinion| opinion.ask), Some(Ask::Hold));
     }
 
     #[test]

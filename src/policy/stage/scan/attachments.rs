@@ -67,12 +67,16 @@ impl Attachments {
             ("quarantine", Verdict::Quarantine),
         ];
         let verdict = scan.word("verdict", &words);
-        let both = own(&scan.section("findings"));
-        let of = |section: &str| {
-            let mut own = own(&scan.section("findings").section(section));
-            own.extend(both.iter().cloned());
-            own
+        let findings = scan.section("findings");
+        let both = own(&findings);
+        let of = |direction: &str| {
+            let section = findings.section(direction);
+            let own = own(&section);
+            section.finish();
+            [own, both.clone()].concat()
         };
+        let (inbound, outbound) = (of("inbound"), of("outbound"));
+        findings.finish();
         let read = Self {
             verdict: verdict.map_or(Verdict::Refuse, Located::into_inner),
             tag_weight: scan
@@ -81,8 +85,8 @@ impl Attachments {
             kinds: kinds(&scan),
             extensions: extensions(&scan, "refuse-extensions", EXTENSIONS),
             disguises: extensions(&scan, "refuse-behind-another", DISGUISES),
-            inbound: of("inbound"),
-            outbound: of("outbound"),
+            inbound,
+            outbound,
         };
         scan.finish();
         read
@@ -146,7 +150,12 @@ impl Attachments {
         let mut found = Vec::new();
         if name.chars().any(turns_letters) {
             let because = format!("the name of {what} turns its letters round");
-            let default = Some((Verdict::Quarantine, BUILT_IN.to_owned()));
+            // Our own senders must hear of it; strangers need not.
+            let verdict = match direction {
+                Direction::Inbound => Verdict::Quarantine,
+                Direction::Outbound => Verdict::Refuse,
+            };
+            let default = Some((verdict, BUILT_IN.to_owned()));
             found.extend(self.found("hidden-name", direction, default, because));
         }
         let name = as_opened(name);
