@@ -152,6 +152,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             .routes
             .iter()
             .any(|route| route.takes == postern::delivery::Takes::Encryption),
+        data: Some(&settings.data),
     };
     Ok(match &cli.command {
         Command::Resolve(asked) => {
@@ -178,7 +179,7 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
         Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
         Command::Quarantine(command) => {
-            admin::queue::run_quarantine(command, &queue().await?, desk, out).await?
+            admin::quarantine::run(command, &queue().await?, desk, out).await?
         }
         Command::Report(ReportCommand::Footers { since }) => {
             let since = Clock::system().now().checked_sub(*since);

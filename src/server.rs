@@ -1,6 +1,7 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
 mod letterhead;
+mod quarantine;
 mod rounds;
 
 use std::io;
@@ -193,7 +194,9 @@ async fn start(
         clock: clock.clone(),
         shutdown: shutdown.clone(),
     };
+    let quarantine = quarantine::start(settings, &parts).await?;
     let listening = ingress::start(&settings.ingress, parts).await?;
+    shutdown.spawn(quarantine.run(shutdown.clone()));
     let started = describe(config, settings, &listening, metrics);
     let rounds = rounds::Rounds {
         queue: queue.clone(),

@@ -49,6 +49,7 @@ const LADDER: &[(&str, &[&str])] = &[
             "mail",
             "base",
             "config",
+            "content",
             "directory",
             "accounts",
             "queue",

@@ -232,10 +232,10 @@ pub enum QueueCommand {
 /// `postern quarantine`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum QuarantineCommand {
-    /// List what was kept back
-    List(List),
-    /// Show all that is known of a message
-    Show(Show),
+    /// List and search what was kept back
+    List(QuarantineList),
+    /// Show all that is known of a message, and the message as text: nothing in it is opened or followed
+    Show(QuarantineShow),
     /// Deliver it after all
     Release(Ordered),
     /// Remove it; nobody is told
@@ -254,6 +254,46 @@ pub struct List {
     /// At most so many; 0 for all
     #[arg(long, default_value_t = 100)]
     pub limit: usize,
+}
+
+/// `postern quarantine list`.
+#[derive(Args, Clone, Debug)]
+pub struct QuarantineList {
+    /// To this domain alone
+    #[arg(long)]
+    pub domain: Option<String>,
+    /// Of senders whose address has this in it
+    #[arg(long, value_name = "TEXT")]
+    pub from: Option<String>,
+    /// To recipients whose address has this in it
+    #[arg(long, value_name = "TEXT")]
+    pub to: Option<String>,
+    /// For a reason that has this in it
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<String>,
+    /// With a subject that has this in it: looks into each message
+    #[arg(long, value_name = "TEXT")]
+    pub subject: Option<String>,
+    /// Received at this moment or later (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Timestamp>,
+    /// Received before this moment (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Timestamp>,
+    /// At most so many; 0 for all
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+}
+
+/// `postern quarantine show`.
+#[derive(Args, Clone, Debug)]
+pub struct QuarantineShow {
+    /// The reference of the message
+    #[arg(value_name = "REF")]
+    pub reference: Reference,
+    /// How many lines of each text are shown
+    #[arg(long, default_value_t = 60)]
+    pub lines: usize,
 }
 
 /// One message.

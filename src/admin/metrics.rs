@@ -48,10 +48,7 @@ pub async fn serve(listener: TcpListener, shutdown: Shutdown) -> io::Result<()> 
         .route("/metrics", get(all_metrics))
         .route("/health", get(health))
         .with_state(shutdown.clone());
-    let limited = Limited {
-        listener,
-        places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-    };
+    let limited = Limited::new(listener, CONNECTIONS_MAX);
     let end = async move { shutdown.begun().await };
     axum::serve(limited, pages)
         .with_graceful_shutdown(end)
@@ -73,9 +70,19 @@ async fn health(State(shutdown): State<Shutdown>) -> impl IntoResponse {
 }
 
 /// A listener that has a number of places and waits while all are taken.
-struct Limited {
+pub(super) struct Limited {
     listener: TcpListener,
     places: Arc<Semaphore>,
+}
+
+impl Limited {
+    /// Gives so many places.
+    pub(super) fn new(listener: TcpListener, places: usize) -> Self {
+        Self {
+            listener,
+            places: Arc::new(Semaphore::new(places)),
+        }
+    }
 }
 
 impl Listener for Limited {
@@ -103,7 +110,7 @@ impl Listener for Limited {
 }
 
 /// A connection that ends when it has been silent for too long.
-struct Timed {
+pub(super) struct Timed {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
     _place: OwnedSemaphorePermit,

@@ -18,6 +18,7 @@ pub mod explain;
 pub mod input;
 pub mod metrics;
 pub mod people;
+pub mod quarantine;
 pub mod queue;
 pub mod report;
 pub mod resolve;

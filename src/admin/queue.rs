@@ -1,17 +1,17 @@
-//! `postern queue` and `postern quarantine`: what waits, what is kept back, and orders about it.
+//! `postern queue`: what waits and what is held, and orders about it; `quarantine` is about what is kept apart.
 //!
-//! Both look at the same deliveries: the queue at those that wait or are held, the quarantine at
-//! those kept apart. They work beside a gateway that runs, through the same database, and every order
+//! Both look at the same deliveries. They work beside a gateway that runs, through the same database, and every order
 //! leaves its event in the audit trail.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use crate::base::Reference;
 use crate::outcome::Letterhead;
 use crate::queue::{Administered, DeliveryId, Filter, Order, Queue, Selection, State, Waiting};
 
 use super::answer::{Answer, CommandError, Table, json_line, printable};
-use super::cli::{Chosen, List, QuarantineCommand, QueueCommand, Release};
+use super::cli::{Chosen, List, QueueCommand, Release};
 
 /// Who gives an order, and for which gateway.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,8 @@ pub struct Desk<'a> {
     pub json: bool,
     /// Whether there is a route for what is to be encrypted.
     pub encrypts: bool,
+    /// The data folder, below which what is let go on is put for the learner; `None`: nowhere.
+    pub data: Option<&'a Path>,
 }
 
 /// Who runs this command, for the audit trail: the name before `sudo`, or the user's own.
@@ -83,30 +85,6 @@ fn cannot_encrypt(desk: Desk<'_>, out: &mut impl Write) -> Result<Answer, Comman
     Ok(Answer::No)
 }
 
-/// Carries out a `quarantine` command.
-pub async fn run_quarantine(
-    command: &QuarantineCommand,
-    queue: &Queue,
-    desk: Desk<'_>,
-    out: &mut impl Write,
-) -> Result<Answer, CommandError> {
-    let (ordered, order) = match command {
-        QuarantineCommand::List(asked) => {
-            return list(asked, &[State::Quarantined], queue, desk, out).await;
-        }
-        QuarantineCommand::Show(asked) => return show(&asked.reference, queue, desk, out).await,
-        QuarantineCommand::Release(ordered) => {
-            let reason = ordered.reason.clone();
-            (ordered, Order::ReleaseQuarantined { reason })
-        }
-        QuarantineCommand::Delete(ordered) => {
-            let reason = ordered.reason.clone();
-            (ordered, Order::Delete { reason })
-        }
-    };
-    administer(&ordered.chosen, order, queue, desk, out).await
-}
-
 async fn list(
     asked: &List,
     all: &[State],
@@ -125,27 +103,31 @@ async fn list(
         } else {
             named
         },
-        reference: None,
         domain: asked.domain.as_deref().map(comparable),
-        received_before: None,
         limit: asked.limit,
+        ..Filter::default()
     };
-    let waiting = queue.list(filter).await?;
+    list_those(&queue.list(filter).await?, asked.limit, desk, out)
+}
+
+/// Writes the list of what was found.
+pub(super) fn list_those(
+    waiting: &[Waiting],
+    limit: usize,
+    desk: Desk<'_>,
+    out: &mut impl Write,
+) -> Result<Answer, CommandError> {
     if desk.json {
-        for one in &waiting {
+        for one in waiting {
             json_line(one, out)?;
         }
         return Ok(Answer::Done);
     }
-    table_of(&waiting).write(out)?;
+    table_of(waiting).write(out)?;
     if waiting.is_empty() {
         writeln!(out, "nothing")?;
-    } else if waiting.len() == asked.limit {
-        writeln!(
-            out,
-            "these are the first {}: --limit 0 shows all",
-            asked.limit
-        )?;
+    } else if waiting.len() == limit {
+        writeln!(out, "these are the first {limit}: --limit 0 shows all")?;
     }
     Ok(Answer::Done)
 }
@@ -184,7 +166,7 @@ fn table_of(waiting: &[Waiting]) -> Table {
     table
 }
 
-async fn show(
+pub(super) async fn show(
     reference: &Reference,
     queue: &Queue,
     desk: Desk<'_>,
@@ -251,7 +233,7 @@ fn write_all_of(one: &Waiting, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-async fn administer(
+pub(super) async fn administer(
     chosen: &Chosen,
     order: Order,
     queue: &Queue,
@@ -274,7 +256,7 @@ async fn administer(
     Ok(Answer::yes_if(sum.changed > 0))
 }
 
-fn selections(chosen: &Chosen) -> Vec<Selection> {
+pub(super) fn selections(chosen: &Chosen) -> Vec<Selection> {
     if chosen.all {
         return vec![Selection::All];
     }
@@ -315,7 +297,7 @@ fn deliveries(count: usize) -> String {
 }
 
 /// A domain in the form in which the queue compares it; what is no domain matches nothing.
-fn comparable(domain: &str) -> String {
+pub(super) fn comparable(domain: &str) -> String {
     match crate::mail::Domain::parse(domain) {
         Ok(parsed) => parsed.as_str().to_ascii_lowercase(),
         Err(_) => domain.to_ascii_lowercase(),
@@ -351,7 +333,7 @@ const CELL_MAX: usize = 70;
 mod tests {
     use super::*;
     use crate::admin::cli::{AuditCommand, Cli, Command};
-    use crate::admin::{audit, trace};
+    use crate::admin::{audit, quarantine, trace};
     use crate::base::Clock;
     use crate::mail::{BodyType, ForwardPath, Message, Recipient, ReversePath};
     use crate::outcome::audit::{AuditEvent, AuditKind};
@@ -411,10 +393,11 @@ mod tests {
             letterhead: &"gateway.bumbleton.example".into(),
             json: cli.json,
             encrypts: !line.contains("--domain no-route.example"),
+            data: None,
         };
         let answer = match &cli.command {
             Command::Queue(command) => run(command, queue, desk, &mut out).await,
-            Command::Quarantine(command) => run_quarantine(command, queue, desk, &mut out).await,
+            Command::Quarantine(command) => quarantine::run(command, queue, desk, &mut out).await,
             Command::Trace(asked) => trace::run(asked, queue, cli.json, &mut out).await,
             Command::Explain(asked) => {
                 let reference = asked.what[0].parse().unwrap();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use tracing_subscriber::EnvFilter;
 
+use super::quarantine;
 use crate::config::render::Colour;
 use crate::config::{Located, Section};
 
@@ -17,6 +18,8 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// Which log lines are written: a level (`info`) or directives of `tracing` (`info,postern=debug`).
     pub log_level: String,
+    /// How long things are quarantined, and who is told.
+    pub quarantine: quarantine::Settings,
 }
 
 /// How log lines look.
@@ -53,6 +56,7 @@ impl Settings {
         Self {
             metrics: address,
             log_format: log_format.unwrap_or(LogFormat::Text),
+            quarantine: quarantine::Settings::read(top),
             log_level: log_level.map_or_else(|| "info".to_owned(), |level| level.into_inner().0),
         }
     }

@@ -98,6 +98,12 @@ metrics! {
     EDITS_PROVED = Metric::counter("postern_edits_total", "Messages that the policy wants edited, by whether the edit could be proved.").with("result", "proved");
     /// Edits that were not proved, and so not made.
     EDITS_UNPROVED = Metric::counter("postern_edits_total", "Messages that the policy wants edited, by whether the edit could be proved.").with("result", "unproved");
+    /// Answers of external scanners.
+    SCANS = Metric::counter("postern_scans_total", "Questions to external scanners, by what came of them.").with("result", "answered");
+    /// Malware that they found.
+    SCANS_MALWARE = Metric::counter("postern_scans_total", "Questions to external scanners, by what came of them.").with("result", "malware");
+    /// Scanners that were away.
+    SCANS_UNAVAILABLE = Metric::counter("postern_scans_total", "Questions to external scanners, by what came of them.").with("result", "unavailable");
     /// Attempts that ended in delivery.
     DELIVERED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "delivered");
     /// Attempts that will be made again.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use infer::MatcherType;
 use memchr::memmem;
 
+use super::macros;
 use super::tar;
 use super::text::unmarked_utf16;
 use super::zip::Directory;
@@ -346,7 +347,7 @@ fn detect_zip(archive: &[u8]) -> Detected {
 /// Compound files: old office documents, Outlook items, installers; also new documents with a password.
 fn detect_ole(file: &[u8]) -> Detected {
     let has = |name: &str| memmem::find(file, &utf16(name)).is_some();
-    let kind = if has("_VBA_PROJECT") || has("_VBA_PROJECT_CUR") {
+    let kind = if has("_VBA_PROJECT") || macros::has_macro_sheet(file) {
         Kind::MacroDocument
     } else if has("__substg1.0_") {
         Kind::OutlookItem

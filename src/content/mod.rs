@@ -17,6 +17,7 @@ mod fields;
 pub mod html;
 pub mod kind;
 pub mod links;
+mod macros;
 mod pdf;
 mod reader;
 mod rtf;

@@ -9,7 +9,7 @@ use crate::outcome::held::{HeldFor, HeldNotice, Offer, Release};
 use crate::outcome::notify::{self, Event, Original, Told};
 use crate::outcome::{DeliveryResult, Outcome};
 use crate::policy::opinion::Protection;
-use crate::policy::self_release::{Leave, to_words};
+use crate::policy::self_release::{Ground, Leave, to_words};
 use crate::policy::verdict::Fate;
 use crate::policy::{Decision, Hears, OldName, RecipientDecision, Tell};
 use crate::queue::{
@@ -163,6 +163,9 @@ impl Promise<'_> {
     }
 
     fn self_release(&self, recipient: &RecipientDecision, fate: &Fate) -> Option<SelfRelease> {
+        if *fate == Fate::Quarantine {
+            return self.owner_release(recipient);
+        }
         let code = self.code.as_ref()?;
         let may = *fate == Fate::Hold && leave(self.decision, recipient) != Leave::Never;
         may.then(|| SelfRelease {
@@ -170,6 +173,24 @@ impl Promise<'_> {
             account: self.transaction.client.account.clone(),
             grounds: to_words(recipient.grounds),
             until: self.released_until(),
+        })
+    }
+
+    /// Says that the owner of the mailbox may let it go on, if it is nothing but unwanted. The code is nobody's and was
+    /// never good: the link in his digest is signed.
+    fn owner_release(&self, recipient: &RecipientDecision) -> Option<SelfRelease> {
+        let is_refused = recipient.verdict.refusal().is_some();
+        if recipient.grounds != Ground::Unwanted.into()
+            || is_refused
+            || !self.decision.may_be_quoted()
+        {
+            return None;
+        }
+        Some(SelfRelease {
+            code_hash: Code::random()?.hash(),
+            account: None,
+            grounds: SelfRelease::OWNERS.to_owned(),
+            until: self.transaction.received_at,
         })
     }
 

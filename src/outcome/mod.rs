@@ -2,6 +2,7 @@
 
 pub mod address_changed;
 pub mod audit;
+pub mod digest;
 pub mod held;
 mod letter;
 pub mod letterhead;

@@ -11,6 +11,7 @@ use super::case::ResolvedRecipient;
 use super::finding::Findings;
 use super::opinion::{Ask, Finding, Opinion, Opinions};
 use super::organisations::IfUnproved;
+use super::self_release::Grounds;
 use super::verdict::{RecipientDecision, Verdict};
 
 /// What is known and asked so far, while the stages run.
@@ -169,9 +170,18 @@ fn worsen(standing: &mut Opinion, mut opinion: Opinion) {
     let protection = standing.protection.max(opinion.protection);
     let worse = verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity();
     match (&standing.ask, &opinion.ask) {
-        (Ask::Hold, Ask::Hold) => standing.grounds = standing.grounds.with(opinion.grounds),
-        (Ask::Hold, Ask::Quarantine) => add_reason(&mut opinion, standing),
-        (Ask::Quarantine, Ask::Hold) => add_reason(standing, &opinion),
+        (Ask::Hold, Ask::Hold) | (Ask::Quarantine, Ask::Quarantine) => {
+            standing.grounds = standing.grounds.with(opinion.grounds);
+        }
+        // What would be held is for nobody else to let go on.
+        (Ask::Hold, Ask::Quarantine) => {
+            add_reason(&mut opinion, standing);
+            opinion.grounds = Grounds::default();
+        }
+        (Ask::Quarantine, Ask::Hold) => {
+            add_reason(standing, &opinion);
+            standing.grounds = Grounds::default();
+        }
         _ => {}
     }
     if worse {
@@ -234,6 +244,7 @@ impl Findings {
             Finding::Links(links) => self.links = links,
             Finding::LinkEdits(edits) => self.link_edits = Some(edits),
             Finding::Unreadable(unreadable) => self.unreadable.extend(unreadable),
+            Finding::Scanned(symbols) => self.scanned.extend(symbols),
             Finding::Spam(spam) => self.spam = spam,
             Finding::Footer(footer) => self.footer = Some(footer),
             Finding::Note(note) => self.notes.push(note),
@@ -348,6 +359,24 @@ mod tests {
                 (decided[0].rule.as_str(), decided[0].grounds.is_empty()),
                 ("one:1", true)
             );
+        }
+    }
+
+    #[test]
+    fn what_is_more_than_unwanted_is_not_for_the_owner_of_the_mailbox() {
+        let unwanted = || Opinion::new(Ask::Quarantine, "spam:1", "").on(Ground::Unwanted.into());
+        let grounds = |others: &[Opinion]| {
+            let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+            others.iter().for_each(|one| tally.take_for_all(one));
+            let decided = tally.decide().remove(0);
+            assert_eq!(decided.verdict, Verdict::Quarantine);
+            decided.grounds
+        };
+        assert_eq!(grounds(&[unwanted()]), Ground::Unwanted.into());
+        for other in [Ask::Quarantine, Ask::Hold] {
+            let other = Opinion::new(other, "other:1", "");
+            assert!(grounds(&[unwanted(), other.clone()]).is_empty());
+            assert!(grounds(&[other, unwanted()]).is_empty());
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Findings {
     pub links: Vec<LinkFinding>,
     /// What happens if the edits that its links call for are not made; `None` where there are none.
     pub link_edits: Option<LinkEdits>,
+    /// What attachments and scanners add to the score of mail from outside.
+    pub scanned: Vec<Symbol>,
     /// How much it looks like spam.
     pub spam: SpamScore,
     /// What became of the footer; `None` where there is none to be: on mail from outside.

@@ -23,6 +23,7 @@ pub mod organisations;
 pub mod patient_data;
 pub mod policy_test;
 pub mod refusal;
+pub mod scanner;
 pub mod scoring;
 pub mod secure_domains;
 pub mod self_release;

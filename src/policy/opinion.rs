@@ -5,7 +5,7 @@ use crate::mail::{Audience, Edit};
 use super::case::ResolvedRecipient;
 use super::finding::{
     AuthenticationResults, FooterFinding, LinkEdits, LinkFinding, PatientData, SecureKeyword,
-    SpamScore, Unreadable,
+    SpamScore, Symbol, Unreadable,
 };
 use super::refusal::Refusal;
 use super::self_release::Grounds;
@@ -188,6 +188,8 @@ pub enum Finding {
     Links(Vec<LinkFinding>),
     /// What happens if the edits that those call for are not made.
     LinkEdits(LinkEdits),
+    /// What attachments and scanners add to the score.
+    Scanned(Vec<Symbol>),
     /// How much it looks like spam.
     Spam(SpamScore),
     /// What became of the footer.

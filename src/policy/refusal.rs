@@ -40,6 +40,8 @@ pub enum Refusal {
     AttachmentKind,
     /// A link that is not let through.
     Link,
+    /// A scanner found malware.
+    Malware,
     /// The spam score is over the limit.
     Spam,
     /// The sender's DMARC policy asks for refusal (RFC 7489 §10.3).
@@ -119,6 +121,11 @@ impl Refusal {
                 550,
                 Code::permanent(7, 1),
                 "a link in this message is not let through".to_owned(),
+            ),
+            Self::Malware => (
+                550,
+                Code::permanent(7, 1),
+                "malware was found in this message".to_owned(),
             ),
             Self::Spam => (
                 550,

@@ -26,10 +26,18 @@ pub enum Ground {
     Unreadable,
     /// Patient data for a domain that is not secure.
     NotSecure,
+    /// Of a quarantine: it looks unwanted, and nothing else is wrong with it. For the owner of the mailbox to
+    /// decide, never for the sender.
+    Unwanted,
 }
 
 impl Ground {
-    const ALL: [Self; 3] = [Self::NearMiss, Self::Unreadable, Self::NotSecure];
+    const ALL: [Self; 4] = [
+        Self::NearMiss,
+        Self::Unreadable,
+        Self::NotSecure,
+        Self::Unwanted,
+    ];
 
     fn bit(self) -> u8 {
         1 << self as u8
@@ -41,6 +49,7 @@ impl Ground {
             Self::NearMiss => "near-miss",
             Self::Unreadable => "unreadable",
             Self::NotSecure => "not-secure",
+            Self::Unwanted => "unwanted",
         }
     }
 }
@@ -68,6 +77,12 @@ impl Grounds {
     pub fn iter(self) -> impl Iterator<Item = Ground> {
         let all = Ground::ALL.into_iter();
         all.filter(move |ground| self.0 & ground.bit() != 0)
+    }
+}
+
+impl From<Ground> for Grounds {
+    fn from(ground: Ground) -> Self {
+        Self(ground.bit())
     }
 }
 
@@ -152,6 +167,7 @@ impl SelfRelease {
             Ground::NearMiss => self.near_miss,
             Ground::Unreadable => self.unreadable,
             Ground::NotSecure => self.not_secure,
+            Ground::Unwanted => Leave::Never,
         };
         if self.address.is_none() {
             return Leave::Never;

@@ -144,6 +144,14 @@ impl Queue {
         self.store.release_by_sender(asked).await
     }
 
+    /// The message of a delivery with its octets, for whoever may look at it; `None` if it is gone.
+    pub async fn message(
+        &self,
+        delivery: DeliveryId,
+    ) -> Result<Option<Arc<QueuedMessage>>, QueueError> {
+        self.store.message(delivery).await
+    }
+
     /// Lists deliveries in the order of their acceptance.
     pub async fn list(&self, filter: Filter) -> Result<Vec<Waiting>, QueueError> {
         self.store.list(filter).await

@@ -84,7 +84,8 @@ pub struct NewDelivery {
     pub rule: String,
     /// Why, for people.
     pub because: String,
-    /// Of a held one: with what its sender may let it go on.
+    /// Of a held one: with what its sender may let it go on. Of a quarantined one: that the owner of the mailbox may
+    /// ([`SelfRelease::OWNERS`]).
     pub self_release: Option<SelfRelease>,
 }
 
@@ -99,6 +100,12 @@ pub struct SelfRelease {
     pub grounds: String,
     /// From when on the code is no good any more.
     pub until: Timestamp,
+}
+
+impl SelfRelease {
+    /// The grounds of what the owner of a mailbox may let go on from the quarantine: it was unwanted, and
+    /// nothing else spoke against it.
+    pub const OWNERS: &str = "unwanted";
 }
 
 /// Whether the deliveries of a new message stay with whoever brings it.

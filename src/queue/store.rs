@@ -13,7 +13,9 @@ use crate::outcome::Letterhead;
 use crate::outcome::audit::AuditEvent;
 
 use super::error::QueueError;
-use super::record::{Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, Settlement};
+use super::record::{
+    Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, QueuedMessage, Settlement,
+};
 
 /// What a method of the store answers, once it is durable.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, QueueError>> + Send + 'a>>;
@@ -63,6 +65,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Lets go on what its sender may, once: the code is used up with it. Empty if nothing did.
     fn release_by_sender(&self, asked: SenderRelease) -> Answer<'_, Vec<SentOn>>;
+
+    /// The message of a delivery with its octets; `None` if it is gone.
+    fn message(&self, delivery: DeliveryId) -> Answer<'_, Option<Arc<QueuedMessage>>>;
 
     /// Lists deliveries in the order of their acceptance.
     fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>>;
@@ -201,6 +206,18 @@ pub struct Filter {
     pub reference: Option<Reference>,
     /// To this domain, in its comparable form.
     pub domain: Option<String>,
+    /// This delivery alone.
+    pub delivery: Option<DeliveryId>,
+    /// Of a sender whose reverse path has this in it, in any case.
+    pub sender: Option<String>,
+    /// To a recipient whose address has this in it, in any case.
+    pub recipient: Option<String>,
+    /// For a reason that has this in it, in any case.
+    pub because: Option<String>,
+    /// Of messages with patient data, or that may have it; or of those without.
+    pub patient_data: Option<bool>,
+    /// Of messages received at this moment or later.
+    pub received_from: Option<Timestamp>,
     /// Of messages received before this.
     pub received_before: Option<Timestamp>,
     /// At most this many; 0 for no limit.
@@ -241,6 +258,8 @@ pub struct Waiting {
     pub message_id: Option<String>,
     /// Whether patient data was found, or may be in it.
     pub patient_data: bool,
+    /// Of a quarantined one: whether the owner of the mailbox may let it go on.
+    pub owner_may_release: bool,
 }
 
 /// Which deliveries an order is for.

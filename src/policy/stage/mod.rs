@@ -49,14 +49,14 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// What the stage says about a case. Only `authenticate-sender` ever waits (for DNS).
+    /// What the stage says about a case. Only `authenticate-sender` ever waits (for DNS), and `scan` (for scanners).
     pub async fn examine(&self, case: &Case<'_>) -> Opinions {
         match self {
             Self::AuthenticateSender(stage) => stage.examine(case).await,
             Self::ResolveRecipients(stage) => stage.examine(case),
             Self::ClassifyPatientData(stage) => stage.examine(case),
             Self::SecureDomain(stage) => stage.examine(case),
-            Self::Scan(stage) => stage.examine(case),
+            Self::Scan(stage) => stage.examine(case).await,
             Self::ScoreSpam(stage) => stage.examine(case),
             Self::Footer(stage) => stage.examine(case),
             Self::Mark(stage) => stage.examine(case),

@@ -16,6 +16,7 @@ use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
 use crate::policy::scoring::{DmarcVerdict, Scoring};
 use crate::policy::secure_domains::SecureDomains;
+use crate::policy::self_release::Ground;
 
 /// The stage `score-spam`.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ impl ScoreSpam {
             return Opinions::none();
         }
         let facts = Facts::new(case);
-        let spam = self.score(&facts);
+        let spam = self.score(&facts, &case.findings.scanned);
         let protected = self.is_proven_secure(case, &facts);
         let opinions = [self.by_dmarc(case), self.by_score(&spam, protected)];
         let mut edits = forged_fields(case.header);
@@ -48,7 +49,7 @@ impl ScoreSpam {
         }
     }
 
-    fn score(&self, facts: &Facts<'_>) -> SpamScore {
+    fn score(&self, facts: &Facts<'_>, scanned: &[Symbol]) -> SpamScore {
         let spoke = self
             .scoring
             .rules
@@ -60,6 +61,7 @@ impl ScoreSpam {
                 score: rule.weight,
                 because: rule.description.clone(),
             })
+            .chain(scanned.iter().cloned())
             .collect();
         // Adding up leaves dust such as 0.30000000000000004.
         let sum: f64 = symbols.iter().map(|symbol| symbol.score).sum();
@@ -91,6 +93,7 @@ impl ScoreSpam {
         let because = format!("the spam score is {}", spam.score);
         Opinion::new(ask, threshold.source(), because)
             .would_pass_if(format!("the score is below {}", *self.scoring.quarantine))
+            .on(Ground::Unwanted.into())
     }
 
     fn by_dmarc(&self, case: &Case<'_>) -> Opinion {

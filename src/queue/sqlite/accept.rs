@@ -154,7 +154,7 @@ fn insert_delivery(
         delivery.rule,
         delivery.because,
     ])?;
-    if let (State::Held, Some(offer)) = (state, &delivery.self_release) {
+    if let (State::Held | State::Quarantined, Some(offer)) = (state, &delivery.self_release) {
         self_release::offer(batch.db, id, offer)?;
     }
     Ok(state)

@@ -6,6 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use crate::queue::error::QueueError;
+use crate::queue::record::SelfRelease;
 use crate::queue::store::{Filter, PLACES, State, Waiting};
 
 use super::{audit, rows};
@@ -19,7 +20,8 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Waiting>, Que
     };
     let mut statement = db.prepare(&format!(
         "SELECT d.id, d.state, d.ready_at, d.forward_path, d.binding, d.rule, d.because, d.attempts,
-                d.last_reply, m.reference, m.reverse_path, m.received_at, m.octets, m.message_id, m.patient_data
+                d.last_reply, m.reference, m.reverse_path, m.received_at, m.octets, m.message_id, m.patient_data,
+                EXISTS (SELECT 1 FROM self_release s WHERE s.delivery = d.id AND s.grounds = '{OWNERS}')
          FROM delivery d JOIN message m ON m.id = d.id / {PLACES}
          WHERE {condition} ORDER BY d.id LIMIT {limit}"
     ))?;
@@ -68,8 +70,33 @@ fn condition(filter: &Filter) -> (String, Vec<Value>) {
         values.push(Value::Text(domain.to_ascii_lowercase()));
         terms.push("d.domain = ?".to_owned());
     }
+    if let Some(from) = filter.received_from {
+        values.push(Value::Integer(from.as_millisecond()));
+        terms.push("m.received_at >= ?".to_owned());
+    }
+    if let Some(delivery) = filter.delivery {
+        values.push(Value::Integer(delivery.0));
+        terms.push("d.id = ?".to_owned());
+    }
+    if let Some(patient_data) = filter.patient_data {
+        values.push(Value::Integer(i64::from(patient_data)));
+        terms.push("m.patient_data = ?".to_owned());
+    }
+    for (column, part) in [
+        ("m.reverse_path", &filter.sender),
+        ("d.forward_path", &filter.recipient),
+        ("d.because", &filter.because),
+    ] {
+        if let Some(part) = part {
+            values.push(Value::Text(part.to_lowercase()));
+            terms.push(format!("instr(lower({column}), ?) > 0"));
+        }
+    }
     (terms.join(" AND "), values)
 }
+
+/// The grounds of what the owner of a mailbox may let go on, as the policy writes them.
+const OWNERS: &str = SelfRelease::OWNERS;
 
 fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
     let state: String = row.get(1)?;
@@ -93,5 +120,6 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         octets: row.get(12)?,
         message_id: row.get(13)?,
         patient_data: row.get(14)?,
+        owner_may_release: state == State::Quarantined.word() && row.get(15)?,
     })
 }

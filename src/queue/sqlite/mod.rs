@@ -32,11 +32,11 @@ use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
 use super::error::{QueueError, StoreError};
-use super::record::{Accepted, DeliveryId, Handoff, Lease, Settlement};
+use super::record::{Accepted, DeliveryId, Handoff, Lease, QueuedMessage, Settlement};
 use super::spool::{self, Spool};
 use super::store::{
     Administered, Answer, AuditEntry, Filter, OldNameCount, Order, Selection, SenderRelease,
-    SentOn, Skip, Store, TraceQuery, Verified, Waiting,
+    SentOn, Skip, Store, TraceQuery, Verified, Waiting, message_of,
 };
 use writer::{Batch, Writer};
 
@@ -206,6 +206,11 @@ impl Store for SqliteStore {
     fn release_by_sender(&self, asked: SenderRelease) -> Answer<'_, Vec<SentOn>> {
         let now = self.clock.now();
         Box::pin(self.write(move |batch| self_release::release(batch, now, &asked)))
+    }
+
+    fn message(&self, delivery: DeliveryId) -> Answer<'_, Option<Arc<QueuedMessage>>> {
+        let spool = self.spool.clone();
+        Box::pin(self.read(move |db| rows::message(db, &spool, message_of(delivery))))
     }
 
     fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>> {

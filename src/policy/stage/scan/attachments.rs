@@ -1,110 +1,262 @@
-//! Attachments that are not let through: programs, scripts and what opens as one, by their octets and by
-//! their names, also by the names within ZIP archives. Holds for every recipient and both ways.
+//! Findings about attachments: what they are by their octets, what their names say, and what needs a password.
 //!
-//! What a file is goes by its content; the name decides as well, since it is by the name that a
-//! reader's machine chooses what to do with it.
+//! Each finding has its own verdict in the policy file, for mail in and for mail out. Of all that is found the
+//! worst verdict speaks; what is only tagged adds to the score of mail from outside.
 
 use crate::config::{Located, Section};
 use crate::content::{Attachment, Content, Kind};
+use crate::policy::finding::Symbol;
 use crate::policy::opinion::{Ask, Opinion};
 use crate::policy::refusal::Refusal;
+use crate::policy::verdict::Direction;
 
-/// `[scan]` of `links.toml`.
+use super::shipped::{DISGUISES, DOCUMENTS, EXTENSIONS, KINDS};
+
+/// `[scan]`, checked.
 #[derive(Clone, Debug)]
 pub struct Attachments {
     verdict: Verdict,
+    tag_weight: f64,
     kinds: Vec<Located<Kind>>,
     extensions: Vec<Located<String>>,
     disguises: Vec<Located<String>>,
+    /// What the file says of single findings, mail in first.
+    inbound: Vec<Own>,
+    outbound: Vec<Own>,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// A finding of which the file says something, and what.
+type Own = (&'static str, Located<Verdict>);
+
+/// What a finding leads to. Later ones win.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Verdict {
-    Refuse,
+    /// Nothing.
+    Pass,
+    /// A symbol in the score of mail from outside, and a note on our own.
+    Tag,
+    /// It is kept apart.
     Quarantine,
+    /// It is refused.
+    Refuse,
+}
+
+/// One thing that was found.
+struct Found {
+    word: &'static str,
+    verdict: Verdict,
+    rule: String,
+    because: String,
+}
+
+/// What is against the attachments of a message.
+#[derive(Debug, Default)]
+pub(super) struct Judged {
+    /// The worst of it, unless that is nothing.
+    pub(super) opinion: Option<Opinion>,
+    /// What is only tagged, each once.
+    pub(super) symbols: Vec<Symbol>,
 }
 
 impl Attachments {
     /// Takes `[scan]` out of the outermost section. What is left out is as shipped.
-    pub fn read(top: &Section<'_>) -> Self {
+    pub(super) fn read(top: &Section<'_>) -> Self {
         let scan = top.section("scan");
-        let verdict = scan.word(
-            "verdict",
-            &[
-                ("refuse", Verdict::Refuse),
-                ("quarantine", Verdict::Quarantine),
-            ],
-        );
+        let words = [
+            ("refuse", Verdict::Refuse),
+            ("quarantine", Verdict::Quarantine),
+        ];
+        let verdict = scan.word("verdict", &words);
+        let findings = scan.section("findings");
+        let both = own(&findings);
+        let of = |direction: &str| {
+            let section = findings.section(direction);
+            let own = own(&section);
+            section.finish();
+            [own, both.clone()].concat()
+        };
+        let (inbound, outbound) = (of("inbound"), of("outbound"));
+        findings.finish();
         let read = Self {
             verdict: verdict.map_or(Verdict::Refuse, Located::into_inner),
+            tag_weight: scan
+                .number("tag-weight")
+                .map_or(TAG_WEIGHT, Located::into_inner),
             kinds: kinds(&scan),
             extensions: extensions(&scan, "refuse-extensions", EXTENSIONS),
             disguises: extensions(&scan, "refuse-behind-another", DISGUISES),
+            inbound,
+            outbound,
         };
         scan.finish();
         read
     }
 
-    /// What is against a message, if anything: the first thing found.
-    pub fn judge(&self, content: &Content) -> Option<Opinion> {
-        content.attachments.iter().find_map(|attachment| {
-            let (rule, because) = self.against(attachment)?;
-            let ask = match self.verdict {
-                Verdict::Refuse => Ask::Refuse(Refusal::AttachmentKind),
-                Verdict::Quarantine => Ask::Quarantine,
-            };
-            let because = format!("{because} ({})", attachment.place);
-            Some(
-                Opinion::new(ask, rule, because)
-                    .would_pass_if("the message comes without this attachment"),
-            )
-        })
-    }
-
-    /// Which rule is against an attachment, and why. Says nothing of its name but an extension that is
-    /// in the policy file.
-    fn against(&self, attachment: &Attachment) -> Option<(String, String)> {
-        if let Some(kind) = self.kinds.iter().find(|kind| ***kind == attachment.kind) {
-            let because = format!("an attachment is of the kind {}", kind.word());
-            return Some((kind.source(), because));
-        }
-        let own = attachment
-            .filename
-            .iter()
-            .chain(&attachment.also_named)
-            .map(|name| (name, "an attachment"));
-        let inner = attachment
-            .names
-            .iter()
-            .map(|name| (name, "a file in an archive"));
-        own.chain(inner)
-            .find_map(|(name, what)| self.against_name(name, what))
-    }
-
-    fn against_name(&self, name: &str, what: &str) -> Option<(String, String)> {
-        let name = as_opened(name);
-        let (stem, extension) = name.rsplit_once('.')?;
-        if let Some(refused) = self
-            .extensions
-            .iter()
-            .find(|refused| ***refused == extension)
-        {
-            let because = format!("{what} has the extension {}", refused.as_str());
-            return Some((refused.source(), because));
-        }
-        let disguise = self
-            .disguises
-            .iter()
-            .find(|disguise| ***disguise == extension)?;
-        let (_, before) = stem.trim_end().rsplit_once('.')?;
-        DOCUMENTS.contains(&before).then(|| {
-            let because = format!(
-                "{what} has the extension {} behind another one",
-                disguise.as_str()
+    /// What is against a message that goes this way. Says nothing of a name but an extension that is in the
+    /// policy file.
+    pub(super) fn judge(&self, content: &Content, direction: Direction) -> Judged {
+        let attached = content.attachments.iter();
+        let mut found: Vec<Found> = attached
+            .flat_map(|attachment| self.against(attachment, direction))
+            .collect();
+        found.extend(self.locked(content, direction));
+        let mut judged = Judged::default();
+        for one in found.iter().filter(|one| one.verdict == Verdict::Tag) {
+            let name = format!(
+                "ATTACHMENT_{}",
+                one.word.to_ascii_uppercase().replace('-', "_")
             );
-            (disguise.source(), because)
+            if !judged.symbols.iter().any(|symbol| symbol.name == name) {
+                judged.symbols.push(Symbol {
+                    name,
+                    score: self.tag_weight,
+                    because: one.because.clone(),
+                });
+            }
+        }
+        // The first of the worst.
+        let worst = found
+            .into_iter()
+            .reduce(|worst, one| match one.verdict > worst.verdict {
+                true => one,
+                false => worst,
+            });
+        judged.opinion = worst.and_then(Found::opinion);
+        judged
+    }
+
+    /// What is found about one attachment.
+    fn against(&self, attachment: &Attachment, direction: Direction) -> Vec<Found> {
+        let mut found = Vec::new();
+        let kind = attachment.kind;
+        let listed = self.kinds.iter().find(|listed| ***listed == kind);
+        let default = listed.map(|listed| (self.verdict, listed.source()));
+        let because = format!("an attachment is of the kind {}", kind.word());
+        found.extend(self.found(kind.word(), direction, default, because));
+        let own = attachment.filename.iter().chain(&attachment.also_named);
+        let own = own.map(|name| (name, "an attachment"));
+        let inner = attachment.names.iter();
+        let inner = inner.map(|name| (name, "a file in an archive"));
+        for (name, what) in own.chain(inner) {
+            found.extend(self.against_name(name, what, direction));
+        }
+        for one in &mut found {
+            one.because = format!("{} ({})", one.because, attachment.place);
+        }
+        found
+    }
+
+    fn against_name(&self, name: &str, what: &str, direction: Direction) -> Vec<Found> {
+        let mut found = Vec::new();
+        if name.chars().any(turns_letters) {
+            let because = format!("the name of {what} turns its letters round");
+            // Our own senders must hear of it; strangers need not.
+            let verdict = match direction {
+                Direction::Inbound => Verdict::Quarantine,
+                Direction::Outbound => Verdict::Refuse,
+            };
+            let default = Some((verdict, BUILT_IN.to_owned()));
+            found.extend(self.found("hidden-name", direction, default, because));
+        }
+        let name = as_opened(name);
+        let Some((stem, extension)) = name.rsplit_once('.') else {
+            return found;
+        };
+        let in_list = |list: &'_ [Located<String>]| {
+            let listed = list.iter().find(|listed| ***listed == extension);
+            listed.map(Located::source)
+        };
+        let program = in_list(&self.extensions);
+        if let Some(rule) = program.clone() {
+            let because = format!("{what} has the extension {extension}");
+            let default = Some((self.verdict, rule));
+            found.extend(self.found("extension", direction, default, because));
+        }
+        let behind = stem.trim_end().rsplit_once('.');
+        let is_behind = behind.is_some_and(|(_, before)| DOCUMENTS.contains(&before));
+        if let Some(rule) = program
+            .or_else(|| in_list(&self.disguises))
+            .filter(|_| is_behind)
+        {
+            let because = format!("{what} has the extension {extension} behind another one");
+            let default = Some((self.verdict, rule));
+            found.extend(self.found("double-extension", direction, default, because));
+        }
+        found
+    }
+
+    /// Archives and documents that need a password.
+    fn locked(&self, content: &Content, direction: Direction) -> Vec<Found> {
+        let unread = content.unreadable.iter();
+        let locked = unread.filter(|unread| LOCKED.contains(&unread.because));
+        locked
+            .filter_map(|unread| {
+                let what = match unread.because {
+                    "encrypted-archive" => "an archive",
+                    _ => "a document or message",
+                };
+                let because = format!("{what} needs a password ({})", unread.place);
+                self.found(unread.because, direction, None, because)
+            })
+            .collect()
+    }
+
+    /// A finding with its verdict: the file's own for it, else the default. `None` if there is neither.
+    fn found(
+        &self,
+        word: &'static str,
+        direction: Direction,
+        default: Option<(Verdict, String)>,
+        because: String,
+    ) -> Option<Found> {
+        let own = match direction {
+            Direction::Inbound => &self.inbound,
+            Direction::Outbound => &self.outbound,
+        };
+        let own = own.iter().find(|(known, _)| *known == word);
+        let own = own.map(|(_, verdict)| (**verdict, verdict.source()));
+        let (verdict, rule) = own.or(default)?;
+        Some(Found {
+            word,
+            verdict,
+            rule,
+            because,
         })
     }
+}
+
+impl Found {
+    fn opinion(self) -> Option<Opinion> {
+        let ask = match self.verdict {
+            Verdict::Pass | Verdict::Tag => return None,
+            Verdict::Quarantine => Ask::Quarantine,
+            Verdict::Refuse => Ask::Refuse(Refusal::AttachmentKind),
+        };
+        let opinion = Opinion::new(ask, self.rule, self.because);
+        Some(opinion.would_pass_if("the message comes without this attachment"))
+    }
+}
+
+/// What the file says of each finding, in one section.
+fn own(section: &Section<'_>) -> Vec<Own> {
+    let words = [
+        ("pass", Verdict::Pass),
+        ("tag", Verdict::Tag),
+        ("quarantine", Verdict::Quarantine),
+        ("refuse", Verdict::Refuse),
+    ];
+    let kinds = Kind::WORDS.iter().map(|(word, _)| *word);
+    let all = kinds
+        .chain(NAMES.iter().copied())
+        .chain(LOCKED.iter().copied());
+    all.filter_map(|word| Some((word, section.word(word, &words)?)))
+        .collect()
+}
+
+/// Whether it makes what follows run the other way, or ends that: `invoice_fdp.exe` reads `invoice_exe.pdf`. Marks
+/// that stand in names of right-to-left scripts by themselves are not among them.
+fn turns_letters(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A name as a reader's machine takes it: without path, stream (`a.exe::$DATA`), dots and spaces at the end,
@@ -163,130 +315,14 @@ fn extensions(scan: &Section<'_>, key: &str, default: &[&str]) -> Vec<Located<St
         .map(|extension| extension.map(|extension| extension.to_lowercase()))
         .collect()
 }
-
-/// Kinds that are refused where the policy file says nothing.
-const KINDS: &[Kind] = &[
-    Kind::Executable,
-    Kind::Script,
-    Kind::Shortcut,
-    Kind::DiskImage,
-    Kind::Installer,
-    Kind::MacroDocument,
-];
-
-/// Extensions that are refused where the policy file says nothing: what Windows, macOS and Office run.
-const EXTENSIONS: &[&str] = &[
-    "ade",
-    "adp",
-    "apk",
-    "app",
-    "appinstaller",
-    "application",
-    "appref-ms",
-    "appx",
-    "appxbundle",
-    "bas",
-    "bat",
-    "cab",
-    "chm",
-    "cmd",
-    "com",
-    "command",
-    "cpl",
-    "crt",
-    "diagcab",
-    "dll",
-    "dmg",
-    "docm",
-    "dotm",
-    "exe",
-    "fxp",
-    "gadget",
-    "hlp",
-    "hta",
-    "htc",
-    "img",
-    "inf",
-    "ins",
-    "iso",
-    "isp",
-    "jar",
-    "jnlp",
-    "js",
-    "jse",
-    "ksh",
-    "lib",
-    "library-ms",
-    "lnk",
-    "mad",
-    "mde",
-    "msc",
-    "msi",
-    "msix",
-    "msixbundle",
-    "msp",
-    "mst",
-    "ocx",
-    "one",
-    "ops",
-    "pif",
-    "pkg",
-    "potm",
-    "ppam",
-    "ppsm",
-    "pptm",
-    "prf",
-    "ps1",
-    "ps1xml",
-    "ps2",
-    "psc1",
-    "psd1",
-    "psm1",
-    "py",
-    "pyc",
-    "pyw",
-    "reg",
-    "scf",
-    "scr",
-    "sct",
-    "search-ms",
-    "settingcontent-ms",
-    "sh",
-    "shb",
-    "shs",
-    "sldm",
-    "sys",
-    "theme",
-    "url",
-    "vb",
-    "vbe",
-    "vbp",
-    "vbs",
-    "vhd",
-    "vhdx",
-    "vxd",
-    "website",
-    "wim",
-    "ws",
-    "wsc",
-    "wsf",
-    "wsh",
-    "xbap",
-    "xlam",
-    "xll",
-    "xlm",
-    "xlsm",
-    "xltm",
-];
-
-/// Extensions that are refused behind that of a document (`letter.pdf.html`).
-const DISGUISES: &[&str] = &["html", "htm", "shtml", "xhtml", "svg", "mht", "mhtml"];
-
-/// Extensions that a disguise borrows.
-const DOCUMENTS: &[&str] = &[
-    "pdf", "doc", "docx", "xls", "xlsx", "ppt", "pptx", "rtf", "txt", "csv", "odt", "ods", "jpg",
-    "jpeg", "png", "gif", "tif", "tiff", "zip", "eml", "msg",
-];
+/// What can be found about a name.
+const NAMES: &[&str] = &["extension", "double-extension", "hidden-name"];
+/// What cannot be opened for want of a password, in the words of `design.md` §4.3.
+const LOCKED: &[&str] = &["encrypted-archive", "encrypted-document"];
+/// What a tagged finding adds to the score.
+const TAG_WEIGHT: f64 = 2.0;
+/// What decides where the file says nothing.
+const BUILT_IN: &str = "built-in";
 
 #[cfg(test)]
 mod tests {
@@ -302,6 +338,7 @@ mod tests {
         });
         let scan = read_toml(&file, &diagnostics, |top| {
             top.section("links"); // read by another module
+            drop(crate::policy::scanner::read_all(top));
             Attachments::read(top)
         });
         let said = diagnostics.into_vec().into_iter();
@@ -341,7 +378,7 @@ mod tests {
             (Kind::Html, "letter.pdf.html"),
             (Kind::Html, "letter.pdf   .html"),
         ] {
-            let opinion = scan.judge(&content(kind, filename, &[]));
+            let opinion = scan.judge(&content(kind, filename, &[]), BOTH[0]).opinion;
             let ask = opinion.map(|opinion| opinion.ask);
             assert_eq!(
                 ask,
@@ -350,7 +387,8 @@ mod tests {
             );
         }
         assert!(
-            scan.judge(&content(Kind::Archive, "a.zip", &["x/y.js"]))
+            scan.judge(&content(Kind::Archive, "a.zip", &["x/y.js"]), BOTH[0])
+                .opinion
                 .is_some()
         );
         for (kind, filename) in [
@@ -361,7 +399,8 @@ mod tests {
             (Kind::Text, "v1.2.txt"),
         ] {
             assert_eq!(
-                scan.judge(&content(kind, filename, &["a/b.txt"])),
+                scan.judge(&content(kind, filename, &["a/b.txt"]), BOTH[0])
+                    .opinion,
                 None,
                 "{filename}"
             );
@@ -373,7 +412,7 @@ mod tests {
         let (scan, _) = scan("");
         let mut content = content(Kind::Unknown, "letter.pdf", &[]);
         content.attachments[0].also_named = vec!["letter.exe".into()];
-        assert!(scan.judge(&content).is_some());
+        assert!(scan.judge(&content, BOTH[0]).opinion.is_some());
     }
 
     #[test]
@@ -381,7 +420,8 @@ mod tests {
         let (scan, _) =
             scan("[scan]\nverdict = \"quarantine\"\nrefuse-extensions = [\n\"exe\",\n]\n");
         let opinion = scan
-            .judge(&content(Kind::Unknown, "mrs-smith.exe", &[]))
+            .judge(&content(Kind::Unknown, "mrs-smith.exe", &[]), BOTH[0])
+            .opinion
             .unwrap();
         assert_eq!(opinion.ask, Ask::Quarantine);
         assert_eq!(opinion.rule, "links.toml:4");
@@ -389,6 +429,94 @@ mod tests {
             opinion.because,
             "an attachment has the extension exe (attachment:2)"
         );
+    }
+
+    const BOTH: [Direction; 2] = [Direction::Inbound, Direction::Outbound];
+
+    fn locked(kind: Kind, because: &'static str) -> Content {
+        let mut content = content(kind, "letters.zip", &[]);
+        content.unreadable.push(crate::content::Unread {
+            place: "attachment:2".into(),
+            because,
+        });
+        content
+    }
+
+    fn asks(text: &str, content: &Content) -> [(Option<Ask>, usize); 2] {
+        let (scan, said) = scan(text);
+        assert_eq!(said, Vec::<String>::new());
+        BOTH.map(|direction| {
+            let judged = scan.judge(content, direction);
+            (judged.opinion.map(|one| one.ask), judged.symbols.len())
+        })
+    }
+
+    #[test]
+    fn each_finding_has_its_own_verdict_each_way() {
+        let refuse = || Some(Ask::Refuse(Refusal::AttachmentKind));
+        let archive = locked(Kind::Archive, "encrypted-archive");
+        let shipped = include_str!("../../../../policies/links.toml");
+        assert_eq!(asks(shipped, &archive), [(None, 1), (None, 0)]);
+        assert_eq!(asks("", &archive), [(None, 0), (None, 0)]);
+        let text = "[scan.findings]\nencrypted-archive = \"quarantine\"\n[scan.findings.outbound]\nencrypted-archive = \"pass\"\n";
+        assert_eq!(
+            asks(text, &archive),
+            [(Some(Ask::Quarantine), 0), (None, 0)]
+        );
+        let document = locked(Kind::Pdf, "encrypted-document");
+        assert_eq!(asks(text, &document), [(None, 0), (None, 0)]);
+
+        let macros = content(Kind::MacroDocument, "sheet.xls", &[]);
+        assert_eq!(asks("", &macros), [(refuse(), 0), (refuse(), 0)]);
+        let text = "[scan.findings.inbound]\nmacro-document = \"quarantine\"\n[scan.findings.outbound]\nmacro-document = \"tag\"\n";
+        assert_eq!(asks(text, &macros), [(Some(Ask::Quarantine), 0), (None, 1)]);
+        // A kind that is in no list.
+        let text = "[scan.findings]\narchive = \"refuse\"\n";
+        assert_eq!(
+            asks(text, &content(Kind::Archive, "a.zip", &[]))[0].0,
+            refuse()
+        );
+    }
+
+    #[test]
+    fn of_all_that_is_found_the_worst_speaks() {
+        let text = "[scan.findings]\nextension = \"tag\"\ndouble-extension = \"quarantine\"\nexecutable = \"refuse\"\n";
+        for (kind, name, ask, tags) in [
+            (Kind::Unknown, "tool.exe", None, 1),
+            (Kind::Unknown, "letter.pdf.exe", Some(Ask::Quarantine), 1),
+            (
+                Kind::Executable,
+                "letter.pdf.exe",
+                Some(Ask::Refuse(Refusal::AttachmentKind)),
+                1,
+            ),
+        ] {
+            assert_eq!(
+                asks(text, &content(kind, name, &[]))[0],
+                (ask, tags),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_name_that_turns_its_letters_round_is_found_and_arabic_is_not() {
+        let turned = content(Kind::Pdf, "invoice_\u{202e}fdp.txt", &[]);
+        assert_eq!(asks("", &turned)[0].0, Some(Ask::Quarantine));
+        let inside = content(Kind::Archive, "a.zip", &["\u{2067}x.txt"]);
+        assert_eq!(asks("", &inside)[0].0, Some(Ask::Quarantine));
+        let arabic = content(
+            Kind::Pdf,
+            "\u{200f}\u{0631}\u{0633}\u{0627}\u{0644}\u{0629}\u{200f}.pdf",
+            &[],
+        );
+        assert_eq!(asks("", &arabic)[0].0, None);
+    }
+
+    #[test]
+    fn a_finding_that_is_none_is_reported() {
+        let (_, said) = scan("[scan.findings]\nvirus = \"refuse\"\nextension = \"drop\"\n");
+        assert_eq!(said.len(), 2, "{said:?}");
     }
 
     #[test]

@@ -1,8 +1,12 @@
-//! The stage `scan`: what must not be let through to anybody, and links that readers are to be warned of
-//! (`links.toml`).
+//! The stage `scan`: what must not be let through to anybody, links that readers are to be warned of, and what an
+//! external scanner names (`links.toml`).
+//!
+//! Scanners are asked only about what would be let through.
 
 pub mod attachments;
 pub mod links;
+mod said;
+mod shipped;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,18 +14,21 @@ use std::sync::Arc;
 use crate::config::{Diagnostics, Section, load_toml};
 use crate::policy::case::Case;
 use crate::policy::links::LinkSettings;
-use crate::policy::opinion::{Ask, Opinion, Opinions};
+use crate::policy::opinion::Opinions;
 use crate::policy::organisations::Organisations;
+use crate::policy::scanner::{Scanner, read_all};
 use crate::policy::secure_domains::SecureDomains;
 
 use attachments::Attachments;
 use links::LinkScan;
+use said::Said;
 
 /// The stage `scan`.
 #[derive(Debug)]
 pub struct Scan {
     attachments: Attachments,
     links: LinkScan,
+    scanners: Vec<Scanner>,
 }
 
 /// `links.toml`, checked.
@@ -31,6 +38,8 @@ pub struct ScanSettings {
     pub attachments: Attachments,
     /// `[links]`.
     pub links: LinkSettings,
+    /// Every `[[scanner]]`.
+    pub scanners: Vec<Scanner>,
 }
 
 impl ScanSettings {
@@ -44,6 +53,7 @@ impl ScanSettings {
         Self {
             attachments: Attachments::read(top),
             links: LinkSettings::read(top),
+            scanners: read_all(top),
         }
     }
 }
@@ -58,24 +68,26 @@ impl Scan {
         Self {
             attachments: settings.attachments,
             links: LinkScan::new(settings.links, organisations, register),
+            scanners: settings.scanners,
         }
     }
 
-    /// The same opinion about attachments for every recipient, and what links are worth to each.
-    pub fn examine(&self, case: &Case<'_>) -> Opinions {
-        let mut opinions = self.links.examine(case);
-        if let Some(about_files) = self.attachments.judge(case.content) {
-            opinions
-                .per_recipient
-                .resize(case.recipients.len(), Opinion::pass());
-            for opinion in &mut opinions.per_recipient {
-                let is_worse =
-                    matches!(opinion.ask, Ask::Refuse(_)) && about_files.ask == Ask::Quarantine;
-                if !is_worse {
-                    *opinion = about_files.clone();
+    /// The same opinion for every recipient about the attachments and by the scanners, and what links are worth
+    /// to each.
+    pub async fn examine(&self, case: &Case<'_>) -> Opinions {
+        let mut said = Said::of_attachments(&self.attachments, case);
+        if case.network_allowed {
+            for scanner in self
+                .scanners
+                .iter()
+                .filter(|one| one.is_for(case.direction))
+            {
+                if said.is_refused() {
+                    break;
                 }
+                said.take(scanner, scanner.ask(case).await);
             }
         }
-        opinions
+        said.added_to(self.links.examine(case), case)
     }
 }

@@ -1,0 +1,159 @@
+//! `postern quarantine`: listing, searching, showing and judging what was kept back.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use crate::admin::answer::{Answer, CommandError, json_line};
+use crate::admin::cli::{QuarantineCommand, QuarantineList, QuarantineShow};
+use crate::admin::queue::{Desk, administer, comparable, list_those, selections, show};
+use crate::queue::{DeliveryId, Filter, Order, Queue, QueuedMessage, Selection, State, Waiting};
+
+use super::{learn, view};
+
+/// Carries out a `quarantine` command.
+pub async fn run(
+    command: &QuarantineCommand,
+    queue: &Queue,
+    desk: Desk<'_>,
+    out: &mut impl Write,
+) -> Result<Answer, CommandError> {
+    match command {
+        QuarantineCommand::List(asked) => search(asked, queue, desk, out).await,
+        QuarantineCommand::Show(asked) => show_message(asked, queue, desk, out).await,
+        QuarantineCommand::Release(ordered) => {
+            // First, for what is let go on may be delivered and gone at once.
+            learn_from(&selections(&ordered.chosen), queue, desk).await?;
+            let reason = ordered.reason.clone();
+            let order = Order::ReleaseQuarantined { reason };
+            administer(&ordered.chosen, order, queue, desk, out).await
+        }
+        QuarantineCommand::Delete(ordered) => {
+            let reason = ordered.reason.clone();
+            administer(&ordered.chosen, Order::Delete { reason }, queue, desk, out).await
+        }
+    }
+}
+
+/// Lists what is looked for. A subject is looked for in the messages themselves.
+async fn search(
+    asked: &QuarantineList,
+    queue: &Queue,
+    desk: Desk<'_>,
+    out: &mut impl Write,
+) -> Result<Answer, CommandError> {
+    let filter = Filter {
+        states: vec![State::Quarantined],
+        domain: asked.domain.as_deref().map(comparable),
+        sender: asked.from.clone(),
+        recipient: asked.to.clone(),
+        because: asked.because.clone(),
+        received_from: asked.since,
+        received_before: asked.until,
+        limit: match asked.subject {
+            Some(_) => 0,
+            None => asked.limit,
+        },
+        ..Filter::default()
+    };
+    let mut found = queue.list(filter).await?;
+    if let Some(subject) = &asked.subject {
+        found = with_subject(found, subject, asked.limit, queue).await?;
+    }
+    list_those(&found, asked.limit, desk, out)
+}
+
+async fn with_subject(
+    all: Vec<Waiting>,
+    subject: &str,
+    limit: usize,
+    queue: &Queue,
+) -> Result<Vec<Waiting>, CommandError> {
+    let wanted = subject.to_lowercase();
+    let mut found = Vec::new();
+    for one in all {
+        let Some(message) = queue.message(DeliveryId(one.delivery)).await? else {
+            continue;
+        };
+        let fields = view::fields(&message.message);
+        if fields.subject.to_lowercase().contains(&wanted) {
+            found.push(one);
+        }
+        if limit > 0 && found.len() == limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Shows what is known of a message, and then the message.
+async fn show_message(
+    asked: &QuarantineShow,
+    queue: &Queue,
+    desk: Desk<'_>,
+    out: &mut impl Write,
+) -> Result<Answer, CommandError> {
+    let answer = show(&asked.reference, queue, desk, out).await?;
+    let filter = Filter {
+        reference: Some(asked.reference.clone()),
+        states: vec![State::Quarantined],
+        limit: 1,
+        ..Filter::default()
+    };
+    let Some(first) = queue.list(filter).await?.into_iter().next() else {
+        return Ok(answer);
+    };
+    let message = queue.message(DeliveryId(first.delivery)).await?;
+    if let Some(message) = message {
+        // Opening files may take a while.
+        if desk.json {
+            json_line(&view::to_json(&message.message), out)?;
+        } else {
+            view::write(&message.message, asked.lines, out)?;
+        }
+    }
+    Ok(answer)
+}
+
+/// The quarantined deliveries of these selections.
+async fn wanted(chosen: &[Selection], queue: &Queue) -> Result<Vec<DeliveryId>, CommandError> {
+    let mut wanted = Vec::new();
+    for selection in chosen {
+        let mut filter = Filter {
+            states: vec![State::Quarantined],
+            ..Filter::default()
+        };
+        match selection {
+            Selection::All => {}
+            Selection::Message(reference) => filter.reference = Some(reference.clone()),
+            Selection::Delivery(delivery) => filter.delivery = Some(*delivery),
+            Selection::Domain(domain) => filter.domain = Some(domain.clone()),
+        }
+        let found = queue.list(filter).await?.into_iter();
+        wanted.extend(found.map(|one| DeliveryId(one.delivery)));
+    }
+    Ok(wanted)
+}
+
+/// What somebody wants after all is learned from.
+async fn learn_from(
+    chosen: &[Selection],
+    queue: &Queue,
+    desk: Desk<'_>,
+) -> Result<(), CommandError> {
+    let Some(data) = desk.data else {
+        return Ok(());
+    };
+    for delivery in &wanted(chosen, queue).await? {
+        let message: Option<Arc<QueuedMessage>> = queue.message(*delivery).await?;
+        if let Some(message) = message {
+            // What is wanted goes on, whether or not it can be learned from.
+            if let Err(error) = learn::as_ham(data, &message, *delivery) {
+                eprintln!(
+                    "postern: {} is not learned from: {error}",
+                    message.reference
+                );
+            }
+        }
+    }
+    Ok(())
+}
