@@ -71,7 +71,7 @@ impl Digests<'_> {
                 of.push(one);
             }
         }
-        for (_, kept) in &mailboxes {
+        for kept in mailboxes.values() {
             self.tell(kept, until, now).await?;
         }
         state.set_digests_until(until)?;
