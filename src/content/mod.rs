@@ -20,6 +20,7 @@ mod pdf;
 mod reader;
 mod rtf;
 mod sheet;
+mod short;
 mod tar;
 mod text;
 mod unpack;
@@ -32,6 +33,7 @@ pub use apart::{
 };
 pub use kind::Kind;
 pub use reader::{read, unparsed};
+pub use short::short_text;
 
 use std::fmt;
 
