@@ -12,6 +12,7 @@ mod pattern;
 mod pool;
 mod route;
 pub mod settings;
+pub mod sms;
 mod smtp;
 mod tls;
 mod wire;
@@ -32,6 +33,7 @@ pub use route::{
     Takes, TlsLevel, TlsNeed, Transport,
 };
 pub use settings::{ConnectionSettings, Settings};
+pub use sms::SmsSettings;
 pub use tls::TlsSetupError;
 
 use pool::Pool;
@@ -46,6 +48,7 @@ pub struct Deliveries {
     tls: Tls,
     clock: Clock,
     pool: Arc<Pool>,
+    texts: Option<sms::Texts>,
 }
 
 impl Deliveries {
@@ -64,7 +67,14 @@ impl Deliveries {
             clock,
             pool: Pool::new(settings.connections, settings.idle),
             settings: settings.clone(),
+            texts: None,
         })
+    }
+
+    /// The same with a way to send text messages.
+    #[must_use]
+    pub fn with_texts(self, texts: Option<sms::Texts>) -> Self {
+        Self { texts, ..self }
     }
 
     /// Returns what deliveries along a route are grouped and counted by.
@@ -144,6 +154,9 @@ impl Deliveries {
         if let Transport::Maildir { folder } = &route.transport {
             return self.store(folder.clone(), envelope, message).await;
         }
+        if route.transport == Transport::Sms {
+            return self.send_text(envelope, message).await;
+        }
         let need = match envelope.require_tls {
             true => TlsNeed::Verified,
             false => need,
@@ -156,6 +169,18 @@ impl Deliveries {
             level: route.tls_level(need),
         };
         self.send(&job).await
+    }
+
+    /// A text message has one recipient: each number has its own.
+    async fn send_text(&self, envelope: &Envelope, message: &Message) -> Vec<Outcome> {
+        let outcome = match &self.texts {
+            Some(texts) => texts.attempt(message).await,
+            None => Outcome::without_reply(
+                EnhancedStatusCode::transient(3, 5),
+                "text messages are not set up: the gateway was started without [sms]",
+            ),
+        };
+        vec![outcome; envelope.recipients.len()]
     }
 
     async fn store(

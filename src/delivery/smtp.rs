@@ -179,7 +179,7 @@ impl Deliveries {
                 self.exchangers(recipient.map(|r| &r.forward_path), *port)
                     .await
             }
-            Transport::Maildir { .. } => Ok(Vec::new()),
+            Transport::Maildir { .. } | Transport::Sms => Ok(Vec::new()),
         }
     }
 

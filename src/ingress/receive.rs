@@ -16,9 +16,9 @@ use crate::policy::{Decision, Policy};
 use crate::queue::record::LEASE;
 use crate::queue::{Handoff, QueueError};
 
-use super::finish::finish;
+use super::finish::{Copy, finish};
 use super::settings::Limits;
-use super::{Parts, at_sight, events, promise, release};
+use super::{Parts, at_sight, events, promise, release, text};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -36,6 +36,7 @@ pub async fn check_recipient(
     let Err(rejection) = checked else {
         return Ok(());
     };
+    let recipient = &*text::for_the_trail(parts, policy.sms(), recipient);
     metrics::RECIPIENTS_REFUSED.add(1);
     let event = events::recipient_refused(
         parts.clock.now(),
@@ -85,11 +86,15 @@ async fn carry_out(
     parts: &Parts,
     policy: &Policy,
     transaction: MailTransaction,
-    decision: Decision,
+    mut decision: Decision,
 ) -> Reply {
+    let Some(texts) = text::disguise(parts, policy.sms(), &transaction, &mut decision) else {
+        error!("text messages can be sent after a restart: the client was told to try again");
+        return try_later();
+    };
     match decision.reply() {
         FinalReply::Refused(reply) => refuse(parts, &transaction, &decision, reply).await,
-        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision).await,
+        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision, texts).await,
     }
 }
 
@@ -114,11 +119,13 @@ async fn accept(
     policy: &Policy,
     transaction: MailTransaction,
     mut decision: Decision,
+    texts: Vec<Copy>,
 ) -> Reply {
     let Some(copies) = finish(parts, policy, &transaction, &mut decision).await else {
         error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
         return try_later();
     };
+    let copies = Copy::with_texts(copies, texts);
     let reply = decision.reply().reply().clone();
     let octets = copies.iter().map(|copy| copy.message.len()).max();
     let octets = octets.unwrap_or_default();

@@ -172,6 +172,7 @@ impl Findings {
             Finding::Unreadable(unreadable) => self.unreadable.extend(unreadable),
             Finding::Spam(spam) => self.spam = spam,
             Finding::Footer(footer) => self.footer = Some(footer),
+            Finding::ShortText(text) => self.short_text = Some(text),
             Finding::Note(note) => self.notes.push(note),
             // Taken out before; the tally keeps them.
             Finding::Recipients(_) => {}

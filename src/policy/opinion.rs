@@ -4,7 +4,8 @@ use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::{
-    AuthenticationResults, FooterFinding, PatientData, SecureKeyword, SpamScore, Unreadable,
+    AuthenticationResults, FooterFinding, PatientData, SecureKeyword, ShortText, SpamScore,
+    Unreadable,
 };
 use super::refusal::Refusal;
 use super::self_release::Grounds;
@@ -187,6 +188,8 @@ pub enum Finding {
     Spam(SpamScore),
     /// What became of the footer.
     Footer(FooterFinding),
+    /// What goes to the recipients that are numbers.
+    ShortText(ShortText),
     /// A remark for people, without content.
     Note(String),
 }
