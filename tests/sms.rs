@@ -385,3 +385,29 @@ fn what_nobody_can_say_is_held_with_a_notice_and_goes_when_it_is_let_go() {
     world.wait_for_text(0);
     assert_eq!(world.stand_in.inside().requests, 2);
 }
+
+#[test]
+fn a_text_that_is_held_for_what_it_says_goes_when_it_is_let_go() {
+    let world = World::start("sms = { patient-data = \"hold\" }", "");
+    let text = "NHS number: 450 557 7104, date of birth 12/03/1961.";
+    assert!(world.text("07700900123", text).contains("250 2.6.0"));
+    let listed = world.queue();
+    let held = listed
+        .lines()
+        .find(|line| line.contains("number-ending-123."));
+    let held: serde_json::Value = serde_json::from_str(held.unwrap()).unwrap();
+    assert_eq!(held["state"], "held");
+    world.is_nowhere_to_be_seen("7700900123");
+    let reference = held["reference"].as_str().unwrap();
+    let released = world.gateway.postern(&[
+        "queue",
+        "release",
+        reference,
+        "--reason",
+        "the patient asked for it",
+    ]);
+    assert!(released.status.success());
+    world.wait_for_text(0);
+    assert!(world.stand_in.texts()[0].body.ends_with(text));
+    world.is_nowhere_to_be_seen("450 557");
+}

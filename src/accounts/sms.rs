@@ -79,3 +79,55 @@ impl SmsContract {
 const SEGMENTS: usize = 3;
 /// Notify takes no longer ones.
 const SEGMENTS_MAX: i64 = 6;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::accounts::Accounts;
+    use crate::config::{Diagnostics, SourceFile};
+
+    fn read(keys: &str) -> (Option<SmsContract>, Vec<&'static str>) {
+        let file = Arc::new(SourceFile {
+            path: "accounts.toml".into(),
+            text: format!("[[account]]\nname = \"a@nhs.net\"\ndisabled = true\n{keys}\n"),
+        });
+        let diagnostics = Diagnostics::default();
+        let accounts = Accounts::read(&file, &diagnostics);
+        let contract = accounts.get("a@nhs.net").unwrap().sms;
+        (
+            contract,
+            diagnostics.into_vec().iter().map(|one| one.id).collect(),
+        )
+    }
+
+    #[test]
+    fn nothing_is_sent_without_a_contract_and_the_strictest_is_what_it_says_by_itself() {
+        assert_eq!(read(""), (None, vec![]));
+        let strictest = SmsContract {
+            segments: 3,
+            past_limit: PastLimit::Refuse,
+            patient_data: InTexts::Refuse,
+        };
+        assert_eq!(read("sms = {}"), (Some(strictest), vec![]));
+        assert_eq!(read("sms = { segments = 7 }").1, ["out-of-bounds"]);
+        assert_eq!(
+            read("sms = { past-limit = \"split\", segment = 1 }").1,
+            ["bad-word", "unknown-key"]
+        );
+    }
+
+    #[test]
+    fn a_contract_under_which_nothing_could_go_is_told() {
+        let always = "patient-data = \"always\"";
+        assert_eq!(read(&format!("{always}\nsms = {{}}")).1, ["no-text-goes"]);
+        let (contract, said) = read(&format!(
+            "{always}\nsms = {{ patient-data = \"refuse-found\" }}"
+        ));
+        assert_eq!(
+            (contract.unwrap().patient_data, said.len()),
+            (InTexts::RefuseFound, 0)
+        );
+    }
+}

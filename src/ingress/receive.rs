@@ -18,6 +18,7 @@ use crate::queue::{Handoff, QueueError};
 
 use super::finish::{Copy, finish};
 use super::settings::Limits;
+use super::text::Texts;
 use super::{Parts, at_sight, events, promise, release, text};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
@@ -119,13 +120,17 @@ async fn accept(
     policy: &Policy,
     transaction: MailTransaction,
     mut decision: Decision,
-    texts: Vec<Copy>,
+    texts: Texts,
 ) -> Reply {
-    let Some(copies) = finish(parts, policy, &transaction, &mut decision).await else {
+    let mail = match texts.is_all {
+        true => Some(Vec::new()),
+        false => finish(parts, policy, &transaction, &mut decision).await,
+    };
+    let Some(mail) = mail else {
         error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
         return try_later();
     };
-    let copies = Copy::with_texts(copies, texts);
+    let copies = Copy::with_texts(mail, texts.copies);
     let reply = decision.reply().reply().clone();
     let octets = copies.iter().map(|copy| copy.message.len()).max();
     let octets = octets.unwrap_or_default();

@@ -12,8 +12,16 @@ use crate::mail::{Domain, ForwardPath, MailTransaction, Mailbox, Recipient};
 use crate::policy::sms::{SmsRule, number};
 use crate::policy::{Decision, RecipientDecision};
 
-use super::Parts;
 use super::finish::Copy;
+use super::{Parts, events};
+
+/// The text messages that a message becomes.
+pub(super) struct Texts {
+    /// One for each number.
+    pub(super) copies: Vec<Copy>,
+    /// Whether nobody gets it as mail.
+    pub(super) is_all: bool,
+}
 
 /// Takes the numbers out of a decision and returns the copies for them, none if no recipient is a number. `None` if
 /// this gateway has no key for that: it was started before it was told to send texts.
@@ -22,12 +30,18 @@ pub(super) fn disguise(
     rule: &SmsRule,
     transaction: &MailTransaction,
     decision: &mut Decision,
-) -> Option<Vec<Copy>> {
+) -> Option<Texts> {
     let (mut copies, mut seen) = (Vec::new(), Vec::new());
     let is_text = |one: &RecipientDecision| rule.is_for(&one.recipient.forward_path);
     if !decision.recipients.iter().any(is_text) {
-        return Some(copies);
+        return Some(Texts {
+            copies,
+            is_all: false,
+        });
     }
+    let is_all = decision.recipients.iter().all(is_text);
+    let message_id = events::message_id(&transaction.message, decision)
+        .unwrap_or_else(|| format!("<{}@{}>", decision.reference, parts.hostname));
     let (key, domain) = (parts.text_key.as_ref()?, rule.domain()?);
     let text = decision
         .findings
@@ -51,7 +65,9 @@ pub(super) fn disguise(
                 account: account.to_owned(),
                 text: text.to_owned(),
             };
-            let message = text.compose(None, |octets| key.hash(TextMessage::PURPOSE, octets));
+            let message = text.compose(Some(&message_id), |octets| {
+                key.hash(TextMessage::PURPOSE, octets)
+            });
             copies.push(Copy::for_number(shown.clone(), message));
         }
         one.given = shown.clone();
@@ -59,7 +75,12 @@ pub(super) fn disguise(
         one.recipient.orcpt = None;
         one.path.clear();
     }
-    Some(copies)
+    if is_all {
+        // A text has neither footer nor mark.
+        decision.edits.clear();
+        decision.findings.footer = None;
+    }
+    Some(Texts { copies, is_all })
 }
 
 /// A recipient as the audit trail may have it.

@@ -2,7 +2,10 @@
 //! the ways that it can. It runs on a thread of its own and remembers what it was asked.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(dead_code, reason = "each test binary uses a part of it")]
-#![allow(clippy::result_large_err, reason = "an answer to a request is what an error is here")]
+#![allow(
+    clippy::result_large_err,
+    reason = "an answer to a request is what an error is here"
+)]
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -94,7 +94,8 @@ impl Texts {
     pub async fn attempt(&self, message: &Message) -> Outcome {
         let key = self.shared.book.key();
         let seal = |octets: &[u8]| key.hash(TextMessage::PURPOSE, octets);
-        let Some(text) = TextMessage::read(message, seal) else {
+        let text = TextMessage::read(message, seal).filter(|text| !text.text.trim().is_empty());
+        let Some(text) = text else {
             let status = EnhancedStatusCode::permanent(6, 0);
             return Outcome::without_reply(status, "it is no text message of this gateway");
         };
