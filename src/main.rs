@@ -203,6 +203,14 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             }
             answer
         }
+        Command::Sms(command) => {
+            let (now, list) = (Clock::system().now(), server::opt_outs(&settings)?);
+            let (answer, events) = admin::sms::run(command, &list, (&by, now), cli.json, out)?;
+            if !events.is_empty() {
+                queue().await?.record(events).await?;
+            }
+            answer
+        }
         Command::Dkim(_) => {
             let today = Clock::system()
                 .now()

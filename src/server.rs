@@ -3,6 +3,7 @@
 mod letterhead;
 mod quarantine;
 mod rounds;
+mod texts;
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ use crate::scheduler::{Fallback, Holding, Rulings, Scheduler, Then};
 use crate::settings::{self, Loaded, Settings};
 
 pub use letterhead::letterhead;
+pub use texts::opt_outs;
 
 /// Why the gateway cannot run, or stopped before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +162,8 @@ async fn start(
     remove_older(Arc::clone(settings.policy.directory()));
     let router = Arc::new(Router::new(settings.delivery.routes.clone()));
     let (routes, router) = watch::channel(router);
+    let text_key = texts::key(settings)?;
+    let texts = texts::open(settings, text_key.as_ref(), clock)?;
     let deliveries = Deliveries::new(
         &settings.delivery.connections,
         settings.dns.clone(),
@@ -167,7 +171,8 @@ async fn start(
         clock.clone(),
     )
     .map_err(|error| ServeError::Start(error.to_string()))?
-    .asking(exchangers(policies.clone()));
+    .asking(exchangers(policies.clone()))
+    .with_texts(texts.clone());
     let in_force = policies.clone();
     let letterhead = letterhead(
         &settings.hostname,
@@ -183,11 +188,20 @@ async fn start(
         shutdown.clone(),
         letterhead.clone(),
     );
+    texts::listen(
+        settings,
+        texts.as_ref(),
+        (queue, &scheduler),
+        clock,
+        shutdown,
+    )
+    .await?;
     let metrics = start_metrics(&settings.admin, shutdown).await?;
     let parts = ingress::Parts {
         hostname: settings.hostname.clone(),
         letterhead: letterhead.clone(),
         data: settings.data.clone(),
+        text_key,
         policies,
         queue: queue.clone(),
         scheduler,

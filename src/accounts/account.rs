@@ -8,6 +8,7 @@ use argon2::password_hash::phc::PasswordHash;
 use crate::config::{Diagnostic, Located, Place, Section};
 use crate::mail::{AddressError, Domain, Mailbox};
 
+use super::sms::SmsContract;
 use super::{fold, verify};
 
 /// An application that may submit mail, and under which contract.
@@ -24,6 +25,8 @@ pub struct Account {
     pub may_send_from: Vec<Sender>,
     /// What it says of the patient data in its mail.
     pub patient_data: Declaration,
+    /// What it may send as text messages; `None`: nothing.
+    pub sms: Option<SmsContract>,
     secret_hash: Option<PasswordHash>,
     place: Option<Place>,
 }
@@ -56,12 +59,14 @@ impl Account {
     pub(super) fn read(section: Section<'_>) -> Option<Self> {
         let name = section.required::<Name>("name");
         let place = name.as_ref().and_then(|name| name.place().cloned());
+        let declaration = read_declaration(&section);
         let account = name.map(|name| Self {
             secret_hash: read_hash(&section),
             may_send_from: read_senders(&section, &name),
             owner_address: read_owner_address(&section),
             owner: section.string("owner").map(Located::into_inner),
-            patient_data: read_declaration(&section),
+            patient_data: declaration,
+            sms: SmsContract::read(&section, declaration),
             disabled: flag(&section, "disabled"),
             place,
             name: name.into_inner().0,
@@ -240,6 +245,7 @@ mod tests {
             owner_address: None,
             may_send_from: senders.iter().map(|text| text.parse().unwrap()).collect(),
             patient_data: Declaration::ByContent,
+            sms: None,
             secret_hash: None,
             place: None,
         }

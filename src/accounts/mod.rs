@@ -7,6 +7,7 @@
 pub mod account;
 pub mod add;
 pub mod disable;
+pub mod sms;
 mod verify;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use crate::config::{Diagnostic, Diagnostics, Section, SourceFile, read_source, r
 pub use account::{Account, Declaration, Sender};
 pub use add::{AddError, NewAccount, add};
 pub use disable::{DisableError, disable};
+pub use sms::{InTexts, PastLimit, SmsContract};
 pub use verify::AuthError;
 
 use verify::Verifier;

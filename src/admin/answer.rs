@@ -74,6 +74,9 @@ pub enum CommandError {
     /// The import was not written.
     #[error(transparent)]
     Import(#[from] crate::directory::import::WriteError),
+    /// The list of those who want no text messages cannot be read or written.
+    #[error("{0}")]
+    Sms(String),
     /// The test message could not be sent.
     #[error(transparent)]
     Send(#[from] super::send::SendError),

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::corpus::Floor;
 use super::dkim::DkimCommand;
+use super::sms::SmsCommand;
 use crate::accounts::Declaration;
 use crate::base::Reference;
 use crate::config::duration_of;
@@ -76,6 +77,9 @@ pub enum Command {
     /// Manage the accounts of applications
     #[command(subcommand)]
     Account(AccountCommand),
+    /// Keep the list of those who want no text messages
+    #[command(subcommand)]
+    Sms(SmsCommand),
     /// Submit a test message and show what the server replies
     Send(Send),
     /// Make keys that sign mail, and check what the DNS has of them

@@ -25,6 +25,7 @@ pub mod resolve;
 pub mod secure_domains;
 pub mod send;
 pub mod settings;
+pub mod sms;
 pub mod trace;
 
 pub use answer::{Answer, CommandError};

@@ -76,6 +76,12 @@ metrics! {
     MESSAGES_REFUSED = Metric::counter("postern_messages_total", "Messages by the reply after their data.").with("reply", "refused");
     /// Messages that the client shall send again.
     MESSAGES_DEFERRED = Metric::counter("postern_messages_total", "Messages by the reply after their data.").with("reply", "deferred");
+    /// Text messages that a provider has taken.
+    TEXTS_TAKEN = Metric::counter("postern_texts_total", "Text messages by what came of the request to send them.").with("outcome", "taken");
+    /// Text messages of which no answer came.
+    TEXTS_UNKNOWN = Metric::counter("postern_texts_total", "Text messages by what came of the request to send them.").with("outcome", "unknown");
+    /// Text messages that a provider would not send for now.
+    TEXTS_NOT_NOW = Metric::counter("postern_texts_total", "Text messages by what came of the request to send them.").with("outcome", "not-now");
     /// Recipients refused at RCPT TO.
     RECIPIENTS_REFUSED = Metric::counter("postern_recipients_refused_total", "Recipients refused at RCPT TO.");
     /// Log-ins that succeeded.

@@ -3,6 +3,8 @@
 pub mod clock;
 pub mod dns;
 pub mod id;
+pub mod keyed;
+pub mod limited;
 pub mod metrics;
 pub mod network;
 pub mod secret;
@@ -10,5 +12,6 @@ pub mod shutdown;
 
 pub use clock::Clock;
 pub use id::{PolicyVersion, Reference};
+pub use keyed::HashKey;
 pub use network::Network;
 pub use shutdown::Shutdown;

@@ -22,6 +22,7 @@ mod pdf;
 mod reader;
 mod rtf;
 mod sheet;
+mod short;
 mod tar;
 mod text;
 mod unpack;
@@ -35,6 +36,7 @@ pub use apart::{
 pub use kind::Kind;
 pub use links::Links;
 pub use reader::{read, unparsed};
+pub use short::short_text;
 
 use std::fmt;
 

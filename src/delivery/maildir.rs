@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use jiff::Timestamp;
 
 use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message, ReversePath};
-use crate::outcome::{DeliveryResult, Outcome};
+use crate::outcome::{After, DeliveryResult, Outcome};
 
 /// Writes the message once for each recipient. Blocks.
 pub(super) fn deliver(
@@ -146,6 +146,7 @@ fn stored() -> Outcome {
         next_hop: None,
         tls: None,
         no_secured_path: false,
+        after: After::Schedule,
     }
 }
 

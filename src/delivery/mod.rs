@@ -13,6 +13,7 @@ mod pattern;
 mod pool;
 mod route;
 pub mod settings;
+pub mod sms;
 mod smtp;
 mod tls;
 mod wire;
@@ -34,6 +35,7 @@ pub use route::{
     Takes, TlsLevel, TlsNeed, Transport,
 };
 pub use settings::{ConnectionSettings, Settings};
+pub use sms::SmsSettings;
 pub use tls::TlsSetupError;
 
 use pool::Pool;
@@ -49,6 +51,7 @@ pub struct Deliveries {
     clock: Clock,
     pool: Arc<Pool>,
     exchangers: Exchangers,
+    texts: Option<sms::Texts>,
 }
 
 impl Deliveries {
@@ -68,6 +71,7 @@ impl Deliveries {
             pool: Pool::new(settings.connections, settings.idle),
             settings: settings.clone(),
             exchangers: Arc::new(|_, _| Listing::None),
+            texts: None,
         })
     }
 
@@ -75,6 +79,12 @@ impl Deliveries {
     #[must_use]
     pub fn asking(self, exchangers: Exchangers) -> Self {
         Self { exchangers, ..self }
+    }
+
+    /// The same with a way to send text messages.
+    #[must_use]
+    pub fn with_texts(self, texts: Option<sms::Texts>) -> Self {
+        Self { texts, ..self }
     }
 
     /// Returns what deliveries along a route are grouped and counted by.
@@ -154,6 +164,9 @@ impl Deliveries {
         if let Transport::Maildir { folder } = &route.transport {
             return self.store(folder.clone(), envelope, message).await;
         }
+        if route.transport == Transport::Sms {
+            return self.send_text(envelope, message).await;
+        }
         let need = match envelope.require_tls {
             true => TlsNeed::Verified,
             false => need,
@@ -166,6 +179,18 @@ impl Deliveries {
             level: route.tls_level(need),
         };
         self.send(&job).await
+    }
+
+    /// A text message has one recipient: each number has its own.
+    async fn send_text(&self, envelope: &Envelope, message: &Message) -> Vec<Outcome> {
+        let outcome = match &self.texts {
+            Some(texts) => texts.attempt(message).await,
+            None => Outcome::without_reply(
+                EnhancedStatusCode::transient(3, 5),
+                "text messages are not set up: the gateway was started without [sms]",
+            ),
+        };
+        vec![outcome; envelope.recipients.len()]
     }
 
     async fn store(

@@ -5,7 +5,7 @@
 
 use crate::base::dns::DnsError;
 use crate::mail::{EnhancedStatusCode, Reply};
-use crate::outcome::{DeliveryResult, NamedBy, Outcome};
+use crate::outcome::{After, DeliveryResult, NamedBy, Outcome};
 use crate::smtp::client::{Ending, OpeningError, Stage};
 
 use super::connection::OpenError;
@@ -72,6 +72,7 @@ fn refused(stage: Stage, reply: &Reply) -> Outcome {
         next_hop: None,
         tls: None,
         no_secured_path: stage == Stage::StartTls,
+        after: After::Schedule,
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::secret::Secret;
-use crate::mail::{ForwardPath, Host};
+use crate::mail::sms::Pseudonym;
+use crate::mail::{Domain, ForwardPath, Host};
 
 use super::pattern::Pattern;
 
@@ -28,10 +29,15 @@ impl Router {
     /// Returns the route of a recipient; `None` if none takes it. `binding_is_encryption` asks for
     /// the route of the verdict `encrypt`.
     pub fn route(&self, path: &ForwardPath, binding_is_encryption: bool) -> Option<&Arc<Route>> {
+        // Without the route for numbers a text would go out as mail, to anyone.
+        let is_number = Pseudonym::is_one(path);
         self.routes.iter().find(|route| match &route.takes {
             Takes::Encryption => binding_is_encryption,
+            Takes::Numbers(domain) => !binding_is_encryption && path.domain() == Some(domain),
             Takes::Recipients(patterns) => {
-                !binding_is_encryption && patterns.iter().any(|pattern| pattern.takes(path))
+                !binding_is_encryption
+                    && !is_number
+                    && patterns.iter().any(|pattern| pattern.takes(path))
             }
         })
     }
@@ -68,6 +74,7 @@ impl Route {
             Transport::SmartHost(smart_host) => format!("smarthost {}", smart_host.next_hop),
             Transport::Lmtp(lmtp) => format!("lmtp {}", lmtp.endpoint),
             Transport::Maildir { .. } => "maildir".to_owned(),
+            Transport::Sms => "sms".to_owned(),
             Transport::Mx { .. } => match path.mailbox().map(|mailbox| mailbox.host()) {
                 Some(Host::Domain(domain)) => format!("mx {domain}"),
                 Some(Host::Literal(literal)) => format!("mx {literal}"),
@@ -89,6 +96,8 @@ impl Route {
             Transport::Mx { tls, .. } => *tls,
             Transport::Lmtp(lmtp) => lmtp.tls,
             Transport::Maildir { .. } => TlsLevel::None,
+            // As the settings have it: https, or a service on this machine.
+            Transport::Sms => TlsLevel::Verified,
         }
     }
 
@@ -97,7 +106,7 @@ impl Route {
         match &self.transport {
             Transport::Maildir { .. } => true,
             Transport::Lmtp(lmtp) => lmtp.endpoint.is_local(),
-            Transport::SmartHost(_) | Transport::Mx { .. } => false,
+            Transport::SmartHost(_) | Transport::Mx { .. } | Transport::Sms => false,
         }
     }
 
@@ -115,6 +124,8 @@ pub enum Takes {
     Encryption,
     /// Recipients that one of these matches.
     Recipients(Vec<Pattern>),
+    /// The numbers of telephones at this domain, and nothing else.
+    Numbers(Domain),
 }
 
 /// How mail goes onward.
@@ -136,6 +147,8 @@ pub enum Transport {
         /// Where they lie.
         folder: PathBuf,
     },
+    /// As text messages, through the provider of `[sms]`.
+    Sms,
 }
 
 impl fmt::Display for Transport {
@@ -146,6 +159,7 @@ impl fmt::Display for Transport {
             Self::Mx { .. } => f.write_str("mail exchangers of the domain"),
             Self::Lmtp(lmtp) => write!(f, "LMTP {}", lmtp.endpoint),
             Self::Maildir { folder } => write!(f, "Maildir {}", folder.display()),
+            Self::Sms => f.write_str("text messages"),
         }
     }
 }
@@ -237,7 +251,7 @@ impl std::str::FromStr for HostPort {
                 .ok()
                 .map(|ip| ip.to_string()),
             None if host.parse::<std::net::Ipv4Addr>().is_ok() => Some(host.to_owned()),
-            None => crate::mail::Domain::parse(host).ok().map(|d| d.to_string()),
+            None => Domain::parse(host).ok().map(|d| d.to_string()),
         };
         match (host, port) {
             (Some(host), Some(port)) => Ok(Self { host, port }),

@@ -17,6 +17,7 @@ use super::route::{
     Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, SmartHost, Takes, TlsLevel,
     Transport,
 };
+use super::sms::SmsSettings;
 
 /// Everything that delivery is told.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +26,8 @@ pub struct Settings {
     pub routes: Vec<Arc<Route>>,
     /// How connections are made and kept.
     pub connections: ConnectionSettings,
+    /// How text messages are sent; `None`: none are.
+    pub sms: Option<SmsSettings>,
 }
 
 /// How connections to next hops are made and kept.
@@ -76,9 +79,14 @@ impl Settings {
                     .help("write [[route]] with recipients = [\"*\"] and a transport"),
             );
         }
+        let sms = SmsSettings::read(top).map(|(settings, route)| {
+            routes.insert(0, Arc::new(route));
+            settings
+        });
         Self {
             routes,
             connections: read_connections(top),
+            sms,
         }
     }
 }

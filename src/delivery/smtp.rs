@@ -180,7 +180,7 @@ impl Deliveries {
                 let path = recipient.map(|r| &r.forward_path);
                 self.exchangers_of(path, *port, job.level).await
             }
-            Transport::Maildir { .. } => Ok(Vec::new()),
+            Transport::Maildir { .. } | Transport::Sms => Ok(Vec::new()),
         }
     }
 

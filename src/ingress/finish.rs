@@ -15,7 +15,7 @@ use crate::mail::edit::{self, Audience, Edit, EditKind};
 use crate::mail::mime;
 use crate::mail::prove::{self, Proof, Unproved};
 use crate::mail::splice::{Footer, plan_notice_part};
-use crate::mail::{MailTransaction, Message, Service, trace};
+use crate::mail::{ForwardPath, MailTransaction, Message, Service, trace};
 use crate::policy::finding::FooterFinding;
 use crate::policy::organisations::IfUnproved;
 use crate::policy::{Decision, Policy, RecipientDecision};
@@ -28,6 +28,10 @@ use super::sign::sign;
 pub(super) struct Copy {
     /// Whose it is; empty if all get the same.
     audiences: Vec<Audience>,
+    /// If it is a text message: the pseudonym of its one recipient.
+    number: Option<ForwardPath>,
+    /// Numbers, which get a copy of their own.
+    except: Arc<[ForwardPath]>,
     /// Its octets.
     pub(super) message: Message,
 }
@@ -37,12 +41,40 @@ impl Copy {
     pub(super) fn for_all(message: Message) -> Self {
         Self {
             audiences: Vec::new(),
+            number: None,
+            except: Arc::default(),
             message,
         }
     }
 
+    /// A text message for a number, which is known by this pseudonym.
+    pub(super) fn for_number(pseudonym: ForwardPath, message: Message) -> Self {
+        Self {
+            number: Some(pseudonym),
+            ..Self::for_all(message)
+        }
+    }
+
+    /// These copies and those for numbers, which get nothing else.
+    pub(super) fn with_texts(mut copies: Vec<Self>, texts: Vec<Self>) -> Vec<Self> {
+        let numbers: Arc<[ForwardPath]> =
+            texts.iter().filter_map(|one| one.number.clone()).collect();
+        for copy in &mut copies {
+            copy.except = Arc::clone(&numbers);
+        }
+        copies.extend(texts);
+        copies
+    }
+
     /// Whether a recipient gets this one.
     pub(super) fn is_for(&self, recipient: &RecipientDecision) -> bool {
+        let path = &recipient.recipient.forward_path;
+        if self.number.is_some() {
+            return self.number.as_ref() == Some(path);
+        }
+        if self.except.contains(path) {
+            return false;
+        }
         let audience = recipient.audience.as_ref();
         self.audiences.is_empty() || audience.is_some_and(|one| self.audiences.contains(one))
     }
@@ -83,7 +115,10 @@ async fn unsigned(
     let mut finished = Vec::new();
     for (edits, audiences) in copies(edits(parts, transaction, decision), decision) {
         let message = finish_one(policy, transaction, decision, edits.into()).await?;
-        finished.push(Copy { audiences, message });
+        finished.push(Copy {
+            audiences,
+            ..Copy::for_all(message)
+        });
     }
     Some(finished)
 }

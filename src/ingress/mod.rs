@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::{TlsAcceptor, rustls};
 
-use crate::base::{Clock, Shutdown};
+use crate::base::{Clock, HashKey, Shutdown};
 use crate::mail::{Domain, Service};
 use crate::outcome::Letterhead;
 use crate::policy::Policy;
@@ -33,6 +33,7 @@ mod release;
 pub mod settings;
 mod sign;
 mod stream;
+mod text;
 pub mod tls;
 pub mod wire;
 
@@ -55,6 +56,8 @@ pub struct Parts {
     pub data: PathBuf,
     /// The policy in force. A transaction keeps the one it began with.
     pub policies: watch::Receiver<Arc<Policy>>,
+    /// What numbers of telephones are hashed and text messages sealed with; `None` if none are sent.
+    pub text_key: Option<HashKey>,
     /// What was promised.
     pub queue: Queue,
     /// Who delivers.

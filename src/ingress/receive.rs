@@ -16,9 +16,10 @@ use crate::policy::{Decision, Policy};
 use crate::queue::record::LEASE;
 use crate::queue::{Handoff, QueueError};
 
-use super::finish::finish;
+use super::finish::{Copy, finish};
 use super::settings::Limits;
-use super::{Parts, at_sight, events, promise, release};
+use super::text::Texts;
+use super::{Parts, at_sight, events, promise, release, text};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -36,6 +37,7 @@ pub async fn check_recipient(
     let Err(rejection) = checked else {
         return Ok(());
     };
+    let recipient = &*text::for_the_trail(parts, policy.sms(), recipient);
     metrics::RECIPIENTS_REFUSED.add(1);
     let event = events::recipient_refused(
         parts.clock.now(),
@@ -85,11 +87,15 @@ async fn carry_out(
     parts: &Parts,
     policy: &Policy,
     transaction: MailTransaction,
-    decision: Decision,
+    mut decision: Decision,
 ) -> Reply {
+    let Some(texts) = text::disguise(parts, policy.sms(), &transaction, &mut decision) else {
+        error!("text messages can be sent after a restart: the client was told to try again");
+        return try_later();
+    };
     match decision.reply() {
         FinalReply::Refused(reply) => refuse(parts, &transaction, &decision, reply).await,
-        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision).await,
+        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision, texts).await,
     }
 }
 
@@ -114,11 +120,17 @@ async fn accept(
     policy: &Policy,
     transaction: MailTransaction,
     mut decision: Decision,
+    texts: Texts,
 ) -> Reply {
-    let Some(copies) = finish(parts, policy, &transaction, &mut decision).await else {
+    let mail = match texts.is_all {
+        true => Some(Vec::new()),
+        false => finish(parts, policy, &transaction, &mut decision).await,
+    };
+    let Some(mail) = mail else {
         error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
         return try_later();
     };
+    let copies = Copy::with_texts(mail, texts.copies);
     let reply = decision.reply().reply().clone();
     let octets = copies.iter().map(|copy| copy.message.len()).max();
     let octets = octets.unwrap_or_default();

@@ -13,6 +13,7 @@ pub mod phrase;
 pub mod prove;
 pub mod report;
 pub mod shown;
+pub mod sms;
 pub mod splice;
 pub mod status;
 pub mod trace;

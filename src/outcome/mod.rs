@@ -12,6 +12,8 @@ pub mod released;
 
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::mail::{Class, EnhancedStatusCode, Reply};
 
 pub use letterhead::Letterhead;
@@ -33,6 +35,20 @@ pub struct Outcome {
     pub tls: Option<TlsEvidence>,
     /// Whether it failed because the connection could not be protected as it had to be.
     pub no_secured_path: bool,
+    /// Of a failure that may pass: what it asks for.
+    pub after: After,
+}
+
+/// What an attempt that has failed for now asks for.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum After {
+    /// Another one, as the schedule of the route says.
+    #[default]
+    Schedule,
+    /// Another one at this time: a text message in the morning.
+    NotBefore(Timestamp),
+    /// Somebody to decide: it is not known whether it was sent.
+    Hold,
 }
 
 /// The three things that can follow an attempt.
@@ -67,6 +83,7 @@ impl Outcome {
             next_hop: Some(next_hop.into()),
             tls: None,
             no_secured_path: false,
+            after: After::Schedule,
         }
     }
 
@@ -84,6 +101,7 @@ impl Outcome {
             next_hop: None,
             tls: None,
             no_secured_path: false,
+            after: After::Schedule,
         }
     }
 

@@ -247,6 +247,7 @@ impl Findings {
             Finding::Scanned(symbols) => self.scanned.extend(symbols),
             Finding::Spam(spam) => self.spam = spam,
             Finding::Footer(footer) => self.footer = Some(footer),
+            Finding::ShortText(text) => self.short_text = Some(text),
             Finding::Note(note) => self.notes.push(note),
             // Taken out before; the tally keeps them.
             Finding::Recipients(_) => {}

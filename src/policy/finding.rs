@@ -29,8 +29,20 @@ pub struct Findings {
     pub spam: SpamScore,
     /// What became of the footer; `None` where there is none to be: on mail from outside.
     pub footer: Option<FooterFinding>,
+    /// What goes to the recipients that are numbers; `None` if there are none.
+    pub short_text: Option<ShortText>,
     /// Remarks of stages that did nothing, and why: `footer: not added, signed by S/MIME`.
     pub notes: Vec<String>,
+}
+
+/// The text that goes to numbers. `Debug` shows its size.
+#[derive(Clone, Eq, PartialEq)]
+pub struct ShortText(pub String);
+
+impl std::fmt::Debug for ShortText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ShortText({} octets)", self.0.len())
+    }
 }
 
 /// Who a message comes from, by the evidence of RFC 8601 methods.

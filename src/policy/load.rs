@@ -15,6 +15,7 @@ use super::scoring::Scoring;
 use super::secure_domains::SecureDomains;
 use super::settings::{Files, Settings, StageEntry};
 use super::signing::Signing;
+use super::sms::SmsRule;
 use super::stage::authenticate_sender::AuthenticateSender;
 use super::stage::classify_patient_data::ClassifyPatientData;
 use super::stage::footer::Footer;
@@ -42,12 +43,14 @@ impl Policy {
         let signing = Signing::read(top, clock.now());
         let parts = Parts::load(top, &settings, &clock, compiled)?;
         let version = version(top, &settings.files, &parts.directory);
-        let recipients = Arc::new(ResolveRecipients::new(
+        let sms = Arc::new(SmsRule::read(top, &settings.served));
+        let recipients = ResolveRecipients::new(
             Arc::clone(&parts.directory),
             Arc::clone(&parts.register),
             settings.relay_networks.clone(),
             settings.postmaster.clone(),
-        ));
+        );
+        let recipients = Arc::new(recipients.with_texts(Arc::clone(&sms)));
         let register = Arc::clone(&parts.register);
         let tags = parts.patient_data.secure_tags.first();
         let secure_tag = tags.cloned().unwrap_or_else(|| "[secure]".to_owned());
@@ -62,7 +65,8 @@ impl Policy {
             holds: settings.holds,
             secure_tag,
             signing: Arc::new(signing),
-            stages: parts.stages(&settings.stages, &recipients, dns),
+            stages: parts.stages(&settings.stages, &recipients, dns, &sms),
+            sms,
             recipients,
             register,
             files: settings.files,
@@ -137,8 +141,9 @@ impl Parts {
         entries: &[StageEntry],
         recipients: &Arc<ResolveRecipients>,
         dns: Option<Dns>,
+        sms: &Arc<SmsRule>,
     ) -> Vec<PlacedStage> {
-        let mut made = self.make(recipients, dns);
+        let mut made = self.make(recipients, dns, sms);
         let mut stages = Vec::with_capacity(entries.len());
         for entry in entries {
             let Some(at) = made.iter().position(|(name, _)| *name == *entry.name) else {
@@ -159,10 +164,11 @@ impl Parts {
         self,
         recipients: &Arc<ResolveRecipients>,
         dns: Option<Dns>,
+        sms: &Arc<SmsRule>,
     ) -> Vec<(StageName, Stage)> {
         let register = || Arc::clone(&self.register);
         let authenticate = AuthenticateSender::new(dns);
-        let secure = SecureDomain::new(register());
+        let secure = SecureDomain::new(register()).with_texts(Arc::clone(sms));
         let score = ScoreSpam::new(self.scoring, register());
         let organisations = Arc::clone(self.footer.organisations());
         let scan = Scan::new(self.scan, organisations, register());

@@ -30,6 +30,7 @@ pub mod self_release;
 pub mod settings;
 pub mod signed_by;
 pub mod signing;
+pub mod sms;
 pub mod stage;
 #[cfg(test)]
 mod testing;
@@ -49,6 +50,7 @@ use crate::mail::{Client, Recipient, Reply, ReversePath};
 use secure_domains::SecureDomains;
 use settings::{Files, OnFailure};
 use signing::Signing;
+use sms::SmsRule;
 use stage::authenticate_sender::may_use;
 use stage::resolve_recipients::ResolveRecipients;
 use stage::{Stage, StageName};
@@ -80,6 +82,7 @@ pub struct Policy {
     /// The tag that asks for encryption, as a sender is to write it.
     secure_tag: String,
     signing: Arc<Signing>,
+    sms: Arc<SmsRule>,
 }
 
 /// A stage, and its line in the policy file.
@@ -137,6 +140,11 @@ impl Policy {
         &self.signing
     }
 
+    /// Which recipients are numbers, and who may send them texts.
+    pub fn sms(&self) -> &SmsRule {
+        &self.sms
+    }
+
     /// Which way mail of this client goes.
     pub fn direction(&self, client: &Client) -> Direction {
         self.recipients.direction(client)
@@ -153,7 +161,11 @@ impl Policy {
     ) -> Result<(), Box<Rejection>> {
         let asked = catch_unwind(AssertUnwindSafe(|| {
             may_use(&self.accounts, client, reverse_path)?;
+            let account = client.account.as_ref();
+            let account = account.and_then(|name| self.accounts.get(name));
             let direction = self.direction(client);
+            self.sms
+                .may_send(direction, account, &recipient.forward_path)?;
             self.recipients
                 .resolve(direction, 0, recipient, self.clock.now())
                 .map(drop)

@@ -5,7 +5,7 @@ use crate::mail::{Audience, Edit};
 use super::case::ResolvedRecipient;
 use super::finding::{
     AuthenticationResults, FooterFinding, LinkEdits, LinkFinding, PatientData, SecureKeyword,
-    SpamScore, Symbol, Unreadable,
+    ShortText, SpamScore, Symbol, Unreadable,
 };
 use super::refusal::Refusal;
 use super::self_release::Grounds;
@@ -194,6 +194,8 @@ pub enum Finding {
     Spam(SpamScore),
     /// What became of the footer.
     Footer(FooterFinding),
+    /// What goes to the recipients that are numbers.
+    ShortText(ShortText),
     /// A remark for people, without content.
     Note(String),
 }

@@ -3,6 +3,8 @@
 use crate::base::Reference;
 use crate::mail::{EnhancedStatusCode, Reply};
 
+use super::sms::SmsRefusal;
+
 /// Why something is refused. One variant for each reply that a client gets.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
@@ -48,6 +50,8 @@ pub enum Refusal {
     DmarcReject,
     /// The sender may not use this address.
     SenderNotAllowed,
+    /// It cannot go as a text message.
+    Sms(SmsRefusal),
     /// A stage could not do its work.
     StageUnavailable {
         /// The name of the stage.
@@ -142,6 +146,7 @@ impl Refusal {
                 Code::permanent(7, 1),
                 "this client may not send from that address".to_owned(),
             ),
+            Self::Sms(refusal) => refusal.reply(),
             Self::StageUnavailable { .. } => (
                 451,
                 Code::transient(3, 0),

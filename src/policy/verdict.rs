@@ -64,11 +64,14 @@ impl Decision {
     }
 
     /// Whether a report about the message may quote its header: not if anything that may be patient data was
-    /// found, however unsure, nor if the subject asks for encryption, or nearly.
+    /// found, however unsure, nor if the subject asks for encryption, or nearly, nor if a number is a recipient.
     pub fn may_be_quoted(&self) -> bool {
         let found = &self.findings.patient_data;
         let secure_keyword = self.findings.secure_keyword;
-        !found.found && found.evidence.is_empty() && secure_keyword == SecureKeyword::Absent
+        !found.found
+            && found.evidence.is_empty()
+            && secure_keyword == SecureKeyword::Absent
+            && self.findings.short_text.is_none()
     }
 
     fn fate(&self, recipient: &RecipientDecision) -> Fate {

@@ -11,7 +11,7 @@ use crate::delivery::Route;
 use crate::mail::{EnhancedStatusCode, Envelope, Recipient};
 use crate::outcome::held::{HeldFor, HeldNotice};
 use crate::outcome::notify::{self, Event, Notice, Told};
-use crate::outcome::{DeliveryResult, Outcome};
+use crate::outcome::{After, DeliveryResult, Outcome};
 use crate::queue::{Accepted, Binding, LeasedDelivery, Next, QueuedMessage, Settlement};
 
 use super::Shared;
@@ -208,13 +208,7 @@ impl Shared {
         let recipients: Vec<HeldFor> = held
             .map(|(delivery, outcome)| HeldFor {
                 address: delivery.recipient.forward_path.to_string(),
-                because: format!(
-                    "the message may go over a secured path alone, and there is none: {}",
-                    outcome
-                        .because
-                        .as_deref()
-                        .unwrap_or("the next hop refused TLS")
-                ),
+                because: why_held(outcome),
                 would_pass_if: None,
                 release: None,
             })
@@ -258,6 +252,17 @@ impl Shared {
         if reports > 0 || soonest.is_some_and(|at| at <= now + SOON) {
             self.wake.notify_one();
         }
+    }
+}
+
+fn why_held(outcome: &Outcome) -> String {
+    let because = outcome.because.as_deref();
+    match outcome.after {
+        After::Hold => because.unwrap_or("somebody has to decide").to_owned(),
+        _ => format!(
+            "the message may go over a secured path alone, and there is none: {}",
+            because.unwrap_or("the next hop refused TLS")
+        ),
     }
 }
 

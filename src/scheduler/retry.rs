@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::delivery::{RetrySchedule, Route, Transport};
 use crate::outcome::notify::Event;
-use crate::outcome::{DeliveryResult, Outcome};
+use crate::outcome::{After, DeliveryResult, Outcome};
 use crate::queue::{Binding, LeasedDelivery, Next};
 
 use super::courier::{Fallback, Then};
@@ -49,12 +49,34 @@ pub(super) fn judge(
             let default = RetrySchedule::default();
             let schedule = route.map_or(&default, |route| &route.schedule);
             let deferred = after_deferral(delivery, schedule, received_at, now);
+            if outcome.after == After::Hold {
+                return Judgement {
+                    next: Next::Held,
+                    event: None,
+                };
+            }
+            let deferred = at_its_time(
+                deferred,
+                outcome.after,
+                received_at + schedule.give_up_after,
+            );
             let over = deferred.next == Next::Expired || age(received_at, now) >= fallback.after;
             match without_secured_path(fallback.then) {
                 Some(judgement) if insecure && over => judgement,
                 _ => deferred,
             }
         }
+    }
+}
+
+/// Another attempt when the outcome asks for it, but not past the last one.
+fn at_its_time(deferred: Judgement, after: After, until: Timestamp) -> Judgement {
+    match (deferred.next, after) {
+        (Next::RetryAt(_), After::NotBefore(at)) => Judgement {
+            next: Next::RetryAt(at.min(until)),
+            ..deferred
+        },
+        _ => deferred,
     }
 }
 
@@ -235,6 +257,27 @@ mod tests {
             judged(Then::Hold, 2, Binding::Any, true),
             Next::RetryAt(_)
         ));
+    }
+
+    #[test]
+    fn an_outcome_may_ask_for_its_own_time_or_for_somebody() {
+        let judged = |after| {
+            let status = EnhancedStatusCode::transient(2, 0);
+            let outcome = Outcome {
+                after,
+                ..Outcome::without_reply(status, "quiet hours")
+            };
+            let fallback = Fallback::default();
+            judge(&outcome, &delivery(3), None, fallback, start(), start()).next
+        };
+        let hours = |n: u64| start() + Duration::from_secs(3600 * n);
+        assert_eq!(
+            judged(After::NotBefore(hours(10))),
+            Next::RetryAt(hours(10))
+        );
+        let end = hours(5 * 24);
+        assert_eq!(judged(After::NotBefore(hours(1_000))), Next::RetryAt(end));
+        assert_eq!(judged(After::Hold), Next::Held);
     }
 
     #[test]

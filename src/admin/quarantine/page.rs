@@ -19,7 +19,7 @@ use axum::routing::get;
 use axum::serve::IncomingStream;
 use tokio::net::TcpListener;
 
-use crate::admin::metrics::Limited;
+use crate::base::limited::Limited;
 use crate::base::{Clock, Shutdown};
 use crate::mail::shown;
 use crate::queue::{

@@ -19,6 +19,7 @@ use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{SecureDomains, Standing};
+use crate::policy::sms::SmsRule;
 use crate::policy::verdict::Direction;
 
 /// The stage `resolve-recipients`.
@@ -28,6 +29,7 @@ pub struct ResolveRecipients {
     register: Arc<SecureDomains>,
     relay_networks: Vec<Network>,
     postmaster: Option<Mailbox>,
+    sms: Arc<SmsRule>,
 }
 
 impl ResolveRecipients {
@@ -44,7 +46,14 @@ impl ResolveRecipients {
             register,
             relay_networks,
             postmaster,
+            sms: Arc::default(),
         }
+    }
+
+    /// The same with a domain whose recipients are numbers.
+    #[must_use]
+    pub fn with_texts(self, sms: Arc<SmsRule>) -> Self {
+        Self { sms, ..self }
     }
 
     /// Which way mail of this client goes.
@@ -92,6 +101,12 @@ impl ResolveRecipients {
             (ForwardPath::Postmaster, None) => return Ok(vec![self.as_given(of, recipient, now)]),
         };
         self.check_relaying(direction, mailbox, now)?;
+        if let Some(number) = self.sms.canonical(recipient)? {
+            return Ok(vec![ResolvedRecipient {
+                given: recipient.forward_path.clone(),
+                ..self.as_given(of, &number, now)
+            }]);
+        }
         let today = now.to_zoned(TimeZone::UTC).date();
         let resolution = self.directory.resolve_on(mailbox, today);
         let errors_to = self.list_owner(&resolution, today);

@@ -18,30 +18,45 @@ use crate::policy::opinion::{Ask, Opinion, Opinions, Protection};
 use crate::policy::refusal::Refusal;
 use crate::policy::secure_domains::{Restriction, SecureDomains, Standing, Transport};
 use crate::policy::self_release::{Ground, Grounds};
+use crate::policy::sms::SmsRule;
 
 /// The stage `secure-domain`.
 #[derive(Debug)]
 pub struct SecureDomain {
     register: Arc<SecureDomains>,
+    sms: Arc<SmsRule>,
 }
 
 impl SecureDomain {
     /// The rule by a register.
     pub fn new(register: Arc<SecureDomains>) -> Self {
-        Self { register }
+        Self {
+            register,
+            sms: Arc::default(),
+        }
+    }
+
+    /// The same with a domain whose recipients are numbers.
+    #[must_use]
+    pub fn with_texts(self, sms: Arc<SmsRule>) -> Self {
+        Self { sms, ..self }
     }
 
     /// One opinion for each recipient, in the order of the case.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
         let sender = self.against_sender(case);
         let broken = self.broken_contract(case);
+        let texts = self.sms.judge(case, self.is_patient_data(case.findings));
         let per_recipient = case
             .recipients
             .iter()
             .map(|recipient| {
-                let mut opinion = match recipient.secure {
-                    true => self.for_secure(case, recipient),
-                    false => self.for_others(case, recipient),
+                let mut opinion = match (&texts, recipient.secure) {
+                    (Some(texts), _) if self.sms.is_for(&recipient.recipient.forward_path) => {
+                        return texts.opinion(broken.as_ref());
+                    }
+                    (_, true) => self.for_secure(case, recipient),
+                    (_, false) => self.for_others(case, recipient),
                 };
                 if sender.is_some() || broken.is_some() || !accepts_patient_data(case, recipient) {
                     // Who may not send it may not release it either, nor to whom it may not go.
@@ -57,6 +72,7 @@ impl SecureDomain {
             .collect();
         Opinions {
             per_recipient,
+            findings: texts.map_or_else(Vec::new, |texts| texts.findings),
             ..Opinions::none()
         }
     }
