@@ -1,5 +1,6 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
+mod accounts;
 mod letterhead;
 mod rounds;
 
@@ -13,6 +14,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::accounts::Desk;
+use crate::accounts::store::AccountsDbError;
 use crate::admin;
 use crate::admin::banner::{self, Started};
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
@@ -46,6 +49,9 @@ pub enum ServeError {
         /// Why.
         source: QueueError,
     },
+    /// The database of accounts cannot be opened.
+    #[error("the database of accounts cannot be opened")]
+    Accounts(#[source] AccountsDbError),
     /// The metrics cannot be shown.
     #[error("metrics cannot be shown on {address}")]
     Metrics {
@@ -121,9 +127,10 @@ pub async fn serve(
     let watcher = Watcher::start(files.clone(), EVERY, &shutdown);
     let clock = Clock::system();
     let queue = open_queue(&settings, &clock).await?;
+    let desk = accounts::open(&settings).await?;
 
     let Signals { mut end, hangup } = signals;
-    let started = start(config, &settings, &queue, &clock, &shutdown).await;
+    let started = start(config, &settings, &queue, &desk, &clock, &shutdown).await;
     let ended = match started {
         Ok((reload, mut started)) => {
             started.warnings = diagnostics.len();
@@ -141,6 +148,7 @@ pub async fn serve(
         () = drain(&shutdown) => (),
         name = end.wait() => warn!("{name} again: what is not finished is cut off"),
     }
+    accounts::close(desk).await;
     queue.close().await;
     info!("stopped");
     ended
@@ -151,6 +159,7 @@ async fn start(
     config: &Path,
     settings: &Settings,
     queue: &Queue,
+    desk: &Arc<Desk>,
     clock: &Clock,
     shutdown: &Shutdown,
 ) -> Result<(Reload, Started), ServeError> {
@@ -183,6 +192,7 @@ async fn start(
     );
     let metrics = start_metrics(&settings.admin, shutdown).await?;
     let parts = ingress::Parts {
+        accounts: Arc::clone(desk),
         hostname: settings.hostname.clone(),
         letterhead: letterhead.clone(),
         data: settings.data.clone(),
@@ -194,6 +204,14 @@ async fn start(
     };
     let listening = ingress::start(&settings.ingress, parts).await?;
     let started = describe(config, settings, &listening, metrics);
+    let bookkeeper = accounts::Bookkeeper {
+        desk: Arc::clone(desk),
+        queue: queue.clone(),
+        policies: policy.subscribe(),
+        clock: clock.clone(),
+        letterhead: letterhead.clone(),
+    };
+    shutdown.spawn(bookkeeper.run(shutdown.clone()));
     let rounds = rounds::Rounds {
         queue: queue.clone(),
         policies: policy.subscribe(),

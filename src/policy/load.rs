@@ -42,12 +42,13 @@ impl Policy {
         let signing = Signing::read(top, clock.now());
         let parts = Parts::load(top, &settings, &clock, compiled)?;
         let version = version(top, &settings.files, &parts.directory);
-        let recipients = Arc::new(ResolveRecipients::new(
+        let recipients = ResolveRecipients::new(
             Arc::clone(&parts.directory),
             Arc::clone(&parts.register),
             settings.relay_networks.clone(),
             settings.postmaster.clone(),
-        ));
+        );
+        let recipients = Arc::new(recipients.with_accounts(Arc::clone(&parts.accounts)));
         let register = Arc::clone(&parts.register);
         let tags = parts.patient_data.secure_tags.first();
         let secure_tag = tags.cloned().unwrap_or_else(|| "[secure]".to_owned());

@@ -9,6 +9,7 @@ pub mod author;
 pub mod case;
 pub mod combine;
 pub mod condition;
+mod contract;
 pub mod corpus;
 pub mod decide;
 pub mod evidence;
@@ -22,6 +23,7 @@ pub mod organisations;
 pub mod patient_data;
 pub mod policy_test;
 pub mod refusal;
+pub mod replies;
 pub mod scoring;
 pub mod secure_domains;
 pub mod self_release;
@@ -150,6 +152,7 @@ impl Policy {
     ) -> Result<(), Box<Rejection>> {
         let asked = catch_unwind(AssertUnwindSafe(|| {
             may_use(&self.accounts, client, reverse_path)?;
+            self.within_contract(client, &recipient.forward_path, self.clock.now())?;
             let direction = self.direction(client);
             self.recipients
                 .resolve(direction, 0, recipient, self.clock.now())
