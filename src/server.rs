@@ -18,6 +18,7 @@ use crate::accounts::Desk;
 use crate::accounts::store::AccountsDbError;
 use crate::admin;
 use crate::admin::banner::{self, Started};
+use crate::base::https::Https;
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
@@ -168,6 +169,9 @@ async fn start(
     remove_older(Arc::clone(settings.policy.directory()));
     let router = Arc::new(Router::new(settings.delivery.routes.clone()));
     let (routes, router) = watch::channel(router);
+    let roots = &settings.delivery.connections.extra_roots;
+    let https = Https::new(roots, settings.dns.clone())
+        .map_err(|error| ServeError::Start(error.to_string()))?;
     let deliveries = Deliveries::new(
         &settings.delivery.connections,
         settings.dns.clone(),
@@ -210,6 +214,8 @@ async fn start(
         policies: policy.subscribe(),
         clock: clock.clone(),
         letterhead: letterhead.clone(),
+        https: https.clone(),
+        routes: routes.subscribe(),
     };
     shutdown.spawn(bookkeeper.run(shutdown.clone()));
     let rounds = rounds::Rounds {

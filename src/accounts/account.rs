@@ -96,7 +96,8 @@ impl Account {
     fn warn_without_secret(&self, section: &Section<'_>) {
         let is_stored = section.word("secret", &[("stored", ())]).is_some();
         let is_pinned = !self.contract.pinned_to.is_empty();
-        let has_secret = is_stored || is_pinned || section.has("secret-hash");
+        let takes_tokens = !self.contract.token_subjects.is_empty();
+        let has_secret = is_stored || is_pinned || takes_tokens || section.has("secret-hash");
         if !self.disabled && !has_secret {
             let message = "this account has no secret, so nobody can log in to it";
             section.diagnostics().push(

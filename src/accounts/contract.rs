@@ -39,6 +39,8 @@ pub struct Contract {
     pub networks: Vec<Network>,
     /// Clients that are this account by their address alone: devices that can do nothing else.
     pub pinned_to: Vec<Network>,
+    /// Whose tokens open it, by the claim that its issuer is read by.
+    pub token_subjects: Vec<String>,
     /// The first day on which it may be used.
     pub valid_from: Option<Date>,
     /// The last day on which it may be used.
@@ -63,6 +65,7 @@ impl Default for Contract {
             message_octets: None,
             networks: Vec::new(),
             pinned_to: Vec::new(),
+            token_subjects: Vec::new(),
             valid_from: None,
             valid_until: None,
             is_automatic: true,
@@ -208,6 +211,7 @@ impl Contract {
             message_octets: section.octets("message-octets").map(Located::into_inner),
             networks: list(section, "networks").unwrap_or_default(),
             pinned_to: list(section, "network-login").unwrap_or_default(),
+            token_subjects: list(section, "token-subjects").unwrap_or_default(),
             valid_from: section.date("valid-from").map(Located::into_inner),
             valid_until: section.date("valid-until").map(Located::into_inner),
             is_automatic: section

@@ -3,8 +3,10 @@
 //! One for a process, over all reloads of `accounts.toml`: a reload must not forget who is locked out or what was
 //! used.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +16,7 @@ use crate::mail::scram::{ScramKeys, mac};
 use super::meter::Meters;
 use super::secret::SCRAM_ITERATIONS;
 use super::store::{AccountsDbError, Store};
+use super::token::{KeySource, Keys, TokenError};
 use super::tries::{LOCK, Tries, account_key, client_key};
 use super::verify::{AuthError, Verifier, parse_hash};
 use super::{Account, AccountName, Accounts, fold};
@@ -25,6 +28,10 @@ pub struct Desk {
     meters: Arc<Meters>,
     verifier: Verifier,
     tries: Mutex<Tries>,
+    /// Keys that were fetched, by their URL.
+    fetched: RwLock<HashMap<String, Arc<Keys>>>,
+    /// Whether a token came whose key is not here.
+    wants_keys: AtomicBool,
 }
 
 /// Somebody wants to be an account.
@@ -61,7 +68,73 @@ impl Desk {
             store,
             verifier: Verifier::default(),
             tries: Mutex::default(),
+            fetched: RwLock::default(),
+            wants_keys: AtomicBool::new(false),
         }
+    }
+
+    /// Keeps the keys of an issuer that were fetched from this URL.
+    pub fn put_keys(&self, url: &str, keys: Keys) {
+        let mut fetched = self.fetched.write().unwrap_or_else(PoisonError::into_inner);
+        fetched.insert(url.to_owned(), Arc::new(keys));
+    }
+
+    /// Whether keys should be fetched anew: a token came whose key is not here. Asking takes the wish back.
+    pub fn wants_keys(&self) -> bool {
+        self.wants_keys.swap(false, Ordering::Relaxed)
+    }
+
+    /// Returns the account that a token opens. The name that the client gives beside it, if it gives one, must be the
+    /// account's.
+    pub fn log_in_with_token(
+        &self,
+        accounts: &Accounts,
+        attempt: Attempt<'_>,
+        token: &str,
+    ) -> Result<AccountName, Box<Denied>> {
+        self.check_locks(accounts, attempt)?;
+        let subject = self.subject_of(accounts, token, attempt.now)?;
+        let account = subject.and_then(|subject| accounts.of_subject(&subject));
+        let given = attempt.username;
+        let account = account.filter(|account| given.is_empty() || fold(given) == account.name());
+        let username = account.map_or(given, Account::name);
+        let attempt = Attempt {
+            username,
+            ..attempt
+        };
+        self.check_locks(accounts, attempt)?;
+        self.conclude(accounts, attempt, account.is_some())
+    }
+
+    /// For whom a token is; `None` if no issuer made it for us. Errs if a key is missing that may come.
+    fn subject_of(
+        &self,
+        accounts: &Accounts,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<String>, Box<Denied>> {
+        let mut is_waiting = false;
+        for issuer in accounts.issuers() {
+            let checked = match &issuer.keys {
+                KeySource::File(keys) => issuer.check(token, keys, now),
+                KeySource::Url(url) => {
+                    let fetched = self.fetched.read().unwrap_or_else(PoisonError::into_inner);
+                    let keys = fetched.get(url).map(Arc::clone).unwrap_or_default();
+                    drop(fetched);
+                    let checked = issuer.check(token, &keys, now);
+                    is_waiting |= checked == Err(TokenError::UnknownKey);
+                    checked
+                }
+            };
+            if let Ok(subject) = checked {
+                return Ok(Some(subject));
+            }
+        }
+        if is_waiting {
+            self.wants_keys.store(true, Ordering::Relaxed);
+            return Err(unavailable());
+        }
+        Ok(None)
     }
 
     /// What lasts.

@@ -14,6 +14,7 @@ pub mod meter;
 pub mod rotate;
 pub mod secret;
 pub mod store;
+pub mod token;
 mod tries;
 mod verify;
 
@@ -33,6 +34,7 @@ pub use disable::{DisableError, disable};
 pub use rotate::{RotateError, Rotation, rotate};
 pub use secret::Secrets;
 pub use store::Store;
+pub use token::Issuer;
 pub use tries::unlock;
 pub use verify::AuthError;
 
@@ -43,6 +45,8 @@ pub struct Accounts {
     accounts: HashMap<String, Account>,
     /// What holds for secrets.
     secrets: Secrets,
+    /// Whose tokens are taken.
+    issuers: Vec<Issuer>,
 }
 
 impl Accounts {
@@ -59,8 +63,27 @@ impl Accounts {
             let secrets = Secrets::read(top);
             let accounts = read_accounts(top);
             check_linked(&accounts, top);
-            Self { accounts, secrets }
+            let issuers = top.sections("issuer").into_iter();
+            Self {
+                accounts,
+                secrets,
+                issuers: issuers.filter_map(Issuer::read).collect(),
+            }
         })
+    }
+
+    /// Whose tokens are taken.
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    /// The account that tokens for this subject open.
+    pub fn of_subject(&self, subject: &str) -> Option<&Account> {
+        let names = |account: &&Account| {
+            let mut subjects = account.contract.token_subjects.iter();
+            subjects.any(|one| one == subject)
+        };
+        self.accounts.values().find(names)
     }
 
     /// What holds for secrets.

@@ -4,8 +4,6 @@
 //! Nothing of a token is believed before its signature is verified by a key of the issuer, and the algorithm is the
 //! key's, never the token's choice alone: `none` and the symmetric ones are not known here.
 
-use std::path::PathBuf;
-
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
@@ -51,7 +49,10 @@ struct Key {
 
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Kind {
-    Rsa { n: Vec<u8>, e: Vec<u8> },
+    Rsa {
+        n: Vec<u8>,
+        e: Vec<u8>,
+    },
     /// An uncompressed point.
     P256(Vec<u8>),
 }
@@ -171,7 +172,8 @@ fn read_keys(section: &Section<'_>) -> Option<KeySource> {
             None
         }
         _ => {
-            let wrong = crate::config::Diagnostic::error("issuer", "an issuer has `keys` or `jwks-url`");
+            let wrong =
+                crate::config::Diagnostic::error("issuer", "an issuer has `keys` or `jwks-url`");
             let help = "write keys = \"keys.json\" or jwks-url = \"https://…\"";
             let wrong = wrong.at(section.place(), "").help(help);
             section.diagnostics().push(wrong);
@@ -290,7 +292,10 @@ mod tests {
 
         fn keys(&self, id: &str) -> Keys {
             let point = self.0.public_key().as_ref();
-            let (x, y) = (URL_SAFE_NO_PAD.encode(&point[1..33]), URL_SAFE_NO_PAD.encode(&point[33..]));
+            let (x, y) = (
+                URL_SAFE_NO_PAD.encode(&point[1..33]),
+                URL_SAFE_NO_PAD.encode(&point[33..]),
+            );
             let set = json!({ "keys": [{ "kty": "OKP" }, { "kty": "EC", "crv": "P-256", "kid": id, "use": "sig", "x": x, "y": y }] });
             Keys::parse(set.to_string().as_bytes()).unwrap()
         }
@@ -298,7 +303,10 @@ mod tests {
         fn token(&self, header: &Value, claims: &Value) -> String {
             let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
             let signed = format!("{}.{}", part(header), part(claims));
-            let signature = self.0.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
+            let signature = self
+                .0
+                .sign(&SystemRandom::new(), signed.as_bytes())
+                .unwrap();
             format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
         }
     }
@@ -348,29 +356,54 @@ mod tests {
             with("nbf", json!("soon")),
             with("sub", json!(7)),
         ] {
-            assert_eq!(checked(&header(), &wrong, &keys), Err(TokenError::NotForUs), "{wrong}");
+            assert_eq!(
+                checked(&header(), &wrong, &keys),
+                Err(TokenError::NotForUs),
+                "{wrong}"
+            );
         }
         let other = Maker::new();
-        assert_eq!(checked(&header(), &claims(), &other.keys("one")), Err(TokenError::BadSignature));
-        assert_eq!(checked(&header(), &claims(), &other.keys("two")), Err(TokenError::UnknownKey));
+        assert_eq!(
+            checked(&header(), &claims(), &other.keys("one")),
+            Err(TokenError::BadSignature)
+        );
+        assert_eq!(
+            checked(&header(), &claims(), &other.keys("two")),
+            Err(TokenError::UnknownKey)
+        );
         for alg in ["none", "HS256", "es256", "RS256"] {
             let header = json!({ "alg": alg, "kid": "one" });
             assert!(checked(&header, &claims(), &keys).is_err(), "{alg}");
         }
         let critical = json!({ "alg": "ES256", "crit": ["x"] });
-        assert_eq!(checked(&critical, &claims(), &keys), Err(TokenError::Malformed));
+        assert_eq!(
+            checked(&critical, &claims(), &keys),
+            Err(TokenError::Malformed)
+        );
     }
 
-    /// RFC 7515 Appendix A.2: RS256, its key and its signature.
+    /// Made by `openssl genrsa` and `openssl dgst -sha256 -sign`.
     #[test]
-    fn the_rsa_example_of_the_rfc_verifies() {
-        let keys = Keys::parse(json!({ "keys": [{ "kty": "RSA", "n": RFC_7515_N, "e": "AQAB" }] }).to_string().as_bytes()).unwrap();
-        let header = Header { alg: "RS256".into(), kid: None, crit: None };
-        let (signed, signature) = RFC_7515_JWS.rsplit_once('.').unwrap();
+    fn a_signature_that_openssl_made_verifies() {
+        let keys = Keys::parse(
+            json!({ "keys": [{ "kty": "RSA", "n": RSA_N, "e": "AQAB" }] })
+                .to_string()
+                .as_bytes(),
+        )
+        .unwrap();
+        let header = Header {
+            alg: "RS256".into(),
+            kid: None,
+            crit: None,
+        };
+        let (signed, signature) = RSA_JWS.rsplit_once('.').unwrap();
         let signature = decode(signature).unwrap();
         assert_eq!(keys.verify(&header, signed.as_bytes(), &signature), Ok(()));
         let other = format!("{signed}x");
-        assert_eq!(keys.verify(&header, other.as_bytes(), &signature), Err(TokenError::BadSignature));
+        assert_eq!(
+            keys.verify(&header, other.as_bytes(), &signature),
+            Err(TokenError::BadSignature)
+        );
     }
 
     proptest! {
@@ -388,6 +421,6 @@ mod tests {
         }
     }
 
-    const RFC_7515_N: &str = "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ";
-    const RFC_7515_JWS: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ.cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTytWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw";
+    const RSA_N: &str = "t7OvZYtxMnS_lzjf0jbOmVYkiFy689Ym-tOxajMr9WDYWBjYxwYXMqZnFJqpGuXgOzJYQ0Ai87PCcspM5iQbhiJuMCCRzQvyIKUTzRLzXLyMxMqmTq1O5INTFsNBIgFTF4xZmQm-tRSzNsR-rbXU-6ll7slL2GjeiYzRNcvgOc5upmfnnyxp0nroT819dJJ9J_NRW4F_EbmCTwEoiboo_6uDunG0ZxOrj3isrPCYJP9rx2bQqJDS0Gvy664f_NMa1ujNEXHQz5b-5GDBGkankxv1QvcX7W-CRocNNOvaLI_2W8pGRxL6om-FcODhCmzA7O3CawA4eZmFbeezj9XWjQ";
+    const RSA_JWS: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLCJleHAiOjEzMDA4MTkzODB9.q4OB0czvLLl_aHjCV4_a4AgBxZyCgej5MBYE-kmudnfgSjWlAiUKyylW8BV8Am1SCsFCPlfUQBT8wWFZzCFXNyq1ndjh1B9BqpxXggLbi1DKkAxQ8hdsS1dJEDsPp_AFKemLFotRyCW842XuYPRV5I70V_lWunYR2z0ZEGlpdL0iZhUZ64xkdy-llDBq2FsFRYZvNGPRsB4FlmqREqwY9qZlxf7KZs16WB1q6GBlQ23r6Em5Szp3D0K658bDdowq31PJv08623oLFnTP9QkTiWsP9i9fEYpkikWPhQ9WSJDduxN6SspUVP8y0CAMR6m7P3lxTtPVf1gUNoO523E7tw";
 }

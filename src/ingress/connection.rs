@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use crate::base::metrics;
 use crate::mail::{Client, EnhancedStatusCode, Envelope, Recipient, Reply, Service, TlsSession};
 use crate::policy::Policy;
+use crate::smtp::sasl::Bearer;
 use crate::smtp::sasl::scram::ClientFirst;
 use crate::smtp::server::{Action, LoginError, ServerSettings, Session};
 
@@ -90,14 +91,24 @@ pub(super) async fn serve(stream: Stream, ends: Ends, door: Arc<Door>) {
         service: door.service,
     };
     let bindings = stream.bindings();
+    let takes_tokens = {
+        let policy = Arc::clone(&door.parts.policies.borrow());
+        !policy.accounts().issuers().is_empty()
+    };
+    let line_octets = match takes_tokens {
+        true => door.limits.line_octets.max(TOKEN_LINE_OCTETS),
+        false => door.limits.line_octets,
+    };
     let mut connection = Connection {
-        wire: Some(Wire::new(stream, door.limits.line_octets)),
+        wire: Some(Wire::new(stream, line_octets)),
+        line_octets,
         session: Session::new(Arc::clone(&door.server), client),
         transaction: None,
         refused_recipients: 0,
         door,
     };
     connection.session.set_bindings(bindings);
+    connection.session.take_tokens(takes_tokens);
     connection.run().await;
 }
 
@@ -115,6 +126,8 @@ fn pinned(door: &Door, ends: &Ends) -> Option<String> {
 struct Connection {
     /// `None` during a TLS handshake, and after one that failed.
     wire: Option<Wire<Stream>>,
+    /// Longest line of a client.
+    line_octets: usize,
     session: Session,
     transaction: Option<Transaction>,
     /// Since a message was accepted.
@@ -241,7 +254,7 @@ impl Connection {
                 Box::pin(self.authenticate(shown)).await.map(Some)
             }
             Action::FindKeys(first) => Box::pin(self.find_keys(first)).await.map(Some),
-            Action::CheckToken(_) => Ok(Some(self.session.token_checked(Err(LoginError::Refused)))),
+            Action::CheckToken(bearer) => Box::pin(self.check_token(bearer)).await.map(Some),
             Action::CheckSender(size) => Box::pin(self.check_sender(size)).await.map(Some),
             Action::CheckRecipient(recipient) => Box::pin(self.check(recipient)).await.map(Some),
             Action::ReceiveData(reply) => {
@@ -285,7 +298,7 @@ impl Connection {
         match handshake {
             Ok(Ok((stream, tls))) => {
                 let bindings = stream.bindings();
-                self.wire = Some(Wire::new(stream, self.door.limits.line_octets));
+                self.wire = Some(Wire::new(stream, self.line_octets));
                 self.session.tls_started(tls);
                 self.session.set_bindings(bindings);
                 Ok(())
@@ -301,6 +314,15 @@ impl Connection {
         let verdict = log_in(&door.parts, &door.logins, client, shown).await;
         let result = self.after_delay(verdict).await?;
         Ok(self.session.authenticated(result))
+    }
+
+    async fn check_token(&mut self, bearer: Bearer) -> Result<Action, End> {
+        let client = self.session.client().address.ip();
+        let door = Arc::clone(&self.door);
+        let shown = Shown::Token(bearer);
+        let verdict = log_in(&door.parts, &door.logins, client, shown).await;
+        let result = self.after_delay(verdict).await?;
+        Ok(self.session.token_checked(result))
     }
 
     async fn find_keys(&mut self, first: ClientFirst) -> Result<Action, End> {
@@ -401,6 +423,8 @@ impl Connection {
 
 /// How much of the talk of an early talker is read, in octets.
 const GREETING_PIECE: usize = 512;
+/// A line with a token, in octets (RFC 4954 §4).
+const TOKEN_LINE_OCTETS: usize = 12_288;
 /// How long a TLS handshake may take.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a refused recipient costs a client that had many refused and no message accepted since: each is a

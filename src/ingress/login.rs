@@ -12,7 +12,7 @@ use crate::base::{Reference, metrics};
 use crate::mail::scram::ScramKeys;
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
-use crate::smtp::sasl::Credentials;
+use crate::smtp::sasl::{Bearer, Credentials};
 use crate::smtp::server::LoginError;
 
 use super::Parts;
@@ -21,6 +21,8 @@ use super::Parts;
 pub(super) enum Shown {
     /// A password.
     Password(Credentials),
+    /// A token.
+    Token(Bearer),
     /// Nothing yet: it is about to begin an exchange.
     Name(String),
     /// An exchange that has shown whether it knows the secret.
@@ -59,6 +61,7 @@ pub(super) async fn log_in(
                 Shown::Judged { is_proved, .. } => desk
                     .check_locks(accounts, attempt)
                     .and_then(|()| desk.conclude(accounts, attempt, *is_proved)),
+                Shown::Token(one) => desk.log_in_with_token(accounts, attempt, &one.token),
                 Shown::Name(_) => desk.conclude(accounts, attempt, false),
             }
             .map(AccountName::into_string)
@@ -120,7 +123,8 @@ async fn asked<T: Send + 'static>(
     let task = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let username = match &shown {
-            Shown::Password(one) => &one.username,
+            Shown::Password(one) => one.username.as_str(),
+            Shown::Token(one) => one.username.as_deref().unwrap_or_default(),
             Shown::Name(username) | Shown::Judged { username, .. } => username,
         };
         let attempt = Attempt {
