@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use postern::accounts::Store;
 use postern::admin::cli::{
     AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Explain, Question,
     ReportCommand, SecureDomainsCommand,
@@ -194,8 +195,13 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             admin::audit::export(&queue().await?, *from, file.as_deref(), cli.json, out).await?
         }
         Command::Account(command) => {
-            let answer =
-                admin::account::run(command, settings.policy.accounts_file(), cli.json, out)?;
+            let account_desk = admin::account::Desk {
+                path: settings.policy.accounts_file(),
+                store: &Store::open(&settings.data)?,
+                now: Clock::system().now(),
+                json: cli.json,
+            };
+            let answer = admin::account::run(command, account_desk, out)?;
             if let Some(event) = admin::account::event(command, &by, Clock::system().now())
                 && answer == Answer::Done
             {

@@ -1,5 +1,6 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
+mod accounts;
 mod letterhead;
 mod quarantine;
 mod rounds;
@@ -15,8 +16,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::accounts::Desk;
+use crate::accounts::store::AccountsDbError;
 use crate::admin;
 use crate::admin::banner::{self, Started};
+use crate::base::https::Https;
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
@@ -49,6 +53,9 @@ pub enum ServeError {
         /// Why.
         source: QueueError,
     },
+    /// The database of accounts cannot be opened.
+    #[error("the database of accounts cannot be opened")]
+    Accounts(#[source] AccountsDbError),
     /// The metrics cannot be shown.
     #[error("metrics cannot be shown on {address}")]
     Metrics {
@@ -124,9 +131,10 @@ pub async fn serve(
     let watcher = Watcher::start(files.clone(), EVERY, &shutdown);
     let clock = Clock::system();
     let queue = open_queue(&settings, &clock).await?;
+    let desk = accounts::open(&settings).await?;
 
     let Signals { mut end, hangup } = signals;
-    let started = start(config, &settings, &queue, &clock, &shutdown).await;
+    let started = start(config, &settings, &queue, &desk, &clock, &shutdown).await;
     let ended = match started {
         Ok((reload, mut started)) => {
             started.warnings = diagnostics.len();
@@ -144,6 +152,7 @@ pub async fn serve(
         () = drain(&shutdown) => (),
         name = end.wait() => warn!("{name} again: what is not finished is cut off"),
     }
+    accounts::close(desk).await;
     queue.close().await;
     info!("stopped");
     ended
@@ -154,6 +163,7 @@ async fn start(
     config: &Path,
     settings: &Settings,
     queue: &Queue,
+    desk: &Arc<Desk>,
     clock: &Clock,
     shutdown: &Shutdown,
 ) -> Result<(Reload, Started), ServeError> {
@@ -164,6 +174,9 @@ async fn start(
     let (routes, router) = watch::channel(router);
     let text_key = texts::key(settings)?;
     let texts = texts::open(settings, text_key.as_ref(), clock)?;
+    let roots = &settings.delivery.connections.extra_roots;
+    let https = Https::new(roots, settings.dns.clone())
+        .map_err(|error| ServeError::Start(error.to_string()))?;
     let deliveries = Deliveries::new(
         &settings.delivery.connections,
         settings.dns.clone(),
@@ -198,6 +211,7 @@ async fn start(
     .await?;
     let metrics = start_metrics(&settings.admin, shutdown).await?;
     let parts = ingress::Parts {
+        accounts: Arc::clone(desk),
         hostname: settings.hostname.clone(),
         letterhead: letterhead.clone(),
         data: settings.data.clone(),
@@ -212,6 +226,16 @@ async fn start(
     let listening = ingress::start(&settings.ingress, parts).await?;
     shutdown.spawn(quarantine.run(shutdown.clone()));
     let started = describe(config, settings, &listening, metrics);
+    let bookkeeper = accounts::Bookkeeper {
+        desk: Arc::clone(desk),
+        queue: queue.clone(),
+        policies: policy.subscribe(),
+        clock: clock.clone(),
+        letterhead: letterhead.clone(),
+        https: https.clone(),
+        routes: routes.subscribe(),
+    };
+    shutdown.spawn(bookkeeper.run(shutdown.clone()));
     let rounds = rounds::Rounds {
         queue: queue.clone(),
         policies: policy.subscribe(),

@@ -53,6 +53,13 @@ async fn scenario(store: &SqliteStore) {
         .await
         .unwrap();
     println!("accepted 1");
+    let reminder = store.accept_once(
+        vec![accepted(&["d@home.example"])],
+        Handoff::None,
+        reminder(),
+    );
+    reminder.await.unwrap();
+    println!("accepted 1");
 
     let [a, b] = [&first.deliveries[0], &first.deliveries[1]];
     store.settle(vec![delivered(a.id)], vec![]).await.unwrap();
@@ -93,6 +100,18 @@ async fn scenario(store: &SqliteStore) {
         .await
         .unwrap();
     println!("failed c@ward.example");
+}
+
+/// A reminder that may be sent again after the crash.
+fn reminder() -> Once {
+    Once {
+        account: "reminders@ward.example".to_owned(),
+        key: [1; 32],
+        recipients: [2; 32],
+        body: [3; 32],
+        at: start(),
+        until: start() + LEASE,
+    }
 }
 
 /// Not a test of its own: the child's part, run by the test below.
@@ -187,7 +206,10 @@ async fn examine(folder: &Path, printed: &str, fatal: u32) {
         received >= accepted && received <= accepted + 1,
         "{fatal}: what got its 250 is there"
     );
-    let recipients = [2, 3].get(received.wrapping_sub(1)).copied().unwrap_or(0);
+    let recipients = [2, 3, 4]
+        .get(received.wrapping_sub(1))
+        .copied()
+        .unwrap_or(0);
     assert_eq!(
         delivered.len() + failed.len() + waiting.len() - notified.len(),
         recipients,
@@ -210,6 +232,7 @@ async fn examine(folder: &Path, printed: &str, fatal: u32) {
         }
     }
     all_can_be_read(&store, &waiting, folder, fatal).await;
+    the_reminder_is_there_once(&store, &waiting, fatal).await;
 }
 
 /// All that waits is leased with its octets, and the spool holds nothing else.
@@ -232,5 +255,26 @@ async fn all_can_be_read(store: &SqliteStore, waiting: &[String], folder: &Path,
     assert_eq!(
         files, large,
         "{fatal}: a file for each large message, and no orphan"
+    );
+}
+
+/// The key is there exactly with its message, and the application may repeat it whatever happened.
+async fn the_reminder_is_there_once(store: &SqliteStore, waiting: &[String], fatal: u32) {
+    let is_here = waiting.iter().any(|who| who == "d@home.example");
+    let known = store.repeated(reminder()).await.unwrap();
+    assert_eq!(
+        known.is_some(),
+        is_here,
+        "{fatal}: the key is there exactly with its message"
+    );
+    let again = store.accept_once(
+        vec![accepted(&["d@home.example"])],
+        Handoff::None,
+        reminder(),
+    );
+    assert_eq!(
+        again.await.is_ok(),
+        !is_here,
+        "{fatal}: what the application repeats is there once"
     );
 }

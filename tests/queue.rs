@@ -1095,11 +1095,119 @@ async fn an_offer_ends_with_its_delivery_and_with_an_order() {
 async fn a_queue_of_the_version_before_is_taken_over() {
     let f = Fixture::sqlite();
     f.accept(accepted(&["a@ward.example"])).await;
-    f.sql("DROP TABLE old_name; DROP TABLE told; DROP TABLE self_release; PRAGMA user_version = 1");
+    f.sql("DROP TABLE old_name; DROP TABLE told; DROP TABLE self_release; DROP TABLE idempotency; PRAGMA user_version = 1");
     drop(f.again());
-    f.sql("DROP TABLE self_release; PRAGMA user_version = 2");
+    f.sql("DROP TABLE self_release; DROP TABLE idempotency; PRAGMA user_version = 2");
+    drop(f.again());
+    f.sql("DROP TABLE idempotency; PRAGMA user_version = 3");
     let again = f.again();
-    f.sql("SELECT count(*) FROM self_release");
+    f.sql("SELECT count(*) FROM self_release; SELECT count(*) FROM idempotency");
     assert_eq!(again.old_names(1).await.unwrap(), []);
     assert_eq!(again.list(Filter::default()).await.unwrap().len(), 1);
+}
+
+fn once(key: u8, recipients: u8) -> Once {
+    Once {
+        account: "reminders@ward.example".to_owned(),
+        key: [key; 32],
+        recipients: [recipients; 32],
+        body: [7; 32],
+        at: start(),
+        until: start() + minutes(60),
+    }
+}
+
+async fn accept_once(f: &Fixture, once: Once) -> Result<Reference, QueueError> {
+    let accepted = accepted(&["a@ward.example"]);
+    let reference = accepted.reference.clone();
+    let done = f.store.accept_once(vec![accepted], Handoff::None, once);
+    done.await.map(|_| reference)
+}
+
+fn first_of(result: Result<Reference, QueueError>) -> Repeated {
+    match result {
+        Err(QueueError::Repeated(first)) => *first,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_is_meant_once_is_queued_once() {
+    for f in stores() {
+        assert_eq!(f.store.repeated(once(1, 1)).await.unwrap(), None);
+        let reference = accept_once(&f, once(1, 1)).await.unwrap();
+        let events = f.events().await.len();
+
+        let again = first_of(accept_once(&f, once(1, 1)).await);
+
+        assert_eq!(
+            (&again.reference, again.same_recipients, again.same_body),
+            (&reference, true, true)
+        );
+        assert_eq!(f.store.repeated(once(1, 1)).await.unwrap(), Some(again));
+        let others = Once {
+            body: [8; 32],
+            ..once(1, 2)
+        };
+        let for_others = first_of(accept_once(&f, others).await);
+        assert_eq!(
+            (for_others.same_recipients, for_others.same_body),
+            (false, false)
+        );
+        assert_eq!(
+            (f.states().await.len(), f.events().await.len()),
+            (1, events)
+        );
+        let of_another = Once {
+            account: "rota@ward.example".to_owned(),
+            ..once(1, 1)
+        };
+        accept_once(&f, of_another).await.unwrap();
+        accept_once(&f, once(2, 1)).await.unwrap();
+        assert_eq!(f.states().await.len(), 3);
+        f.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_may_be_used_again_when_its_time_is_over_and_old_ones_are_forgotten() {
+    for f in stores() {
+        for key in 0..9 {
+            accept_once(&f, once(key, 1)).await.unwrap();
+        }
+        let later = |key| Once {
+            at: start() + minutes(60),
+            until: start() + minutes(120),
+            ..once(key, 1)
+        };
+        for key in 0..3 {
+            accept_once(&f, later(key)).await.unwrap();
+        }
+        f.sql(
+            "CREATE TEMP TABLE t (n CHECK (n = 3)); INSERT INTO t SELECT count(*) FROM idempotency",
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_many_that_come_at_once_under_one_key_one_is_the_first() {
+    for f in stores() {
+        let tasks: Vec<_> = (0..16)
+            .map(|_| {
+                let store = Arc::clone(&f.store);
+                tokio::spawn(async move {
+                    let accepted = vec![accepted(&["a@ward.example"])];
+                    store
+                        .accept_once(accepted, Handoff::None, once(1, 1))
+                        .await
+                        .is_ok()
+                })
+            })
+            .collect();
+        let mut firsts = 0;
+        for task in tasks {
+            firsts += usize::from(task.await.unwrap());
+        }
+        assert_eq!((firsts, f.states().await.len()), (1, 1));
+    }
 }

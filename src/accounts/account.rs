@@ -8,6 +8,7 @@ use argon2::password_hash::phc::PasswordHash;
 use crate::config::{Diagnostic, Located, Place, Section};
 use crate::mail::{AddressError, Domain, Mailbox};
 
+use super::contract::Contract;
 use super::sms::SmsContract;
 use super::{fold, verify};
 
@@ -27,6 +28,8 @@ pub struct Account {
     pub patient_data: Declaration,
     /// What it may send as text messages; `None`: nothing.
     pub sms: Option<SmsContract>,
+    /// To whom, how much, from where and when.
+    pub contract: Contract,
     secret_hash: Option<PasswordHash>,
     place: Option<Place>,
 }
@@ -39,11 +42,25 @@ impl Account {
 
     /// Whether it may use this mailbox as reverse path or author. Compared without ASCII case.
     pub fn may_send_as(&self, mailbox: &Mailbox) -> bool {
-        let folded = mailbox.folded();
-        self.may_send_from.iter().any(|sender| match sender {
-            Sender::Mailbox(own) => *own == folded,
-            Sender::Domain(domain) => folded.domain() == Some(domain),
-        })
+        is_among(&self.may_send_from, mailbox)
+    }
+
+    /// Whether it may use this mailbox as reverse path.
+    pub fn may_bounce_to(&self, mailbox: &Mailbox) -> bool {
+        match &self.contract.envelope_senders {
+            Some(senders) => is_among(senders, mailbox),
+            None => self.may_send_as(mailbox),
+        }
+    }
+
+    /// Whether it may put this mailbox into `From` while `Sender` bears its own name.
+    pub fn may_send_on_behalf_of(&self, mailbox: &Mailbox) -> bool {
+        is_among(&self.contract.on_behalf_of, mailbox)
+    }
+
+    /// Its own address, if its name is one: what stands in `From` or `Sender` where nothing does.
+    pub fn address(&self) -> Option<Mailbox> {
+        Mailbox::parse(&self.name).ok()
     }
 
     /// Where it is written; the rule that a refusal names.
@@ -59,14 +76,16 @@ impl Account {
     pub(super) fn read(section: Section<'_>) -> Option<Self> {
         let name = section.required::<Name>("name");
         let place = name.as_ref().and_then(|name| name.place().cloned());
-        let declaration = read_declaration(&section);
+        let patient_data = read_declaration(&section);
+        let contract = Contract::read(&section, patient_data);
         let account = name.map(|name| Self {
+            contract,
             secret_hash: read_hash(&section),
             may_send_from: read_senders(&section, &name),
             owner_address: read_owner_address(&section),
             owner: section.string("owner").map(Located::into_inner),
-            patient_data: declaration,
-            sms: SmsContract::read(&section, declaration),
+            patient_data,
+            sms: SmsContract::read(&section, patient_data),
             disabled: flag(&section, "disabled"),
             place,
             name: name.into_inner().0,
@@ -79,12 +98,16 @@ impl Account {
     }
 
     fn warn_without_secret(&self, section: &Section<'_>) {
-        if !self.disabled && !section.has("secret-hash") {
+        let is_stored = section.word("secret", &[("stored", ())]).is_some();
+        let is_pinned = !self.contract.pinned_to.is_empty();
+        let takes_tokens = !self.contract.token_subjects.is_empty();
+        let has_secret = is_stored || is_pinned || takes_tokens || section.has("secret-hash");
+        if !self.disabled && !has_secret {
             let message = "this account has no secret, so nobody can log in to it";
             section.diagnostics().push(
                 Diagnostic::warning("no-secret", message)
                     .at_maybe(self.place(), "")
-                    .help("take the block out and run `postern account add`, or say `disabled = true`"),
+                    .help("`postern account rotate NAME` makes one; then write secret = \"stored\", or say `disabled = true`"),
             );
         }
     }
@@ -129,6 +152,14 @@ impl Declaration {
             Self::Never => "never",
         }
     }
+}
+
+fn is_among(senders: &[Sender], mailbox: &Mailbox) -> bool {
+    let folded = mailbox.folded();
+    senders.iter().any(|sender| match sender {
+        Sender::Mailbox(own) => *own == folded,
+        Sender::Domain(domain) => folded.domain() == Some(domain),
+    })
 }
 
 /// A name that an account may send under.
@@ -246,6 +277,7 @@ mod tests {
             may_send_from: senders.iter().map(|text| text.parse().unwrap()).collect(),
             patient_data: Declaration::ByContent,
             sms: None,
+            contract: Contract::default(),
             secret_hash: None,
             place: None,
         }

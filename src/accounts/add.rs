@@ -1,21 +1,24 @@
-//! Adding an account: a new block at the end of `accounts.toml`, and a secret that is shown once.
+//! Adding an account: a new block at the end of `accounts.toml`, and a secret in the store that is shown once.
 //!
 //! The file is the administrator's, so nothing in it is rewritten. The new text is read back as a
 //! whole before it takes the place of the old one, in one rename: at any moment the file is either
-//! the old one or the new one, and the secret exists nowhere but in the caller's hands.
+//! the old one or the new one. The secret is kept first: without the block it opens nothing.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::base::secret::Secret;
 use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile, replace};
 use crate::mail::Mailbox;
 
 use super::account::{Declaration, Name, Sender};
-use super::{Accounts, verify};
+use super::{Accounts, RotateError, Rotation, Store, rotate};
 
 /// What a new account is to be.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +36,18 @@ pub struct NewAccount {
     pub patient_data: Declaration,
 }
 
-/// Appends an account to the file at `path` and returns its secret, which is stored nowhere but
-/// hashed. Blocks: on the file, on Argon2id, and while another process adds an account.
+/// Appends an account to the file at `path` and returns its secret, which is kept nowhere but hashed in the store.
+/// Blocks: on the file, on Argon2id, and while another process adds an account.
 ///
 /// # Errors
 /// The file is unchanged then.
-pub fn add(path: &Path, new: &NewAccount) -> Result<Secret, AddError> {
+pub fn add(
+    path: &Path,
+    store: &Store,
+    new: &NewAccount,
+    rotation: Rotation,
+    now: Timestamp,
+) -> Result<Secret, AddError> {
     let path = fs::canonicalize(path).map_err(|error| AddError::io(path, error))?;
     let lock = lock_current(&path).map_err(|error| AddError::io(&path, error))?;
     let old = fs::read_to_string(&path).map_err(|error| AddError::io(&path, error))?;
@@ -46,16 +55,18 @@ pub fn add(path: &Path, new: &NewAccount) -> Result<Secret, AddError> {
     if before.get(&new.name).is_some() {
         return Err(AddError::Exists(new.name.clone()));
     }
-    let secret = generate()?;
-    let hash = verify::hash(secret.expose()).map_err(|_| AddError::Random)?;
-    let text = format!(
-        "{}{}",
-        old,
-        block(new, &hash, old.ends_with('\n') || old.is_empty())?
-    );
-    if read_back(&path, &text)?.get(&new.name).is_none() {
+    let at_line_start = old.ends_with('\n') || old.is_empty();
+    let text = format!("{old}{}", block(new, at_line_start)?);
+    let after = read_back(&path, &text)?;
+    if after.get(&new.name).is_none() {
         return Err(AddError::Broken(Vec::new()));
     }
+    // Of an account of the same name that was there once nothing stays good.
+    let rotation = Rotation {
+        overlap: Some(Duration::ZERO),
+        ..rotation
+    };
+    let secret = rotate(store, &after, &new.name, rotation, now)?;
     replace(&path, &text).map_err(|error| AddError::io(&path, error))?;
     drop(lock);
     Ok(secret)
@@ -86,9 +97,9 @@ pub enum AddError {
         /// What the system says.
         error: io::Error,
     },
-    /// The system gives no random numbers.
-    #[error("the system gives no random numbers")]
-    Random,
+    /// There is no secret for it.
+    #[error(transparent)]
+    Secret(#[from] RotateError),
 }
 
 impl AddError {
@@ -130,7 +141,7 @@ pub(super) fn read_back(path: &Path, text: &str) -> Result<Accounts, AddError> {
 }
 
 /// Writes the block, each line with what it means: the file is its own reference.
-fn block(new: &NewAccount, hash: &str, at_line_start: bool) -> Result<String, AddError> {
+fn block(new: &NewAccount, at_line_start: bool) -> Result<String, AddError> {
     let name = new.name.parse::<Name>().map_err(|_| AddError::Bad {
         what: format!("{:?}", new.name),
         wanted: "the name of an account: 1 to 254 characters without spaces",
@@ -159,14 +170,13 @@ fn block(new: &NewAccount, hash: &str, at_line_start: bool) -> Result<String, Ad
         "{start}[[account]]\n\
          name = {}\n\
          {}{}\
-         secret-hash = {} # of a secret that was shown once\n\
+         secret = \"stored\" # shown once; `postern account rotate` makes another\n\
          may-send-from = [{}]\n\
          patient-data = {}\n\
          disabled = false\n",
         quoted(&name.0),
         owner.unwrap_or_default(),
         address.unwrap_or_default(),
-        quoted(hash),
         senders.join(", "),
         quoted(new.patient_data.word()),
     ))
@@ -176,50 +186,10 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-/// Makes a secret of the three kinds of characters that NHSmail asks for (`domain.md` §6.1).
-fn generate() -> Result<Secret, AddError> {
-    loop {
-        let text = random_text(SECRET_LENGTH)?;
-        let has = |kind: fn(&char) -> bool| text.chars().any(|c| kind(&c));
-        if has(char::is_ascii_uppercase)
-            && has(char::is_ascii_lowercase)
-            && has(char::is_ascii_digit)
-        {
-            return Ok(Secret::new(text));
-        }
-    }
-}
-
-/// Each character is equally likely: octets past the last whole run of the alphabet are dropped.
-fn random_text(length: usize) -> Result<String, AddError> {
-    let limit = 256 - 256 % ALPHABET.len();
-    let mut text = String::with_capacity(length);
-    while text.len() < length {
-        let mut octets = [0; 64];
-        getrandom::fill(&mut octets).map_err(|_| AddError::Random)?;
-        let usable = octets
-            .iter()
-            .map(|octet| usize::from(*octet))
-            .filter(|octet| *octet < limit);
-        let room = length - text.len();
-        text.extend(
-            usable
-                .take(room)
-                .map(|octet| char::from(ALPHABET[octet % ALPHABET.len()])),
-        );
-    }
-    Ok(text)
-}
-
-/// Letters and digits that are not mistaken for one another when copied by hand.
-const ALPHABET: &[u8] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789";
-/// Length of a secret: some 160 bits.
-const SECRET_LENGTH: usize = 28;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::AuthError;
+    use crate::accounts::{AuthError, Desk};
     use proptest::prelude::*;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -238,6 +208,14 @@ mod tests {
         }
     }
 
+    fn store() -> Store {
+        Store::in_memory().unwrap()
+    }
+
+    fn add(path: &Path, store: &Store, new: &NewAccount) -> Result<Secret, AddError> {
+        super::add(path, store, new, Rotation::default(), Timestamp::now())
+    }
+
     fn load(path: &Path) -> Accounts {
         let diagnostics = Diagnostics::default();
         let accounts = Accounts::load(path, &diagnostics).unwrap();
@@ -250,10 +228,13 @@ mod tests {
         let (_folder, path) = file("# ours, by hand");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
 
-        let secret = add(&path, &new("Reminders.FA123.donotreply@nhs.net")).unwrap();
+        let store = store();
+        let secret = add(&path, &store, &new("Reminders.FA123.donotreply@nhs.net")).unwrap();
 
         let accounts = load(&path);
-        let name = accounts.authenticate("reminders.fa123.donotreply@nhs.net", secret.expose());
+        let desk = Desk::new(store);
+        let name = "reminders.fa123.donotreply@nhs.net";
+        let name = desk.log_in_now(&accounts, name, secret.expose());
         let account = accounts.get(name.unwrap().as_str()).unwrap();
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(account.owner.as_deref(), new("").owner.as_deref());
@@ -270,10 +251,10 @@ mod tests {
     #[test]
     fn a_name_is_given_once() {
         let (_folder, path) = file("");
-        add(&path, &new("a@nhs.net")).unwrap();
+        add(&path, &store(), &new("a@nhs.net")).unwrap();
         let before = fs::read_to_string(&path).unwrap();
 
-        let again = add(&path, &new("A@NHS.net"));
+        let again = add(&path, &store(), &new("A@NHS.net"));
 
         assert!(matches!(again, Err(AddError::Exists(_))), "{again:?}");
         assert_eq!(fs::read_to_string(&path).unwrap(), before);
@@ -283,21 +264,27 @@ mod tests {
     fn nothing_is_added_to_a_file_with_errors_nor_under_a_bad_name() {
         let (_folder, path) = file("[[acount]]\nname = \"x\"\n");
         assert!(matches!(
-            add(&path, &new("a@nhs.net")),
+            add(&path, &store(), &new("a@nhs.net")),
             Err(AddError::Broken(_))
         ));
         let (_folder, path) = file("account = []\n");
         assert!(matches!(
-            add(&path, &new("a@nhs.net")),
+            add(&path, &store(), &new("a@nhs.net")),
             Err(AddError::Broken(_))
         ));
         let (_folder, path) = file("");
-        assert!(matches!(add(&path, &new("a b")), Err(AddError::Bad { .. })));
+        assert!(matches!(
+            add(&path, &store(), &new("a b")),
+            Err(AddError::Bad { .. })
+        ));
         let elsewhere = NewAccount {
             may_send_from: vec!["nhs.net".into()],
             ..new("a@nhs.net")
         };
-        assert!(matches!(add(&path, &elsewhere), Err(AddError::Bad { .. })));
+        assert!(matches!(
+            add(&path, &store(), &elsewhere),
+            Err(AddError::Bad { .. })
+        ));
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
     }
 
@@ -307,17 +294,10 @@ mod tests {
         let names: Vec<String> = (0..4).map(|n| format!("app{n}@nhs.net")).collect();
         std::thread::scope(|scope| {
             for name in &names {
-                scope.spawn(|| add(&path, &new(name)).unwrap());
+                scope.spawn(|| add(&path, &store(), &new(name)).unwrap());
             }
         });
         assert_eq!(load(&path).all().len(), 4);
-    }
-
-    #[test]
-    fn a_secret_has_three_kinds_of_characters_and_length_enough() {
-        let secret = generate().unwrap();
-        assert!(secret.expose().len() >= 24);
-        assert_ne!(secret.expose(), generate().unwrap().expose());
     }
 
     proptest! {
@@ -333,10 +313,12 @@ mod tests {
                 owner_address: Mailbox::parse("owner@bumbleton.example").ok(),
                 patient_data: Declaration::Never,
             };
-            let secret = add(&path, &account).unwrap();
+            let store = store();
+            let secret = add(&path, &store, &account).unwrap();
             let accounts = load(&path);
-            prop_assert!(accounts.authenticate(&name, secret.expose()).is_ok());
-            prop_assert_eq!(accounts.authenticate(&name, "no"), Err(AuthError::Refused));
+            let desk = Desk::new(store);
+            prop_assert!(desk.log_in_now(&accounts, &name, secret.expose()).is_ok());
+            prop_assert_eq!(desk.log_in_now(&accounts, &name, "no"), Err(AuthError::Refused));
             let read = accounts.get(&name).unwrap();
             prop_assert_eq!(read.owner.as_deref(), Some(owner.as_str()));
             prop_assert_eq!(read.patient_data, Declaration::Never);

@@ -90,6 +90,7 @@ fn differ_in_the_flag_alone(before: &Accounts, after: &Accounts, name: &str) -> 
             && old.owner == new.owner
             && old.patient_data == new.patient_data
             && old.owner_address == new.owner_address
+            && old.contract == new.contract
             && old.secret_hash() == new.secret_hash()
             && new.disabled == (old.disabled || old.name() == name)
     };

@@ -2,16 +2,26 @@
 //!
 //! An application such as `reminders.fa123.donotreply@nhs.net` submits mail under an account: a
 //! name, the hash of a secret, and what it may do. [`Accounts`] is one immutable reading of
-//! `accounts.toml`; a reload makes another, and a session keeps the one it began with.
+//! `accounts.toml`; a reload makes another, and a session keeps the one it began with. What lasts beside
+//! the file (secrets, counters, locks) is in the [`Store`]; the [`Desk`] is where the gateway asks both.
 
 pub mod account;
 pub mod add;
+pub mod contract;
+pub mod desk;
 pub mod disable;
+pub mod meter;
+pub mod rotate;
+pub mod secret;
 pub mod sms;
+pub mod store;
+pub mod token;
+mod tries;
 mod verify;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,18 +29,26 @@ use crate::config::{Diagnostic, Diagnostics, Section, SourceFile, read_source, r
 
 pub use account::{Account, Declaration, Sender};
 pub use add::{AddError, NewAccount, add};
+pub use contract::{Contract, ForeignFrom, Replies};
+pub use desk::{Attempt, Denied, Desk};
 pub use disable::{DisableError, disable};
+pub use rotate::{RotateError, Rotation, rotate};
+pub use secret::Secrets;
 pub use sms::{InTexts, PastLimit, SmsContract};
+pub use store::Store;
+pub use token::Issuer;
+pub use tries::unlock;
 pub use verify::AuthError;
-
-use verify::Verifier;
 
 /// Every account of one reading of `accounts.toml`.
 #[derive(Debug, Default)]
 pub struct Accounts {
     /// By name, folded.
     accounts: HashMap<String, Account>,
-    verifier: Verifier,
+    /// What holds for secrets.
+    secrets: Secrets,
+    /// Whose tokens are taken.
+    issuers: Vec<Issuer>,
 }
 
 impl Accounts {
@@ -43,33 +61,42 @@ impl Accounts {
 
     /// As [`Accounts::load`], for a text that is already here.
     pub fn read(file: &Arc<SourceFile>, diagnostics: &Diagnostics) -> Self {
-        let accounts = read_toml(file, diagnostics, read_accounts);
-        Self {
-            accounts,
-            verifier: Verifier::default(),
-        }
+        read_toml(file, diagnostics, |top| {
+            let secrets = Secrets::read(top);
+            let accounts = read_accounts(top);
+            check_linked(&accounts, top);
+            let issuers = top.sections("issuer").into_iter();
+            Self {
+                accounts,
+                secrets,
+                issuers: issuers.filter_map(Issuer::read).collect(),
+            }
+        })
     }
 
-    /// Returns the account that this user name and password belong to. The name is compared
-    /// without ASCII case.
-    ///
-    /// Blocks for some tens of milliseconds on one core (Argon2id): call it under
-    /// `spawn_blocking`. An unknown name costs the same as a wrong password. A log-in that
-    /// succeeded before costs microseconds, so that a client that logs in for every message does
-    /// not burn the processor.
-    ///
-    /// # Errors
-    /// [`AuthError::Disabled`] is told only to someone with the right password.
-    pub fn authenticate(&self, username: &str, password: &str) -> Result<AccountName, AuthError> {
-        let name = fold(username);
-        let account = self.accounts.get(&name);
-        let hash = account.and_then(Account::secret_hash);
-        let matches = self.verifier.matches(&name, hash, password)?;
-        match account {
-            Some(account) if matches && account.disabled => Err(AuthError::Disabled),
-            Some(_) if matches => Ok(AccountName(name)),
-            _ => Err(AuthError::Refused),
-        }
+    /// Whose tokens are taken.
+    pub fn issuers(&self) -> &[Issuer] {
+        &self.issuers
+    }
+
+    /// The account that tokens for this subject open.
+    pub fn of_subject(&self, subject: &str) -> Option<&Account> {
+        let names = |account: &&Account| {
+            let mut subjects = account.contract.token_subjects.iter();
+            subjects.any(|one| one == subject)
+        };
+        self.accounts.values().find(names)
+    }
+
+    /// What holds for secrets.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
+    /// The account that a client at this address is without a word, if there is one.
+    pub fn pinned_to(&self, client: IpAddr) -> Option<&Account> {
+        let mut all = self.accounts.values();
+        all.find(|account| !account.disabled && account.contract.is_pinned(client))
     }
 
     /// The account of this name, in any case.
@@ -82,6 +109,29 @@ impl Accounts {
         let mut all: Vec<_> = self.accounts.values().collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
+    }
+}
+
+/// A shared mailbox has ten linked accounts at most, and each of these counts as one (`domain.md` §6.1).
+fn check_linked(accounts: &HashMap<String, Account>, top: &Section<'_>) {
+    let mut linked: HashMap<String, usize> = HashMap::new();
+    for account in accounts.values() {
+        if let Some(mailbox) = &account.contract.linked_mailbox {
+            *linked.entry(mailbox.folded().to_string()).or_default() += 1;
+        }
+    }
+    let mut over: Vec<_> = linked
+        .into_iter()
+        .filter(|(_, count)| *count > LINKED_MAX)
+        .collect();
+    over.sort();
+    for (mailbox, count) in over {
+        let message = format!("{mailbox} has {count} application accounts alone");
+        top.diagnostics().push(
+            Diagnostic::warning("linked-accounts", message)
+                .at(top.place(), "")
+                .help("a shared mailbox has ten linked accounts at most, people's among them"),
+        );
     }
 }
 
@@ -132,11 +182,15 @@ fn read_accounts(top: &Section<'_>) -> HashMap<String, Account> {
     accounts
 }
 
+/// Linked accounts of a shared mailbox.
+const LINKED_MAX: usize = 10;
+
 #[cfg(test)]
-mod tests {
+pub(crate) mod testing {
     use super::*;
 
-    fn read(text: &str) -> (Accounts, Vec<String>) {
+    /// Accounts of a text, and what is said of it.
+    pub(crate) fn read(text: &str) -> (Accounts, Vec<String>) {
         let file = Arc::new(SourceFile {
             path: "accounts.toml".into(),
             text: text.into(),
@@ -148,6 +202,30 @@ mod tests {
             accounts,
             said.map(|d| format!("{}: {}", d.id, d.message)).collect(),
         )
+    }
+
+    /// One account with these keys.
+    pub(crate) fn account(keys: &str) -> Account {
+        let (mut accounts, said) = read(&format!(
+            "[[account]]\nname = \"a@nhs.net\"\nsecret = \"stored\"\n{keys}"
+        ));
+        assert_eq!(said, [""; 0]);
+        accounts.accounts.remove("a@nhs.net").unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::read;
+    use super::*;
+
+    /// A log-in with a desk of its own.
+    fn log_in(accounts: &Accounts, name: &str, password: &str) -> Result<AccountName, AuthError> {
+        desk().log_in_now(accounts, name, password)
+    }
+
+    fn desk() -> Desk {
+        Desk::new(Store::in_memory().unwrap())
     }
 
     fn two_accounts() -> Accounts {
@@ -167,7 +245,7 @@ mod tests {
             "reminders.fa123.donotreply@nhs.net",
             "REMINDERS.FA123.DONOTREPLY@NHS.NET",
         ] {
-            let found = accounts.authenticate(name, "correct horse battery staple");
+            let found = log_in(&accounts, name, "correct horse battery staple");
             assert_eq!(
                 found.unwrap().as_str(),
                 "reminders.fa123.donotreply@nhs.net"
@@ -179,8 +257,8 @@ mod tests {
     fn a_wrong_password_is_refused_also_after_a_right_one() {
         let accounts = two_accounts();
         let name = "reminders.fa123.donotreply@nhs.net";
-        accounts
-            .authenticate(name, "correct horse battery staple")
+        let desk = desk();
+        desk.log_in_now(&accounts, name, "correct horse battery staple")
             .unwrap();
         for password in [
             "",
@@ -188,21 +266,21 @@ mod tests {
             "correct horse battery staple ",
         ] {
             assert_eq!(
-                accounts.authenticate(name, password),
+                desk.log_in_now(&accounts, name, password),
                 Err(AuthError::Refused)
             );
         }
-        let other = accounts.authenticate("nobody@nhs.net", "correct horse battery staple");
+        let other = desk.log_in_now(&accounts, "nobody@nhs.net", "correct horse battery staple");
         assert_eq!(other, Err(AuthError::Refused));
     }
 
     #[test]
     fn that_an_account_is_disabled_is_told_to_its_owner_only() {
         let accounts = two_accounts();
-        let right = accounts.authenticate("old@nhs.net", "correct horse battery staple");
+        let right = log_in(&accounts, "old@nhs.net", "correct horse battery staple");
         assert_eq!(right, Err(AuthError::Disabled));
         assert_eq!(
-            accounts.authenticate("old@nhs.net", "x"),
+            log_in(&accounts, "old@nhs.net", "x"),
             Err(AuthError::Refused)
         );
     }
@@ -236,19 +314,12 @@ mod tests {
     #[test]
     fn an_account_without_a_secret_lets_nobody_in() {
         let (accounts, _) = read("[[account]]\nname = \"a@nhs.net\"\n");
-        assert_eq!(
-            accounts.authenticate("a@nhs.net", ""),
-            Err(AuthError::Refused)
-        );
+        assert_eq!(log_in(&accounts, "a@nhs.net", ""), Err(AuthError::Refused));
     }
 
     #[test]
     fn nothing_of_a_secret_is_in_the_debug_form() {
         let accounts = two_accounts();
-        let _ = accounts.authenticate(
-            "reminders.fa123.donotreply@nhs.net",
-            "correct horse battery staple",
-        );
         let said = format!("{accounts:?}");
         assert!(
             !said.contains("argon2") && !said.contains("horse"),

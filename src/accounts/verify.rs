@@ -11,7 +11,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
-use sha2::{Digest as _, Sha256};
+
+use crate::mail::scram::mac;
 
 /// Why a log-in was not allowed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -19,9 +20,21 @@ pub enum AuthError {
     /// No such account, or not its password: which of the two is not said (RFC 4954 §6: 535).
     #[error("user name or password is wrong")]
     Refused,
-    /// The password is right, but the account is disabled.
+    /// The secret is right, but the account is disabled.
     #[error("the account is disabled")]
     Disabled,
+    /// The secret is right, but not for a client at this address.
+    #[error("the contract does not allow this client")]
+    WrongNetwork,
+    /// The secret is right, but the time of the account has not come, or is over.
+    #[error("the account is not valid today")]
+    NotValid,
+    /// The client, or the account, had too many failures: nothing was checked (RFC 4954 §6: 454).
+    #[error("locked after too many failures")]
+    Locked,
+    /// The database of accounts does not answer. Nothing is known about this one (RFC 4954 §6: 454).
+    #[error("the database of accounts does not answer")]
+    Unavailable,
     /// Too many others are being checked. Nothing is known about this one: try again later
     /// (RFC 4954 §6: 454).
     #[error("too many log-ins at once")]
@@ -31,44 +44,59 @@ pub enum AuthError {
 /// Checks passwords, and remembers those that were right.
 pub(super) struct Verifier {
     key: [u8; 32],
-    /// Name of an account to the fingerprint of its password: no larger than the table of accounts.
-    known: Mutex<HashMap<String, [u8; 32]>>,
+    /// Names of accounts to the fingerprints of secrets that opened them, the latest first: of each no more than can
+    /// be live at once.
+    known: Mutex<HashMap<String, Vec<[u8; 32]>>>,
     gate: Gate,
 }
 
 impl Verifier {
-    /// Whether `password` is the one behind `hash`. Without a hash the answer is no, after the same
-    /// work.
+    /// Whether `password` is the one behind one of `hashes`. A wrong one costs the same work whether there are two
+    /// hashes, one, or none.
     pub(super) fn matches(
         &self,
         name: &str,
-        hash: Option<&PasswordHash>,
+        hashes: &[PasswordHash],
         password: &str,
     ) -> Result<bool, AuthError> {
-        let fingerprint = self.fingerprint(password);
+        let known = lock(&self.known).get(name).cloned().unwrap_or_default();
         // Not in constant time, and need not be: nobody outside can choose or predict the digits.
-        if hash.is_some() && lock(&self.known).get(name) == Some(&fingerprint) {
+        if hashes
+            .iter()
+            .any(|hash| known.contains(&self.fingerprint(hash, password)))
+        {
             return Ok(true);
         }
         let _turn = self.gate.enter().ok_or(AuthError::Busy)?;
-        let Some(hash) = hash else {
-            if let Ok(decoy) = parse_hash(DECOY) {
-                let _ = Argon2::default().verify_password(password.as_bytes(), &decoy);
+        for at in 0..hashes.len().max(LIVE_MAX) {
+            let Some(hash) = hashes.get(at) else {
+                if let Ok(decoy) = parse_hash(DECOY) {
+                    let _ = Argon2::default().verify_password(password.as_bytes(), &decoy);
+                }
+                continue;
+            };
+            if is_behind(hash, password) {
+                self.remember(name, self.fingerprint(hash, password));
+                return Ok(true);
             }
-            return Ok(false);
-        };
-        let matches = Argon2::default()
-            .verify_password(password.as_bytes(), hash)
-            .is_ok();
-        if matches {
-            lock(&self.known).insert(name.to_owned(), fingerprint);
         }
-        Ok(matches)
+        Ok(false)
     }
 
-    fn fingerprint(&self, password: &str) -> [u8; 32] {
-        let digest = Sha256::new().chain_update(self.key).chain_update(password);
-        digest.finalize().into()
+    fn remember(&self, name: &str, fingerprint: [u8; 32]) {
+        let mut known = lock(&self.known);
+        let of_account = known.entry(name.to_owned()).or_default();
+        of_account.insert(0, fingerprint);
+        of_account.truncate(LIVE_MAX);
+    }
+
+    /// Good for this hash alone: a secret that is taken out of use is not known any more.
+    fn fingerprint(&self, hash: &PasswordHash, password: &str) -> [u8; 32] {
+        let text = hash.to_string();
+        mac(
+            &self.key,
+            &[text.as_bytes(), b"\0", password.as_bytes()].concat(),
+        )
     }
 }
 
@@ -142,6 +170,13 @@ impl Drop for Turn<'_> {
     }
 }
 
+/// Whether `password` is the one behind this hash. Tens of milliseconds on one core.
+pub(super) fn is_behind(hash: &PasswordHash, password: &str) -> bool {
+    Argon2::default()
+        .verify_password(password.as_bytes(), hash)
+        .is_ok()
+}
+
 /// Makes the hash of a new secret, as a PHC text with its salt and costs.
 pub(super) fn hash(secret: &str) -> Result<String, argon2::password_hash::Error> {
     let hash: PasswordHash = Argon2::default().hash_password(secret.as_bytes())?;
@@ -174,6 +209,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Checked against when there is no such account: the same costs as every hash made here.
 const DECOY: &str = "$argon2id$v=19$m=19456,t=2,p=1$YWxsIHRoZSBzYW1lIHdvcms$\
                      AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// Secrets of one account that can be live at once.
+pub(super) const LIVE_MAX: usize = 2;
 /// How many wait for their turn before others are turned away. Each holds a blocking thread.
 const WAITING_MAX: usize = 64;
 /// Highest memory cost taken, in KiB.
@@ -211,26 +248,27 @@ mod tests {
     }
 
     #[test]
-    fn a_right_password_is_known_again_without_the_work() {
+    fn a_right_password_is_known_again_without_the_work_while_its_hash_is_there() {
         let verifier = Verifier::default();
-        let hash = parse_hash(&hash("s3cret").unwrap()).unwrap();
-        assert_eq!(verifier.matches("a", Some(&hash), "s3cret"), Ok(true));
+        let (one, two) = (hash("s3cret").unwrap(), hash("s3cret").unwrap());
+        let (one, two) = ([parse_hash(&one).unwrap()], [parse_hash(&two).unwrap()]);
+        assert_eq!(verifier.matches("a", &one, "s3cret"), Ok(true));
 
         // With nobody let in, only what is known can be answered.
         let shut = Verifier {
             gate: Gate::new(0, 0),
             ..verifier
         };
-        assert_eq!(shut.matches("a", Some(&hash), "s3cret"), Ok(true));
-        assert_eq!(
-            shut.matches("a", Some(&hash), "S3cret"),
-            Err(AuthError::Busy)
-        );
-        assert_eq!(
-            shut.matches("b", Some(&hash), "s3cret"),
-            Err(AuthError::Busy)
-        );
-        assert_eq!(shut.matches("a", None, "s3cret"), Err(AuthError::Busy));
+        assert_eq!(shut.matches("a", &one, "s3cret"), Ok(true));
+        for (name, hashes, password) in [
+            ("a", &one[..], "S3cret"),
+            ("b", &one, "s3cret"),
+            ("a", &[], "s3cret"),
+            ("a", &two, "s3cret"),
+        ] {
+            let asked = shut.matches(name, hashes, password);
+            assert_eq!(asked, Err(AuthError::Busy), "{name} {password}");
+        }
     }
 
     #[test]

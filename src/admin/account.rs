@@ -1,35 +1,54 @@
-//! `postern account`: adds, lists, shows and disables the accounts of applications.
+//! `postern account`: adds, lists, shows, rotates, unlocks and disables the accounts of applications.
 //!
 //! The gateway that runs takes a changed file by itself. A secret is shown once, when it is made; its
 //! hash alone is kept.
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::accounts::{self, Account, Accounts, Declaration, NewAccount, Sender};
+use crate::accounts::{
+    self, Account, Accounts, Contract, Declaration, NewAccount, Rotation, Sender, Store,
+};
 use crate::base::Reference;
+use crate::base::secret::{Secret, SecretSource};
 use crate::config::render::{Colour, Format, render};
 use crate::config::{Diagnostics, Severity};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 
+use super::account_report::Report;
 use super::answer::{Answer, CommandError, Table, json_line};
-use super::cli::{AccountAdd, AccountCommand};
+use super::cli::{AccountAdd, AccountCommand, AccountRotate, ChosenSecret};
 
-/// Carries out one of the commands on the file at `path`. Blocks: on Argon2id and the file.
+/// What the commands work on.
+#[derive(Clone, Copy)]
+pub struct Desk<'a> {
+    /// `accounts.toml`.
+    pub path: &'a Path,
+    /// Secrets and counters.
+    pub store: &'a Store,
+    /// Now.
+    pub now: Timestamp,
+    /// Whether the answer is JSON.
+    pub json: bool,
+}
+
+/// Carries out one of the commands. Blocks: on Argon2id, the file and the store.
 pub fn run(
     command: &AccountCommand,
-    path: &Path,
-    json: bool,
+    desk: Desk<'_>,
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
     match command {
-        AccountCommand::Add(new) => add(new, path, json, out),
-        AccountCommand::List => list(path, json, out),
-        AccountCommand::Show { name } => show(name, path, json, out),
-        AccountCommand::Disable { name } => disable(name, path, json, out),
+        AccountCommand::Add(new) => add(new, desk, out),
+        AccountCommand::List => list(desk.path, desk.json, out),
+        AccountCommand::Show { name } => show(name, desk, out),
+        AccountCommand::Rotate(asked) => rotate(asked, desk, out),
+        AccountCommand::Unlock { who } => unlock(who, desk, out),
+        AccountCommand::Disable { name } => disable(name, desk.path, desk.json, out),
     }
 }
 
@@ -38,6 +57,8 @@ pub fn run(
 pub fn event(command: &AccountCommand, by: &str, at: Timestamp) -> Option<AuditEvent> {
     let (name, change) = match command {
         AccountCommand::Add(new) => (&new.name, "added"),
+        AccountCommand::Rotate(asked) => (&asked.name, "secret changed"),
+        AccountCommand::Unlock { who } => (who, "unlocked"),
         AccountCommand::Disable { name } => (name, "disabled"),
         AccountCommand::List | AccountCommand::Show { .. } => return None,
     };
@@ -76,12 +97,84 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn add(
-    new: &AccountAdd,
-    path: &Path,
-    json: bool,
-    out: &mut impl Write,
-) -> Result<Answer, CommandError> {
+/// The parts of a contract that bound how much, to whom and from where.
+#[derive(Serialize)]
+struct ContractShown {
+    linked_mailbox: Option<String>,
+    recipients: Vec<String>,
+    rate_per_minute: u32,
+    daily_recipients: u32,
+    message_octets: Option<u64>,
+    networks: Vec<String>,
+    valid_from: Option<String>,
+    valid_until: Option<String>,
+}
+
+impl ContractShown {
+    fn of(contract: &Contract) -> Self {
+        let networks = contract.networks.iter().chain(&contract.pinned_to);
+        Self {
+            linked_mailbox: contract.linked_mailbox.as_ref().map(ToString::to_string),
+            recipients: contract
+                .recipients
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            rate_per_minute: contract.rate_per_minute,
+            daily_recipients: contract.daily_recipients,
+            message_octets: contract.message_octets,
+            networks: networks.map(ToString::to_string).collect(),
+            valid_from: contract.valid_from.map(|date| date.to_string()),
+            valid_until: contract.valid_until.map(|date| date.to_string()),
+        }
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let or_any = |words: &[String]| match words {
+            [] => "anybody".to_owned(),
+            words => words.join(" "),
+        };
+        if let Some(mailbox) = &self.linked_mailbox {
+            writeln!(out, "linked with    {mailbox} (one of its ten accounts)")?;
+        }
+        writeln!(out, "may send to    {}", or_any(&self.recipients))?;
+        let limit = |limit: u32| match limit {
+            0 => "any number of".to_owned(),
+            limit => limit.to_string(),
+        };
+        let (rate, daily) = (limit(self.rate_per_minute), limit(self.daily_recipients));
+        writeln!(
+            out,
+            "limits         {rate} messages a minute, {daily} recipients a day"
+        )?;
+        if !self.networks.is_empty() {
+            writeln!(out, "clients        {}", self.networks.join(" "))?;
+        }
+        if self.valid_from.is_some() || self.valid_until.is_some() {
+            let or_open = |date: &Option<String>| date.clone().unwrap_or_else(|| "…".to_owned());
+            let (from, until) = (or_open(&self.valid_from), or_open(&self.valid_until));
+            writeln!(out, "valid          {from} to {until}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct ShownWithReport<'a> {
+    #[serde(flatten)]
+    account: Shown<'a>,
+    contract: ContractShown,
+    #[serde(flatten)]
+    report: Report,
+}
+
+fn add(new: &AccountAdd, desk: Desk<'_>, out: &mut impl Write) -> Result<Answer, CommandError> {
+    let Desk {
+        path,
+        store,
+        now,
+        json,
+    } = desk;
     let account = NewAccount {
         name: new.name.clone(),
         owner: new.owner.clone(),
@@ -92,7 +185,8 @@ fn add(
             false => new.patient_data.into(),
         },
     };
-    let secret = match accounts::add(path, &account) {
+    let rotation = rotation(&new.secret, None)?;
+    let secret = match accounts::add(path, store, &account, rotation, now) {
         Ok(secret) => secret,
         Err(accounts::AddError::Broken(diagnostics)) => {
             let mut said = io::stderr().lock();
@@ -102,12 +196,79 @@ fn add(
         }
         Err(error) => return Err(error.into()),
     };
-    if json {
-        let shown = serde_json::json!({ "name": new.name, "secret": secret.expose() });
-        json_line(&shown, out)?;
-    } else {
+    if !json {
         writeln!(out, "account {} is in {}", new.name, path.display())?;
-        writeln!(out, "its secret, shown this once: {}", secret.expose())?;
+    }
+    tell_secret(&new.name, &new.secret, &secret, json, out)?;
+    Ok(Answer::Done)
+}
+
+/// Shows a secret that was made; one that somebody chose he knows.
+fn tell_secret(
+    name: &str,
+    chosen: &ChosenSecret,
+    secret: &Secret,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), CommandError> {
+    let made = chosen.secret_file.is_none().then(|| secret.expose());
+    if json {
+        json_line(&serde_json::json!({ "name": name, "secret": made }), out)?;
+        return Ok(());
+    }
+    match made {
+        Some(secret) => writeln!(out, "its secret, shown this once: {secret}")?,
+        None => writeln!(out, "its secret is the one in the file")?,
+    }
+    Ok(())
+}
+
+fn rotation(chosen: &ChosenSecret, overlap: Option<Duration>) -> Result<Rotation, CommandError> {
+    let chosen_secret = match &chosen.secret_file {
+        None => None,
+        Some(path) if path.as_os_str() == "-" => {
+            let source = SecretSource::File("/dev/stdin".into());
+            Some(Secret::load(&source)?)
+        }
+        Some(path) => Some(Secret::load(&SecretSource::File(path.clone()))?),
+    };
+    Ok(Rotation {
+        chosen: chosen_secret,
+        overlap,
+        scram: chosen.scram,
+    })
+}
+
+fn rotate(
+    asked: &AccountRotate,
+    desk: Desk<'_>,
+    out: &mut impl Write,
+) -> Result<Answer, CommandError> {
+    let accounts = load(desk.path)?;
+    let rotation = rotation(&asked.secret, asked.overlap)?;
+    let overlap = rotation.overlap.unwrap_or(accounts.secrets().overlap);
+    let secret = accounts::rotate(desk.store, &accounts, &asked.name, rotation, desk.now)?;
+    if !desk.json {
+        let until = desk.now + overlap;
+        writeln!(
+            out,
+            "account {} has a new secret; the one before it is good until {until}",
+            asked.name
+        )?;
+    }
+    tell_secret(&asked.name, &asked.secret, &secret, desk.json, out)?;
+    Ok(Answer::Done)
+}
+
+fn unlock(who: &str, desk: Desk<'_>, out: &mut impl Write) -> Result<Answer, CommandError> {
+    let was_locked = accounts::unlock(desk.store, who, desk.now)?;
+    if desk.json {
+        let said = serde_json::json!({ "who": who, "changed": was_locked });
+        json_line(&said, out)?;
+    } else if was_locked {
+        writeln!(out, "{who} may try again")?;
+    } else {
+        writeln!(out, "{who} was not locked out")?;
     }
     Ok(Answer::Done)
 }
@@ -135,13 +296,19 @@ fn list(path: &Path, json: bool, out: &mut impl Write) -> Result<Answer, Command
     Ok(Answer::Done)
 }
 
-fn show(name: &str, path: &Path, json: bool, out: &mut impl Write) -> Result<Answer, CommandError> {
-    let accounts = load(path)?;
+fn show(name: &str, desk: Desk<'_>, out: &mut impl Write) -> Result<Answer, CommandError> {
+    let accounts = load(desk.path)?;
     let Some(account) = accounts.get(name) else {
         return Err(accounts::DisableError::Unknown(name.to_owned()).into());
     };
     let shown = Shown::of(account);
-    if json {
+    let report = Report::of(account, desk.store, desk.now)?;
+    if desk.json {
+        let shown = ShownWithReport {
+            account: shown,
+            contract: ContractShown::of(&account.contract),
+            report,
+        };
         json_line(&shown, out)?;
         return Ok(Answer::Done);
     }
@@ -165,6 +332,8 @@ fn show(name: &str, path: &Path, json: bool, out: &mut impl Write) -> Result<Ans
         "written at     {}",
         shown.source.as_deref().unwrap_or("-")
     )?;
+    ContractShown::of(&account.contract).write(out)?;
+    report.write(out)?;
     Ok(Answer::Done)
 }
 
@@ -211,9 +380,16 @@ mod tests {
     use super::*;
     use crate::admin::cli::PatientDataWord;
 
+    /// In the folder of the file there is the store as well.
     fn on(path: &Path, command: &AccountCommand, json: bool) -> Result<String, CommandError> {
         let mut out = Vec::new();
-        assert_eq!(run(command, path, json, &mut out)?, Answer::Done);
+        let desk = Desk {
+            path,
+            store: &Store::open(path.parent().unwrap())?,
+            now: "2026-11-21T10:00:00Z".parse().unwrap(),
+            json,
+        };
+        assert_eq!(run(command, desk, &mut out)?, Answer::Done);
         Ok(String::from_utf8(out).unwrap())
     }
 
@@ -230,6 +406,7 @@ mod tests {
             owner_address: None,
             patient_data: PatientDataWord::ByContent,
             declares_patient_data: true,
+            secret: ChosenSecret::default(),
         });
 
         let added = on(&path, &new, true).unwrap();
@@ -248,6 +425,19 @@ mod tests {
             listed.contains("reminders.fa123.donotreply@nhs.net  enabled"),
             "{listed}"
         );
+        let rotate = AccountCommand::Rotate(AccountRotate {
+            name: name.clone(),
+            overlap: None,
+            secret: ChosenSecret::default(),
+        });
+        let rotated = on(&path, &rotate, false).unwrap();
+        assert!(
+            rotated.contains("good until 2026-11-28T10:00:00Z\n"),
+            "{rotated}"
+        );
+        let unlock = AccountCommand::Unlock { who: name.clone() };
+        let unlocked = on(&path, &unlock, false).unwrap();
+        assert!(unlocked.ends_with("was not locked out\n"), "{unlocked}");
         let disable = AccountCommand::Disable { name: name.clone() };
         assert!(
             on(&path, &disable, false)
@@ -261,6 +451,13 @@ mod tests {
         );
         let shown = on(&path, &AccountCommand::Show { name }, false).unwrap();
         assert!(shown.contains("state          disabled\n"), "{shown}");
+        let lines = [
+            "secret         of 2026-11-21T10:00:00Z, good until 2027-11-21T10:00:00Z, SCRAM too\n",
+            "secret         of 2026-11-21T10:00:00Z, good until 2026-11-28T10:00:00Z, SCRAM too\n",
+            "limits         30 messages a minute, 10000 recipients a day\n",
+            "left today     10000 (recipients)\n",
+        ];
+        assert!(lines.iter().all(|line| shown.contains(line)), "{shown}");
         assert!(!shown.contains("argon2") && !shown.contains(secret));
     }
 

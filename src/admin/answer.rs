@@ -65,6 +65,15 @@ pub enum CommandError {
     /// The account was not added.
     #[error(transparent)]
     AccountAdd(#[from] crate::accounts::AddError),
+    /// The secret was not changed.
+    #[error(transparent)]
+    AccountRotate(#[from] crate::accounts::RotateError),
+    /// The database of accounts could not be asked.
+    #[error(transparent)]
+    AccountsDb(#[from] crate::accounts::store::AccountsDbError),
+    /// The secret that somebody chose could not be read.
+    #[error(transparent)]
+    Secret(#[from] crate::base::secret::SecretError),
     /// There is no such account, or it could not be disabled.
     #[error(transparent)]
     Account(#[from] crate::accounts::DisableError),

@@ -397,11 +397,42 @@ pub enum AccountCommand {
         /// Its name
         name: String,
     },
+    /// Give an account a new secret, shown once; the one before it stays good for a while
+    Rotate(AccountRotate),
+    /// Let somebody try again who is locked out after too many failed log-ins
+    Unlock {
+        /// The name of an account, or the address of a client
+        who: String,
+    },
     /// Let nobody log in to an account any more
     Disable {
         /// Its name
         name: String,
     },
+}
+
+/// `postern account rotate`.
+#[derive(Args, Clone, Debug)]
+pub struct AccountRotate {
+    /// Its name
+    pub name: String,
+    /// How long the secret before it stays good; as accounts.toml says if left out
+    #[arg(long, value_name = "DURATION", value_parser = ago)]
+    pub overlap: Option<Duration>,
+    /// Its secret.
+    #[command(flatten)]
+    pub secret: ChosenSecret,
+}
+
+/// A secret that somebody chose.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ChosenSecret {
+    /// A file with a secret that somebody chose, `-` for the standard input; left out, one is made
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<PathBuf>,
+    /// Take a chosen one for SCRAM too: whoever steals the database can try passwords far cheaper then
+    #[arg(long, requires = "secret_file")]
+    pub scram: bool,
 }
 
 /// `postern account add`.
@@ -424,6 +455,9 @@ pub struct AccountAdd {
     /// The same as --patient-data always
     #[arg(long, conflicts_with = "patient_data")]
     pub declares_patient_data: bool,
+    /// Its secret.
+    #[command(flatten)]
+    pub secret: ChosenSecret,
 }
 
 /// What an account says of the patient data in its mail.

@@ -111,7 +111,7 @@ fn lines_of(object: &mut Map<String, Value>) -> Vec<String> {
     let (sender, recipient) = (take("sender"), take("recipient"));
     let mut head = format!("{at}  {reference}  {kind:<10}");
     match (kind.as_str(), sender.as_str()) {
-        ("policy-loaded" | "account-changed", _) => {}
+        ("policy-loaded" | "account-changed" | "login-refused", _) => {}
         (_, "") => head.push_str(" <>"),
         (_, sender) => head.push_str(&format!(" {sender}")),
     }

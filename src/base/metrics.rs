@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// A number that is counted or measured.
 #[derive(Debug)]
@@ -152,6 +153,44 @@ metrics! {
     POLICY_RELOADS_REFUSED = Metric::counter("postern_policy_loads_total", "Attempts to load the policy, by result.").with("result", "refused");
 }
 
+/// What an account did today: result and number.
+type OfAccount = (String, Vec<(&'static str, i64)>);
+
+/// What accounts did today, those with the most first.
+static ACCOUNTS: Mutex<Vec<OfAccount>> = Mutex::new(Vec::new());
+
+/// Sets what accounts did today. Of many those that did most are shown: each is a series of its own for whoever reads
+/// the metrics.
+pub fn set_accounts(mut accounts: Vec<OfAccount>) {
+    let sum = |one: &OfAccount| one.1.iter().map(|(_, number)| *number).sum::<i64>();
+    accounts.sort_by_key(|one| std::cmp::Reverse(sum(one)));
+    accounts.truncate(ACCOUNTS_SHOWN);
+    *ACCOUNTS.lock().unwrap_or_else(PoisonError::into_inner) = accounts;
+}
+
+fn render_accounts(out: &mut String) {
+    let accounts = ACCOUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if accounts.is_empty() {
+        return;
+    }
+    let name = "postern_account_today";
+    let help = "What accounts did today (universal time): messages by result, and recipients.";
+    // Writing to a String does not fail.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} gauge");
+    for (account, results) in accounts.iter() {
+        let account = account.replace('\\', "\\\\").replace('"', "\\\"");
+        for (result, number) in results {
+            let _ = writeln!(
+                out,
+                "{name}{{account=\"{account}\",result=\"{result}\"}} {number}"
+            );
+        }
+    }
+}
+
+/// Accounts that have metrics of their own.
+const ACCOUNTS_SHOWN: usize = 100;
+
 /// Writes all metrics in Prometheus' text format, version 0.0.4.
 pub fn render() -> String {
     let mut out = String::new();
@@ -176,6 +215,7 @@ pub fn render() -> String {
             None => writeln!(out, "{} {}", metric.name, metric.value()),
         };
     }
+    render_accounts(&mut out);
     out
 }
 
@@ -188,5 +228,17 @@ mod tests {
         let text = render();
         assert_eq!(text.matches("# HELP postern_verdicts_total").count(), 1);
         assert!(text.contains("postern_verdicts_total{verdict=\"hold\"} 0\n"));
+    }
+
+    #[test]
+    fn the_accounts_that_did_most_are_shown_and_no_more() {
+        let accounts = (0..150).map(|n| (format!("a{n}\"@x"), vec![("accepted", n)]));
+        set_accounts(accounts.collect());
+        let text = render();
+        assert_eq!(text.matches("postern_account_today{").count(), 100);
+        assert!(
+            text.contains("{account=\"a149\\\"@x\",result=\"accepted\"} 149\n"),
+            "{text}"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod dns;
+pub mod https;
 pub mod id;
 pub mod keyed;
 pub mod limited;

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
@@ -11,16 +12,17 @@ use tokio::time::{Instant, timeout_at};
 use crate::mail::{AddressLiteral, Envelope, Message};
 use crate::outcome::{NamedBy, TlsEvidence};
 use crate::smtp::client::{
-    Dialect, Ending, Form, Link, Login, Opening, OpeningError, OpeningStep, Patience, StartTls,
-    Step, Transaction,
+    Dialect, Ending, Form, Link, Login, Opening, OpeningError, OpeningStep, Patience, Stage,
+    StartTls, Step, Transaction,
 };
 use crate::smtp::data::Encoder;
 use crate::smtp::extension::Extensions;
 
 use super::outcomes::lost;
-use super::route::{Credentials, TlsLevel};
+use super::route::{Credentials, Shown, TlsLevel};
 use super::settings::ConnectionSettings;
 use super::tls::{Certificate, HandshakeError, Tls};
+use super::token::{TokenError, Tokens};
 use super::wire::{Lost, Stream, Wire};
 
 /// Where to connect to and how.
@@ -228,6 +230,7 @@ pub(super) struct Us<'a> {
     pub(super) hostname: &'a str,
     pub(super) settings: &'a ConnectionSettings,
     pub(super) tls: &'a Tls,
+    pub(super) tokens: &'a Tokens,
 }
 
 /// Why a connection could not be led to the point where it takes mail.
@@ -242,6 +245,8 @@ pub(super) enum OpenError {
     Handshake(#[from] HandshakeError),
     #[error(transparent)]
     Opening(#[from] OpeningError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 async fn connect(
@@ -279,9 +284,16 @@ async fn lead(
     us: &Us<'_>,
     deadline: Instant,
 ) -> Result<(Wire, Extensions, Option<TlsEvidence>), OpenError> {
-    let login = target.credentials.map(|credentials| Login {
+    let secret = match target.credentials.map(|credentials| &credentials.shown) {
+        Some(Shown::Password(password)) => Some(Arc::new(password.clone())),
+        Some(Shown::Token(source)) => Some(us.tokens.get(source).await?),
+        None => None,
+    };
+    let login = target.credentials.zip(secret.as_ref());
+    let login = login.map(|(credentials, secret)| Login {
         username: &credentials.username,
-        password: credentials.password.expose(),
+        password: secret.expose(),
+        mechanism: credentials.mechanism,
     });
     let start_tls = match target.level {
         TlsLevel::None => StartTls::Never,
@@ -294,7 +306,15 @@ async fn lead(
     loop {
         let reply = wire.reply(limit).await?;
         limit = us.settings.command_timeout;
-        let mut step = opening.reply(reply)?;
+        let mut step = opening.reply(reply).inspect_err(|error| {
+            // It may have been withdrawn before its end: the next attempt asks for another.
+            if let (OpeningError::Refused { stage, .. }, Some(Shown::Token(source))) =
+                (error, target.credentials.map(|one| &one.shown))
+                && *stage == Stage::Login
+            {
+                us.tokens.forget(source);
+            }
+        })?;
         if step == OpeningStep::Handshake {
             let secured = handshake(wire, target, us, deadline).await?;
             wire = secured.0;

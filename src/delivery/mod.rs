@@ -16,6 +16,7 @@ pub mod settings;
 pub mod sms;
 mod smtp;
 mod tls;
+pub mod token;
 mod wire;
 
 #[cfg(test)]
@@ -25,14 +26,15 @@ use std::sync::Arc;
 
 use crate::base::Clock;
 use crate::base::dns::Dns;
+use crate::base::https::Https;
 use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message};
 use crate::outcome::Outcome;
 
 pub use exchangers::{Exchangers, Listing};
 pub use pattern::Pattern;
 pub use route::{
-    BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Router, SmartHost,
-    Takes, TlsLevel, TlsNeed, Transport,
+    BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Router, Shown,
+    SmartHost, Takes, TlsLevel, TlsNeed, Transport,
 };
 pub use settings::{ConnectionSettings, Settings};
 pub use sms::SmsSettings;
@@ -41,6 +43,7 @@ pub use tls::TlsSetupError;
 use pool::Pool;
 use smtp::Job;
 use tls::Tls;
+use token::Tokens;
 
 /// Makes attempts: owns the connections that are kept, the resolver and what TLS needs.
 pub struct Deliveries {
@@ -48,6 +51,8 @@ pub struct Deliveries {
     hostname: String,
     dns: Dns,
     tls: Tls,
+    /// Tokens for smart hosts.
+    tokens: Tokens,
     clock: Clock,
     pool: Arc<Pool>,
     exchangers: Exchangers,
@@ -63,10 +68,12 @@ impl Deliveries {
         hostname: &str,
         clock: Clock,
     ) -> Result<Self, TlsSetupError> {
+        let https = Https::new(&settings.extra_roots, dns.clone()).map_err(TlsSetupError::Root)?;
         Ok(Self {
             hostname: hostname.to_owned(),
             dns,
             tls: Tls::new(&settings.extra_roots)?,
+            tokens: Tokens::new(https, clock.clone()),
             clock,
             pool: Pool::new(settings.connections, settings.idle),
             settings: settings.clone(),

@@ -35,7 +35,8 @@ pub(super) fn of_open_error(error: &OpenError, next_hop: &str) -> Outcome {
         OpenError::Lost(_) => ours(4, 2),
         OpenError::Handshake(_) => ours(7, 5),
         OpenError::Opening(OpeningError::TlsNotOffered) => ours(7, 10),
-        OpenError::Opening(OpeningError::LoginNotOffered) => ours(7, 8),
+        OpenError::Opening(OpeningError::LoginNotOffered | OpeningError::NotTheServer)
+        | OpenError::Token(_) => ours(7, 8),
         OpenError::Opening(OpeningError::Refused { stage, reply }) => refused(*stage, reply),
     };
     let unprotected = matches!(

@@ -11,8 +11,10 @@ use std::time::Duration;
 use crate::base::secret::Secret;
 use crate::mail::sms::Pseudonym;
 use crate::mail::{Domain, ForwardPath, Host};
+use crate::smtp::client::LoginMechanism;
 
 use super::pattern::Pattern;
+use super::token::TokenSource;
 
 /// All routes, in their order.
 #[derive(Clone, Debug, Default)]
@@ -270,8 +272,33 @@ pub struct BadHostPort;
 pub struct Credentials {
     /// The user name.
     pub username: String,
-    /// The password.
-    pub password: Secret,
+    /// What is shown.
+    pub shown: Shown,
+    /// How it is shown.
+    pub mechanism: LoginMechanism,
+    /// The day on which it ends, if somebody has written that down: he is warned before.
+    pub expires: Option<jiff::civil::Date>,
+}
+
+/// What is shown at a smart host.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shown {
+    /// A password.
+    Password(Secret),
+    /// A token that is asked for elsewhere.
+    Token(TokenSource),
+}
+
+impl Credentials {
+    /// A user name and a password, shown as the server likes.
+    pub fn password(username: impl Into<String>, password: Secret) -> Self {
+        Self {
+            username: username.into(),
+            shown: Shown::Password(password),
+            mechanism: LoginMechanism::Any,
+            expires: None,
+        }
+    }
 }
 
 /// How well a connection must be protected. Later ones want more.
@@ -506,10 +533,7 @@ mod tests {
 
     #[test]
     fn a_password_is_not_printed() {
-        let credentials = Credentials {
-            username: "u".to_owned(),
-            password: Secret::new("hunter2".to_owned()),
-        };
+        let credentials = Credentials::password("u", Secret::new("hunter2".to_owned()));
         assert!(!format!("{credentials:?}").contains("hunter2"));
     }
 }

@@ -13,11 +13,15 @@ use crate::base::secret::{Secret, SecretSource};
 use crate::config::{Diagnostic, Located, Section};
 
 use super::pattern::Pattern;
+use crate::base::https::Url;
+use crate::smtp::client::LoginMechanism;
+
 use super::route::{
-    Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, SmartHost, Takes, TlsLevel,
+    Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Shown, SmartHost, Takes, TlsLevel,
     Transport,
 };
 use super::sms::SmsSettings;
+use super::token::TokenSource;
 
 /// Everything that delivery is told.
 #[derive(Clone, Debug, Default)]
@@ -311,38 +315,96 @@ fn read_endpoint(section: &Section<'_>, text: &Located<String>) -> Option<Endpoi
 
 fn read_credentials(section: &Section<'_>) -> Option<Credentials> {
     let username = section.string("username");
-    let password = section.section("password");
-    let file = password.path("file");
-    let env = password.string("env");
-    let present = password.is_present();
-    password.finish();
-    let (username, source, at) = match (username, present, file, env) {
-        (None, false, ..) => return None,
-        (Some(username), _, Some(file), None) => {
-            let at = file.clone().map(|_| ());
-            (username, SecretSource::File(file.into_inner()), at)
-        }
-        (Some(username), _, None, Some(env)) => {
-            let at = env.clone().map(|_| ());
-            (username, SecretSource::Env(env.into_inner()), at)
-        }
-        _ => {
-            missing(
-                section,
+    let mechanism = section.word("mechanism", &LoginMechanism::WORDS);
+    let expires = section.date("password-expires").map(Located::into_inner);
+    let (password, token) = (section.section("password"), section.section("token"));
+    let has_token = token.is_present();
+    let has_any = password.is_present() || has_token;
+    let shown = match (password.is_present(), token.is_present()) {
+        (true, false) => Some(read_secret(section, password, "password").map(Shown::Password)),
+        (false, true) => Some(read_token(section, token).map(Shown::Token)),
+        _ => None,
+    };
+    if username.is_none() && !has_any {
+        return None;
+    }
+    let Some((username, shown)) = username.zip(shown) else {
+        let (message, help) = match has_token {
+            false => (
                 "`username` and `password` go together",
                 "write password = { file = \"…\" } or password = { env = \"…\" }",
-            );
+            ),
+            true => (
+                "`username` and `token` go together, without `password`",
+                "write token = { url = \"…\", client-id = \"…\", client-secret = { file = \"…\" }, scope = \"…\" }",
+            ),
+        };
+        missing(section, message, help);
+        return None;
+    };
+    // What cannot be read was told already.
+    let shown = shown?;
+    let default = match shown {
+        Shown::Password(_) => LoginMechanism::Any,
+        Shown::Token(_) => LoginMechanism::XOAuth2,
+    };
+    let chosen = mechanism.as_deref().copied().unwrap_or(default);
+    if let Some(at) = &mechanism
+        && (chosen == LoginMechanism::XOAuth2) != (default == LoginMechanism::XOAuth2)
+    {
+        let help = "xoauth2 shows a `token`, the others a `password`".to_owned();
+        section.report("conflict", "`mechanism` does not fit", at, help);
+        return None;
+    }
+    Some(Credentials {
+        username: username.into_inner(),
+        shown,
+        mechanism: chosen,
+        expires,
+    })
+}
+
+/// Where a token comes from: `{ url, client-id, client-secret, scope }`.
+fn read_token(route: &Section<'_>, section: Section<'_>) -> Option<TokenSource> {
+    let url = section.required::<Url>("url");
+    let client_id = section.required_string("client-id");
+    let secret = section.section("client-secret");
+    let client_secret = read_secret(route, secret, "client-secret");
+    let scope = section.required_string("scope");
+    section.finish();
+    Some(TokenSource {
+        url: url?.into_inner(),
+        client_id: client_id?.into_inner(),
+        client_secret: client_secret?,
+        scope: scope?.into_inner(),
+    })
+}
+
+/// A secret in a file or a variable: `{ file = "…" }` or `{ env = "…" }`.
+fn read_secret(route: &Section<'_>, section: Section<'_>, what: &str) -> Option<Secret> {
+    let (file, env) = (section.path("file"), section.string("env"));
+    section.finish();
+    let (source, at) = match (file, env) {
+        (Some(file), None) => {
+            let at = file.clone().map(|_| ());
+            (SecretSource::File(file.into_inner()), at)
+        }
+        (None, Some(env)) => {
+            let at = env.clone().map(|_| ());
+            (SecretSource::Env(env.into_inner()), at)
+        }
+        _ => {
+            let message = format!("`{what}` is a file or a variable");
+            let help = format!("write {what} = {{ file = \"…\" }} or {what} = {{ env = \"…\" }}");
+            missing(route, &message, &help);
             return None;
         }
     };
     match Secret::load(&source) {
-        Ok(password) => Some(Credentials {
-            username: username.into_inner(),
-            password,
-        }),
+        Ok(secret) => Some(secret),
         Err(error) => {
-            let message = "the password cannot be read";
-            section.report("unreadable-secret", message, &at, error.to_string());
+            let message = format!("the {what} cannot be read");
+            route.report("unreadable-secret", message, &at, error.to_string());
             None
         }
     }
@@ -455,7 +517,8 @@ mod tests {
             panic!("{said:?}");
         };
         assert_eq!(smart_host.tls, TlsLevel::Verified);
-        assert_eq!(smart_host.credentials.unwrap().password.expose(), "hunter2");
+        let shown = Shown::Password(Secret::new("hunter2".to_owned()));
+        assert_eq!(smart_host.credentials.unwrap().shown, shown);
 
         let (found, said) = transport(&format!("{keys}tls = \"opportunistic\""));
         assert_eq!(

@@ -112,6 +112,7 @@ impl Deliveries {
             hostname: &self.hostname,
             settings: &self.settings,
             tls: &self.tls,
+            tokens: &self.tokens,
         };
         loop {
             let until = (Instant::now() + self.settings.connect_timeout).min(deadline);

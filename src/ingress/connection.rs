@@ -12,12 +12,15 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
 use crate::base::metrics;
-use crate::mail::{Client, EnhancedStatusCode, Recipient, Reply, Service, TlsSession};
-use crate::smtp::sasl::Credentials;
-use crate::smtp::server::{Action, ServerSettings, Session};
+use crate::mail::{Client, EnhancedStatusCode, Envelope, Recipient, Reply, Service, TlsSession};
+use crate::policy::Policy;
+use crate::smtp::sasl::Bearer;
+use crate::smtp::sasl::scram::ClientFirst;
+use crate::smtp::server::{Action, LoginError, ServerSettings, Session};
 
+use super::allowance::{self, OVER_DELAY};
 use super::body::Budget;
-use super::login::log_in;
+use super::login::{Shown, Verdict, log_in, scram_keys};
 use super::settings::Limits;
 use super::stream::Stream;
 use super::wire::{Line, Wire, WireError};
@@ -77,28 +80,54 @@ pub(super) struct Ends {
 
 /// Serves one client until it goes or is sent away.
 pub(super) async fn serve(stream: Stream, ends: Ends, door: Arc<Door>) {
+    let account = pinned(&door, &ends);
     let client = Client {
         address: ends.client,
         local: ends.local,
         helo: None,
         esmtp: false,
         tls: ends.tls,
-        account: None,
+        account,
         service: door.service,
     };
-    let connection = Connection {
-        wire: Some(Wire::new(stream, door.limits.line_octets)),
+    let bindings = stream.bindings();
+    let takes_tokens = {
+        let policy = Arc::clone(&door.parts.policies.borrow());
+        !policy.accounts().issuers().is_empty()
+    };
+    let line_octets = match takes_tokens {
+        true => door.limits.line_octets.max(TOKEN_LINE_OCTETS),
+        false => door.limits.line_octets,
+    };
+    let mut connection = Connection {
+        wire: Some(Wire::new(stream, line_octets)),
+        line_octets,
         session: Session::new(Arc::clone(&door.server), client),
         transaction: None,
         refused_recipients: 0,
         door,
     };
+    connection.session.set_bindings(bindings);
+    connection.session.take_tokens(takes_tokens);
     connection.run().await;
+}
+
+/// The account that a client is by its address alone: on listeners for submission, and nowhere else.
+fn pinned(door: &Door, ends: &Ends) -> Option<String> {
+    if door.service != Service::Submission {
+        return None;
+    }
+    let policy = Arc::clone(&door.parts.policies.borrow());
+    let account = policy.accounts().pinned_to(ends.client.ip())?;
+    let is_valid = account.contract.is_valid(door.parts.clock.now());
+    is_valid.then(|| account.name().to_owned())
 }
 
 struct Connection {
     /// `None` during a TLS handshake, and after one that failed.
     wire: Option<Wire<Stream>>,
+    /// Longest line of a client.
+    line_octets: usize,
     session: Session,
     transaction: Option<Transaction>,
     /// Since a message was accepted.
@@ -211,8 +240,22 @@ impl Connection {
             Action::Close(reply) => Err(End::Said(reply)),
             Action::StartTls(reply) => Box::pin(self.start_tls(reply)).await.map(|()| None),
             Action::Authenticate(credentials) => {
-                Box::pin(self.authenticate(credentials)).await.map(Some)
+                let shown = Shown::Password(credentials);
+                Box::pin(self.authenticate(shown)).await.map(Some)
             }
+            Action::Conclude {
+                username,
+                is_proved,
+            } => {
+                let shown = Shown::Judged {
+                    username,
+                    is_proved,
+                };
+                Box::pin(self.authenticate(shown)).await.map(Some)
+            }
+            Action::FindKeys(first) => Box::pin(self.find_keys(first)).await.map(Some),
+            Action::CheckToken(bearer) => Box::pin(self.check_token(bearer)).await.map(Some),
+            Action::CheckSender(size) => Box::pin(self.check_sender(size)).await.map(Some),
             Action::CheckRecipient(recipient) => Box::pin(self.check(recipient)).await.map(Some),
             Action::ReceiveData(reply) => {
                 self.say(&reply).await?;
@@ -254,8 +297,10 @@ impl Connection {
         };
         match handshake {
             Ok(Ok((stream, tls))) => {
-                self.wire = Some(Wire::new(stream, self.door.limits.line_octets));
+                let bindings = stream.bindings();
+                self.wire = Some(Wire::new(stream, self.line_octets));
                 self.session.tls_started(tls);
+                self.session.set_bindings(bindings);
                 Ok(())
             }
             Ok(Err(error)) => Err(End::Lost(error.into())),
@@ -263,24 +308,69 @@ impl Connection {
         }
     }
 
-    async fn authenticate(&mut self, credentials: Credentials) -> Result<Action, End> {
-        let policy = Arc::clone(&self.door.parts.policies.borrow());
-        let result = log_in(&self.door.logins, policy, credentials).await;
-        match &result {
-            Ok(_) => metrics::LOGINS.add(1),
-            Err(error) => {
-                metrics::LOGINS_REFUSED.add(1);
-                info!(client = %self.session.client().address, ?error, "log-in refused");
-                self.wire()?.flush().await?;
-                tokio::time::sleep(FAILED_LOGIN_DELAY).await;
-            }
-        }
+    async fn authenticate(&mut self, shown: Shown) -> Result<Action, End> {
+        let client = self.session.client().address.ip();
+        let door = Arc::clone(&self.door);
+        let verdict = log_in(&door.parts, &door.logins, client, shown).await;
+        let result = self.after_delay(verdict).await?;
         Ok(self.session.authenticated(result))
+    }
+
+    async fn check_token(&mut self, bearer: Bearer) -> Result<Action, End> {
+        let client = self.session.client().address.ip();
+        let door = Arc::clone(&self.door);
+        let shown = Shown::Token(bearer);
+        let verdict = log_in(&door.parts, &door.logins, client, shown).await;
+        let result = self.after_delay(verdict).await?;
+        Ok(self.session.token_checked(result))
+    }
+
+    async fn find_keys(&mut self, first: ClientFirst) -> Result<Action, End> {
+        let client = self.session.client().address.ip();
+        let door = Arc::clone(&self.door);
+        let username = first.username.clone();
+        let verdict = scram_keys(&door.parts, &door.logins, client, username).await;
+        let keys = self.after_delay(verdict).await?;
+        Ok(self.session.scram_keys(first, keys))
+    }
+
+    /// What a log-in came to, once the client has paid for it.
+    async fn after_delay<T>(&mut self, verdict: Verdict<T>) -> Result<Result<T, LoginError>, End> {
+        if !verdict.delay.is_zero() {
+            self.wire()?.flush().await?;
+            tokio::time::sleep(verdict.delay).await;
+        }
+        Ok(verdict.result)
+    }
+
+    async fn check_sender(&mut self, size: Option<u64>) -> Result<Action, End> {
+        let policy = Arc::clone(&self.transaction().policy);
+        let parts = &self.door.parts;
+        let result = match allowance::begin(parts, &policy, self.session.client(), size) {
+            Ok(claim) => {
+                self.transaction().claim = claim;
+                Ok(())
+            }
+            Err(reply) => {
+                self.transaction = None;
+                self.slow_down().await?;
+                Err(reply)
+            }
+        };
+        Ok(self.session.sender_checked(result))
+    }
+
+    /// Lets a client that asks for too much wait for its reply.
+    async fn slow_down(&mut self) -> Result<(), End> {
+        self.wire()?.flush().await?;
+        tokio::time::sleep(OVER_DELAY).await;
+        Ok(())
     }
 
     async fn check(&mut self, recipient: Recipient) -> Result<Action, End> {
         let policy = Arc::clone(&self.transaction().policy);
-        let parts = &self.door.parts;
+        let door = Arc::clone(&self.door);
+        let parts = &door.parts;
         let result = match self.session.envelope() {
             Some(envelope) => {
                 let (client, from) = (self.session.client(), &envelope.reverse_path);
@@ -295,8 +385,31 @@ impl Connection {
                 self.wire()?.flush().await?;
                 tokio::time::sleep(REFUSED_RECIPIENT_DELAY).await;
             }
+            return Ok(self.session.recipient_checked(recipient, result));
+        }
+        let result = self.take_recipient(&policy, &recipient).await;
+        if result.is_err() {
+            self.slow_down().await?;
         }
         Ok(self.session.recipient_checked(recipient, result))
+    }
+
+    /// Counts a recipient of an account; one that is named twice counts once.
+    async fn take_recipient(
+        &mut self,
+        policy: &Arc<Policy>,
+        recipient: &Recipient,
+    ) -> Result<(), Reply> {
+        let is_known = |envelope: &Envelope| envelope.recipients.contains(recipient);
+        if self.session.envelope().is_some_and(is_known) {
+            return Ok(());
+        }
+        let door = Arc::clone(&self.door);
+        let client = self.session.client().clone();
+        let Some(claim) = &mut self.transaction().claim else {
+            return Ok(());
+        };
+        allowance::take_recipient(&door.parts, policy, &client, claim).await
     }
 
     async fn say(&mut self, reply: &Reply) -> Result<(), End> {
@@ -310,10 +423,10 @@ impl Connection {
 
 /// How much of the talk of an early talker is read, in octets.
 const GREETING_PIECE: usize = 512;
+/// A line with a token, in octets (RFC 4954 §4).
+const TOKEN_LINE_OCTETS: usize = 12_288;
 /// How long a TLS handshake may take.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
-/// What a wrong password costs a client.
-const FAILED_LOGIN_DELAY: Duration = Duration::from_secs(1);
 /// What a refused recipient costs a client that had many refused and no message accepted since: each is a
 /// row of the audit trail.
 const REFUSED_RECIPIENT_DELAY: Duration = Duration::from_secs(1);

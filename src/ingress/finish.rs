@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use crate::base::{Reference, metrics};
+use crate::base::metrics;
 use crate::mail::edit::{self, Audience, Edit, EditKind};
 use crate::mail::mime;
 use crate::mail::prove::{self, Proof, Unproved};
@@ -21,6 +21,7 @@ use crate::policy::organisations::IfUnproved;
 use crate::policy::{Decision, Policy, RecipientDecision};
 
 use super::Parts;
+use super::fields::submission_edits;
 use super::sign::sign;
 
 /// A message as it goes into the queue, edits made.
@@ -113,7 +114,7 @@ async fn unsigned(
     decision: &mut Decision,
 ) -> Option<Vec<Copy>> {
     let mut finished = Vec::new();
-    for (edits, audiences) in copies(edits(parts, transaction, decision), decision) {
+    for (edits, audiences) in copies(edits(parts, policy, transaction, decision), decision) {
         let message = finish_one(policy, transaction, decision, edits.into()).await?;
         finished.push(Copy {
             audiences,
@@ -391,7 +392,12 @@ fn is_of_trace(kind: EditKind) -> bool {
 }
 
 /// The trace fields and what the policy wants, in the order in which they stand in the message.
-fn edits(parts: &Parts, transaction: &MailTransaction, decision: &Decision) -> Vec<Edit> {
+fn edits(
+    parts: &Parts,
+    policy: &Policy,
+    transaction: &MailTransaction,
+    decision: &Decision,
+) -> Vec<Edit> {
     let reference = decision.reference.to_string();
     let MailTransaction {
         client,
@@ -408,30 +414,13 @@ fn edits(parts: &Parts, transaction: &MailTransaction, decision: &Decision) -> V
     );
     let mut edits = vec![Edit::prepend_fields(EditKind::Trace, received)];
     edits.extend(decision.edits.iter().cloned());
-    if client.service == Service::Submission {
-        edits.extend(missing_fields(parts, transaction, &decision.reference));
+    if client.service == Service::Submission || client.account.is_some() {
+        let name = client.account.as_deref();
+        let account = name.and_then(|name| policy.accounts().get(name));
+        let reference = &decision.reference;
+        edits.extend(submission_edits(parts, transaction, account, reference));
     }
     edits
-}
-
-/// Date and Message-ID, where a submitted message has none (RFC 6409 §8).
-fn missing_fields(
-    parts: &Parts,
-    transaction: &MailTransaction,
-    reference: &Reference,
-) -> Option<Edit> {
-    let header = transaction.message.header();
-    let mut fields = String::new();
-    if header.first("Date").is_none() {
-        fields.push_str(&format!(
-            "Date: {}\r\n",
-            trace::date(transaction.received_at)
-        ));
-    }
-    if header.first("Message-ID").is_none() {
-        fields.push_str(&format!("Message-ID: <{reference}@{}>\r\n", parts.hostname));
-    }
-    (!fields.is_empty()).then(|| Edit::prepend_fields(EditKind::Trace, fields))
 }
 
 /// Messages up to this are copied on the spot: that takes less than the way to another thread.

@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::{TlsAcceptor, rustls};
 
+use crate::accounts::Desk;
 use crate::base::{Clock, HashKey, Shutdown};
 use crate::mail::{Domain, Service};
 use crate::outcome::Letterhead;
@@ -17,15 +18,18 @@ use crate::queue::Queue;
 use crate::scheduler::Handle;
 use crate::smtp::server::ServerSettings;
 
+mod allowance;
 pub mod at_sight;
 pub mod body;
 mod connection;
 mod descriptors;
 pub mod events;
+mod fields;
 mod finish;
 pub mod intake;
 mod listener;
 mod login;
+pub mod once;
 mod promise;
 pub mod proxy;
 pub mod receive;
@@ -60,6 +64,8 @@ pub struct Parts {
     pub text_key: Option<HashKey>,
     /// What was promised.
     pub queue: Queue,
+    /// Who may log in, and what each account has used.
+    pub accounts: Arc<Desk>,
     /// Who delivers.
     pub scheduler: Handle,
     /// What time it is.

@@ -5,10 +5,13 @@ use jiff::Timestamp;
 
 use crate::mail::{EnhancedStatusCode, MailTransaction, Mailbox, Notify, Recipient, ReversePath};
 use crate::outcome::address_changed::AddressChanged;
+use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::outcome::held::{HeldFor, HeldNotice, Offer, Release};
 use crate::outcome::notify::{self, Event, Original, Told};
+use crate::outcome::unread::UnreadNotice;
 use crate::outcome::{DeliveryResult, Outcome};
 use crate::policy::opinion::Protection;
+use crate::policy::replies::Unread;
 use crate::policy::self_release::{Ground, Leave, to_words};
 use crate::policy::verdict::Fate;
 use crate::policy::{Decision, Hears, OldName, RecipientDecision, Tell};
@@ -26,6 +29,7 @@ pub(super) fn messages(
     transaction: &MailTransaction,
     decision: &Decision,
     copies: Vec<Copy>,
+    unread: &[Unread],
 ) -> (Accepted, Vec<Accepted>) {
     let promise = Promise {
         parts,
@@ -49,9 +53,11 @@ pub(super) fn messages(
     let mut messages = messages.into_iter();
     let mut first = messages.next().unwrap_or_else(|| promise.nobodys(&copies));
     promise.put_on_record(&mut first);
+    first.events.extend(promise.discarded(unread));
     let mut others: Vec<Accepted> = messages.collect();
     others.extend(promise.reports());
     others.extend(promise.held_notice());
+    others.extend(promise.answers(unread));
     (first, others)
 }
 
@@ -125,6 +131,40 @@ impl Promise<'_> {
         first.old_names = old_names.map(|one| self.used(one)).collect();
         let message_id = self.message_id.as_deref();
         first.events = events::message_accepted(self.transaction, self.decision, message_id);
+    }
+
+    fn discarded(&self, unread: &[Unread]) -> Vec<AuditEvent> {
+        let sender = self.transaction.envelope.reverse_path.to_string();
+        let event = |one: &Unread| {
+            let (at, reference) = (
+                self.transaction.received_at,
+                self.decision.reference.clone(),
+            );
+            let mut event = AuditEvent::new(at, reference, AuditKind::Discarded, sender.clone());
+            event.recipient = Some(one.recipient.to_string());
+            event.message_id.clone_from(&self.message_id);
+            event.rule = Some(one.rule.clone());
+            event.fact("because", "nobody reads this address")
+        };
+        unread.iter().map(event).collect()
+    }
+
+    /// Tells those who wrote to an address that nobody reads where to turn to.
+    fn answers(&self, unread: &[Unread]) -> Vec<Accepted> {
+        let answer = |one: &Unread| {
+            let (to, contact) = one.tell.as_ref()?;
+            let notice = UnreadNotice {
+                to,
+                address: &one.account,
+                contact,
+                about: &self.decision.reference,
+                message_id: self.message_id.as_deref(),
+            };
+            let hostname = self.parts.hostname.as_str();
+            let notice = notice.notice(hostname, self.parts.clock.now());
+            Some(Accepted::notice(notice, &self.parts.letterhead))
+        };
+        unread.iter().filter_map(answer).collect()
     }
 
     /// Who hears of failures for this recipient, if it is not the sender. Nobody ever hears of those of a

@@ -14,12 +14,12 @@ use crate::mail::{Client, EnhancedStatusCode, MailTransaction, Recipient, Reply,
 use crate::policy::verdict::{Fate, FinalReply};
 use crate::policy::{Decision, Policy};
 use crate::queue::record::LEASE;
-use crate::queue::{Handoff, QueueError};
+use crate::queue::{Handoff, Once, QueueError};
 
 use super::finish::{Copy, finish};
 use super::settings::Limits;
 use super::text::Texts;
-use super::{Parts, at_sight, events, promise, release, text};
+use super::{Parts, at_sight, events, once, promise, release, text};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -58,29 +58,67 @@ pub async fn check_recipient(
     Err(rejection.reply)
 }
 
+/// Whether a message had come before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Came {
+    /// Not as far as anybody knows.
+    First,
+    /// It had, under the same key.
+    Again,
+}
+
 /// Takes a message in, or refuses it; returns what the client hears.
 pub async fn receive(
     parts: &Parts,
     policy: Arc<Policy>,
     transaction: MailTransaction,
     limits: &Limits,
-) -> Reply {
+) -> (Reply, Came) {
     let hostname = parts.hostname.as_str();
-    let reply = match at_sight::refusal(&transaction.message, hostname, limits) {
-        Some(reply) => reply,
+    let once = match once::once(&transaction) {
+        Ok(once) => once,
+        Err(bad) => {
+            let reply = bad.into();
+            count(&reply);
+            return (reply, Came::First);
+        }
+    };
+    // Before the policy is asked: what was accepted once is, whatever the policy says now.
+    if let Some(answered) = repeated(parts, &transaction, once.as_ref()).await {
+        return answered;
+    }
+    let first = |reply| (reply, Came::First);
+    let (reply, came) = match at_sight::refusal(&transaction.message, hostname, limits) {
+        Some(reply) => first(reply),
         None if release::is_answer(&policy, &transaction) => {
-            release::answer(parts, policy, &transaction).await
+            first(release::answer(parts, policy, &transaction).await)
         }
         None => match timeout(DECISION_MAX, policy.decide(&transaction)).await {
-            Ok(decision) => carry_out(parts, &policy, transaction, decision).await,
+            Ok(decision) => carry_out(parts, &policy, transaction, decision, once).await,
             Err(_) => {
                 error!("the policy took too long: the client was told to try again");
-                try_later()
+                first(try_later())
             }
         },
     };
     count(&reply);
-    reply
+    (reply, came)
+}
+
+/// What a client hears of a message that came before. A look-up that fails is made again with the commit.
+async fn repeated(
+    parts: &Parts,
+    transaction: &MailTransaction,
+    once: Option<&Once>,
+) -> Option<(Reply, Came)> {
+    let found = parts.queue.repeated(once?.clone()).await;
+    let found = found.unwrap_or_else(|error| {
+        error!(%error, "an idempotency key cannot be looked up");
+        None
+    })?;
+    let answered = once::answer(parts, transaction, &found).await;
+    count(&answered.0);
+    Some(answered)
 }
 
 async fn carry_out(
@@ -88,14 +126,18 @@ async fn carry_out(
     policy: &Policy,
     transaction: MailTransaction,
     mut decision: Decision,
-) -> Reply {
+    once: Option<Once>,
+) -> (Reply, Came) {
     let Some(texts) = text::disguise(parts, policy.sms(), &transaction, &mut decision) else {
         error!("text messages can be sent after a restart: the client was told to try again");
-        return try_later();
+        return (try_later(), Came::First);
     };
     match decision.reply() {
-        FinalReply::Refused(reply) => refuse(parts, &transaction, &decision, reply).await,
-        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision, texts).await,
+        FinalReply::Refused(reply) => {
+            let reply = refuse(parts, &transaction, &decision, reply).await;
+            (reply, Came::First)
+        }
+        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision, texts, once).await,
     }
 }
 
@@ -121,30 +163,33 @@ async fn accept(
     transaction: MailTransaction,
     mut decision: Decision,
     texts: Texts,
-) -> Reply {
+    once: Option<Once>,
+) -> (Reply, Came) {
     let mail = match texts.is_all {
         true => Some(Vec::new()),
         false => finish(parts, policy, &transaction, &mut decision).await,
     };
     let Some(mail) = mail else {
         error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
-        return try_later();
+        return (try_later(), Came::First);
     };
     let copies = Copy::with_texts(mail, texts.copies);
     let reply = decision.reply().reply().clone();
     let octets = copies.iter().map(|copy| copy.message.len()).max();
     let octets = octets.unwrap_or_default();
-    let (accepted, others) = promise::messages(parts, &transaction, &decision, copies);
+    let unread = policy.take_out_unread(&transaction, &mut decision);
+    let (accepted, others) = promise::messages(parts, &transaction, &decision, copies, &unread);
     let permit = parts.scheduler.reserve();
     let handoff = match &permit {
         Some(_) => Handoff::LeaseUntil(parts.clock.now() + LEASE),
         None => Handoff::None,
     };
-    match parts
-        .queue
-        .accept_with_notices(accepted, others, handoff)
-        .await
-    {
+    let queue = &parts.queue;
+    let queued = match once {
+        Some(once) => queue.accept_once(accepted, others, handoff, once).await,
+        None => queue.accept_with_notices(accepted, others, handoff).await,
+    };
+    let reply = match queued {
         Ok(lease) => {
             match (permit, lease) {
                 (Some(permit), Some(lease)) => parts.scheduler.offer(permit, lease),
@@ -152,6 +197,9 @@ async fn accept(
             }
             tell(&decision, octets);
             reply
+        }
+        Err(QueueError::Repeated(found)) => {
+            return once::answer(parts, &transaction, &found).await;
         }
         Err(QueueError::Full { .. }) => {
             warn!("the disk is nearly full: the client was told to try again");
@@ -165,7 +213,8 @@ async fn accept(
             error!(%error, "the queue does not take mail: the client was told to try again");
             try_later()
         }
-    }
+    };
+    (reply, Came::First)
 }
 
 pub(super) fn try_later() -> Reply {

@@ -11,6 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::mail::TlsSession;
+use crate::smtp::sasl::scram::Bindings;
 
 /// A connection. The TLS half is boxed: most connections wait, and in clear.
 pub(super) enum Stream {
@@ -31,6 +32,20 @@ impl Stream {
         Ok((Self::Tls(Box::new(stream)), session))
     }
 
+    /// To what a SASL exchange can be bound on this connection.
+    pub(super) fn bindings(&self) -> Bindings {
+        let Self::Tls(stream) = self else {
+            return Bindings::default();
+        };
+        let (_, connection) = stream.get_ref();
+        // RFC 9266 §2. Without the extended master secret TLS 1.2 has none that is worth anything; rustls says so.
+        let exported = connection.export_keying_material([0; 32], EXPORTER, Some(b""));
+        Bindings {
+            exporter: exported.ok(),
+            end_point: None,
+        }
+    }
+
     /// Whether the client has said something already. Asks the socket itself: the runtime hears of what
     /// has come with a delay. Under TLS anything that follows the handshake counts, in the same packet too.
     pub(super) fn has_input(&mut self) -> bool {
@@ -49,6 +64,9 @@ impl Stream {
         recv(socket, &mut [0_u8; 1], flags).is_ok_and(|(octets, _)| octets > 0)
     }
 }
+
+/// RFC 9266 §2.
+const EXPORTER: &[u8] = b"EXPORTER-Channel-Binding";
 
 fn describe(stream: &TlsStream<TcpStream>) -> TlsSession {
     let (_, connection) = stream.get_ref();

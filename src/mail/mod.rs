@@ -12,6 +12,7 @@ pub mod path;
 pub mod phrase;
 pub mod prove;
 pub mod report;
+pub mod scram;
 pub mod shown;
 pub mod sms;
 pub mod splice;

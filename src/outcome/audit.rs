@@ -103,6 +103,12 @@ pub enum AuditKind {
     PolicyLoaded,
     /// An application account was added or changed.
     AccountChanged,
+    /// A reply to an address that nobody reads was taken and thrown away.
+    Discarded,
+    /// Somebody could not log in, or is locked out.
+    LoginRefused,
+    /// A message came again under the key of one that was accepted before.
+    Repeated,
 }
 
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(

@@ -3,12 +3,14 @@
 pub mod address_changed;
 pub mod audit;
 pub mod digest;
+pub mod expiry;
 pub mod held;
 mod letter;
 pub mod letterhead;
 pub mod notify;
 pub mod redact;
 pub mod released;
+pub mod unread;
 
 use std::fmt;
 

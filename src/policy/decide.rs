@@ -71,6 +71,7 @@ impl Policy {
                     direction,
                     network,
                 };
+                self.hold_to_contract(transaction, &mut tally);
                 self.run_stages(&look, &reading, &mut tally).await;
                 self.protect_signatures(transaction, &mut tally);
                 self.decision_with_old_names(&look, &reading, tally)

@@ -50,7 +50,8 @@ impl Policy {
             settings.relay_networks.clone(),
             settings.postmaster.clone(),
         );
-        let recipients = Arc::new(recipients.with_texts(Arc::clone(&sms)));
+        let recipients = recipients.with_texts(Arc::clone(&sms));
+        let recipients = Arc::new(recipients.with_accounts(Arc::clone(&parts.accounts)));
         let register = Arc::clone(&parts.register);
         let tags = parts.patient_data.secure_tags.first();
         let secure_tag = tags.cloned().unwrap_or_else(|| "[secure]".to_owned());

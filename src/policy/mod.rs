@@ -9,6 +9,7 @@ pub mod author;
 pub mod case;
 pub mod combine;
 pub mod condition;
+mod contract;
 pub mod corpus;
 pub mod decide;
 pub mod evidence;
@@ -23,6 +24,7 @@ pub mod organisations;
 pub mod patient_data;
 pub mod policy_test;
 pub mod refusal;
+pub mod replies;
 pub mod scanner;
 pub mod scoring;
 pub mod secure_domains;
@@ -161,6 +163,7 @@ impl Policy {
     ) -> Result<(), Box<Rejection>> {
         let asked = catch_unwind(AssertUnwindSafe(|| {
             may_use(&self.accounts, client, reverse_path)?;
+            self.within_contract(client, &recipient.forward_path, self.clock.now())?;
             let account = client.account.as_ref();
             let account = account.and_then(|name| self.accounts.get(name));
             let direction = self.direction(client);

@@ -52,6 +52,13 @@ pub enum Refusal {
     SenderNotAllowed,
     /// It cannot go as a text message.
     Sms(SmsRefusal),
+    /// The contract of the account does not allow it.
+    OutsideContract,
+    /// The message is larger than the contract of the account allows.
+    OverContractSize {
+        /// What it allows, in octets.
+        limit_octets: u64,
+    },
     /// A stage could not do its work.
     StageUnavailable {
         /// The name of the stage.
@@ -147,6 +154,16 @@ impl Refusal {
                 "this client may not send from that address".to_owned(),
             ),
             Self::Sms(refusal) => refusal.reply(),
+            Self::OutsideContract => (
+                550,
+                Code::permanent(7, 1),
+                "the contract of this account does not allow it".to_owned(),
+            ),
+            Self::OverContractSize { limit_octets } => (
+                552,
+                Code::permanent(3, 4),
+                format!("the contract of this account allows messages of {limit_octets} octets"),
+            ),
             Self::StageUnavailable { .. } => (
                 451,
                 Code::transient(3, 0),

@@ -1,5 +1,7 @@
 //! Why the queue could not do what was asked: one variant for each thing that a caller does differently.
 
+use super::record::Repeated;
+
 /// Why the queue could not do what was asked. In every case but a lost answer nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
@@ -11,6 +13,10 @@ pub enum QueueError {
         /// Size of the message and of what must stay free, in octets.
         needed_octets: u64,
     },
+
+    /// The message was accepted before, under the same key: nothing was written.
+    #[error("the message came before as {}", .0.reference)]
+    Repeated(Box<Repeated>),
 
     /// Another process runs the scheduler of this queue.
     #[error("another process serves this queue")]

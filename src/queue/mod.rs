@@ -23,7 +23,8 @@ use crate::outcome::audit::AuditEvent;
 pub use error::{QueueError, StoreError};
 pub use record::{
     Accepted, Binding, DeliveryId, Handoff, LEASE, Lease, LeasedDelivery, MessageId, NewDelivery,
-    Next, OldNameNotice, OldNameUse, QueuedMessage, SelfRelease, Settlement, Standing,
+    Next, OldNameNotice, OldNameUse, Once, QueuedMessage, Repeated, SelfRelease, Settlement,
+    Standing,
 };
 pub use sqlite::SqliteStore;
 pub use store::{
@@ -77,6 +78,27 @@ impl Queue {
     ) -> Result<Option<Lease>, QueueError> {
         let all = std::iter::once(accepted).chain(notices).collect();
         self.store.accept(all, handoff).await
+    }
+
+    /// The same for a message that is meant once.
+    ///
+    /// # Errors
+    /// [`QueueError::Repeated`]: it is here already, and nothing was written.
+    pub async fn accept_once(
+        &self,
+        accepted: Accepted,
+        notices: Vec<Accepted>,
+        handoff: Handoff,
+        once: Once,
+    ) -> Result<Option<Lease>, QueueError> {
+        let all = std::iter::once(accepted).chain(notices).collect();
+        self.store.accept_once(all, handoff, once).await
+    }
+
+    /// The message that came before under this key, if there is one. That there is none may not be true any more when
+    /// it is read: [`Queue::accept_once`] looks again.
+    pub async fn repeated(&self, once: Once) -> Result<Option<Repeated>, QueueError> {
+        self.store.repeated(once).await
     }
 
     /// Leases what is due or whose lease ran out until [`LEASE`] from `now`, up to `limit` messages.

@@ -247,6 +247,34 @@ impl Accepted {
     }
 }
 
+/// That a message is meant once, however often it comes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Once {
+    /// Whose key it is.
+    pub account: String,
+    /// SHA-256 of the key.
+    pub key: [u8; 32],
+    /// SHA-256 of the recipients.
+    pub recipients: [u8; 32],
+    /// SHA-256 of what follows the header.
+    pub body: [u8; 32],
+    /// When it came.
+    pub at: Timestamp,
+    /// From when on the key may be used again.
+    pub until: Timestamp,
+}
+
+/// The message that came first under a key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Repeated {
+    /// What its sender was told.
+    pub reference: Reference,
+    /// Whether it went to the same people.
+    pub same_recipients: bool,
+    /// Whether what follows its header was the same, octet by octet.
+    pub same_body: bool,
+}
+
 /// The right to try deliveries of one message until a moment.
 #[derive(Clone, Debug)]
 pub struct Lease {

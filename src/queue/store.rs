@@ -14,7 +14,8 @@ use crate::outcome::audit::AuditEvent;
 
 use super::error::QueueError;
 use super::record::{
-    Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, QueuedMessage, Settlement,
+    Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, Once, QueuedMessage, Repeated,
+    Settlement,
 };
 
 /// What a method of the store answers, once it is durable.
@@ -25,6 +26,18 @@ pub trait Store: Send + Sync + 'static {
     /// Takes over the first message, and with it the others (reports that it causes). With
     /// [`Handoff::LeaseUntil`] the due deliveries of the first come back leased; `None` if it has none.
     fn accept(&self, accepted: Vec<Accepted>, handoff: Handoff) -> Answer<'_, Option<Lease>>;
+
+    /// As `accept`, for a message that is meant once: if its key was used and the time of the key is not over,
+    /// nothing is written and the error is [`QueueError::Repeated`].
+    fn accept_once(
+        &self,
+        accepted: Vec<Accepted>,
+        handoff: Handoff,
+        once: Once,
+    ) -> Answer<'_, Option<Lease>>;
+
+    /// The message that came before under a key, if its time is not over.
+    fn repeated(&self, once: Once) -> Answer<'_, Option<Repeated>>;
 
     /// Leases what is due or whose lease ran out, up to `limit` messages, oldest first.
     fn lease(

@@ -3,7 +3,8 @@
 use crate::mail::{EnhancedStatusCode as Code, Envelope, Recipient, Reply};
 
 use super::data::Fault;
-use super::sasl::Credentials;
+use super::sasl::scram::ClientFirst;
+use super::sasl::{Bearer, Credentials};
 
 /// What holds for every session of a listener.
 #[derive(Clone, Debug)]
@@ -34,6 +35,21 @@ pub enum Action {
     StartTls(Reply),
     /// Checks the credentials and calls [`super::server::Session::authenticated`].
     Authenticate(Credentials),
+    /// Finds the SCRAM keys of the account and calls [`super::server::Session::scram_keys`].
+    FindKeys(ClientFirst),
+    /// Ends an exchange that shows by itself whether the client knows the secret, and calls
+    /// [`super::server::Session::authenticated`].
+    Conclude {
+        /// The account.
+        username: String,
+        /// Whether it does.
+        is_proved: bool,
+    },
+    /// Checks the token and calls [`super::server::Session::token_checked`].
+    CheckToken(Bearer),
+    /// Asks whether the account may begin a message of this size, if it said one, and calls
+    /// [`super::server::Session::sender_checked`].
+    CheckSender(Option<u64>),
     /// Asks the policy about a recipient of [`super::server::Session::envelope`] and calls
     /// [`super::server::Session::recipient_checked`].
     CheckRecipient(Recipient),

@@ -80,6 +80,32 @@ pub enum Mechanism {
     Plain,
     /// Never standardised, and still what many applications speak.
     Login,
+    /// RFC 7677.
+    ScramSha256,
+    /// RFC 7677, bound to the TLS connection.
+    ScramSha256Plus,
+    /// RFC 7628.
+    OAuthBearer,
+    /// As Google and Microsoft have it.
+    XOAuth2,
+}
+
+impl Mechanism {
+    /// All of them, by their names.
+    pub const NAMES: [(&str, Self); 6] = [
+        ("PLAIN", Self::Plain),
+        ("LOGIN", Self::Login),
+        ("SCRAM-SHA-256", Self::ScramSha256),
+        ("SCRAM-SHA-256-PLUS", Self::ScramSha256Plus),
+        ("OAUTHBEARER", Self::OAuthBearer),
+        ("XOAUTH2", Self::XOAuth2),
+    ];
+
+    /// Its name, in EHLO and in the audit trail.
+    pub fn name(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(_, one)| *one == self);
+        named.map_or("", |(name, _)| name)
+    }
 }
 
 impl Command {
@@ -378,11 +404,10 @@ fn auth(argument: &str) -> Result<Command, CommandError> {
     if words.next().is_some() {
         return Err(CommandError::Syntax(AUTH_FORM));
     }
-    let mechanism = match name.to_ascii_uppercase().as_str() {
-        "PLAIN" => Mechanism::Plain,
-        "LOGIN" => Mechanism::Login,
-        _ => return Err(CommandError::UnknownMechanism),
-    };
+    let mut known = Mechanism::NAMES.into_iter();
+    let (_, mechanism) = known
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .ok_or(CommandError::UnknownMechanism)?;
     Ok(Command::Auth { mechanism, initial })
 }
 

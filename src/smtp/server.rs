@@ -7,12 +7,14 @@
 
 use std::sync::Arc;
 
+use crate::mail::scram::ScramKeys;
 use crate::mail::{
     Client, EnhancedStatusCode as Code, Envelope, Recipient, Reply, ReplyCode, Service, TlsSession,
 };
 
 use super::command::{Command, CommandError, Mail, Mechanism};
 use super::extension::Extensions;
+use super::sasl::scram::{Bindings, ClientFirst};
 use super::sasl::{Exchange, ExchangeError, Step};
 
 pub use super::action::{Action, Chunk, DataError, LoginError, Received, ServerSettings};
@@ -23,6 +25,11 @@ pub struct Session {
     settings: Arc<ServerSettings>,
     client: Client,
     state: State,
+    /// The account that the client is by its address alone.
+    pinned: Option<String>,
+    bindings: Bindings,
+    /// Whether tokens are taken.
+    takes_tokens: bool,
     errors: u32,
     failed_logins: u32,
     transactions: u32,
@@ -48,8 +55,11 @@ impl Session {
     pub fn new(settings: Arc<ServerSettings>, client: Client) -> Self {
         Self {
             settings,
+            pinned: client.account.clone(),
             client,
             state: State::Fresh,
+            bindings: Bindings::default(),
+            takes_tokens: false,
             errors: 0,
             failed_logins: 0,
             transactions: 0,
@@ -72,6 +82,16 @@ impl Session {
             State::Mail(envelope) | State::Chunks(envelope) => Some(envelope),
             State::Fresh | State::Greeted | State::Auth(_) => None,
         }
+    }
+
+    /// Says to what exchanges can be bound; forgotten when TLS starts.
+    pub fn set_bindings(&mut self, bindings: Bindings) {
+        self.bindings = bindings;
+    }
+
+    /// Says whether tokens are taken.
+    pub fn take_tokens(&mut self, takes: bool) {
+        self.takes_tokens = takes;
     }
 
     /// Takes one line without its CRLF.
@@ -106,7 +126,8 @@ impl Session {
         self.state = State::Fresh;
         self.client.helo = None;
         self.client.esmtp = false;
-        self.client.account = None;
+        self.client.account = self.pinned.clone();
+        self.bindings = Bindings::default();
         self.client.tls = Some(tls);
     }
 
@@ -136,6 +157,44 @@ impl Session {
                     Code::permanent(7, 8),
                     "authentication failed",
                 ))
+            }
+        }
+    }
+
+    /// Takes the SCRAM keys of the account that the client wants to be, or why there are none.
+    pub fn scram_keys(
+        &mut self,
+        first: ClientFirst,
+        keys: Result<Vec<ScramKeys>, LoginError>,
+    ) -> Action {
+        let challenge =
+            keys.map(|keys| Exchange::scram_challenge(first, keys).ok_or(LoginError::Unavailable));
+        match challenge.and_then(|challenge| challenge) {
+            Ok((exchange, text)) => {
+                self.state = State::Auth(exchange);
+                Action::Reply(Reply::plain(334, text))
+            }
+            Err(error) => self.authenticated(Err(error)),
+        }
+    }
+
+    /// Takes what was said of a token. A client whose token is refused hears why before it hears that it failed.
+    pub fn token_checked(&mut self, result: Result<String, LoginError>) -> Action {
+        if result == Err(LoginError::Refused) && self.failed_logins + 1 < FAILED_LOGINS_MAX {
+            let (exchange, text) = Exchange::token_refused();
+            self.state = State::Auth(exchange);
+            return Action::Reply(Reply::plain(334, text));
+        }
+        self.authenticated(result)
+    }
+
+    /// Takes what was said of the account that wants to begin a message.
+    pub fn sender_checked(&mut self, result: Result<(), Reply>) -> Action {
+        match result {
+            Ok(()) => Action::Reply(Reply::new(250, Code::success(1, 0), "sender ok")),
+            Err(refusal) => {
+                self.state = State::Greeted;
+                Action::Reply(refusal)
             }
         }
     }
@@ -220,11 +279,6 @@ impl Session {
     /// What is offered at this moment, and nothing that would not work at this moment.
     fn offered(&self) -> Extensions {
         let secured = self.client.tls.is_some();
-        let mechanisms: &[&str] = if self.offers_auth() {
-            &["PLAIN", "LOGIN"]
-        } else {
-            &[]
-        };
         Extensions {
             pipelining: true,
             size: Some(self.settings.message_octets),
@@ -235,10 +289,27 @@ impl Session {
             enhanced_status_codes: true,
             starttls: self.settings.starttls && !secured,
             require_tls: secured,
-            auth: mechanisms.iter().map(|name| (*name).to_owned()).collect(),
+            auth: self.mechanisms().map(str::to_owned).collect(),
             recipients_max: u32::try_from(self.settings.recipients).ok(),
             transactions_max: Some(self.settings.transactions),
         }
+    }
+
+    /// The strongest first: many clients take the first that they know.
+    fn mechanisms(&self) -> impl Iterator<Item = &'static str> {
+        let offered = [
+            (Mechanism::ScramSha256Plus, self.bindings.are_known()),
+            (Mechanism::ScramSha256, true),
+            (Mechanism::OAuthBearer, self.takes_tokens),
+            (Mechanism::XOAuth2, self.takes_tokens),
+            (Mechanism::Plain, true),
+            (Mechanism::Login, true),
+        ];
+        let offers_any = self.offers_auth();
+        let offered = offered
+            .into_iter()
+            .filter(move |(_, offers)| *offers && offers_any);
+        offered.map(|(mechanism, _)| mechanism.name())
     }
 
     /// Passwords travel under TLS or not at all.
@@ -282,7 +353,10 @@ impl Session {
         }
         self.transactions += 1;
         self.state = State::Mail(Box::new(mail.envelope));
-        Action::Reply(Reply::new(250, Code::success(1, 0), "sender ok"))
+        match self.client.account {
+            Some(_) => Action::CheckSender(mail.size),
+            None => self.sender_checked(Ok(())),
+        }
     }
 
     fn how_to_authenticate(&self) -> &'static str {
@@ -377,10 +451,13 @@ impl Session {
         if !matches!(self.state, State::Greeted) {
             return self.bad(sequence("AUTH comes after EHLO and before MAIL"));
         }
-        if self.client.account.is_some() {
+        if self.client.account.is_some() && self.client.account != self.pinned {
             return self.bad(sequence("authenticated already"));
         }
-        self.exchange(Exchange::begin(mechanism, initial))
+        if !self.mechanisms().any(|offered| offered == mechanism.name()) {
+            return self.bad(CommandError::UnknownMechanism);
+        }
+        self.exchange(Exchange::begin(mechanism, initial, &self.bindings))
     }
 
     fn exchange(&mut self, step: Result<Step, ExchangeError>) -> Action {
@@ -390,7 +467,21 @@ impl Session {
                 self.state = State::Auth(exchange);
                 Action::Reply(Reply::plain(334, text))
             }
+            Ok(Step::Ask(exchange, text)) => {
+                self.state = State::Auth(exchange);
+                Action::Reply(Reply::plain(334, text))
+            }
             Ok(Step::Done(credentials)) => Action::Authenticate(credentials),
+            Ok(Step::FindKeys(first)) => Action::FindKeys(first),
+            Ok(Step::Token(bearer)) => Action::CheckToken(bearer),
+            Ok(Step::Judged {
+                username,
+                is_proved,
+            }) => Action::Conclude {
+                username,
+                is_proved,
+            },
+            Err(ExchangeError::TokenRefused) => self.authenticated(Err(LoginError::Refused)),
             Err(ExchangeError::Cancelled) => self.bad(Reply::new(
                 501,
                 Code::permanent(7, 0),
@@ -483,6 +574,29 @@ mod tests {
                             .then_some(credentials.username)
                             .ok_or(LoginError::Refused),
                     )
+                }
+                Action::FindKeys(first) => {
+                    let rounds = std::num::NonZeroU32::MIN;
+                    let keys = ScramKeys::derive("right", vec![1], rounds).unwrap();
+                    session.scram_keys(first, Ok(vec![keys]))
+                }
+                Action::Conclude {
+                    username,
+                    is_proved,
+                } => {
+                    session.authenticated(is_proved.then_some(username).ok_or(LoginError::Refused))
+                }
+                Action::CheckToken(bearer) => {
+                    let known = bearer.username.filter(|_| bearer.token == "right");
+                    session.token_checked(known.ok_or(LoginError::Refused))
+                }
+                Action::CheckSender(size) => {
+                    let refusal = Reply::new(450, Code::transient(4, 5), "slow down");
+                    session.sender_checked(if size == Some(999) {
+                        Err(refusal)
+                    } else {
+                        Ok(())
+                    })
                 }
                 Action::CheckRecipient(recipient) => {
                     let foreign = recipient
@@ -693,7 +807,7 @@ mod tests {
         );
         let secured = offered(&drive(&mut session, "EHLO x")[0]);
         assert!(!secured.starttls && secured.require_tls);
-        assert_eq!(secured.auth, ["PLAIN", "LOGIN"]);
+        assert_eq!(secured.auth, ["SCRAM-SHA-256", "PLAIN", "LOGIN"]);
         plays(
             &mut session,
             &[("MAIL FROM:<a@b.example> REQUIRETLS AUTH=<>", 250)],
@@ -798,6 +912,115 @@ mod tests {
         plays(&mut session, &[("MAIL FROM:<a@b.example>", 421)]);
     }
 
+    fn secured() -> Session {
+        let mut session = session(Service::Submission);
+        session.tls_started(tls());
+        session
+    }
+
+    /// The text after the code of the last reply.
+    fn said(session: &mut Session, line: &str) -> String {
+        let replies = drive(session, line);
+        replies.last().unwrap().lines().join("\n")
+    }
+
+    #[test]
+    fn an_account_proves_itself_by_scram_and_sees_our_proof() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose::STANDARD;
+        let mut session = secured();
+        plays(
+            &mut session,
+            &[("EHLO x", 250), ("AUTH SCRAM-SHA-256", 334)],
+        );
+        let challenge = said(&mut session, &STANDARD.encode("n,,n=user,r=abc"));
+        let challenge = String::from_utf8(STANDARD.decode(challenge).unwrap()).unwrap();
+        let nonce = challenge
+            .split(',')
+            .next()
+            .unwrap()
+            .strip_prefix("r=")
+            .unwrap();
+        let without = format!("c=biws,r={nonce}");
+        let auth = format!("n=user,r=abc,{challenge},{without}");
+        let rounds = std::num::NonZeroU32::MIN;
+        let (proof, signature) =
+            crate::mail::scram::client_sums("right", &[1], rounds, auth.as_bytes());
+        let last = format!("{without},p={}", STANDARD.encode(proof));
+        let verdict = said(&mut session, &STANDARD.encode(last));
+        let expected = STANDARD.encode(format!("v={}", STANDARD.encode(signature)));
+        assert_eq!(verdict, expected);
+        plays(
+            &mut session,
+            &[("", 235), ("MAIL FROM:<user@b.example>", 250)],
+        );
+        assert_eq!(session.client().account.as_deref(), Some("user"));
+    }
+
+    #[test]
+    fn mechanisms_are_offered_where_they_work_and_taken_where_they_are_offered() {
+        let mut session = secured();
+        let offers = |session: &mut Session| {
+            let ehlo = said(session, "EHLO x");
+            let line = ehlo.lines().find(|line| line.starts_with("AUTH "));
+            line.unwrap_or_default().to_owned()
+        };
+        assert_eq!(offers(&mut session), "AUTH SCRAM-SHA-256 PLAIN LOGIN");
+        plays(
+            &mut session,
+            &[("AUTH SCRAM-SHA-256-PLUS", 504), ("AUTH XOAUTH2", 504)],
+        );
+        session.take_tokens(true);
+        session.set_bindings(Bindings {
+            exporter: Some([1; 32]),
+            end_point: None,
+        });
+        assert_eq!(
+            offers(&mut session),
+            "AUTH SCRAM-SHA-256-PLUS SCRAM-SHA-256 OAUTHBEARER XOAUTH2 PLAIN LOGIN"
+        );
+        let wrong = "AUTH XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIHgBAQ==";
+        plays(&mut session, &[(wrong, 334), ("", 535), ("NOOP", 250)]);
+    }
+
+    #[test]
+    fn a_client_that_is_an_account_by_its_address_needs_no_word_and_may_say_another() {
+        let settings = Arc::clone(&session(Service::Submission).settings);
+        let mut client = session(Service::Submission).client;
+        client.account = Some("scanner".to_owned());
+        let mut session = Session::new(settings, client);
+        plays(
+            &mut session,
+            &[
+                ("EHLO x", 250),
+                ("MAIL FROM:<a@b.example>", 250),
+                ("RSET", 250),
+            ],
+        );
+        session.tls_started(tls());
+        assert_eq!(session.client().account.as_deref(), Some("scanner"));
+        plays(
+            &mut session,
+            &[("EHLO x", 250), ("AUTH PLAIN AGFwcAByaWdodA==", 235)],
+        );
+        assert_eq!(session.client().account.as_deref(), Some("app"));
+    }
+
+    #[test]
+    fn a_sender_that_must_wait_leaves_no_transaction() {
+        let mut session = secured();
+        plays(
+            &mut session,
+            &[
+                ("EHLO x", 250),
+                ("AUTH PLAIN AGFwcAByaWdodA==", 235),
+                ("MAIL FROM:<a@b.example> SIZE=999", 450),
+                ("RCPT TO:<c@d.example>", 503),
+                ("MAIL FROM:<a@b.example>", 250),
+            ],
+        );
+    }
+
     #[test]
     fn too_many_errors_end_the_session() {
         let mut session = session(Service::Relay);
@@ -830,7 +1053,8 @@ mod tests {
         fn every_line_gets_one_reply_whatever_came_before(lines in proptest::collection::vec(prop_oneof![
             prop::sample::select(vec![
                 "EHLO x", "HELO x", "MAIL FROM:<a@b.example>", "MAIL FROM:<a@b.example> SIZE=5000", "RCPT TO:<c@d.example>", "RCPT TO:<c@foreign.example>",
-                "DATA", "BDAT 5", "BDAT 5 LAST", "RSET", "NOOP", "STARTTLS", "AUTH PLAIN", "AUTH LOGIN", "AGEAcmlnaHQ=", "YQ==", "*", "VRFY x", "HELP", "QUIT",
+                "DATA", "BDAT 5", "BDAT 5 LAST", "RSET", "NOOP", "STARTTLS", "AUTH PLAIN", "AUTH LOGIN",
+                "AUTH SCRAM-SHA-256", "AUTH SCRAM-SHA-256 biwsbj11c2VyLHI9YWJj", "AUTH XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIHgBAQ==", "MAIL FROM:<a@b.example> SIZE=999", "AGEAcmlnaHQ=", "YQ==", "*", "VRFY x", "HELP", "QUIT",
             ]).prop_map(str::to_owned),
             "\\PC{0,20}",
         ], 0..30)) {

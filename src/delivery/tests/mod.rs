@@ -5,6 +5,7 @@ mod next_hop;
 mod over_tls;
 mod pooling;
 mod routing;
+mod tokens;
 mod transfer;
 
 use std::sync::Arc;

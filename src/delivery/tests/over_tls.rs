@@ -8,11 +8,11 @@ use crate::base::secret::Secret;
 use crate::delivery::Listing;
 
 #[path = "../../../tests/support/authority.rs"]
-mod authority;
+pub(super) mod authority;
 use authority::{Authority, Wrong};
 
 impl Authority {
-    fn acceptor(&self, wrong: Wrong) -> TlsAcceptor {
+    pub(super) fn acceptor(&self, wrong: Wrong) -> TlsAcceptor {
         TlsAcceptor::from(self.server(wrong))
     }
 }
@@ -383,10 +383,7 @@ async fn a_password_is_shown_to_a_verified_server_alone() {
         let route = route(Transport::SmartHost(SmartHost {
             next_hop: next_hop.host_port(),
             tls: TlsLevel::Verified,
-            credentials: Some(Credentials {
-                username: "u".to_owned(),
-                password: Secret::new("p".to_owned()),
-            }),
+            credentials: Some(Credentials::password("u", Secret::new("p".to_owned()))),
         }));
         let to_one = envelope(&["a@x.example"]);
         assert_eq!(

@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
+use crate::accounts::meter::{Claim, Outcome};
 use crate::mail::{Envelope, MailTransaction, Message, Reply};
 use crate::policy::Policy;
 use crate::smtp::data::{Decoder, Progress};
 use crate::smtp::server::{Action, Chunk, DataError, Received};
 
 use super::{Connection, End};
+use crate::ingress::SPOOL;
 use crate::ingress::body::{Body, Hold};
 use crate::ingress::intake::{Intake, PIECE_MIN};
-use crate::ingress::{SPOOL, receive};
+use crate::ingress::receive::{self, Came};
 
 /// What belongs to a transaction beside its envelope.
 pub(super) struct Transaction {
     pub(super) policy: Arc<Policy>,
+    /// What it takes of the account's allowance; given back if the message does not come.
+    pub(super) claim: Option<Claim>,
     intake: Option<Intake>,
 }
 
@@ -100,18 +104,30 @@ impl Connection {
             message,
             received_at: parts.clock.now(),
         };
-        let reply = receive::receive(parts, policy, transaction, &door.limits).await;
+        let claim = self.transaction().claim.take();
+        let octets = transaction.message.len();
+        let (reply, came) = receive::receive(parts, policy, transaction, &door.limits).await;
+        if let Some(claim) = claim {
+            let outcome = match (came, reply.code().value()) {
+                (Came::Again, _) => Outcome::Repeated,
+                (Came::First, ..300) => Outcome::Accepted(octets),
+                (Came::First, _) => Outcome::Refused,
+            };
+            claim.settle(outcome, parts.clock.now());
+        }
         if reply.code().value() < 300 {
             self.refused_recipients = 0;
         }
         Ok(reply)
     }
 
-    /// The transaction under way. It begins with its first recipient, and so does its policy.
+    /// The transaction under way. It begins with the sender who is an account, or else with the first recipient, and so
+    /// does its policy.
     pub(super) fn transaction(&mut self) -> &mut Transaction {
         let policies = &self.door.parts.policies;
         self.transaction.get_or_insert_with(|| Transaction {
             policy: Arc::clone(&policies.borrow()),
+            claim: None,
             intake: None,
         })
     }

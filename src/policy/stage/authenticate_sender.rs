@@ -6,11 +6,11 @@
 //! here. A field in our own name that came with the message is forged and taken out (§5), whoever
 //! sent it.
 
-use crate::accounts::{Account, Accounts};
+use crate::accounts::{Account, Accounts, ForeignFrom};
 use crate::base::dns::Dns;
 use crate::config::Place;
 use crate::mail::{Client, Edit, EditKind, Header, HeaderField, Mailbox, ReversePath};
-use crate::policy::author::authors;
+use crate::policy::author::{Author, authors};
 use crate::policy::case::Case;
 use crate::policy::evidence::Evidence;
 use crate::policy::finding::{AuthenticationResults, MethodResult};
@@ -82,7 +82,7 @@ pub fn may_use(
         ));
     };
     match reverse_path.notifiable() {
-        Some(mailbox) if !account.may_send_as(mailbox) => {
+        Some(mailbox) if !account.may_bounce_to(mailbox) => {
             let because = "the account may not use this reverse path";
             Err(not_allowed(account.place(), because))
         }
@@ -101,15 +101,39 @@ fn foreign_name(case: &Case<'_>) -> Option<Opinion> {
         return Some(opinion);
     }
     let account = case.account?;
-    let foreign = authors(case.header, "From")
-        .into_iter()
-        .any(|author| !is_own(account, author.mailbox.as_ref()));
-    foreign.then(|| {
-        not_allowed(
-            account.place(),
-            "the account may not use the address in From",
-        )
-    })
+    let from = authors(case.header, "From");
+    if from
+        .iter()
+        .all(|author| is_own(account, author.mailbox.as_ref()))
+    {
+        return None;
+    }
+    if on_behalf(account, &from) {
+        let senders = authors(case.header, "Sender");
+        let foreign = senders
+            .iter()
+            .any(|sender| !is_own(account, sender.mailbox.as_ref()));
+        // None at all is put in on the way to the queue.
+        return foreign.then(|| {
+            let because = "the account may not use the address in Sender";
+            not_allowed(account.place(), because)
+        });
+    }
+    // Its own address takes the place of what stands there, on the way to the queue.
+    if account.contract.foreign_from == ForeignFrom::Fix && account.address().is_some() {
+        return None;
+    }
+    Some(not_allowed(
+        account.place(),
+        "the account may not use the address in From",
+    ))
+}
+
+fn on_behalf(account: &Account, from: &[Author]) -> bool {
+    let may =
+        |mailbox: &Mailbox| account.may_send_as(mailbox) || account.may_send_on_behalf_of(mailbox);
+    from.iter()
+        .all(|author| author.mailbox.as_ref().is_some_and(may))
 }
 
 /// Something in `From` that is no address is nobody's own name.

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::accounts::{Accounts, Replies};
 use crate::base::Network;
-use crate::directory::{Because, Directory, End, Hop, Resolution};
+use crate::directory::{Because, Directory, End, Hop, Resolution, Source};
 use crate::mail::{Client, ForwardPath, Host, Mailbox, Orcpt, Recipient};
 use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
@@ -30,6 +31,7 @@ pub struct ResolveRecipients {
     relay_networks: Vec<Network>,
     postmaster: Option<Mailbox>,
     sms: Arc<SmsRule>,
+    accounts: Arc<Accounts>,
 }
 
 impl ResolveRecipients {
@@ -47,6 +49,7 @@ impl ResolveRecipients {
             relay_networks,
             postmaster,
             sms: Arc::default(),
+            accounts: Arc::default(),
         }
     }
 
@@ -54,6 +57,13 @@ impl ResolveRecipients {
     #[must_use]
     pub fn with_texts(self, sms: Arc<SmsRule>) -> Self {
         Self { sms, ..self }
+    }
+
+    /// The same with accounts whose contracts say what becomes of mail to their own addresses.
+    #[must_use]
+    pub fn with_accounts(mut self, accounts: Arc<Accounts>) -> Self {
+        self.accounts = accounts;
+        self
     }
 
     /// Which way mail of this client goes.
@@ -108,7 +118,13 @@ impl ResolveRecipients {
             }]);
         }
         let today = now.to_zoned(TimeZone::UTC).date();
-        let resolution = self.directory.resolve_on(mailbox, today);
+        let (mailbox, hop) = match self.replies_to(mailbox) {
+            ReplyPath::Usual => (mailbox, None),
+            ReplyPath::Unread => return Ok(vec![self.as_given(of, recipient, now)]),
+            ReplyPath::Linked(mailbox, hop) => (mailbox, Some(hop)),
+        };
+        let mut resolution = self.directory.resolve_on(mailbox, today);
+        resolution.path.splice(0..0, hop);
         let errors_to = self.list_owner(&resolution, today);
         let ends = self.ends(mailbox, resolution.end, today)?;
         let resolved = ends
@@ -118,6 +134,29 @@ impl ResolveRecipients {
             Some(owner) => resolved.map(|one| one.of_list(&owner)).collect(),
             None => resolved.collect(),
         })
+    }
+
+    /// What the contract of an account says of mail to its own address.
+    fn replies_to(&self, mailbox: &Mailbox) -> ReplyPath<'_> {
+        let folded = mailbox.folded();
+        let Some(account) = self.accounts.get(&folded.to_string()) else {
+            return ReplyPath::Usual;
+        };
+        let contract = &account.contract;
+        match (&contract.replies, &contract.linked_mailbox) {
+            (Replies::Discard | Replies::Answer { .. }, _) => ReplyPath::Unread,
+            (Replies::LinkedMailbox, Some(linked)) => {
+                let place = account.place().map(ToString::to_string);
+                let hop = Hop {
+                    from: folded,
+                    to: linked.folded(),
+                    because: Because::Alias,
+                    source: Source::words(place.as_deref().unwrap_or("accounts")),
+                };
+                ReplyPath::Linked(linked, hop)
+            }
+            _ => ReplyPath::Usual,
+        }
     }
 
     /// Who answers for the list that an address leads to, if it leads to one and somebody does.
@@ -291,6 +330,16 @@ impl ResolveRecipients {
         }
         resolved
     }
+}
+
+/// Where mail to an account's own address goes.
+enum ReplyPath<'a> {
+    /// As the directory says.
+    Usual,
+    /// Nowhere: it is taken and thrown away later (`replies`).
+    Unread,
+    /// To the linked mailbox.
+    Linked(&'a Mailbox, Hop),
 }
 
 fn is_postmaster(mailbox: &Mailbox) -> bool {

@@ -54,7 +54,17 @@ fn accept_one(
             .for_each(|file| batch.remove_file(file));
         return Ok(None);
     }
-    let id = insert_message(batch, &placed)?;
+    // Of a message that goes to nobody (all its recipients are addresses that nobody reads) the record alone is kept.
+    let id = match placed.accepted.deliveries.is_empty() {
+        false => insert_message(batch, &placed)?,
+        true => {
+            placed
+                .file
+                .into_iter()
+                .for_each(|file| batch.remove_file(file));
+            MessageId(0)
+        }
+    };
     let mut accepted = placed.accepted;
     let uses = std::mem::take(&mut accepted.old_names);
     for notice in old_names::count(batch, uses, accepted.received_at)? {

@@ -10,6 +10,7 @@ mod audit;
 mod lease;
 mod list;
 mod old_names;
+mod once;
 mod rows;
 mod self_release;
 mod settle;
@@ -32,7 +33,9 @@ use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
 use super::error::{QueueError, StoreError};
-use super::record::{Accepted, DeliveryId, Handoff, Lease, QueuedMessage, Settlement};
+use super::record::{
+    Accepted, DeliveryId, Handoff, Lease, Once, QueuedMessage, Repeated, Settlement,
+};
 use super::spool::{self, Spool};
 use super::store::{
     Administered, Answer, AuditEntry, Filter, OldNameCount, Order, Selection, SenderRelease,
@@ -140,6 +143,27 @@ impl Store for SqliteStore {
                 .await;
             self.unless_unknown(accepted, files)
         })
+    }
+
+    fn accept_once(
+        &self,
+        accepted: Vec<Accepted>,
+        handoff: Handoff,
+        once: Once,
+    ) -> Answer<'_, Option<Lease>> {
+        Box::pin(async move {
+            self.spool.check_room(&accepted)?;
+            let placed = self.spool.put_large(accepted).await?;
+            let files = spool::files_of(&placed);
+            let accepted = self
+                .write(move |batch| once::accept_once(batch, placed, handoff, &once))
+                .await;
+            self.unless_unknown(accepted, files)
+        })
+    }
+
+    fn repeated(&self, once: Once) -> Answer<'_, Option<Repeated>> {
+        Box::pin(self.read(move |connection| once::repeated(connection, &once)))
     }
 
     fn lease(
@@ -285,31 +309,21 @@ fn make_schema(connection: &Connection) -> Result<(), QueueError> {
     // With the write lock from its first word: one that begins by reading is told "busy" without waiting if another
     // process writes before it does.
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    match version(&transaction)? {
-        0 => {
-            // The first of two processes makes them; the write lock orders the two.
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.execute_batch(include_str!("../schema/sqlite.sql"))?;
-            transaction.execute_batch(include_str!("../schema/sqlite-2.sql"))?;
-            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
+    let found = version(&transaction)?;
+    // The first of two processes brings it up to date; the write lock orders the two.
+    let known = usize::try_from(found)
+        .ok()
+        .filter(|found| *found <= SCHEMAS.len());
+    let Some(known) = known else {
+        return Err(StoreError::Version {
+            found,
+            known: SCHEMA_VERSION,
         }
-        1 => {
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.execute_batch(include_str!("../schema/sqlite-2.sql"))?;
-            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
-        }
-        2 => {
-            transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-            transaction.execute_batch(include_str!("../schema/sqlite-3.sql"))?;
-        }
-        SCHEMA_VERSION => {}
-        found => {
-            return Err(StoreError::Version {
-                found,
-                known: SCHEMA_VERSION,
-            }
-            .into());
-        }
+        .into());
+    };
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    for schema in &SCHEMAS[known..] {
+        transaction.execute_batch(schema)?;
     }
     transaction.commit()?;
     Ok(())
@@ -324,7 +338,14 @@ fn wait_for_the_other_process(tries: i32) -> bool {
 
 const DATABASE: &str = "queue.sqlite";
 const LOCK: &str = "scheduler.lock";
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
+/// What each version adds to the one before it.
+const SCHEMAS: [&str; 4] = [
+    include_str!("../schema/sqlite.sql"),
+    include_str!("../schema/sqlite-2.sql"),
+    include_str!("../schema/sqlite-3.sql"),
+    include_str!("../schema/sqlite-4.sql"),
+];
 /// Bodies of usual size then take one or two pages.
 const PAGE_OCTETS: i64 = 4_096;
 /// Pages in the log before they go into the database: 16 MiB, tens of milliseconds.

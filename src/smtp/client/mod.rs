@@ -7,9 +7,10 @@
 
 pub mod opening;
 mod parameters;
+mod scram;
 pub mod transaction;
 
-pub use opening::{Login, Opening, OpeningError, OpeningStep, Stage, StartTls};
+pub use opening::{Login, LoginMechanism, Opening, OpeningError, OpeningStep, Stage, StartTls};
 pub use transaction::{Ending, Form, Link, Patience, Step, Transaction};
 
 /// Which of the two protocols is spoken.

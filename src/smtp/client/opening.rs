@@ -10,6 +10,7 @@ use crate::mail::{Class, Reply};
 use crate::smtp::extension::Extensions;
 
 use super::Dialect;
+use super::scram::{self, Begun};
 
 /// The machine. Starts by waiting for the greeting.
 pub struct Opening<'a> {
@@ -45,7 +46,7 @@ impl<'a> Opening<'a> {
     /// Takes the next reply of the server and returns what to do.
     pub fn reply(&mut self, reply: Reply) -> Result<OpeningStep, OpeningError> {
         let positive = reply.code().is_positive();
-        match self.state {
+        match self.state.clone() {
             State::Greeting if positive => Ok(self.say_hello()),
             State::Ehlo if positive => {
                 self.extensions =
@@ -109,17 +110,34 @@ impl<'a> Opening<'a> {
             return Err(OpeningError::TlsNotOffered);
         }
         let offers = |name: &str| self.extensions.auth.iter().any(|offered| offered == name);
-        if offers("PLAIN") {
+        let usable = login.mechanism.candidates().iter().copied();
+        let mechanism = usable.into_iter().find(|one| offers(one.name()));
+        let Some(mechanism) = mechanism else {
+            return Err(OpeningError::LoginNotOffered);
+        };
+        let (stage, response) = match mechanism {
             // RFC 4616: no authorization identity, user name, password.
-            let coded = BASE64.encode(format!("\0{}\0{}", login.username, login.password));
-            let state = State::Login(LoginStage::Password);
-            Ok(self.send(state, format!("AUTH PLAIN {coded}\r\n")))
-        } else if offers("LOGIN") {
-            let state = State::Login(LoginStage::Mechanism);
-            Ok(self.send(state, "AUTH LOGIN\r\n".to_owned()))
-        } else {
-            Err(OpeningError::LoginNotOffered)
-        }
+            LoginMechanism::Plain => {
+                let text = format!("\0{}\0{}", login.username, login.password);
+                (LoginStage::Password, Some(BASE64.encode(text)))
+            }
+            LoginMechanism::Login => (LoginStage::Mechanism, None),
+            LoginMechanism::XOAuth2 => {
+                let text = format!(
+                    "user={}\x01auth=Bearer {}\x01\x01",
+                    login.username, login.password
+                );
+                (LoginStage::Token, Some(BASE64.encode(text)))
+            }
+            LoginMechanism::ScramSha256 | LoginMechanism::Any => {
+                let nonce = nonce().ok_or(OpeningError::LoginNotOffered)?;
+                let (begun, line) = scram::begin(login.username, nonce);
+                (LoginStage::ScramFirst(begun), Some(line))
+            }
+        };
+        let response = response.map_or(String::new(), |text| format!(" {text}"));
+        let line = format!("AUTH {}{response}\r\n", mechanism.name());
+        Ok(self.send(State::Login(stage), line))
     }
 
     fn go_on_with_login(
@@ -133,6 +151,25 @@ impl<'a> Opening<'a> {
         let asks = reply.code().value() == 334;
         match stage {
             LoginStage::Password if reply.code().is_positive() => Ok(OpeningStep::Ready),
+            LoginStage::Token if reply.code().is_positive() => Ok(OpeningStep::Ready),
+            // The server says why in its own words; an empty answer ends the exchange (RFC 7628 §3.2.3).
+            LoginStage::Token if asks => {
+                Ok(self.send(State::Login(LoginStage::Refused), "\r\n".to_owned()))
+            }
+            LoginStage::ScramFirst(begun) if asks => {
+                let challenge = reply.lines().first().map_or("", String::as_str);
+                let answer = begun.answer(challenge, login.password);
+                let (line, expected) = answer.ok_or(OpeningError::NotTheServer)?;
+                let stage = LoginStage::ScramFinal(expected);
+                Ok(self.send(State::Login(stage), format!("{line}\r\n")))
+            }
+            LoginStage::ScramFinal(expected) if asks => {
+                let shown = reply.lines().first().map_or("", String::as_str);
+                if shown.trim() != expected {
+                    return Err(OpeningError::NotTheServer);
+                }
+                Ok(self.send(State::Login(LoginStage::Password), "\r\n".to_owned()))
+            }
             LoginStage::Mechanism if asks => {
                 let line = format!("{}\r\n", BASE64.encode(login.username));
                 Ok(self.send(State::Login(LoginStage::Username), line))
@@ -151,7 +188,7 @@ impl<'a> Opening<'a> {
     }
 
     fn refused(&self, reply: Reply) -> OpeningError {
-        let stage = match self.state {
+        let stage = match &self.state {
             State::Greeting => Stage::Greeting,
             State::Ehlo | State::Helo => Stage::Hello,
             State::StartTls => Stage::StartTls,
@@ -189,8 +226,63 @@ pub enum StartTls {
 pub struct Login<'a> {
     /// The user name.
     pub username: &'a str,
-    /// The password.
+    /// The password, or the token.
     pub password: &'a str,
+    /// How it is shown.
+    pub mechanism: LoginMechanism,
+}
+
+/// How a password or a token is shown to a server.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LoginMechanism {
+    /// A password, as the server likes. SCRAM comes last: a server may offer it and know no keys for this user.
+    #[default]
+    Any,
+    /// RFC 4616.
+    Plain,
+    /// Never standardised.
+    Login,
+    /// RFC 7677.
+    ScramSha256,
+    /// A token, as Google and Microsoft have it.
+    XOAuth2,
+}
+
+impl LoginMechanism {
+    /// The words for them in files.
+    pub const WORDS: [(&str, Self); 5] = [
+        ("any", Self::Any),
+        ("plain", Self::Plain),
+        ("login", Self::Login),
+        ("scram-sha-256", Self::ScramSha256),
+        ("xoauth2", Self::XOAuth2),
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+            Self::ScramSha256 | Self::Any => "SCRAM-SHA-256",
+            Self::XOAuth2 => "XOAUTH2",
+        }
+    }
+
+    fn candidates(self) -> &'static [Self] {
+        match self {
+            Self::Any => &[Self::Plain, Self::Login, Self::ScramSha256],
+            Self::Plain => &[Self::Plain],
+            Self::Login => &[Self::Login],
+            Self::ScramSha256 => &[Self::ScramSha256],
+            Self::XOAuth2 => &[Self::XOAuth2],
+        }
+    }
+}
+
+/// Random, for SCRAM; `None` if the system gives no random numbers.
+fn nonce() -> Option<String> {
+    let mut octets = [0; 18];
+    getrandom::fill(&mut octets).ok()?;
+    Some(BASE64.encode(octets))
 }
 
 /// Why no mail can be sent on this connection.
@@ -208,8 +300,12 @@ pub enum OpeningError {
     #[error("TLS is needed and not offered")]
     TlsNotOffered,
     /// There is a password, and no way to log in that we know.
-    #[error("a login is needed and neither PLAIN nor LOGIN is offered")]
+    #[error("a login is needed and no mechanism that may be used is offered")]
     LoginNotOffered,
+    /// The server could not show that it knows the password (RFC 5802 §3): it is not the one that we know, or it asks for
+    /// what no server asks.
+    #[error("the server could not show that it knows the password")]
+    NotTheServer,
 }
 
 /// How far an opening came.
@@ -226,7 +322,7 @@ pub enum Stage {
 }
 
 /// Which reply is waited for.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum State {
     Greeting,
     Ehlo,
@@ -236,8 +332,14 @@ enum State {
 }
 
 /// Which part of the login was sent last.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum LoginStage {
+    Token,
+    /// The empty line after a token that was refused.
+    Refused,
+    ScramFirst(Begun),
+    /// With what the server must show.
+    ScramFinal(String),
     Mechanism,
     Username,
     Password,
@@ -260,6 +362,7 @@ mod tests {
     const LOGIN: Login<'_> = Login {
         username: "u",
         password: "p",
+        mechanism: LoginMechanism::Any,
     };
 
     fn reply(code: u16, lines: &[&str]) -> Reply {
@@ -403,5 +506,77 @@ mod tests {
         ));
 
         assert_eq!(secured("AUTH GSSAPI").1, Err(OpeningError::LoginNotOffered));
+    }
+
+    /// An opening under TLS that logs in by this mechanism, up to the server's offer.
+    fn by(
+        mechanism: LoginMechanism,
+        offer: &str,
+    ) -> (Opening<'static>, Result<OpeningStep, OpeningError>) {
+        let login = Login { mechanism, ..LOGIN };
+        let mut opening = smtp(StartTls::Must, Some(login));
+        opening.reply(reply(250, &["a", "STARTTLS"])).unwrap();
+        opening.reply(reply(220, &["go"])).unwrap();
+        opening.secured();
+        let step = opening.reply(reply(250, &["a", offer]));
+        (opening, step)
+    }
+
+    #[test]
+    fn a_mechanism_that_is_asked_for_is_the_only_one() {
+        let offered = "AUTH PLAIN LOGIN XOAUTH2";
+        let not_offered = Err(OpeningError::LoginNotOffered);
+        assert_eq!(by(LoginMechanism::ScramSha256, offered).1, not_offered);
+        assert_eq!(sent(by(LoginMechanism::Login, offered).1), "AUTH LOGIN\r\n");
+        assert_eq!(by(LoginMechanism::Any, "AUTH XOAUTH2").1, not_offered);
+        let begun = sent(by(LoginMechanism::Any, "AUTH SCRAM-SHA-256").1);
+        assert!(begun.starts_with("AUTH SCRAM-SHA-256 "), "{begun}");
+    }
+
+    #[test]
+    fn a_token_that_is_refused_ends_the_exchange_with_an_empty_line() {
+        let (mut opening, step) = by(LoginMechanism::XOAuth2, "AUTH XOAUTH2");
+        let text = BASE64.encode("user=u\x01auth=Bearer p\x01\x01");
+        assert_eq!(sent(step), format!("AUTH XOAUTH2 {text}\r\n"));
+        assert_eq!(sent(opening.reply(reply(334, &["eyJzdGF0dXMi"]))), "\r\n");
+        let refused = opening.reply(reply(535, &["no"]));
+        assert!(matches!(
+            refused,
+            Err(OpeningError::Refused {
+                stage: Stage::Login,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_server_proves_that_it_knows_the_password_or_gets_no_mail() {
+        use crate::mail::scram::client_sums;
+        let begin = || {
+            let (mut opening, step) = by(LoginMechanism::ScramSha256, "AUTH SCRAM-SHA-256");
+            let line = sent(step);
+            let first = line.trim().rsplit(' ').next().unwrap();
+            let first = String::from_utf8(BASE64.decode(first).unwrap()).unwrap();
+            let bare = first.strip_prefix("n,,").unwrap().to_owned();
+            let nonce = format!("{}srv", bare.rsplit("r=").next().unwrap());
+            let challenge = format!("r={nonce},s={},i=4096", BASE64.encode("salt"));
+            let last = sent(opening.reply(reply(334, &[&BASE64.encode(&challenge)])));
+            let last = String::from_utf8(BASE64.decode(last.trim()).unwrap()).unwrap();
+            let (without, proof) = last.rsplit_once(",p=").unwrap();
+            let auth = format!("{bare},{challenge},{without}");
+            let rounds = std::num::NonZeroU32::new(4_096).unwrap();
+            let (expected, signature) = client_sums("p", b"salt", rounds, auth.as_bytes());
+            assert_eq!(proof, BASE64.encode(expected));
+            (opening, signature)
+        };
+        let (mut opening, signature) = begin();
+        let shown = BASE64.encode(format!("v={}", BASE64.encode(signature)));
+        assert_eq!(sent(opening.reply(reply(334, &[&shown]))), "\r\n");
+        assert_eq!(opening.reply(reply(235, &["ok"])), Ok(OpeningStep::Ready));
+
+        for said in [reply(334, &[&BASE64.encode("v=AAAA")]), reply(235, &["ok"])] {
+            let (mut opening, _) = begin();
+            assert!(opening.reply(said).is_err(), "it has proved nothing");
+        }
     }
 }
