@@ -344,7 +344,7 @@ fn administrators_search_look_and_let_go_on() {
 
     let one = listed(&gateway, &["--subject", "tested"]).remove(0);
     let reference = one["reference"].as_str().expect("a reference").to_owned();
-    let shown = gateway.postern(&["quarantine", "show", &reference]);
+    let shown = gateway.postern(&["quarantine", "show", "--message", &reference]);
     let shown = String::from_utf8(shown.stdout).expect("text");
     assert!(
         !shown.contains('\u{1b}') && !shown.contains("https://"),

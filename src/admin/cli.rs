@@ -238,7 +238,7 @@ pub enum QueueCommand {
 pub enum QuarantineCommand {
     /// List and search what was kept back
     List(QuarantineList),
-    /// Show all that is known of a message, and the message as text: nothing in it is opened or followed
+    /// Show all that is known of a message; with --message the message as well, as harmless text
     Show(QuarantineShow),
     /// Deliver it after all
     Release(Ordered),
@@ -295,8 +295,11 @@ pub struct QuarantineShow {
     /// The reference of the message
     #[arg(value_name = "REF")]
     pub reference: Reference,
+    /// Also the message itself, as text; without it nothing of its content is shown
+    #[arg(long)]
+    pub message: bool,
     /// How many lines of each text are shown
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 60, requires = "message")]
     pub lines: usize,
 }
 

@@ -85,7 +85,7 @@ async fn with_subject(
     Ok(found)
 }
 
-/// Shows what is known of a message, and then the message.
+/// Shows what is known of a message, and then the message if that is asked for.
 async fn show_message(
     asked: &QuarantineShow,
     queue: &Queue,
@@ -93,6 +93,9 @@ async fn show_message(
     out: &mut impl Write,
 ) -> Result<Answer, CommandError> {
     let answer = show(&asked.reference, queue, desk, out).await?;
+    if !asked.message {
+        return Ok(answer);
+    }
     let filter = Filter {
         reference: Some(asked.reference.clone()),
         states: vec![State::Quarantined],
