@@ -143,6 +143,13 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
         top.diagnostics()
             .push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
     });
+    if let Ok(dns) = &dns
+        && !dns.validates()
+        && delivery.transport.dane
+        && delivery.asks_exchangers()
+    {
+        say_without_dane(top);
+    }
     let name = hostname.as_ref().map_or("invalid", Domain::as_str);
     let cache = Cache {
         folder: data.join("directory"),
@@ -160,4 +167,15 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
         admin,
         directory,
     })
+}
+
+/// A route to exchangers promises less than it could: said where it can be put right.
+fn say_without_dane(top: &Section<'_>) {
+    let diagnostic = Diagnostic::warning(
+        "no-dnssec",
+        "DANE is not used: no resolver that validates by DNSSEC is set up",
+    )
+    .at(top.section("dns").place(), "")
+    .help("run one on this machine and write validating = true under [dns]; or dane = false under [transport]");
+    top.diagnostics().push(diagnostic);
 }

@@ -146,6 +146,7 @@ fn stored() -> Outcome {
         next_hop: None,
         tls: None,
         no_secured_path: false,
+        downgrade: None,
     }
 }
 

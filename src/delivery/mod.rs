@@ -5,7 +5,10 @@
 //! attempt always ends: every wait has a time-out, the whole has a deadline, and what was undecided at
 //! the end is to be tried again.
 
+pub mod assurance;
 mod connection;
+mod dane;
+mod https;
 mod maildir;
 mod outcomes;
 mod pattern;
@@ -14,6 +17,7 @@ mod route;
 pub mod settings;
 mod smtp;
 mod tls;
+mod way;
 mod wire;
 
 #[cfg(test)]
@@ -23,9 +27,10 @@ use std::sync::Arc;
 
 use crate::base::Clock;
 use crate::base::dns::Dns;
-use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message};
+use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message, ReversePath};
 use crate::outcome::Outcome;
 
+pub use assurance::{Assurance, AssuranceError, AssuranceSettings};
 pub use pattern::Pattern;
 pub use route::{
     BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Router, SmartHost,
@@ -46,6 +51,7 @@ pub struct Deliveries {
     tls: Tls,
     clock: Clock,
     pool: Arc<Pool>,
+    assurance: Option<Arc<Assurance>>,
 }
 
 impl Deliveries {
@@ -64,7 +70,15 @@ impl Deliveries {
             clock,
             pool: Pool::new(settings.connections, settings.idle),
             settings: settings.clone(),
+            assurance: None,
         })
+    }
+
+    /// The same, keeping to the MTA-STS policies of destinations and counting for their reports.
+    #[must_use]
+    pub fn with_assurance(mut self, assurance: Arc<Assurance>) -> Self {
+        self.assurance = Some(assurance);
+        self
     }
 
     /// Returns what deliveries along a route are grouped and counted by.
@@ -148,12 +162,19 @@ impl Deliveries {
             true => TlsNeed::Verified,
             false => need,
         };
+        let by_mx = matches!(route.transport, Transport::Mx { .. });
+        let is_report = by_mx
+            && envelope.reverse_path == ReversePath::Null
+            && message.header().first("TLS-Report-Domain").is_some();
         let job = Job {
             route,
             destination,
             envelope,
             message,
             level: route.tls_level(need),
+            // Never for mail that is bound to a secured path.
+            waived: by_mx && need == TlsNeed::AsRoute && self.is_waived(message, is_report),
+            is_report,
         };
         self.send(&job).await
     }

@@ -72,6 +72,7 @@ fn refused(stage: Stage, reply: &Reply) -> Outcome {
         next_hop: None,
         tls: None,
         no_secured_path: stage == Stage::StartTls,
+        downgrade: None,
     }
 }
 

@@ -11,7 +11,9 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::base::secret::{Secret, SecretSource};
 use crate::config::{Diagnostic, Located, Section};
+use crate::mail::Mailbox;
 
+use super::assurance::AssuranceSettings;
 use super::pattern::Pattern;
 use super::route::{
     Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, SmartHost, Takes, TlsLevel,
@@ -25,6 +27,8 @@ pub struct Settings {
     pub routes: Vec<Arc<Route>>,
     /// How connections are made and kept.
     pub connections: ConnectionSettings,
+    /// What is done about what destinations say of TLS.
+    pub transport: AssuranceSettings,
 }
 
 /// How connections to next hops are made and kept.
@@ -79,8 +83,31 @@ impl Settings {
         Self {
             routes,
             connections: read_connections(top),
+            transport: read_transport_policy(top),
         }
     }
+
+    /// Whether mail may go to the exchangers of any domain, so that what these say of TLS matters.
+    pub fn asks_exchangers(&self) -> bool {
+        let by_mx = |route: &Arc<Route>| matches!(route.transport, Transport::Mx { .. });
+        self.routes.iter().any(by_mx)
+    }
+}
+
+fn read_transport_policy(top: &Section<'_>) -> AssuranceSettings {
+    let section = top.section("transport");
+    let default = AssuranceSettings::default();
+    let flag = |key, default| section.flag(key).map_or(default, Located::into_inner);
+    let settings = AssuranceSettings {
+        mta_sts: flag("mta-sts", default.mta_sts),
+        dane: flag("dane", default.dane),
+        tls_required_no: flag("tls-required-no", default.tls_required_no),
+        report_from: section
+            .parse::<Mailbox>("report-from")
+            .map(Located::into_inner),
+    };
+    section.finish();
+    settings
 }
 
 fn read_connections(top: &Section<'_>) -> ConnectionSettings {
