@@ -141,7 +141,7 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
     let directory = directory::Settings::read(top);
     let dns = Dns::new(&crate::policy::settings::read_dns(top)).map_err(|error| {
         top.diagnostics()
-            .push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
+            .push(Diagnostic::error("dns", error.to_string()).at(top.section("dns").place(), ""));
     });
     if let Ok(dns) = &dns
         && !dns.validates()

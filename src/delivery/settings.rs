@@ -513,6 +513,25 @@ mod tests {
     }
 
     #[test]
+    fn policies_of_destinations_are_kept_to_unless_told_otherwise() {
+        let of = |keys: &str| {
+            let (settings, said) = read(&format!(
+                "[[route]]\nname = \"r\"\nrecipients = [\"*\"]\nmx = true\n[transport]\n{keys}\n"
+            ));
+            assert!(settings.asks_exchangers());
+            (settings.transport, said)
+        };
+        assert_eq!(of(""), (AssuranceSettings::default(), Vec::new()));
+        let (told, said) = of(
+            "mta-sts = false\ndane = false\ntls-required-no = true\nreport-from = \"a@b.example\"",
+        );
+        assert_eq!(said, Vec::<String>::new());
+        assert!(!told.mta_sts && !told.dane && told.tls_required_no);
+        assert_eq!(told.report_from, Mailbox::parse("a@b.example").ok());
+        assert_eq!(of("report-from = \"nobody\"\nmtasts = true").1.len(), 2);
+    }
+
+    #[test]
     fn without_a_route_mail_would_go_nowhere() {
         assert_eq!(read("").1, ["there is no route: mail would go nowhere"]);
     }

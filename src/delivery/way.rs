@@ -186,7 +186,7 @@ impl Deliveries {
             found = addresses.map_err(address_error)?;
         }
         if way.dane.is_none() {
-            self.apply_policy(hop, plan, &mut way)?;
+            self.apply_policy(hop, plan, &mut way).map_err(insecure)?;
         }
         if job.envelope.require_tls && way.named_by == NamedBy::Dns {
             return Err(Outcome {
@@ -245,7 +245,8 @@ impl Deliveries {
         Ok(())
     }
 
-    fn apply_policy(&self, hop: &Hop, plan: &Plan, way: &mut Way) -> Result<(), Outcome> {
+    /// Errs if the host may not have the message.
+    fn apply_policy(&self, hop: &Hop, plan: &Plan, way: &mut Way) -> Result<(), String> {
         let Some(known) = &plan.policy else {
             return Ok(());
         };
@@ -259,7 +260,7 @@ impl Deliveries {
             (Mode::Enforce, false) => {
                 let (session, failure) = (way.session.clone(), Some("validation-failure"));
                 self.count(plan, session, hop, "", failure, "mx-not-in-policy");
-                return Err(insecure(because));
+                return Err(because);
             }
             (Mode::Enforce, true) => way.level = TlsLevel::Verified,
             (_, false) => way.forbidden = Some(because),

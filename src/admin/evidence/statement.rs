@@ -192,7 +192,7 @@ fn text<'e>(object: &'e Map<String, Value>, key: &str) -> &'e str {
 /// Digits as octets.
 fn octets_of(hex: &str) -> Option<Vec<u8>> {
     let digits = hex.as_bytes();
-    if digits.len() % 2 != 0 || !digits.iter().all(u8::is_ascii_hexdigit) {
+    if !digits.len().is_multiple_of(2) || !digits.iter().all(u8::is_ascii_hexdigit) {
         return None;
     }
     let pairs = digits.chunks(2).map(|pair| {

@@ -1,6 +1,7 @@
 //! Reports of how TLS went (RFC 8460): what is counted, where reports are wanted, and the report of a day.
 
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -321,12 +322,12 @@ fn body(
     }
     let policies = policies.iter().map(|(tally, rows)| {
         let list = |text: &str| serde_json::from_str(text).unwrap_or(Value::Array(Vec::new()));
-        let (succeeded, failed): (Vec<&(Tally, i64)>, Vec<&(Tally, i64)>) =
-            rows.iter().partition(|(tally, _)| tally.result.is_empty());
-        let sum = |rows: &[&(Tally, i64)]| rows.iter().map(|(_, sessions)| sessions).sum::<i64>();
-        let details = failed
-            .iter()
-            .map(|(tally, sessions)| detail(tally, *sessions));
+        let of = |succeeded: bool| {
+            let rows = rows.iter();
+            rows.filter(move |(tally, _)| tally.result.is_empty() == succeeded)
+        };
+        let sum = |succeeded| of(succeeded).map(|(_, sessions)| sessions).sum::<i64>();
+        let details = of(false).map(|(tally, sessions)| detail(tally, *sessions));
         json!({
             "policy": {
                 "policy-type": tally.policy_type,
@@ -335,8 +336,8 @@ fn body(
                 "mx-host": list(&tally.mx_hosts),
             },
             "summary": {
-                "total-successful-session-count": sum(&succeeded),
-                "total-failure-session-count": sum(&failed),
+                "total-successful-session-count": sum(true),
+                "total-failure-session-count": sum(false),
             },
             "failure-details": details.collect::<Vec<_>>(),
         })
@@ -362,7 +363,22 @@ fn detail(tally: &Tally, sessions: i64) -> Value {
             detail[key] = Value::from(value.as_str());
         }
     }
+    if let Some(ip) = tally.ip.parse().ok().and_then(sends_from) {
+        detail["sending-mta-ip"] = Value::from(ip.to_string());
+    }
     detail
+}
+
+/// The address that this machine has towards another one. A socket for datagrams is bound to it without a word to
+/// anybody.
+fn sends_from(to: IpAddr) -> Option<IpAddr> {
+    let any: SocketAddr = match to {
+        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect((to, 25)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 fn gzip(octets: &[u8]) -> Vec<u8> {
@@ -435,7 +451,7 @@ mod tests {
                 domain: "x.example".to_owned(),
                 policy: SessionPolicy::Tlsa(vec!["3 1 1 ab".to_owned()]),
                 mx: mx.to_owned(),
-                ip: "192.0.2.1".to_owned(),
+                ip: "127.0.0.1".to_owned(),
                 failure,
                 reason: "because".to_owned(),
             }
@@ -460,7 +476,7 @@ mod tests {
         assert_eq!(
             policies[0]["failure-details"],
             json!([{"result-type": "certificate-expired", "failed-session-count": 3, "receiving-mx-hostname": "mx.x.example",
-                "receiving-ip": "192.0.2.1", "failure-reason-code": "because"}])
+                "receiving-ip": "127.0.0.1", "failure-reason-code": "because", "sending-mta-ip": "127.0.0.1"}])
         );
         assert_eq!(policies[0]["policy"]["policy-type"], "tlsa");
 
