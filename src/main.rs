@@ -159,6 +159,11 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
         by: &by,
         letterhead: &letterhead,
         json: cli.json,
+        encrypts: settings
+            .delivery
+            .routes
+            .iter()
+            .any(|route| route.takes == postern::delivery::Takes::Encryption),
     };
     Ok(match &cli.command {
         Command::Resolve(asked) => {

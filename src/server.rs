@@ -19,13 +19,13 @@ use crate::admin::banner::{self, Started};
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
-use crate::delivery::{Assurance, Deliveries, Router, Transport};
+use crate::delivery::{Assurance, Deliveries, Exchangers, Listing, Router, Transport};
 use crate::directory::Directory;
 use crate::ingress::settings::{ListenerSettings, ListenerTls};
 use crate::ingress::{self, IngressError};
 use crate::mail::{ForwardPath, Mailbox, Service};
 use crate::outcome::audit::{AuditEvent, AuditKind};
-use crate::policy::secure_domains::FallbackAction;
+use crate::policy::secure_domains::{ExchangerStanding, FallbackAction};
 use crate::policy::{Hears, Policy};
 use crate::queue::{Queue, QueueError};
 use crate::scheduler::{Fallback, Holding, Rulings, Scheduler, Then};
@@ -166,7 +166,8 @@ async fn start(
         settings.hostname.as_str(),
         clock.clone(),
     )
-    .map_err(|error| ServeError::Start(error.to_string()))?;
+    .map_err(|error| ServeError::Start(error.to_string()))?
+    .asking(exchangers(policies.clone()));
     let assurance = open_assurance(settings, clock)?;
     let deliveries = deliveries.with_assurance(Arc::clone(&assurance));
     let in_force = policies.clone();
@@ -250,6 +251,17 @@ fn rulings(policies: &watch::Receiver<Arc<Policy>>) -> Rulings {
         }),
         holdings: Arc::new(move |sender| holding(&at_hold.borrow(), sender)),
     }
+}
+
+/// What the register in force at the moment of an attempt says of the hosts that DNS names.
+fn exchangers(policies: watch::Receiver<Arc<Policy>>) -> Exchangers {
+    Arc::new(
+        move |domain, host| match policies.borrow().secure_domains().exchanger(domain, host) {
+            ExchangerStanding::Unlisted => Listing::None,
+            ExchangerStanding::Listed => Listing::Listed,
+            ExchangerStanding::Stranger => Listing::Stranger,
+        },
+    )
 }
 
 fn fallback(policy: &Policy, path: &ForwardPath) -> Fallback {

@@ -1,5 +1,7 @@
 //! The whole configuration: one section for each module, and every diagnostic of all files at once.
 
+mod exchangers;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -157,6 +159,9 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
     };
     let dns_of_policy = dns.as_ref().ok().cloned();
     let policy = Policy::load(top, name, dns_of_policy, clock.clone(), Some(&cache));
+    if let Some(policy) = &policy {
+        exchangers::check(&delivery.routes, policy.secure_domains(), top.diagnostics());
+    }
     Some(Settings {
         hostname: hostname?,
         data,

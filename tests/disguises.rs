@@ -292,6 +292,71 @@ async fn no_structure_hides_a_number() {
             message(&format!("hello\r\n{NUMBER}"), "x"),
         ),
         (
+            "no empty line before HTML",
+            message(
+                "Content-Type: text/html\r\n<p>NHS <b>no</b> 4<b>5</b>0 55<i>7</i> 7104</p>",
+                "",
+            ),
+        ),
+        (
+            "no empty line before HTML, and fields behind it",
+            message(
+                "Content-Type: text/html\r\nto <p>NHS <b>no</b> 4<b>5</b>0 55<i>7</i> 7104</p>\r\nX-A: b\r\n",
+                "x",
+            ),
+        ),
+        (
+            "no empty line before base64",
+            message(
+                &format!(
+                    "Content-Transfer-Encoding: base64\r\n{}\r\n",
+                    STANDARD.encode(NUMBER)
+                ),
+                "",
+            ),
+        ),
+        (
+            "no empty line before base64 of HTML",
+            message(
+                &format!(
+                    "Content-Type: text/html\r\nContent-Transfer-Encoding: base64\r\n{}\r\n",
+                    STANDARD.encode("NHS no <b>4</b>50 55<i>7</i> 7104")
+                ),
+                "",
+            ),
+        ),
+        (
+            "no empty line before base64 of what is no text",
+            message(
+                &format!(
+                    "Content-Type: application/pdf\r\nContent-Transfer-Encoding: base64\r\n{}\r\n",
+                    STANDARD.encode(b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x10\x11\x12")
+                ),
+                "",
+            ),
+        ),
+        (
+            "no empty line before quoted-printable",
+            message(
+                "Content-Transfer-Encoding: quoted-printable\r\nNHS=20no: 450=\r\n=20557=207104\r\n",
+                "",
+            ),
+        ),
+        (
+            "no empty line in an HTML part",
+            within(
+                "--b\r\nContent-Type: text/html\r\nNHS <b>no</b> 4<b>5</b>0 55<i>7</i> 7104\r\n--b--\r\n"
+                    .to_owned(),
+            ),
+        ),
+        (
+            "a type with a comma behind it",
+            message(
+                "Content-Type: message/rfc822, charset=us-ascii\r\n",
+                format!("From: a@b.example\r\nTo: c@d.example\r\nSubject: x\r\n{small}"),
+            ),
+        ),
+        (
             "signed and wrapped",
             text("application/pkcs7-mime; smime-type=signed-data", "0\u{1}x"),
         ),
@@ -317,6 +382,76 @@ async fn what_no_reader_takes_in_another_way_hides_nothing() {
     }
 }
 
+/// An archive of one empty file, `x`, of which this is said.
+fn zip_saying(comment: &str) -> Vec<u8> {
+    let length = u16::try_from(comment.len()).unwrap().to_le_bytes();
+    let zeros = |count| vec![0_u8; count];
+    [
+        b"PK\x03\x04\x14\0".to_vec(),
+        zeros(20),
+        b"\x01\0\0\0x".to_vec(),
+        b"PK\x01\x02\x14\0\x14\0".to_vec(),
+        zeros(20),
+        b"\x01\0".to_vec(),
+        zeros(16),
+        b"x".to_vec(),
+        b"PK\x05\x06\0\0\0\0\x01\0\x01\0\x2f\0\0\0\x1f\0\0\0".to_vec(),
+        length.to_vec(),
+        comment.as_bytes().to_vec(),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn no_file_hides_a_number() {
+    let picture = b"\x89PNG\r\n\x1a\n".to_vec();
+    let sealed = b"\x30\x80\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07\x03\xA0\x80\x30\x80";
+    all_held(vec![
+        ("a comment on an archive", text("application/zip", zip_saying(NUMBER))),
+        (
+            "an archive behind a picture",
+            text("image/png", [picture, zip_saying(NUMBER)].concat()),
+        ),
+        ("sealed, without its type", text("application/octet-stream; name=smime.p7m", sealed)),
+        (
+            "JSON",
+            text("application/json", r#"{"nhs_number": "\u0034\u0035\u0030 557 7104"}"#),
+        ),
+        (
+            "a contact",
+            text(
+                "text/vcard",
+                "BEGIN:VCARD\r\nNOTE;ENCODING=QUOTED-PRINTABLE:NHS=20no=20450=20=35=\r\n57=207104\r\nEND:VCARD\r\n",
+            ),
+        ),
+        (
+            "enriched text",
+            text("text/enriched", "NHS no 4<bold>50</bold> 5<italic>57</italic> 7104"),
+        ),
+        (
+            "a column",
+            text("text/csv", "name,NHS\r\nAda,4505577104\r\n"),
+        ),
+        (
+            "circles",
+            text(
+                "text/plain; charset=utf-8",
+                "NHS no \u{2463}\u{2464}\u{24ea} \u{2464}\u{2464}\u{2466} \u{2466}\u{2460}\u{24ea}\u{2463}",
+            ),
+        ),
+        (
+            "keys",
+            text(
+                "text/plain; charset=utf-8",
+                format!("NHS no {}", "4505577104".chars().map(|c| format!("{c}\u{fe0f}\u{20e3}")).collect::<String>()),
+            ),
+        ),
+        ("odd signs", text("text/plain", "NHS no: 450~557~7104")),
+        ("two labels", text("text/plain", "NHS number / telephone: 450 557 7104 / 01632 960123")),
+    ])
+    .await;
+}
+
 #[tokio::test]
 async fn no_html_hides_a_number() {
     let html = |body: &str| message("Content-Type: text/html\r\n", body);
@@ -331,6 +466,22 @@ async fn no_html_hides_a_number() {
             html("<title><style></title>NHS number 450 557 7104"),
         ),
         ("CDATA", html("<![CDATA[NHS number 450 557 7104]]>")),
+        (
+            "hidden text within it",
+            html("NHS no 450 <span style=\"display:none\">1</span>557 <i hidden>2</i>7104"),
+        ),
+        (
+            "text hidden by class",
+            html("<style>.x{visibility:hidden}</style>NHS no 450 5<b class=x>9</b>57 7104"),
+        ),
+        (
+            "a link",
+            html("<a href=\"mailto:a@b.example?subject=NHS%20no%20450%20557%207104\">write</a>"),
+        ),
+        (
+            "data",
+            html("<object data=\"data:text/html;base64,TkhTIG5vIDxiPjQ1MDwvYj4gNTU3IDcxMDQ=\"></object>"),
+        ),
         (
             "text that looks like it",
             message("", "<html>\r\n<NHS number 450 557 7104>\r\n"),

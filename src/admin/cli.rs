@@ -226,7 +226,7 @@ pub enum QueueCommand {
     /// Keep back until it is released
     Hold(Ordered),
     /// Let go on what is held
-    Release(Ordered),
+    Release(Release),
     /// Give up; the sender gets a report
     Fail(Ordered),
 }
@@ -293,6 +293,17 @@ pub struct Ordered {
     /// Why, for the audit trail; of `fail`, the sender reads it
     #[arg(long, default_value = "an administrator decided so")]
     pub reason: String,
+}
+
+/// What is let go, why, and how it goes.
+#[derive(Args, Clone, Debug)]
+pub struct Release {
+    /// Which, and why.
+    #[command(flatten)]
+    pub ordered: Ordered,
+    /// By way of the encryption next hop instead of in clear
+    #[arg(long)]
+    pub encrypted: bool,
 }
 
 /// `postern trace`.

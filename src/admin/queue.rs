@@ -11,7 +11,7 @@ use crate::outcome::Letterhead;
 use crate::queue::{Administered, DeliveryId, Filter, Order, Queue, Selection, State, Waiting};
 
 use super::answer::{Answer, CommandError, Table, json_line, printable};
-use super::cli::{Chosen, List, QuarantineCommand, QueueCommand};
+use super::cli::{Chosen, List, QuarantineCommand, QueueCommand, Release};
 
 /// Who gives an order, and for which gateway.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct Desk<'a> {
     pub letterhead: &'a Letterhead,
     /// Whether the answer is JSON.
     pub json: bool,
+    /// Whether there is a route for what is to be encrypted.
+    pub encrypts: bool,
 }
 
 /// Who runs this command, for the audit trail: the name before `sudo`, or the user's own.
@@ -53,9 +55,14 @@ pub async fn run(
             let reason = ordered.reason.clone();
             (&ordered.chosen, Order::Hold { reason })
         }
-        QueueCommand::Release(ordered) => {
+        QueueCommand::Release(Release { ordered, encrypted }) => {
             let reason = ordered.reason.clone();
-            (&ordered.chosen, Order::ReleaseHeld { reason })
+            let order = match encrypted {
+                true if !desk.encrypts => return cannot_encrypt(desk, out),
+                true => Order::ReleaseEncrypted { reason },
+                false => Order::ReleaseHeld { reason },
+            };
+            (&ordered.chosen, order)
         }
         QueueCommand::Fail(ordered) => {
             let reason = ordered.reason.clone();
@@ -63,6 +70,17 @@ pub async fn run(
         }
     };
     administer(chosen, order, queue, desk, out).await
+}
+
+/// Without a route to it, what is bound to the encryption next hop would wait for nothing.
+fn cannot_encrypt(desk: Desk<'_>, out: &mut impl Write) -> Result<Answer, CommandError> {
+    let text = "there is no route with `for = \"encryption\"`: nothing was released";
+    if desk.json {
+        json_line(&serde_json::json!({ "error": text }), out)?;
+    } else {
+        writeln!(out, "{text}")?;
+    }
+    Ok(Answer::No)
 }
 
 /// Carries out a `quarantine` command.
@@ -392,6 +410,7 @@ mod tests {
             by: "smith",
             letterhead: &"gateway.bumbleton.example".into(),
             json: cli.json,
+            encrypts: !line.contains("--domain no-route.example"),
         };
         let answer = match &cli.command {
             Command::Queue(command) => run(command, queue, desk, &mut out).await,
@@ -466,6 +485,38 @@ mod tests {
             verified.starts_with("the audit trail is whole"),
             "{verified}"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_held_can_be_let_go_by_way_of_the_encryption_next_hop() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(&folder).await;
+
+        let no_route = "postern queue release --encrypted --domain no-route.example";
+        let (answer, said) = command(&queue, no_route).await;
+        assert!(answer == Answer::No && said.contains("no route"), "{said}");
+
+        let released = "postern queue release --encrypted PX-7F3K2Q9A --reason agreed";
+        let (answer, said) = command(&queue, released).await;
+        assert_eq!(answer, Answer::Done, "{said}");
+        assert!(said.starts_with("1 delivery changed\n2 deliveries left alone"));
+        let (_, shown) = command(&queue, "postern --json queue list --domain example.com").await;
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(
+            (&shown["state"], &shown["binding"]),
+            (&"due".into(), &"encryption".into())
+        );
+        let (_, trace) = command(&queue, "postern --json trace b@example.com").await;
+        let event = trace
+            .lines()
+            .find(|line| line.contains("released"))
+            .unwrap();
+        assert!(
+            event.contains("agreed") && event.contains("\"transport\":\"encryption\""),
+            "{event}"
+        );
+        let (answer, _) = command(&queue, "postern audit verify").await;
+        assert_eq!(answer, Answer::Done);
     }
 
     #[tokio::test]

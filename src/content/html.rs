@@ -1,20 +1,42 @@
 //! HTML as text: what a reader of it may see, in one pass and linear time.
 //!
 //! Tags within a line vanish, so that a number split by markup is whole; blocks end a line and cells are
-//! parted by a tab. Nothing that could be shown is lost because a style hides it. What a program
+//! parted by a tab. Nothing that could be shown is lost because a style hides it; where it stands within a line, the
+//! text is read without it as well, for a number that it splits is whole to a reader. What a program
 //! may show in place of the page (comments that some programs read, alternative texts, titles, addresses of
 //! links, scripts, style sheets) follows behind the text, each on a line of its own.
+
+mod address;
+mod hidden;
 
 use encoding_rs::WINDOWS_1252;
 use mail_parser::decoders::html::add_html_token;
 use memchr::memmem;
 
+use hidden::HiddenNames;
+
 /// Returns what is to be read in an HTML text.
 pub fn to_text(html: &str) -> String {
+    read(html).text
+}
+
+/// What is to be read in an HTML text.
+pub(super) struct Read {
+    /// All of it.
+    pub(super) text: String,
+    /// The text without what is hidden, where something hidden stands within a line.
+    pub(super) in_sight: Option<String>,
+}
+
+/// Reads an HTML text with and without what it hides.
+pub(super) fn read(html: &str) -> Read {
     let mut reader = Reader {
         html,
         at: 0,
         text: Lines::with_capacity(html.len() / 2),
+        in_sight: None,
+        hidden: None,
+        names: HiddenNames::default(),
         aside: Lines::default(),
     };
     while reader.at < html.len() {
@@ -25,14 +47,46 @@ pub fn to_text(html: &str) -> String {
         text.push('\n');
         text.push_str(&reader.aside.0);
     }
-    text
+    Read {
+        text,
+        in_sight: reader
+            .in_sight
+            .filter(|it| it.has_cuts)
+            .map(|it| it.lines.0),
+    }
 }
 
 struct Reader<'h> {
     html: &'h str,
     at: usize,
     text: Lines,
+    /// What is not hidden; `None` up to where something is.
+    in_sight: Option<InSight>,
+    /// The element that hides what is read now, and how many of its name are open within each other.
+    hidden: Option<(&'h str, usize)>,
+    names: HiddenNames,
     aside: Lines,
+}
+
+/// The text without what is hidden.
+struct InSight {
+    lines: Lines,
+    /// Where the line goes on behind something hidden, if nothing was added since.
+    cut_at: Option<usize>,
+    /// Whether something hidden stood within a line.
+    has_cuts: bool,
+}
+
+impl InSight {
+    /// Notes that something was added: behind a cut, within the same line?
+    fn added(&mut self) {
+        if let Some(at) = self.cut_at.take_if(|at| *at < self.lines.0.len()) {
+            let behind = &self.lines.0[at..];
+            let goes_on = !behind.trim_start_matches(' ').starts_with(['\n', '\t']);
+            let before = self.lines.0[..at].trim_end_matches(' ');
+            self.has_cuts |= goes_on && !before.is_empty() && !before.ends_with(['\n', '\t']);
+        }
+    }
 }
 
 impl<'h> Reader<'h> {
@@ -40,11 +94,13 @@ impl<'h> Reader<'h> {
     fn step(&mut self) {
         let rest = &self.html[self.at..];
         let sign = memchr::memchr2(b'<', b'&', rest.as_bytes()).unwrap_or(rest.len());
-        self.text.push_collapsed(&rest[..sign]);
+        self.push(|lines| lines.push_collapsed(&rest[..sign]));
         self.at += sign;
         let rest = &rest[sign..];
         if rest.starts_with('&') {
-            self.at += push_entity(&mut self.text.0, rest);
+            let mut read = 0;
+            self.push(|lines| read = push_entity(&mut lines.0, rest));
+            self.at += read;
         } else if let Some(comment) = rest.strip_prefix("<!--") {
             self.comment(comment);
         } else if rest.starts_with("<!") || rest.starts_with("<?") {
@@ -53,9 +109,50 @@ impl<'h> Reader<'h> {
             self.at += tag.len;
             self.tag(&tag);
         } else if !rest.is_empty() {
-            self.text.push_collapsed("<");
+            self.push(|lines| lines.push_collapsed("<"));
             self.at += 1;
         }
+    }
+
+    /// Adds to the text, and to what is in sight of it.
+    fn push(&mut self, add: impl FnMut(&mut Lines)) {
+        self.push_if(self.hidden.is_none(), add);
+    }
+
+    fn push_if(&mut self, seen: bool, mut add: impl FnMut(&mut Lines)) {
+        add(&mut self.text);
+        if let Some(in_sight) = self.in_sight.as_mut().filter(|_| seen) {
+            add(&mut in_sight.lines);
+            in_sight.added();
+        }
+    }
+
+    /// Follows where hidden elements begin and end. Returns whether the tag is of one that is in sight.
+    fn hide(&mut self, tag: &Tag<'h>) -> bool {
+        let was_hidden = self.hidden.is_some();
+        match &mut self.hidden {
+            Some((name, open)) if tag.is(name) => {
+                *open = if tag.closes { *open - 1 } else { *open + 1 };
+                if *open == 0 {
+                    self.hidden = None;
+                }
+            }
+            Some(_) => {}
+            None if tag.closes || tag.inside.is_empty() || VOID.iter().any(|void| tag.is(void)) => {
+            }
+            None if hidden::is_hidden(tag, &self.names) => {
+                self.hidden = Some((tag.name, 1));
+                let text = &self.text;
+                let in_sight = self.in_sight.get_or_insert_with(|| InSight {
+                    lines: Lines(text.0.clone()),
+                    cut_at: None,
+                    has_cuts: false,
+                });
+                in_sight.cut_at = Some(in_sight.lines.0.len());
+            }
+            None => {}
+        }
+        !was_hidden && self.hidden.is_none()
     }
 
     fn comment(&mut self, comment: &'h str) {
@@ -88,11 +185,21 @@ impl<'h> Reader<'h> {
                 self.aside.end_line();
                 push_decoded(&mut self.aside, value);
             }
+            if value.contains(':')
+                && ADDRESSES.iter().any(|it| name.eq_ignore_ascii_case(it))
+                && let Some(text) = address::text_in(value)
+            {
+                for line in text.lines() {
+                    self.aside.end_line();
+                    push_without_tags(&mut self.aside, line);
+                }
+            }
         }
+        let in_sight = self.hide(tag);
         if tag.is("br") || BLOCKS.iter().any(|block| tag.is(block)) {
-            self.text.end_line();
+            self.push_if(in_sight, Lines::end_line);
         } else if tag.is("td") || tag.is("th") {
-            self.text.end_cell();
+            self.push_if(in_sight, Lines::end_cell);
         } else if !tag.closes && (tag.is("style") || tag.is("script")) {
             self.raw_text(tag);
         }
@@ -104,6 +211,7 @@ impl<'h> Reader<'h> {
         let end = end_of_raw_text(rest, tag.name);
         self.aside.end_line();
         self.aside.push_collapsed(&rest[..end]);
+        self.names.add_sheet(&rest[..end]);
         self.at += end;
     }
 }
@@ -375,6 +483,13 @@ const ASIDE: &[&str] = &[
     "summary",
     "href",
 ];
+/// Attributes whose value is an address.
+const ADDRESSES: &[&str] = &["href", "src", "data", "action"];
+/// Elements in which nothing stands.
+const VOID: &[&str] = &[
+    "br", "img", "input", "meta", "hr", "link", "wbr", "col", "area", "base", "source", "embed",
+    "param", "track",
+];
 /// Entities that are read without their semicolon too.
 const OPEN_ENTITIES: &[(&str, char)] = &[
     ("nbsp", '\u{a0}'),
@@ -431,6 +546,48 @@ mod tests {
         ] {
             assert_eq!(to_text(html), text, "{html}");
         }
+    }
+
+    #[test]
+    fn a_number_that_hidden_text_splits_is_whole_to_a_reader() {
+        let in_sight = |html: &str| read(html).in_sight;
+        for between in [
+            "<span style=\"display:none\">x</span>",
+            "<span style='visibility:hidden'>1<b>2</b></span>",
+            "<font style=font-size:0>77</font>",
+            "<i hidden>x<i>y</i>z</i>",
+            "<i hidden=\"\">x</i>",
+            "<div style=\"Display: NONE\">a<div>b</div>c</div>",
+        ] {
+            let html = format!("<p>NHS no 450{between} 557&nbsp;7104</p>end");
+            let expected = "NHS no 450 557\u{a0}7104\nend";
+            assert_eq!(in_sight(&html).as_deref(), Some(expected), "{html}");
+        }
+        let page = "<style>.q { display: none }</style>4<u class=\"a q\">9</u>5";
+        assert_eq!(in_sight(page).as_deref(), Some("45"));
+        for html in [
+            "<div style=\"display:none\">see the newsletter</div><p>hello</p>",
+            "<p>a</p><span style=\"display:none\">b</span><p>c</p>",
+            "<td>1</td><td style=\"display:none\">2</td><td>3</td>",
+            "<input type=hidden value=x>a",
+            "<p aria-hidden=true>a</p>b",
+            "<p>a</p>",
+        ] {
+            assert_eq!(in_sight(html), None, "{html}");
+        }
+        assert!(
+            to_text("a<i hidden>b</i>c").starts_with("abc"),
+            "nothing is lost"
+        );
+    }
+
+    #[test]
+    fn the_texts_in_addresses_are_read() {
+        let text =
+            to_text("<a href=\"mailto:x@y.example?body=NHS%20no%20450&#37;20557%207104\">x</a>");
+        assert!(text.contains("body=NHS no 450"), "{text}");
+        let text = to_text("<iframe src='data:text/html;base64,PGI+NDUwPC9iPiA1NTcgNzEwNA=='>");
+        assert!(text.contains("450 557 7104"), "{text}");
     }
 
     fn markup() -> impl Strategy<Value = String> {

@@ -165,11 +165,39 @@ pub(super) fn detect<'f>(head: &[u8], whole: impl Fn() -> Cow<'f, [u8]>) -> Dete
         };
     }
     match kind_of(head) {
-        // Programs that open archives look for the end, whatever stands before.
-        Kind::Unknown if Directory::read(&whole()).is_some_and(|it| !it.entries.is_empty()) => {
+        // Programs that open archives look for the end, whatever stands before: a picture too.
+        Kind::Unknown | Kind::Image | Kind::Media if ends_in_archive(&whole()) => {
             detect_zip(&whole())
         }
         kind => Detected::plain(kind),
+    }
+}
+
+fn ends_in_archive(file: &[u8]) -> bool {
+    let tail = &file[file.len().saturating_sub(ARCHIVE_TAIL)..];
+    memmem::rfind(tail, b"PK\x05\x06").is_some()
+        && Directory::read(file).is_some_and(|it| !it.entries.is_empty())
+}
+
+/// What a message in the syntax of S/MIME is (RFC 5652 §3): `.p7m` also where its type says nothing. Of what is
+/// signed, the text may be wrapped up in the signature; what stands apart from its text is a signature.
+fn kind_of_cms(head: &[u8]) -> Option<Kind> {
+    let head = head.get(..CMS_WITHIN).unwrap_or(head);
+    if head.first() != Some(&0x30) {
+        return None;
+    }
+    let has = |octets: &[u8]| memmem::find(head, octets);
+    if CMS_SEALED
+        .iter()
+        .any(|kind| has(kind).is_some_and(|at| at <= CMS_TYPE_WITHIN))
+    {
+        return Some(Kind::EncryptedMessage);
+    }
+    has(CMS_SIGNED).filter(|at| *at <= CMS_TYPE_WITHIN)?;
+    let data = has(CMS_DATA)?;
+    match head.get(data + CMS_DATA.len()) {
+        Some(0xA0) => Some(Kind::EncryptedMessage),
+        _ => Some(Kind::Signature),
     }
 }
 
@@ -179,6 +207,9 @@ fn kind_of(head: &[u8]) -> Kind {
         .find(|(at, octets, _)| head.get(*at..).is_some_and(|from| from.starts_with(octets)));
     if let Some((.., kind)) = own {
         return *kind;
+    }
+    if let Some(kind) = kind_of_cms(head) {
+        return kind;
     }
     if looks_like_text(head) {
         return kind_of_text(head);
@@ -380,6 +411,20 @@ const OLE: &[u8] = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1";
 const PDF_WITHIN: usize = 1024;
 /// The end of a 7z file in which its header is looked for, in octets.
 const SEVEN_ZIP_TAIL: usize = 4096;
+/// Where the end record of a ZIP archive stands, with the longest comment, in octets from the end.
+const ARCHIVE_TAIL: usize = 22 + 65_535;
+/// Where in a message of S/MIME its types stand, in octets.
+const CMS_WITHIN: usize = 128;
+const CMS_TYPE_WITHIN: usize = 8;
+/// Types of a message of S/MIME (RFC 5652 §4, §6, §8; RFC 5083 §2): enveloped, encrypted, both at once, compressed.
+const CMS_SEALED: &[&[u8]] = &[
+    b"\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07\x03",
+    b"\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07\x06",
+    b"\x06\x0B\x2A\x86\x48\x86\xF7\x0D\x01\x09\x10\x01\x17",
+    b"\x06\x0B\x2A\x86\x48\x86\xF7\x0D\x01\x09\x10\x01\x09",
+];
+const CMS_SIGNED: &[u8] = b"\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07\x02";
+const CMS_DATA: &[u8] = b"\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07\x01";
 /// Lines that are looked at to tell a message.
 const MESSAGE_LINES: usize = 100;
 
@@ -488,6 +533,10 @@ mod tests {
     #[test]
     fn archives_and_documents_tell_what_they_hold_and_whether_they_are_locked() {
         let ole = |stream: &str| [OLE, &utf16(stream)].concat();
+        let cms = |kind: &[u8], rest: &[u8]| {
+            let start = b"\x30\x80\x06\x09\x2A\x86\x48\x86\xF7\x0D\x01\x07";
+            [start.as_slice(), kind, b"\xA0\x80\x30\x80", rest].concat()
+        };
         for (octets, expected) in [
             (archive(&["a.txt"], 0), (Kind::Archive, None)),
             (
@@ -539,6 +588,30 @@ mod tests {
                 (Kind::Archive, Some("archive")),
             ),
             (b"%PDF-1.7\n1 0 obj".to_vec(), (Kind::Pdf, None)),
+            (
+                [b"\x89PNG\r\n\x1a\n".as_slice(), &archive(&["a.txt"], 0)].concat(),
+                (Kind::Archive, None),
+            ),
+            (
+                [b"\x89PNG\r\n\x1a\n".as_slice(), b"PK\x05\x06"].concat(),
+                (Kind::Image, None),
+            ),
+            (
+                cms(b"\x03", b""),
+                (Kind::EncryptedMessage, Some("encrypted-document")),
+            ),
+            (
+                cms(b"\x02", &[CMS_DATA, b"\xA0\x80"].concat()),
+                (Kind::EncryptedMessage, Some("encrypted-document")),
+            ),
+            (
+                cms(b"\x02", &[CMS_DATA, b"\xA0"].concat()[..CMS_DATA.len()]),
+                (Kind::Signature, None),
+            ),
+            (
+                cms(b"\x02", &[CMS_DATA, b"\0\0"].concat()),
+                (Kind::Signature, None),
+            ),
             (
                 b"7z\xBC\xAF\x27\x1C\0\x04 \x06\xF1\x07\x01".to_vec(),
                 (Kind::Archive, Some("encrypted-archive")),

@@ -12,6 +12,8 @@ use super::unpack::Budget;
 use super::{Attachment, Content, Form, Limits, TextPiece, Unread, html, text, xml};
 
 mod apart;
+mod broken;
+mod disguise;
 mod files;
 mod package;
 
@@ -121,8 +123,7 @@ impl Reader {
             self.unread(&place_of(part, within), "malformed");
         }
         if part.is_odd(Oddity::MalformedHeader) || part.is_odd(Oddity::UnfinishedHeader) {
-            let header = &octets[part.header.clone()];
-            self.take_text(place_of(part, within), header, None, Form::Plain);
+            self.header_as_body(octets, part, within);
         }
     }
 
@@ -191,7 +192,7 @@ impl Reader {
         }
         let is_message = is_message_file(&detected, part, filename.as_deref());
         let opened = is_message && self.open_message(whole(), path);
-        if opened && detected.kind == Kind::Message {
+        if opened && detected.kind == Kind::Message && !part.is_odd(Oddity::MalformedType) {
             return;
         }
         if is_text {
@@ -274,8 +275,10 @@ impl Reader {
             self.unread(&place, "malformed");
         }
         let mut text = text::decode(within, charset);
+        let mut in_sight = None;
         if form == Form::Html {
-            text = html::to_text(&text);
+            let read = html::read(&text);
+            (text, in_sight) = (read.text, read.in_sight);
         }
         self.text_left = self.text_left.saturating_sub(within.len());
         if memchr::memmem::find(text.as_bytes(), PGP_MESSAGE).is_some() {
@@ -285,7 +288,15 @@ impl Reader {
             .split_once(':')
             .map_or("", |(_, path)| path)
             .to_owned();
-        self.content.texts.push(TextPiece { place, text, form });
+        let readings: Vec<String> = disguise::readings(&text).chain(in_sight).collect();
+        self.content.texts.push(TextPiece {
+            place: place.clone(),
+            text,
+            form,
+        });
+        for reading in readings {
+            self.another_reading(&place, reading, form);
+        }
         if form == Form::Plain && xml::begins(within) {
             // Office documents come as one file of XML too, and pictures with words in them.
             self.keep(&path, xml::to_text(within, xml::Style::Page).text, form);
@@ -354,11 +365,15 @@ fn place_of(part: &Part, within: Option<&str>) -> String {
 fn may_hide(oddity: Oddity, part: &Part, octets: &[u8]) -> bool {
     match oddity {
         Oddity::DuplicateField
-        | Oddity::DuplicateParameter
         | Oddity::BoundaryAfterClose
         | Oddity::ReusedBoundary
-        | Oddity::PrefixBoundary
-        | Oddity::EncodedComposite => true,
+        | Oddity::PrefixBoundary => true,
+        // A message has neither a boundary nor a charset of its own.
+        Oddity::DuplicateParameter => !part.is_message(),
+        // An attached message under base64 (RFC 2046 §5.2.1 forbids it, and programs write it) is opened.
+        Oddity::EncodedComposite => {
+            !part.is_message() || matches!(part.encoding, Encoding::Other(_))
+        }
         // `multipart; boundary=x`, but not the `text` of old programs.
         Oddity::MalformedType => part.content_type.params.get("boundary").is_some(),
         // Where nothing could be a boundary, nobody finds a part.
@@ -415,7 +430,8 @@ fn is_text(part: &Part, detected: &Detected, head: &[u8]) -> bool {
 
 fn is_message_file(detected: &Detected, part: &Part, filename: Option<&str>) -> bool {
     let named = is_message_name(filename);
-    let declared_text = part.content_type.kind == "text";
+    // `message/rfc822,` is no type, but no text either.
+    let declared_text = part.content_type.kind == "text" && !part.is_odd(Oddity::MalformedType);
     let may_be = matches!(detected.kind, Kind::Message | Kind::Text);
     part.is_message() || (may_be && named) || (detected.kind == Kind::Message && !declared_text)
 }
@@ -431,7 +447,8 @@ fn form_of(part: &Part, kind: Kind, filename: Option<&str>) -> Form {
     let subtype = part.content_type.subtype.as_str();
     let name = filename.unwrap_or_default().to_ascii_lowercase();
     if kind == Kind::Html
-        || (part.content_type.kind == "text" && matches!(subtype, "html" | "xhtml"))
+        || (part.content_type.kind == "text"
+            && matches!(subtype, "html" | "xhtml" | "enriched" | "richtext"))
     {
         Form::Html
     } else if matches!(

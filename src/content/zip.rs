@@ -15,6 +15,8 @@ pub(super) struct Directory {
     pub(super) encrypted: bool,
     /// Whether there are entries that are not in it, or more than are looked at.
     pub(super) hides: bool,
+    /// What is said of the archive and of its entries: programs show it.
+    pub(super) comments: Vec<String>,
 }
 
 /// One file, or folder, of an archive.
@@ -40,19 +42,28 @@ impl Directory {
         let start = end.checked_sub(size)?;
         let before = start.saturating_sub(usize::try_from(u32_at(archive, end + 16)?).ok()?);
         let mut directory = Self::default();
+        directory.add_comment(archive.get(end + END_OCTETS..).unwrap_or_default());
         let mut at = start;
         while archive.get(at..at + 4) == Some(b"PK\x01\x02") {
             if directory.entries.len() == ENTRIES_MAX {
                 directory.hides = true;
                 return Some(directory);
             }
-            let (entry, next) = Entry::read(archive, at, before)?;
+            let (entry, comment, next) = Entry::read(archive, at, before)?;
+            directory.add_comment(comment);
             directory.encrypted |= entry.encrypted;
             directory.entries.push(entry);
             at = next;
         }
         directory.hides = directory.has_strays(&archive[..start]);
         Some(directory)
+    }
+
+    fn add_comment(&mut self, comment: &[u8]) {
+        if !comment.trim_ascii().is_empty() && self.comments.len() < COMMENTS_MAX {
+            self.comments
+                .push(String::from_utf8_lossy(comment).into_owned());
+        }
     }
 
     /// Whether a local header stands outside all entries.
@@ -99,9 +110,9 @@ impl Directory {
 }
 
 impl Entry {
-    /// Reads the central header at `at`, and where the next one begins. `before` octets stand before the
-    /// archive.
-    fn read(archive: &[u8], at: usize, before: usize) -> Option<(Self, usize)> {
+    /// Reads the central header at `at`: the entry, its comment, and where the next one begins. `before` octets
+    /// stand before the archive.
+    fn read(archive: &[u8], at: usize, before: usize) -> Option<(Self, &[u8], usize)> {
         let length = |offset| Some(usize::from(u16_at(archive, at + offset)?));
         let long = |offset| usize::try_from(u32_at(archive, at + offset)?).ok();
         let name_end = at + HEADER_OCTETS + length(28)?;
@@ -113,7 +124,9 @@ impl Entry {
             packed: long(20)?,
             header: before.saturating_add(long(42)?),
         };
-        Some((entry, name_end + length(30)? + length(32)?))
+        let comment = name_end + length(30)?;
+        let next = comment + length(32)?;
+        Some((entry, archive.get(comment..next).unwrap_or_default(), next))
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -178,6 +191,8 @@ fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(octets.try_into().ok()?))
 }
 
+/// Comments that are kept.
+const COMMENTS_MAX: usize = 100;
 /// Entries that are looked at.
 const ENTRIES_MAX: usize = 10_000;
 /// The general-purpose flag of an encrypted entry (APPNOTE 4.4.4).
@@ -247,6 +262,21 @@ pub(super) mod tests {
         let shifted = Directory::read(&shifted).unwrap();
         assert!(!shifted.hides && shifted.entries[0].header == 2);
         assert!(Directory::read(&[two, one].concat()).unwrap().hides);
+    }
+
+    #[test]
+    fn what_is_said_of_an_archive_and_of_its_entries_is_read() {
+        let mut octets = archive(&["a"], 0);
+        assert!(Directory::read(&octets).unwrap().comments.is_empty());
+        let end = octets.len() - END_OCTETS;
+        octets.splice(end..end, *b"entry");
+        octets[end - 1 - HEADER_OCTETS + 32] = 5; // the length in the one central header
+        let at = octets.len() - END_OCTETS;
+        let size = u32_at(&octets, at + 12).unwrap() + 5;
+        octets[at + 12..at + 16].copy_from_slice(&size.to_le_bytes());
+        octets.extend_from_slice(b"archive");
+        let directory = Directory::read(&octets).unwrap();
+        assert_eq!(directory.comments, ["archive", "entry"]);
     }
 
     fn unpack_all(octets: &[u8]) {

@@ -8,6 +8,7 @@
 pub mod assurance;
 mod connection;
 mod dane;
+mod exchangers;
 mod https;
 mod maildir;
 mod outcomes;
@@ -31,6 +32,7 @@ use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message, ReversePat
 use crate::outcome::Outcome;
 
 pub use assurance::{Assurance, AssuranceError, AssuranceSettings};
+pub use exchangers::{Exchangers, Listing};
 pub use pattern::Pattern;
 pub use route::{
     BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Router, SmartHost,
@@ -52,6 +54,7 @@ pub struct Deliveries {
     clock: Clock,
     pool: Arc<Pool>,
     assurance: Option<Arc<Assurance>>,
+    exchangers: Exchangers,
 }
 
 impl Deliveries {
@@ -71,6 +74,7 @@ impl Deliveries {
             pool: Pool::new(settings.connections, settings.idle),
             settings: settings.clone(),
             assurance: None,
+            exchangers: Arc::new(|_, _| Listing::None),
         })
     }
 
@@ -79,6 +83,12 @@ impl Deliveries {
     pub fn with_assurance(mut self, assurance: Arc<Assurance>) -> Self {
         self.assurance = Some(assurance);
         self
+    }
+
+    /// From now on asks which mail exchangers of a domain may have what needs verified TLS.
+    #[must_use]
+    pub fn asking(self, exchangers: Exchangers) -> Self {
+        Self { exchangers, ..self }
     }
 
     /// Returns what deliveries along a route are grouped and counted by.

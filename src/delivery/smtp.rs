@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::base::dns::Trust;
 use crate::mail::{EnhancedStatusCode, Envelope, Message};
 use crate::outcome::{NamedBy, Outcome};
 use crate::smtp::client::Dialect;
@@ -37,6 +38,8 @@ pub(super) struct Hop {
     pub(super) host: String,
     pub(super) at: At,
     pub(super) named_by: NamedBy,
+    /// Whether DNSSEC vouches for it that this is a next hop of the recipient's domain.
+    pub(super) trust: Trust,
 }
 
 pub(super) enum At {
@@ -185,6 +188,7 @@ impl Deliveries {
                 host: host.to_owned(),
                 at: At::Port(port),
                 named_by: NamedBy::Route,
+                trust: Trust::Insecure,
             }]
         };
         Ok(Plan::of_route(match &job.route.transport {
@@ -198,6 +202,7 @@ impl Deliveries {
                     host: path.display().to_string(),
                     at: At::Socket(path.clone()),
                     named_by: NamedBy::Route,
+                    trust: Trust::Insecure,
                 }],
             },
             Transport::Mx { port, .. } => {

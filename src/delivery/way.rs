@@ -22,6 +22,7 @@ use super::assurance::report::{Session, SessionPolicy};
 use super::assurance::sts::Mode;
 use super::connection::{Address, Connection, OpenError};
 use super::dane::Dane;
+use super::exchangers::allowed;
 use super::outcomes::{of_address_error, of_mx_error};
 use super::route::{TlsLevel, Transport};
 use super::smtp::{At, Hop, Job};
@@ -94,12 +95,13 @@ impl Deliveries {
     ) -> Result<Plan, Outcome> {
         let host = path.and_then(ForwardPath::mailbox).map(|m| m.host());
         let domain = match host {
-            Some(Host::Domain(domain)) => domain.as_str(),
+            Some(Host::Domain(domain)) => domain,
             Some(Host::Literal(literal)) => {
                 return Ok(Plan::of_route(vec![Hop {
                     host: literal.ip().to_string(),
                     at: At::Port(port),
                     named_by: NamedBy::Dns,
+                    trust: Trust::Insecure,
                 }]));
             }
             None => {
@@ -109,26 +111,38 @@ impl Deliveries {
                 ));
             }
         };
-        let policy = self.policy_of(domain, job).await?;
+        let policy = self.policy_of(domain.as_str(), job).await?;
         let (exchangers, trust) = match job.is_assured() && self.uses_dane() {
-            true => self.dns.checked_mx(domain).await.map_err(of_mx_error)?,
+            true => self
+                .dns
+                .checked_mx(domain.as_str())
+                .await
+                .map_err(of_mx_error)?,
             false => {
-                let exchangers = self.dns.mx(domain).await.map_err(of_mx_error)?;
+                let exchangers = self.dns.mx(domain.as_str()).await.map_err(of_mx_error)?;
                 (exchangers, Trust::Insecure)
             }
         };
-        let named_by = match trust {
-            Trust::Secure => NamedBy::SignedDns,
-            Trust::Insecure => NamedBy::Dns,
+        let names: Vec<String> = exchangers.into_iter().map(|mx| mx.exchange).collect();
+        let named = match job.level {
+            TlsLevel::Verified => {
+                allowed(&self.exchangers, domain, names).map_err(|outcome| *outcome)?
+            }
+            _ => names.into_iter().map(|name| (name, NamedBy::Dns)).collect(),
         };
-        let hops = exchangers.into_iter().map(|mx| Hop {
-            host: mx.exchange,
+        let hops = named.into_iter().map(|(host, named_by)| Hop {
+            host,
             at: At::Port(port),
-            named_by,
+            // What somebody has written down says more than what DNS says, signed or not.
+            named_by: match (named_by, trust) {
+                (NamedBy::Dns, Trust::Secure) => NamedBy::SignedDns,
+                (named_by, _) => named_by,
+            },
+            trust,
         });
         Ok(Plan {
             hops: hops.collect(),
-            domain: Some(domain.to_owned()),
+            domain: Some(domain.to_string()),
             policy,
             counted: !job.is_report,
         })
@@ -169,7 +183,7 @@ impl Deliveries {
         let address_error = |error| of_address_error(error, &hop.host, hop.named_by);
         let mut way = Way::of_route(job.level, hop.named_by);
         let found: Vec<IpAddr>;
-        if hop.named_by == NamedBy::SignedDns && hop.host.parse::<IpAddr>().is_err() {
+        if hop.trust == Trust::Secure && hop.host.parse::<IpAddr>().is_err() {
             let checked = self.dns.checked_addresses(&hop.host).await;
             let checked = checked.map_err(address_error)?;
             let mut bases = Vec::new();
@@ -266,7 +280,7 @@ impl Deliveries {
             (_, false) => way.forbidden = Some(because),
             (_, true) => {}
         }
-        if named {
+        if named && way.named_by == NamedBy::Dns {
             way.named_by = NamedBy::Policy;
         }
         Ok(())

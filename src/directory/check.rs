@@ -135,6 +135,11 @@ impl Checker<'_> {
                 format!("{to} could be more than one"),
                 place,
             ),
+            End::Mailbox(end) if self.is_not_to_be_written_to(&end) => self.warning(
+                "silent-target",
+                format!("{to} is not to be written to"),
+                place,
+            ),
             _ => {}
         }
     }
@@ -229,6 +234,11 @@ impl Checker<'_> {
         }
     }
 
+    fn is_not_to_be_written_to(&self, mailbox: &Mailbox) -> bool {
+        let entry = self.directory.entry_of(&mailbox.folded());
+        entry.is_some_and(|entry| entry.do_not_send())
+    }
+
     fn is_served(&self, mailbox: &Mailbox) -> bool {
         mailbox
             .domain()
@@ -286,6 +296,10 @@ const HELPS: &[(&str, &str)] = &[
     (
         "ambiguous-target",
         "let it lead to the mailbox that is meant",
+    ),
+    (
+        "silent-target",
+        "let it lead to a mailbox that takes mail, or take it out",
     ),
     ("two-successors", "keep the one that mail is to follow"),
     (

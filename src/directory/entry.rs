@@ -80,6 +80,8 @@ pub struct Glance {
     pub organisation: Option<OdsCode>,
     /// Whether its readers may be sent patient data.
     pub accepts_patient_data: bool,
+    /// Whether nothing at all should be sent to it.
+    pub do_not_send: bool,
 }
 
 /// An organisation, as its rows describe it.

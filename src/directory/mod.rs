@@ -216,7 +216,19 @@ impl Directory {
             kind: row.kind(),
             organisation: row.ods_code(),
             accepts_patient_data: row.accepts_patient_data(),
+            do_not_send: row.do_not_send(),
         })
+    }
+
+    /// Where mail for a mailbox that is not to be written to may go on a day: to the one shared mailbox of its
+    /// organisation that takes mail. Words for a reply, never a redirect; none in the place of a person,
+    /// whose organisation is nobody's business. Does not block.
+    pub fn instead_of(&self, mailbox: &Mailbox, on: Date) -> Option<Mailbox> {
+        let walk = resolve::Walk {
+            directory: self,
+            on,
+        };
+        suggest::instead_of(walk, &mailbox.folded())
     }
 
     /// SHA-256 of the `directory.csv` that was read, if it was read from its file.

@@ -7,7 +7,8 @@ use crate::mail::{Domain, Host, LocalPart, Mailbox};
 
 use super::code::OdsCode;
 use super::entry::Kind;
-use super::resolve::Walk;
+use super::index::Row;
+use super::resolve::{Walk, Wanted};
 
 /// The pharmacy whose code is one slip away from `tail`, and of which the rest of the name speaks.
 pub(super) fn near_code(
@@ -38,6 +39,20 @@ pub(super) fn near_name(walk: Walk<'_>, name: &Mailbox, domain: &Domain) -> Opti
             entry.is_some_and(|entry| entry.kind().is_organisation() && entry.is_live(walk.on))
         });
     only(near)
+}
+
+/// The one shared mailbox of the organisation of `name` that takes mail, where `name` does not.
+pub(super) fn instead_of(walk: Walk<'_>, name: &Mailbox) -> Option<Mailbox> {
+    let entry = walk.directory.entry_of(name)?;
+    if entry.kind() == Kind::Personal {
+        return None;
+    }
+    let others = walk.live(entry.ods_code()?, Wanted::Shared, name.domain()?);
+    only(
+        others
+            .filter(|other| !other.do_not_send())
+            .filter_map(Row::address),
+    )
 }
 
 /// The texts that one slip makes of an ASCII text: a character more, less or other, two swapped.

@@ -165,6 +165,8 @@ pub enum NamedBy {
     SignedDns,
     /// An MX record that agrees with the MTA-STS policy of the domain.
     Policy,
+    /// An MX record, and the register of secure domains lists the name.
+    Register,
 }
 
 impl NamedBy {
@@ -174,6 +176,7 @@ impl NamedBy {
             Self::Dns => "DNS, unsigned",
             Self::SignedDns => "DNS, signed",
             Self::Policy => "DNS and MTA-STS",
+            Self::Register => "DNS, and listed in the register",
         }
     }
 }

@@ -22,6 +22,11 @@ pub enum Refusal {
     AmbiguousMailbox,
     /// An alias chain that does not end.
     AliasLoop,
+    /// Nothing is to be sent to the mailbox; perhaps the shared one of its organisation that takes mail.
+    TakesNoMail {
+        /// The shared mailbox.
+        instead: Option<String>,
+    },
     /// A list without members.
     EmptyList,
     /// A stranger asks for a domain that is not served.
@@ -82,6 +87,15 @@ impl Refusal {
                 550,
                 Code::permanent(4, 6),
                 "the aliases of this name form a loop".to_owned(),
+            ),
+            // RFC 3463 §3.3: X.2.1, the mailbox exists and takes no messages.
+            Self::TakesNoMail { instead } => (
+                550,
+                Code::permanent(2, 1),
+                match instead {
+                    Some(name) => format!("this mailbox is not to be written to; write to {name}"),
+                    None => "this mailbox is not to be written to".to_owned(),
+                },
             ),
             Self::EmptyList => (
                 550,

@@ -272,6 +272,11 @@ pub enum Order {
         /// Why.
         reason: String,
     },
+    /// Let held ones go on by way of the encryption next hop, whatever was decided of how they go.
+    ReleaseEncrypted {
+        /// Why.
+        reason: String,
+    },
     /// Let quarantined ones go on.
     ReleaseQuarantined {
         /// Why.

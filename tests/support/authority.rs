@@ -46,13 +46,14 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A server's end of TLS at 127.0.0.1, with a certificate that has this fault.
+    /// A server's end of TLS at 127.0.0.1, also called mx.x.example, with a certificate that has this fault.
     pub(crate) fn server(&self, wrong: Wrong) -> Arc<ServerConfig> {
-        let name = match wrong {
-            Wrong::Name => "other.example",
-            _ => "127.0.0.1",
+        let names: &[&str] = match wrong {
+            Wrong::Name => &["other.example"],
+            _ => &["127.0.0.1", "mx.x.example"],
         };
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         if wrong == Wrong::Expired {
             params.not_after = date_time_ymd(2020, 1, 1);
         }

@@ -59,6 +59,9 @@ impl Reader {
     }
 
     fn archive(&mut self, directory: &Directory, octets: &[u8], path: &str) {
+        for comment in &directory.comments {
+            self.keep(path, comment.clone(), Form::Plain);
+        }
         for (index, entry) in directory.entries.iter().enumerate() {
             let path = format!("{path}/{}", index + 1);
             // What is encrypted is said of the archive.

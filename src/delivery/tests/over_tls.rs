@@ -5,6 +5,7 @@ use tokio_rustls::TlsAcceptor;
 use super::next_hop::{Act, Script};
 use super::*;
 use crate::base::secret::Secret;
+use crate::delivery::Listing;
 
 #[path = "../../../tests/support/authority.rs"]
 mod authority;
@@ -262,6 +263,53 @@ async fn the_evidence_says_whose_word_the_name_of_the_next_hop_is() {
             "{evidence}"
         );
     }
+}
+
+#[tokio::test]
+async fn where_exchangers_are_listed_no_answer_of_dns_names_another() {
+    let authority = Authority::new();
+    let script = Script::default().with_tls(authority.acceptor(Wrong::Nothing));
+    let next_hop = NextHop::start(script).await;
+    let dns = FakeDns::start().await;
+    let dns = dns
+        .with_mx("x.example", 10, "mx.x.example.")
+        .with_address("mx.x.example", "127.0.0.1");
+    let by_dns = route(Transport::Mx {
+        tls: TlsLevel::Opportunistic,
+        port: next_hop.address.port(),
+    });
+    let attempt = async |listed: &'static [&'static str], need| {
+        let mut settings = settings();
+        settings.extra_roots = vec![authority.root()];
+        let deliveries =
+            deliveries_with(&settings, &dns).asking(Arc::new(move |domain, host| match listed {
+                [] => Listing::None,
+                _ if domain.as_str() == "x.example" && listed.contains(&host) => Listing::Listed,
+                _ => Listing::Stranger,
+            }));
+        let (to_one, message) = (envelope(&["a@x.example"]), Message::new(MESSAGE));
+        let outcomes = deliveries.attempt(&by_dns, &to_one, &message, need).await;
+        outcomes.into_iter().next().unwrap()
+    };
+
+    let stranger = attempt(&["mx1.x.example"], TlsNeed::Verified).await;
+    assert_eq!(
+        in_short(&stranger),
+        "transient 4.7.5: DNS names mx.x.example as mail exchanger, and the register of secure domains does not"
+    );
+    assert!(stranger.no_secured_path && next_hop.messages().is_empty());
+
+    let listed = attempt(&["mx.x.example"], TlsNeed::Verified).await;
+    let evidence = listed.tls.unwrap().to_string();
+    assert!(
+        evidence.ends_with("(named by DNS, and listed in the register)"),
+        "{evidence}"
+    );
+
+    // What is not bound to verified TLS goes as DNS says, and so does everything where nothing is listed.
+    attempt(&["mx1.x.example"], TlsNeed::AsRoute).await;
+    attempt(&[], TlsNeed::Verified).await;
+    assert_eq!(next_hop.messages().len(), 3);
 }
 
 #[tokio::test]

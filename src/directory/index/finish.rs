@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::civil::Date;
+
 use crate::directory::agreement::{Evidence, StopWords, Word, name_key};
 use crate::directory::entry::{self, Kind};
 
@@ -95,6 +97,8 @@ fn group_members(sections: &mut Sections, organisations: &mut [record::Organisat
     sections[Section::Members as usize] = to_octets(&members);
 }
 
+/// Puts those that bear the same name next to each other, the open ones before the others: whether several open
+/// ones bear it is asked of every old name, and of a chain there are hundreds that are shut.
 fn group_namesakes(
     sections: &mut Sections,
     records: &mut [record::Organisation],
@@ -108,8 +112,10 @@ fn group_namesakes(
     }
     let mut names: Vec<_> = names.into_iter().collect();
     names.sort_unstable(); // the same table makes the same octets
+    let is_open = open_ones(sections, organisations.len());
     let mut namesakes = Vec::with_capacity(records.len());
-    for (_, organisations) in names {
+    for (_, mut organisations) in names {
+        organisations.sort_by_key(|index| !is_open[*index as usize]);
         let start = namesakes.len() as u32;
         let end = start + organisations.len() as u32;
         for index in &organisations {
@@ -118,6 +124,18 @@ fn group_namesakes(
         namesakes.extend(organisations);
     }
     sections[Section::Namesakes as usize] = to_octets(&namesakes);
+}
+
+/// Which organisations have a mailbox that is live as far as anybody knows: on some day it may be otherwise.
+fn open_ones(sections: &Sections, organisations: usize) -> Vec<bool> {
+    let mut is_open = vec![false; organisations];
+    for record in mailboxes(sections) {
+        if let Some(organisation) = record.organisation {
+            let is_live = record.status.is_live(record.status_date, Date::MAX);
+            is_open[organisation as usize] |= is_live;
+        }
+    }
+    is_open
 }
 
 fn mailboxes(sections: &Sections) -> impl Iterator<Item = record::Mailbox> {

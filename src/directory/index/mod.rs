@@ -6,14 +6,17 @@
 //! believed only if its key is that of the sources, its checksum is right and every number in it leads
 //! to something; whatever else it holds is read with checks and cannot panic.
 
+mod best;
 mod builder;
 mod details;
 pub(super) mod file;
 mod finish;
 mod layout;
+mod letters;
 mod near;
 mod numbers;
 mod octets;
+mod query;
 mod record;
 mod reports;
 mod row;

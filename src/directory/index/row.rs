@@ -65,6 +65,11 @@ impl<'i> Row<'i> {
         self.record.accepts_patient_data
     }
 
+    /// Whether nothing at all should be sent to it.
+    pub(in crate::directory) fn do_not_send(self) -> bool {
+        self.record.do_not_send
+    }
+
     /// The line in `directory.csv`; blocks on the disk.
     pub(in crate::directory) fn line(self) -> usize {
         self.details().map_or(0, |octets| details::line(&octets))

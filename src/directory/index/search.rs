@@ -5,18 +5,17 @@
 //! slip; and then with two slips in long words, or as a part of a word. Sets of mailboxes are rows of
 //! bits, so that common words cost little more than rare ones.
 
-use std::collections::BinaryHeap;
-
 use fst::{IntoStreamer, Map, Streamer};
 use jiff::civil::Date;
 
 use crate::directory::entry::{Entry, Kind};
-use crate::mail::Mailbox;
 
+use super::best::Best;
 use super::layout::Section;
 use super::near::{Near, Open};
 use super::numbers::Reader;
-use super::words::{each_place, each_word};
+use super::query::Query;
+use super::words::each_place;
 use super::{Index, Row};
 
 /// A mailbox that was searched for.
@@ -58,44 +57,6 @@ pub(in crate::directory) fn search(
 fn found(row: Row<'_>, distance: u32) -> Option<Found> {
     let entry = row.entry()?;
     Some(Found { entry, distance })
-}
-
-/// What is asked for.
-struct Query {
-    /// The words, each once.
-    words: Vec<String>,
-    /// The hosts that it must be at; empty for all.
-    hosts: Vec<u32>,
-    /// The whole of it, if that is an address.
-    exact: Option<Mailbox>,
-}
-
-impl Query {
-    fn read(text: &str, index: &Index) -> Self {
-        let (mut words, mut hosts) = (Vec::new(), Vec::new());
-        let mut buffer = String::new();
-        for part in text.split_whitespace() {
-            let (local, host) = part.rsplit_once('@').unwrap_or((part, ""));
-            each_word(local, &mut buffer, |word| {
-                if words.len() < WORDS_MAX && !words.iter().any(|known| known == word) {
-                    words.push(word.to_owned());
-                }
-            });
-            let host = host.to_ascii_lowercase();
-            let all = index.hosts.iter().zip(0..);
-            // A host that there is not is a slip as well, and does not count.
-            let meant = all.filter(|(one, _)| one.host.to_string().starts_with(&host));
-            if !host.is_empty() {
-                hosts.extend(meant.map(|(_, number)| number));
-            }
-        }
-        let exact = text.trim().parse::<Mailbox>().ok();
-        Self {
-            words,
-            hosts,
-            exact: exact.map(|mailbox| mailbox.folded()),
-        }
-    }
 }
 
 struct Finder<'i> {
@@ -249,54 +210,6 @@ impl Bits {
     }
 }
 
-/// The best so far: distance, standing, number.
-struct Best {
-    heap: BinaryHeap<(u32, u32, u32)>,
-    limit: usize,
-    /// How many more are looked at that are no nearer, for their standing alone.
-    patience: u32,
-}
-
-impl Best {
-    fn new(limit: usize) -> Self {
-        Self {
-            heap: BinaryHeap::new(),
-            limit,
-            patience: PATIENCE,
-        }
-    }
-
-    /// Whether one at a distance could be among them. They come in the order of their numbers.
-    fn may_take(&mut self, distance: u32) -> bool {
-        let worst = self.heap.peek().filter(|_| self.heap.len() >= self.limit);
-        let Some((worst, standing, _)) = worst else {
-            return true;
-        };
-        if distance == *worst && *standing > 0 && self.patience > 0 {
-            self.patience -= 1;
-            return true;
-        }
-        distance < *worst
-    }
-
-    fn take(&mut self, one: (u32, u32, u32)) {
-        if self.heap.len() < self.limit {
-            self.heap.push(one);
-        } else if let Some(mut worst) = self.heap.peek_mut()
-            && one < *worst
-        {
-            *worst = one;
-        }
-    }
-
-    fn into_vec(self) -> Vec<(u32, u32)> {
-        let sorted = self.heap.into_sorted_vec().into_iter();
-        sorted
-            .map(|(distance, _, number)| (distance, number))
-            .collect()
-    }
-}
-
 /// One way to look for a word.
 struct Step {
     slips: usize,
@@ -324,7 +237,3 @@ const STAGES: &[&[Step]] = &[
 ];
 /// How many stages are tried for a word that is found, but not together with the others.
 const SLIPPED: usize = 2;
-/// So many equally near mailboxes are compared by their standing.
-const PATIENCE: u32 = 100_000;
-/// More words than that narrow nothing down.
-const WORDS_MAX: usize = 8;

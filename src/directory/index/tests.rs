@@ -227,3 +227,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_those_that_bear_one_name_the_open_ones_come_first() {
+    let header = "address,kind,status,status_date,ods_code,organisation,street,town\n";
+    let row = |code: &str, status: &str| {
+        let address = format!("pharmacy.{code}@nhs.net");
+        format!("{address},pharmacy,{status},{code},Well,,\n")
+    };
+    let rows = [
+        row("fa001", "closed,2020-01-01"),
+        row("fa002", "active,"),
+        row("fa003", "closed,"),
+        row("fa004", "active,2020-01-01"),
+    ];
+    let index = Index::from_memory(made(&format!("{header}{}", rows.concat()))).unwrap();
+    let organisation = index.organisation("FA003".parse().unwrap()).unwrap();
+    let codes = organisation
+        .namesakes()
+        .map(|other| other.code().to_string());
+    assert_eq!(
+        codes.collect::<Vec<_>>(),
+        ["FA002", "FA004", "FA001", "FA003"]
+    );
+}

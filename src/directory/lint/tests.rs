@@ -127,3 +127,36 @@ fn two_owners_strangers_and_shadowed_successors_are_told() {
         ]
     );
 }
+
+#[test]
+fn an_old_name_does_not_lead_to_a_mailbox_that_takes_no_mail() {
+    let header = "address,kind,status,ods_code,organisation,street,town,do_not_send\n";
+    let rows = "robot@nhs.net,application,active,,,,,yes\nbox@nhs.net,shared,active,,,,,no\n";
+    let aliases = "[[alias]]\nfrom = \"old@nhs.net\"\nto = \"robot@nhs.net\"\n\
+                   [[alias]]\nfrom = \"other@nhs.net\"\nto = \"box@nhs.net\"\n\
+                   [[list]]\nname = \"all@nhs.net\"\nmembers = [\"box@nhs.net\", \"robot@nhs.net\"]\n";
+    let diagnostics = Diagnostics::default();
+    let served = [Served {
+        domain: "nhs.net".parse().unwrap(),
+        completeness: Completeness::Complete,
+    }];
+    Directory::read(
+        &file("aliases.toml", aliases),
+        &file("directory.csv", &format!("{header}{rows}")),
+        &served,
+        false,
+        &diagnostics,
+    );
+    let said: Vec<_> = diagnostics
+        .into_vec()
+        .iter()
+        .map(|one| (one.id, one.labels[0].place.to_string()))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            ("silent-target", "aliases.toml:2".to_owned()),
+            ("silent-target", "aliases.toml:8".to_owned())
+        ]
+    );
+}

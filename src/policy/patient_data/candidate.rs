@@ -50,6 +50,8 @@ pub struct Candidates {
     pub failed: usize,
     /// Ten digits grouped as identifiers are, with a wrong check digit.
     pub failed_grouped: usize,
+    /// All digits of the text, those of numbers of any length.
+    pub digits: usize,
 }
 
 impl Candidates {
@@ -61,6 +63,7 @@ impl Candidates {
         while let Some(start) = next_digit(text, at) {
             let group = Group::read(text, start);
             at = group.end;
+            found.digits += group.len;
             let gap = Gap::read(text, at);
             chain.push(group);
             match gap {
@@ -188,8 +191,10 @@ struct Group {
 impl Group {
     fn read(text: &str, start: usize) -> Self {
         let (mut len, mut value, mut end) = (0, 0u64, start);
+        // A circled digit behind others is the mark of a footnote.
+        let circled = text[start..].starts_with(is_circled);
         for (at, c) in text[start..].char_indices() {
-            if let Some(digit) = digit_of(c) {
+            if let Some(digit) = digit_of(c).filter(|_| is_circled(c) == circled) {
                 value = value.wrapping_mul(10).wrapping_add(digit);
                 len += 1;
                 end = start + at + c.len_utf8();
@@ -301,8 +306,8 @@ fn next_digit(text: &str, from: usize) -> Option<usize> {
         if octet.is_ascii_digit() {
             return Some(at);
         }
-        // Digits beyond ASCII start with these in UTF-8 (U+0660…, U+0966…, U+FF10…, U+1D7CE…).
-        if matches!(octet, 0xD9 | 0xDB | 0xE0 | 0xEF | 0xF0) {
+        // Digits beyond ASCII start with these in UTF-8 (U+0660…, U+0966…, U+2460…, U+FF10…, U+1D7CE…).
+        if matches!(octet, 0xD9 | 0xDB | 0xE0 | 0xE2 | 0xEF | 0xF0) {
             let c = text[at..].chars().next()?;
             if digit_of(c).is_some() {
                 return Some(at);
@@ -325,10 +330,22 @@ pub(super) fn digit_of(c: char) -> Option<u64> {
         '\u{0A66}'..='\u{0A6F}' => u32::from(c) - 0x0A66,
         '\u{0AE6}'..='\u{0AEF}' => u32::from(c) - 0x0AE6,
         '\u{FF10}'..='\u{FF19}' => u32::from(c) - 0xFF10,
+        // In circles, white or black, and of the segments of a display.
+        '\u{2460}'..='\u{2468}' => u32::from(c) - 0x245F,
+        '\u{2776}'..='\u{277E}' => u32::from(c) - 0x2775,
+        '\u{2780}'..='\u{2788}' => u32::from(c) - 0x277F,
+        '\u{278A}'..='\u{2792}' => u32::from(c) - 0x2789,
+        '\u{24EA}' | '\u{24FF}' | '\u{1F10B}' | '\u{1F10C}' => 0,
+        '\u{1FBF0}'..='\u{1FBF9}' => u32::from(c) - 0x1FBF0,
         '\u{1D7CE}'..='\u{1D7FF}' => (u32::from(c) - 0x1D7CE) % 10,
         _ => return None,
     };
     Some(u64::from(value))
+}
+
+/// Whether it is a digit in a circle.
+fn is_circled(c: char) -> bool {
+    matches!(c, '\u{2460}'..='\u{24FF}' | '\u{2776}'..='\u{2793}' | '\u{1F10B}' | '\u{1F10C}')
 }
 
 fn separator_of(c: char) -> Option<Separator> {
@@ -343,10 +360,10 @@ fn separator_of(c: char) -> Option<Separator> {
     })
 }
 
-/// Whether a reader sees nothing of it.
+/// Whether a reader sees nothing of it, or no more than the key on which a digit stands (U+20E3).
 pub(super) fn is_invisible(c: char) -> bool {
     (c.is_control() && !c.is_whitespace())
-        || matches!(c, '\u{00AD}' | '\u{034F}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
+        || matches!(c, '\u{20E3}' | '\u{00AD}' | '\u{034F}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}'
         | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}')
 }
 
@@ -398,6 +415,20 @@ mod tests {
             ("no.9434765919.", Unspaced),
             ("943\u{fffd}476\u{fffd}5919", Grouped),
             ("943\u{1}476\u{7f}5919", Unspaced),
+            (
+                "\u{2468}\u{2463}\u{2462}\u{2463}\u{2466}\u{2465}\u{2464}\u{2468}\u{2460}\u{2468}",
+                Unspaced,
+            ),
+            (
+                "\u{277e}\u{2779}\u{2778} \u{2779}\u{277c}\u{277b} \u{277a}\u{277e}\u{2776}\u{277e}",
+                Grouped,
+            ),
+            (
+                "9\u{fe0f}\u{20e3}4\u{fe0f}\u{20e3}3\u{fe0f}\u{20e3} 476 5919",
+                Grouped,
+            ),
+            ("943 476 5919\u{2460} see note", Grouped),
+            ("\u{2460} 943 476 5919", Grouped),
         ] {
             assert_eq!(shapes(text), [shape], "{text}");
         }

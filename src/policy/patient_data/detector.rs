@@ -6,13 +6,14 @@
 //! never more than `low`, and enough different numbers at `low` are `medium` together. Right after
 //! a word that names it a number is an identifier, whatever else stands near.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::policy::finding::{Confidence, Evidence, PatientData};
 
 use super::candidate::{Candidate, Candidates, Shape, is_invisible};
+use super::columns::Columns;
 use super::corroboration::{Corroboration, CorroborationSettings};
-use super::hand_written::HandWritten;
+use super::hand_written::{HandWritten, number_behind};
 use super::identifier::{Identifier, Register};
 use super::settings::{IdentifierSettings, Settings};
 use super::vocabulary::{Vocabulary, Words};
@@ -36,16 +37,20 @@ pub struct Detector {
     settings: IdentifierSettings,
     corroboration: CorroborationSettings,
     vocabulary: Vocabulary,
+    /// Whether the vocabulary has all labels of `hand_written` among its words.
+    has_labels: bool,
     hand_written: HandWritten,
 }
 
 impl Detector {
     /// Prepares the search. Fails if the words of the settings are too many to be held.
     pub fn new(settings: &Settings) -> Result<Self, aho_corasick::BuildError> {
+        let mut vocabulary = Vocabulary::new(settings.words.clone())?;
         Ok(Self {
             settings: settings.identifiers.clone(),
             corroboration: settings.corroboration,
-            vocabulary: Vocabulary::new(settings.words.clone())?,
+            has_labels: vocabulary.collect_labels(&settings.hand_written),
+            vocabulary,
             hand_written: HandWritten::new(&settings.hand_written)?,
         })
     }
@@ -56,11 +61,16 @@ impl Detector {
         for piece in pieces {
             let candidates = Candidates::of(piece.text);
             sightings.failed += candidates.failed;
-            if !candidates.valid.is_empty() {
+            sightings.enter(piece.place);
+            let has_valid = !candidates.valid.is_empty();
+            if has_valid {
                 self.weigh_all(&piece, &candidates, &mut sightings);
             }
-            for identifier in self.hand_written.in_text(piece.text) {
-                sightings.add_hand_written(identifier, piece.place);
+            // Where the text was searched for words, its labels are known already.
+            if candidates.digits >= HAND_WRITTEN_DIGITS && !(has_valid && self.has_labels) {
+                for identifier in self.hand_written.in_text(piece.text) {
+                    sightings.add_hand_written(identifier);
+                }
             }
         }
         self.raise_several(&mut sightings);
@@ -70,13 +80,10 @@ impl Detector {
     fn weigh_all(&self, piece: &Piece<'_>, candidates: &Candidates, sightings: &mut Sightings) {
         let words = self.vocabulary.words_in(piece.text);
         let heading = self.vocabulary.words_in(piece.heading);
-        let column = piece.is_table.then(|| {
-            let first_line = piece.text.lines().next().unwrap_or_default();
-            self.vocabulary.words_in(first_line)
-        });
-        let column = column.as_ref().map_or(0.0, Words::weight_for);
+        let columns = Columns::of(piece, &self.vocabulary);
         let chance = self.chance(candidates);
         for (index, candidate) in candidates.valid.iter().enumerate() {
+            let column = columns.weight_of(piece.text, candidate.start);
             let round = Surroundings {
                 words: &words,
                 elsewhere: near_heading(piece, candidate, &heading).max(column),
@@ -85,7 +92,17 @@ impl Detector {
             };
             let weighed = self.weigh(piece.text, candidate, &round);
             if let Some((confidence, because)) = weighed {
-                sightings.add(candidate.identifier, piece.place, confidence, because);
+                sightings.add(candidate.identifier, confidence, because);
+            }
+        }
+        if self.has_labels {
+            for label in words.clear_labels() {
+                if is_read(&candidates.valid, label.end, piece.text) {
+                    continue;
+                }
+                if let Some(identifier) = number_behind(piece.text, label.end) {
+                    sightings.add_hand_written(identifier);
+                }
             }
         }
     }
@@ -125,7 +142,8 @@ impl Detector {
         if candidate.shape == Shape::Odd && !said.labelled {
             return None;
         }
-        let mut because = vec!["checksum", register.because()];
+        let mut because = Vec::with_capacity(REASONS);
+        because.extend(["checksum", register.because()]);
         let mut score = self.settings.valid;
         if candidate.shape == Shape::Grouped {
             score += self.settings.grouped;
@@ -191,6 +209,16 @@ impl Detector {
             }
         }
     }
+}
+
+/// Whether a candidate that was weighed begins right behind a label that ends at `end`: then nothing else does.
+fn is_read(candidates: &[Candidate], end: usize, text: &str) -> bool {
+    let next = candidates.partition_point(|candidate| candidate.start < end);
+    let Some(next) = candidates.get(next) else {
+        return false;
+    };
+    let between = &text.as_bytes()[end..next.start];
+    between.len() <= READ_OCTETS && !between.iter().any(u8::is_ascii_alphanumeric)
 }
 
 /// What stands round a candidate.
@@ -293,19 +321,23 @@ impl Sighting {
 #[derive(Default)]
 struct Sightings {
     all: Vec<Sighting>,
-    seen: BTreeMap<(Identifier, String), usize>,
+    seen: HashMap<(Identifier, usize), usize>,
+    /// The places so far, by their names; and the one that is looked into.
+    places: HashMap<String, usize>,
+    here: (usize, String),
     failed: usize,
 }
 
 impl Sightings {
-    fn add(
-        &mut self,
-        identifier: Identifier,
-        place: &str,
-        confidence: Confidence,
-        because: Vec<&'static str>,
-    ) {
-        let key = (identifier, place.to_owned());
+    /// From now on, numbers are seen at this place.
+    fn enter(&mut self, place: &str) {
+        let next = self.places.len();
+        let number = *self.places.entry(place.to_owned()).or_insert(next);
+        self.here = (number, place.to_owned());
+    }
+
+    fn add(&mut self, identifier: Identifier, confidence: Confidence, because: Vec<&'static str>) {
+        let key = (identifier, self.here.0);
         if let Some(seen) = self.seen.get(&key) {
             let evidence = &mut self.all[*seen].evidence;
             if confidence > evidence.confidence {
@@ -320,7 +352,7 @@ impl Sightings {
             evidence: Evidence {
                 kind: identifier.register().kind(),
                 confidence,
-                place: place.to_owned(),
+                place: self.here.1.clone(),
                 redacted: identifier.redacted(),
                 because,
             },
@@ -328,14 +360,14 @@ impl Sightings {
     }
 
     /// Adds a number that stands right behind its label, unless it was read there already.
-    fn add_hand_written(&mut self, identifier: Identifier, place: &str) {
+    fn add_hand_written(&mut self, identifier: Identifier) {
         let register = identifier.register();
         let confidence = match register {
             Register::Unissued => Confidence::Low,
             _ => Confidence::High,
         };
         let because = vec!["checksum", register.because(), "keyword", "hand-written"];
-        self.add(identifier, place, confidence, because);
+        self.add(identifier, confidence, because);
     }
 
     fn into_finding(mut self) -> PatientData {
@@ -371,6 +403,12 @@ const HEADING_OCTETS: usize = 300;
 const URL_OCTETS: usize = 256;
 /// Pieces of evidence kept of one message, the surest first: a list of patients has thousands.
 const EVIDENCE_MAX: usize = 100;
+/// Fewer digits than these are no number, also if letters stand for the others.
+const HAND_WRITTEN_DIGITS: usize = 6;
+/// Signs between a label and a number that was read as it stands, in octets.
+const READ_OCTETS: usize = 4;
+/// Reasons that hardly any number has more of.
+const REASONS: usize = 8;
 /// So many wrong check digits in a text, at least, make the right ones chance.
 const CHANCE_FAILED: usize = 3;
 /// So many numbers of a text are looked at for signs of a person: a bound on time. More raise each other.
@@ -428,6 +466,28 @@ mod tests {
             ("NHS number 45 0557 7104", Some("high")),
             ("NHS no. 4 5 0 5 5 7 7 1 0 4", Some("high")),
             ("NHS no. 450/557/7104", Some("high")),
+            ("NHS no. 450,557,7104", Some("high")),
+            ("NHS no. 450 | 557 | 7104", Some("high")),
+            ("NHS no. 450+557+7104", Some("high")),
+            ("NHS no. 450:557:7104", Some("high")),
+            ("NHS no. 450~557~7104", Some("high")),
+            ("NHS no. 450*557*7104", Some("high")),
+            ("450+557+7104", None),
+            ("450~557~7104", None),
+            ("Dose 450*557*7104", None),
+            (
+                "NHS number / telephone: 450 557 7104 / 01632 960123",
+                Some("high"),
+            ),
+            ("NHS no & phone: 4505577104, 07700 900123", Some("high")),
+            (
+                "Telephone / NHS number: 01632 960123 / 450 557 7104",
+                Some("high"),
+            ),
+            (
+                "\u{2463}\u{2464}\u{24ea} \u{2464}\u{2464}\u{2466} \u{2466}\u{2460}\u{24ea}\u{2463}",
+                Some("medium"),
+            ),
             ("NHS number: 45O 557 7lO4", Some("high")),
             ("NHS number: 003/269/8674", Some("low")),
             ("450/557/7104", None),
@@ -629,6 +689,25 @@ mod tests {
         };
         assert_eq!(found(&rows("nhs_number")), "high");
         assert_eq!(found(&rows("sku")), "low");
+    }
+
+    #[test]
+    fn a_column_with_a_short_title_speaks_for_its_own_numbers_alone() {
+        let confidences = |text: &str| -> Vec<&'static str> {
+            let table = Piece {
+                is_table: true,
+                ..piece("attachment:2", text)
+            };
+            let found = detector().examine([table]).evidence.into_iter();
+            found.map(|one| one.confidence.word()).collect()
+        };
+        let rows = "name,NHS,contact\nAda,4505577104,4010232137\n";
+        assert_eq!(confidences(rows), ["high", "low"]);
+        assert_eq!(confidences(&rows.replace(',', ";")), ["high", "low"]);
+        assert_eq!(
+            confidences(&rows.replace("NHS", "NHS trust")),
+            ["low", "low"]
+        );
     }
 
     #[test]

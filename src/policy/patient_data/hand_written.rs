@@ -4,8 +4,6 @@
 //! commas keep dates and lists apart, and letters are letters. So these are looked for from the label on, and
 //! nowhere else; the check digit has to be right as always.
 
-use std::ops::Range;
-
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use super::candidate::{digit_of, is_invisible};
@@ -38,13 +36,13 @@ impl HandWritten {
         labels
             .flat_map(move |labels| labels.find_iter(text))
             .filter(move |label| stands_alone(text, label.range()))
-            .filter_map(move |label| number_behind(text, label.range()))
+            .filter_map(move |label| number_behind(text, label.end()))
     }
 }
 
 /// The number that begins behind a label, with no more than signs and filling words between.
-fn number_behind(text: &str, label: Range<usize>) -> Option<Identifier> {
-    let rest = &text[label.end..];
+pub(super) fn number_behind(text: &str, label_end: usize) -> Option<Identifier> {
+    let rest = &text[label_end..];
     let mut word = 0..0;
     for (at, c) in rest.char_indices() {
         if at > LABEL_OCTETS {

@@ -8,7 +8,8 @@
 //! Nothing here keeps a number: evidence is redacted when it is made.
 
 pub mod candidate;
-pub mod corroboration;
+mod columns;
+mod corroboration;
 pub mod detector;
 mod hand_written;
 pub mod identifier;

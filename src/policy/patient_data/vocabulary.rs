@@ -4,6 +4,7 @@
 //! candidate in it. A space in a word stands for any of the ways in which people write it: `nhs
 //! number`, `NHS-Number`, `nhs_number`, `NHSnumber`, or broken over two lines.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, MatchKind};
@@ -42,6 +43,8 @@ pub struct Vocabulary {
     automaton: AhoCorasick,
     /// The group of each pattern of the automaton.
     group_of: Vec<usize>,
+    /// Whether each pattern is a label behind which a number counts however it is written.
+    is_clear: Vec<bool>,
 }
 
 impl Vocabulary {
@@ -61,30 +64,65 @@ impl Vocabulary {
         Ok(Self {
             groups,
             automaton,
+            is_clear: vec![false; group_of.len()],
             group_of,
         })
+    }
+
+    /// Has the words that are also among these labels collected ([`Words::clear_labels`]), so that a text need
+    /// not be searched for them again. False if some of the labels are none of the words.
+    pub(super) fn collect_labels(&mut self, labels: &[String]) -> bool {
+        let patterns: Vec<String> = self.patterns().collect();
+        let wanted: HashSet<String> = labels.iter().flat_map(|label| spellings(label)).collect();
+        self.is_clear = patterns.iter().map(|word| wanted.contains(word)).collect();
+        let known: HashSet<&String> = patterns.iter().collect();
+        wanted.iter().all(|label| known.contains(label))
+    }
+
+    /// The patterns of the automaton, in their order.
+    fn patterns(&self) -> impl Iterator<Item = String> {
+        let words = self.groups.iter().flat_map(|group| &group.words);
+        words.flat_map(|word| spellings(word))
     }
 
     /// The words in a text, in its order.
     pub fn words_in(&self, text: &str) -> Words<'_> {
         let mut words = vec![Vec::new(); self.groups.len()];
+        let mut clear_labels = Vec::new();
         for found in self.automaton.find_iter(text) {
             if stands_alone(text, found.range()) {
-                words[self.group_of[found.pattern().as_usize()]].push(found.range());
+                let pattern = found.pattern().as_usize();
+                words[self.group_of[pattern]].push(found.range());
+                if self.is_clear[pattern] {
+                    clear_labels.push(found.range());
+                }
             }
         }
         let muted = self.muted(text, &words);
-        let mut speaking = words.clone();
-        for (group, words) in self.groups.iter().zip(&mut speaking) {
-            if group.sense == Sense::For {
-                words.retain(|word| !muted.iter().any(|muted| muted.contains(&word.start)));
+        let speaking = (!muted.is_empty()).then(|| {
+            let mut speaking = words.clone();
+            for (group, words) in self.groups.iter().zip(&mut speaking) {
+                if group.sense == Sense::For {
+                    words.retain(|word| !muted.iter().any(|muted| muted.contains(&word.start)));
+                }
             }
-        }
+            speaking
+        });
         Words {
             groups: &self.groups,
             words,
             speaking,
+            clear_labels,
         }
+    }
+
+    /// What a text weighs that is one word which names an identifier, and nothing else: the title of a column.
+    pub(super) fn label_weight(&self, text: &str) -> Option<f64> {
+        let names = |group: &&WordGroup| {
+            let is_word = |word: &String| word.eq_ignore_ascii_case(text);
+            matches!(group.sense, Sense::For | Sense::Label) && group.words.iter().any(is_word)
+        };
+        self.groups.iter().find(names).map(|group| group.weight)
     }
 
     /// What notices cover: from each to the end of its paragraph, but no further than its window.
@@ -124,8 +162,10 @@ fn paragraph_end(text: &str, within: Range<usize>) -> usize {
 pub struct Words<'v> {
     groups: &'v [WordGroup],
     words: Vec<Vec<Range<usize>>>,
-    /// Those that count from afar: without what stands in a notice.
-    speaking: Vec<Vec<Range<usize>>>,
+    /// Those that count from afar, without what stands in a notice; `None` where that is all of them.
+    speaking: Option<Vec<Vec<Range<usize>>>>,
+    /// Those behind which a number counts however it is written.
+    clear_labels: Vec<Range<usize>>,
 }
 
 /// What the words near a number say about it.
@@ -140,6 +180,11 @@ pub struct Said {
 }
 
 impl Words<'_> {
+    /// The words that [`Vocabulary::collect_labels`] was asked for.
+    pub(super) fn clear_labels(&self) -> &[Range<usize>] {
+        &self.clear_labels
+    }
+
     /// Whether a word that speaks for an identifier is among them at all.
     pub fn any_for(&self) -> bool {
         let mut groups = self.groups.iter().zip(&self.words);
@@ -159,14 +204,16 @@ impl Words<'_> {
         let mut said = Said::default();
         // The last word before the number that speaks for it: one against has to stand after that.
         let mut last_for = 0;
-        let speaking = self.words.iter().zip(&self.speaking);
-        for (group, (words, speaking)) in self.groups.iter().zip(speaking) {
-            if matches!(group.sense, Sense::Against(_) | Sense::Notice) {
+        for (index, (group, words)) in self.groups.iter().zip(&self.words).enumerate() {
+            if words.is_empty() || matches!(group.sense, Sense::Against(_) | Sense::Notice) {
                 continue;
             }
-            let (before, _) = neighbours(words, number);
+            let (before, after) = neighbours(words, number);
             let labelled = before.is_some_and(|word| is_label_of(text, word.end..number.start));
-            let (left, right) = neighbours(speaking, number);
+            let (left, right) = match &self.speaking {
+                Some(speaking) => neighbours(&speaking[index], number),
+                None => (before, after),
+            };
             let near = left.is_some_and(|word| within(text, word.end..number.start, group.window))
                 || right.is_some_and(|word| within(text, number.end..word.start, group.window));
             let counts = labelled || (group.sense == Sense::For && near);
@@ -237,6 +284,7 @@ fn is_label_of(text: &str, between: Range<usize>) -> bool {
         // The word reaches into the number: `nhs-` and digits.
         return true;
     };
+    let between = without_second_name(between);
     !holds_number(between)
         && between
             .split(|c: char| !c.is_alphabetic())
@@ -246,6 +294,17 @@ fn is_label_of(text: &str, between: Range<usize>) -> bool {
                     .iter()
                     .any(|filling| word.eq_ignore_ascii_case(filling))
             })
+}
+
+/// What follows the label of two things, without the second: the numbers come in the order of the names
+/// (`NHS number / telephone: 450 557 7104 / 01632 960123`).
+fn without_second_name(between: &str) -> &str {
+    let second = between.trim_start().strip_prefix(['/', '&', ',']);
+    let named = second.and_then(|second| second.split_once(':'));
+    match named {
+        Some((second, rest)) if !second.contains(|c: char| c.is_ascii_digit() || c == '\n') => rest,
+        _ => between,
+    }
 }
 
 /// Whether the word before `between` stands in a line above the number beside one that speaks for it:

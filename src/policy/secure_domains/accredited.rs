@@ -106,6 +106,7 @@ pub(super) fn read(file: &Arc<SourceFile>, diagnostics: &Diagnostics) -> Vec<Ent
             valid_from: row.valid_from,
             valid_until: Some(row.valid_until),
             transport: Transport::default(),
+            exchangers: Vec::new(),
             fallback: Fallback::default(),
         })
         .collect()

@@ -7,6 +7,8 @@ use jiff::civil::Date;
 use crate::config::{Diagnostic, Diagnostics, Located, Section};
 use crate::mail::Domain;
 
+use super::exchangers::Exchanger;
+
 /// One entry of the register.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -20,6 +22,8 @@ pub struct Entry {
     pub valid_until: Option<Date>,
     /// How patient data goes there.
     pub transport: Transport,
+    /// The hosts that take its mail, whatever DNS says; empty for those that DNS names.
+    pub exchangers: Vec<Located<Exchanger>>,
     /// What happens when it cannot go there so; `None` for what the register says of all.
     pub fallback: Fallback,
 }
@@ -105,6 +109,7 @@ impl Entry {
             valid_from: from.map(Located::into_inner),
             valid_until: until.map(Located::into_inner),
             transport: transport.map_or_else(Transport::default, Located::into_inner),
+            exchangers: section.parse_list("mx").unwrap_or_default(),
             fallback,
         };
         entry.check(section.diagnostics(), today);
@@ -123,6 +128,11 @@ impl Entry {
     pub fn is_valid(&self, on: Date) -> bool {
         self.valid_from.is_none_or(|from| from <= on)
             && self.valid_until.is_none_or(|until| on <= until)
+    }
+
+    /// Whether patient data goes there over TLS to whatever host DNS names.
+    pub fn trusts_dns(&self) -> bool {
+        self.transport == Transport::VerifiedTls && self.exchangers.is_empty()
     }
 
     /// Whether its end is near or past.
@@ -175,6 +185,17 @@ impl Entry {
             None => {}
         }
         self.check_width(diagnostics);
+        for exchanger in self
+            .exchangers
+            .iter()
+            .filter(|exchanger| exchanger.is_too_wide())
+        {
+            let message = "anybody can have a host below this name";
+            let diagnostic = Diagnostic::error("too-wide", message)
+                .at_maybe(exchanger.place(), "")
+                .help("list the hosts that take the mail of the domain, or the name that they all are below");
+            diagnostics.push(diagnostic);
+        }
     }
 
     /// A slip of the pen must not open a country (`domain.md` §9, hazard 10).
@@ -182,7 +203,7 @@ impl Entry {
         let Some((name, Covers::Below)) = self.parsed() else {
             return;
         };
-        if name.as_str().contains('.') && !TOO_WIDE.contains(&name.as_str()) {
+        if !is_everybodys(&name) {
             return;
         }
         let message = format!("`{}` is everybody's", self.pattern.as_str());
@@ -199,6 +220,11 @@ impl Entry {
             .help(help);
         diagnostics.push(diagnostic);
     }
+}
+
+/// Whether anybody registers names right below this one.
+pub(super) fn is_everybodys(name: &Domain) -> bool {
+    !name.as_str().contains('.') || TOO_WIDE.contains(&name.as_str())
 }
 
 /// Which names a pattern covers.

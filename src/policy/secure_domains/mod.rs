@@ -6,6 +6,7 @@
 
 pub mod accredited;
 mod entry;
+mod exchangers;
 mod verdicts;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::mail::Domain;
 use entry::Covers;
 
 pub use entry::{Entry, Fallback, FallbackAction, Lapse, Transport};
+pub use exchangers::{Exchanger, ExchangerStanding};
 pub use verdicts::{Restriction, Verdicts};
 
 /// The register and the verdicts, checked.
@@ -118,6 +120,27 @@ impl SecureDomains {
     pub fn transport(&self, domain: &Domain) -> Transport {
         let entry = self.most_specific(domain.as_str());
         entry.map_or_else(Transport::default, |entry| entry.transport)
+    }
+
+    /// Whether a host that an MX record names for a domain may have its patient data.
+    pub fn exchanger(&self, domain: &Domain, host: &str) -> ExchangerStanding {
+        let entry = self.most_specific(domain.as_str());
+        let listed = entry.map_or(&[][..], |entry| &entry.exchangers);
+        if listed.is_empty() {
+            return ExchangerStanding::Unlisted;
+        }
+        let host = Domain::parse(host);
+        match host.is_ok_and(|host| listed.iter().any(|listed| listed.is(&host))) {
+            true => ExchangerStanding::Listed,
+            false => ExchangerStanding::Stranger,
+        }
+    }
+
+    /// All entries, by their patterns.
+    pub fn entries(&self) -> Vec<&Entry> {
+        let mut all: Vec<&Entry> = self.exact.values().chain(self.below.values()).collect();
+        all.sort_by(|one, other| one.pattern.as_str().cmp(other.pattern.as_str()));
+        all
     }
 
     /// What happens to patient data for a domain when the secured path cannot be had. Where neither its
@@ -295,6 +318,53 @@ valid-from = 2026-11-21
         ] {
             assert!(!is_secure(&register, open, at), "{open}");
         }
+    }
+
+    #[test]
+    fn the_most_specific_entry_says_which_hosts_take_the_mail() {
+        let listed = REGISTER.replace(
+            "CJX\"",
+            "CJX\"\nmx = [\"mx1.x.example\", \"*.mx.police.uk\"]",
+        );
+        let (register, said) = read(&listed);
+        assert!(said.iter().all(|said| !said.contains("mx")), "{said:?}");
+        for (domain, host, standing) in [
+            ("met.police.uk", "mx1.x.example", ExchangerStanding::Listed),
+            (
+                "met.police.uk",
+                "a.mx.police.uk.",
+                ExchangerStanding::Listed,
+            ),
+            (
+                "met.police.uk",
+                "mx.evil.example",
+                ExchangerStanding::Stranger,
+            ),
+            ("met.police.uk", "no host", ExchangerStanding::Stranger),
+            (
+                "new.old.police.uk",
+                "mx.evil.example",
+                ExchangerStanding::Unlisted,
+            ),
+            ("nhs.net", "mx.evil.example", ExchangerStanding::Unlisted),
+            (
+                "other.example",
+                "mx.evil.example",
+                ExchangerStanding::Unlisted,
+            ),
+        ] {
+            let domain = Domain::parse(domain).unwrap();
+            assert_eq!(
+                register.exchanger(&domain, host),
+                standing,
+                "{domain} {host}"
+            );
+        }
+        let trusting = register
+            .entries()
+            .into_iter()
+            .filter(|entry| entry.trusts_dns());
+        assert_eq!(trusting.count(), 3);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl ResolveRecipients {
         let today = now.to_zoned(TimeZone::UTC).date();
         let resolution = self.directory.resolve_on(mailbox, today);
         let errors_to = self.list_owner(&resolution, today);
-        let ends = self.ends(mailbox, resolution.end)?;
+        let ends = self.ends(mailbox, resolution.end, today)?;
         let resolved = ends
             .into_iter()
             .map(|end| self.led_to(of, recipient, end, resolution.path.clone(), now));
@@ -164,16 +164,25 @@ impl ResolveRecipients {
     }
 
     /// The mailboxes that a resolution ends in, or what speaks against it.
-    fn ends(&self, mailbox: &Mailbox, end: End) -> Result<Vec<Mailbox>, Opinion> {
+    fn ends(&self, mailbox: &Mailbox, end: End, today: Date) -> Result<Vec<Mailbox>, Opinion> {
         let (refusal, because) = match end {
+            End::Mailbox(end) if self.is_shut_off(&end) && !is_postmaster(mailbox) => {
+                return Err(self.takes_no_mail(&end, today));
+            }
             End::Mailbox(end) | End::Unlisted(end) | End::External(end) => return Ok(vec![end]),
-            End::List(members) if !members.is_empty() => return Ok(members),
+            // As members that are closed, those that take no mail are left out; `check` warns of them.
+            End::List(mut members) => {
+                members.retain(|member| !self.is_shut_off(member));
+                if !members.is_empty() {
+                    return Ok(members);
+                }
+                (Refusal::EmptyList, "the list has no members")
+            }
             // RFC 5321 §4.5.1: every domain that is served has a postmaster.
             End::Unknown(_) | End::Closed if is_postmaster(mailbox) => {
                 let postmaster = self.postmaster.as_ref().unwrap_or(mailbox);
                 return Ok(vec![postmaster.clone()]);
             }
-            End::List(_) => (Refusal::EmptyList, "the list has no members"),
             End::Moved(successor) => {
                 let successor = successor.to_string();
                 (
@@ -199,6 +208,26 @@ impl ResolveRecipients {
             End::Loop => (Refusal::AliasLoop, "the aliases of the name form a loop"),
         };
         Err(Opinion::new(Ask::Refuse(refusal), "built-in", because))
+    }
+
+    /// Whether the directory says that nothing at all is to be sent to a mailbox: nobody reads it (`domain.md` §8.2).
+    fn is_shut_off(&self, mailbox: &Mailbox) -> bool {
+        let known = self.directory.glance(mailbox);
+        known.is_some_and(|known| known.do_not_send)
+    }
+
+    /// The sender must hear at once, or waits for an answer to what nobody will read.
+    fn takes_no_mail(&self, mailbox: &Mailbox, today: Date) -> Opinion {
+        let instead = self.directory.instead_of(mailbox, today);
+        let refusal = Refusal::TakesNoMail {
+            instead: instead.as_ref().map(Mailbox::to_string),
+        };
+        let remedy = match instead {
+            Some(instead) => format!("it is sent to {instead}, or `do_not_send` of the row is no"),
+            None => "`do_not_send` of the row is no, or another address is given".to_owned(),
+        };
+        let because = "the directory says that nothing is to be sent to this mailbox (do_not_send)";
+        Opinion::new(Ask::Refuse(refusal), "built-in", because).would_pass_if(remedy)
     }
 
     /// The recipient at the end of the path. A name that is its own mailbox keeps the case it was
@@ -265,7 +294,7 @@ mod tests {
     use super::*;
     use crate::policy::combine::Tally;
     use crate::policy::policy_test::client;
-    use crate::policy::testing::World;
+    use crate::policy::testing::{World, directory_of};
     use crate::policy::verdict::RecipientDecision;
 
     fn rule(world: &World) -> ResolveRecipients {
@@ -402,6 +431,52 @@ mod tests {
                 "reception@bumbleton.example",
                 "Postmaster@bumbleton.example"
             ]
+        );
+    }
+
+    #[test]
+    fn a_mailbox_that_is_not_to_be_written_to_is_refused_with_the_shared_one_beside_it() {
+        const ROWS: &str = "address,kind,status,ods_code,organisation,street,town,do_not_send\n\
+            pharmacy.fa001@nhs.net,pharmacy,active,FA001,Bumbleton,,,no\n\
+            reminders.fa001.donotreply@nhs.net,application,active,FA001,,,,yes\n\
+            jo.bell@nhs.net,personal,active,FA001,,,,yes\n\
+            robot@nhs.net,application,active,,,,,yes\n\
+            postmaster@nhs.net,shared,active,,,,,yes\n";
+        let to = [
+            "Reminders.FA001.donotreply@nhs.net",
+            "jo.bell@nhs.net",
+            "robot@nhs.net",
+            "postmaster@nhs.net",
+            "pharmacy.fa001@nhs.net",
+        ];
+        let world = World {
+            directory: Arc::new(directory_of(ROWS, &["nhs.net"])),
+            ..World::new("", "", &to)
+        };
+        assert_eq!(
+            fates(&world),
+            [
+                "TakesNoMail { instead: Some(\"pharmacy.fa001@nhs.net\") }",
+                "TakesNoMail { instead: None }",
+                "TakesNoMail { instead: None }",
+                "postmaster@nhs.net",
+                "pharmacy.fa001@nhs.net",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_list_leaves_out_those_who_are_not_to_be_written_to() {
+        const ROWS: &str = "address,kind,status,ods_code,organisation,street,town,do_not_send\n\
+            reception@bumbleton.example,shared,active,,,,,yes\n\
+            dispensary@bumbleton.example,shared,active,,,,,no\n";
+        let world = World {
+            directory: Arc::new(directory_of(ROWS, &["bumbleton.example"])),
+            ..World::new("", "", &["all@bumbleton.example"])
+        };
+        assert_eq!(
+            fates(&world),
+            ["dispensary@bumbleton.example", "someone@outside.example"]
         );
     }
 

@@ -11,7 +11,7 @@ use crate::outcome::audit::AuditKind;
 use crate::outcome::notify::{self, Event, Told};
 use crate::outcome::{Letterhead, Outcome};
 use crate::queue::error::QueueError;
-use crate::queue::record::{Accepted, DeliveryId, MessageId};
+use crate::queue::record::{Accepted, Binding, DeliveryId, MessageId};
 use crate::queue::spool::Placed;
 use crate::queue::store::{Administered, Order, Selection, State, message_of};
 
@@ -49,6 +49,9 @@ pub(super) fn administer(
             if let Some(reason) = order.reason() {
                 event = event.fact("because", reason);
             }
+            if let Order::ReleaseEncrypted { .. } = order {
+                event = event.fact("transport", Binding::Encryption.word());
+            }
             change(batch, now, delivery, order)?;
             batch.append(&event)?;
         }
@@ -60,7 +63,7 @@ impl Order {
     fn states(&self) -> &'static [State] {
         match self {
             Self::Retry | Self::Hold { .. } => &[State::Due],
-            Self::ReleaseHeld { .. } => &[State::Held],
+            Self::ReleaseHeld { .. } | Self::ReleaseEncrypted { .. } => &[State::Held],
             Self::ReleaseQuarantined { .. } | Self::Delete { .. } => &[State::Quarantined],
             Self::Fail { .. } => &[State::Due, State::Held],
         }
@@ -70,7 +73,9 @@ impl Order {
         match self {
             Self::Retry => AuditKind::Retried,
             Self::Hold { .. } => AuditKind::Held,
-            Self::ReleaseHeld { .. } | Self::ReleaseQuarantined { .. } => AuditKind::Released,
+            Self::ReleaseHeld { .. }
+            | Self::ReleaseEncrypted { .. }
+            | Self::ReleaseQuarantined { .. } => AuditKind::Released,
             Self::Fail { .. } => AuditKind::Failed,
             Self::Delete { .. } => AuditKind::Deleted,
         }
@@ -81,6 +86,7 @@ impl Order {
             Self::Retry => None,
             Self::Hold { reason }
             | Self::ReleaseHeld { reason }
+            | Self::ReleaseEncrypted { reason }
             | Self::ReleaseQuarantined { reason }
             | Self::Fail { reason, .. }
             | Self::Delete { reason } => Some(reason),
@@ -104,6 +110,20 @@ fn change(
                      WHERE id = ?1",
                 )?
                 .execute(params![delivery.0, reason])?;
+            Ok(())
+        }
+        Order::ReleaseEncrypted { .. } => {
+            self_release::withdraw(batch.db, delivery)?;
+            batch
+                .db
+                .prepare_cached(
+                    "UPDATE delivery SET state = 'due', ready_at = ?2, binding = ?3 WHERE id = ?1",
+                )?
+                .execute(params![
+                    delivery.0,
+                    now.as_millisecond(),
+                    Binding::Encryption.word()
+                ])?;
             Ok(())
         }
         Order::Retry | Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {

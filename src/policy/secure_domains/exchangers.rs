@@ -1,0 +1,89 @@
+//! The mail exchangers of a secure domain, as an entry of the register lists them (`mx`).
+//!
+//! An MX record is not signed for us: whoever forges one names a host of his own, and its certificate for its own
+//! name is right (RFC 7672 §1.3.2). What an administrator has listed, no answer of DNS changes.
+
+use std::str::FromStr;
+
+use crate::mail::{AddressError, Domain};
+
+/// One name in `mx`: `mx1.x` is that host, `*.x` any host below x.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exchanger {
+    name: Domain,
+    below: bool,
+}
+
+impl Exchanger {
+    /// Whether a host that an MX record names is one of them.
+    pub fn is(&self, host: &Domain) -> bool {
+        match self.below {
+            true => host.is_below(&self.name),
+            false => *host == self.name,
+        }
+    }
+
+    /// Whether anybody can have a host below it.
+    pub(super) fn is_too_wide(&self) -> bool {
+        self.below && super::entry::is_everybodys(&self.name)
+    }
+}
+
+impl FromStr for Exchanger {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let below = text.strip_prefix("*.");
+        Ok(Self {
+            name: Domain::parse(below.unwrap_or(text))?,
+            below: below.is_some(),
+        })
+    }
+}
+
+/// What the register says of a host that an MX record names for a domain.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ExchangerStanding {
+    /// No exchangers are listed for the domain.
+    Unlisted,
+    /// It is one of those that are.
+    Listed,
+    /// It is none of those that are: patient data does not go there.
+    Stranger,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchanger_is_a_host_or_any_below_a_name_and_not_the_name_itself() {
+        for (listed, host, is) in [
+            ("mx1.nhs.net", "MX1.nhs.net.", true),
+            ("mx1.nhs.net", "mx2.nhs.net", false),
+            ("mx1.nhs.net", "a.mx1.nhs.net", false),
+            ("*.mail.nhs.net", "mx1.a.mail.nhs.net", true),
+            ("*.mail.nhs.net", "mail.nhs.net", false),
+            ("*.mail.nhs.net", "mx.evilmail.nhs.net", false),
+            ("*.mail.nhs.net", "mx.mail.nhs.net.evil.example", false),
+        ] {
+            let listed: Exchanger = listed.parse().unwrap();
+            assert_eq!(listed.is(&Domain::parse(host).unwrap()), is, "{host}");
+        }
+        for none in ["", "*", "*.", "a b", "mx.*"] {
+            assert!(none.parse::<Exchanger>().is_err(), "{none}");
+        }
+        for (text, wide) in [
+            ("*.uk", true),
+            ("*.co.uk", true),
+            ("mx.uk", false),
+            ("*.x.uk", false),
+        ] {
+            assert_eq!(
+                text.parse::<Exchanger>().unwrap().is_too_wide(),
+                wide,
+                "{text}"
+            );
+        }
+    }
+}
