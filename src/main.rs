@@ -8,8 +8,8 @@ use std::sync::Arc;
 use clap::Parser;
 use postern::accounts::Store;
 use postern::admin::cli::{
-    AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Explain, Question,
-    ReportCommand, SecureDomainsCommand,
+    AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Evidence, EvidenceCommand,
+    Explain, Question, ReportCommand, SecureDomainsCommand,
 };
 use postern::admin::dkim::DkimCommand;
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
@@ -133,6 +133,18 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
                 out,
             )?);
         }
+        Command::Evidence(Evidence {
+            command: Some(EvidenceCommand::Verify { file, key }),
+            ..
+        }) => {
+            let text = admin::input::read_text(file, &mut io::stdin().lock())?;
+            return Ok(admin::evidence::verify(
+                &text,
+                key.as_deref(),
+                cli.json,
+                out,
+            )?);
+        }
         Command::Dkim(DkimCommand::New(asked)) => {
             return Ok(admin::dkim::new(asked, cli.json, out)?);
         }
@@ -188,6 +200,9 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             admin::report::footers(&queue().await?, since, cli.json, out).await?
         }
         Command::Trace(asked) => admin::trace::run(asked, &queue().await?, cli.json, out).await?,
+        Command::Evidence(asked) => {
+            evidence(asked, &settings, &queue().await?, cli.json, out).await?
+        }
         Command::Audit(AuditCommand::Verify) => {
             admin::audit::verify(&queue().await?, cli.json, out).await?
         }
@@ -369,6 +384,27 @@ async fn explain(
             .await?)
         }
     }
+}
+
+/// Writes the signed document of a message.
+async fn evidence(
+    asked: &Evidence,
+    settings: &Settings,
+    queue: &Queue,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Answer> {
+    let Some(reference) = &asked.reference else {
+        return Ok(Answer::Usage);
+    };
+    let desk = admin::evidence::Desk {
+        gateway: settings.hostname.as_str(),
+        data: &settings.data,
+        now: Clock::system().now(),
+        json,
+    };
+    let made = admin::evidence::make(reference, queue, &desk, asked.out.as_deref(), out);
+    Ok(made.await?)
 }
 
 /// Where a recipient's mail would go; nowhere if it is kept or refused.

@@ -5,6 +5,7 @@ mod letterhead;
 mod quarantine;
 mod rounds;
 mod texts;
+mod transport;
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use crate::base::https::Https;
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
-use crate::delivery::{Deliveries, Exchangers, Listing, Router, Transport};
+use crate::delivery::{Assurance, Deliveries, Exchangers, Listing, Router, Transport};
 use crate::directory::Directory;
 use crate::ingress::settings::{ListenerSettings, ListenerTls};
 use crate::ingress::{self, IngressError};
@@ -186,6 +187,8 @@ async fn start(
     .map_err(|error| ServeError::Start(error.to_string()))?
     .asking(exchangers(policies.clone()))
     .with_texts(texts.clone());
+    let assurance = open_assurance(settings, clock)?;
+    let deliveries = deliveries.with_assurance(Arc::clone(&assurance));
     let in_force = policies.clone();
     let letterhead = letterhead(
         &settings.hostname,
@@ -236,6 +239,15 @@ async fn start(
         routes: routes.subscribe(),
     };
     shutdown.spawn(bookkeeper.run(shutdown.clone()));
+    let transport = transport::TransportRounds {
+        wants_dane: settings.delivery.transport.dane && settings.delivery.asks_exchangers(),
+        assurance,
+        dns: settings.dns.clone(),
+        queue: queue.clone(),
+        clock: clock.clone(),
+        letterhead: letterhead.clone(),
+    };
+    shutdown.spawn(transport.run(shutdown.clone()));
     let rounds = rounds::Rounds {
         queue: queue.clone(),
         policies: policy.subscribe(),
@@ -252,6 +264,20 @@ async fn start(
         routes,
     };
     Ok((reload, started))
+}
+
+/// What is known of destinations.
+fn open_assurance(settings: &Settings, clock: &Clock) -> Result<Arc<Assurance>, ServeError> {
+    let opened = Assurance::open(
+        settings.delivery.transport.clone(),
+        &settings.data,
+        settings.dns.clone(),
+        &settings.delivery.connections.extra_roots,
+        clock.clone(),
+    );
+    opened
+        .map(Arc::new)
+        .map_err(|error| ServeError::Start(error.to_string()))
 }
 
 /// What the policy in force at the moment of an attempt says of secure domains.

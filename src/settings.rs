@@ -143,8 +143,15 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
     let directory = directory::Settings::read(top);
     let dns = Dns::new(&crate::policy::settings::read_dns(top)).map_err(|error| {
         top.diagnostics()
-            .push(Diagnostic::error("dns", error.to_string()).at(top.place(), ""));
+            .push(Diagnostic::error("dns", error.to_string()).at(top.section("dns").place(), ""));
     });
+    if let Ok(dns) = &dns
+        && !dns.validates()
+        && delivery.transport.dane
+        && delivery.asks_exchangers()
+    {
+        say_without_dane(top);
+    }
     let name = hostname.as_ref().map_or("invalid", Domain::as_str);
     let cache = Cache {
         folder: data.join("directory"),
@@ -165,4 +172,15 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
         admin,
         directory,
     })
+}
+
+/// A route to exchangers promises less than it could: said where it can be put right.
+fn say_without_dane(top: &Section<'_>) {
+    let diagnostic = Diagnostic::warning(
+        "no-dnssec",
+        "DANE is not used: no resolver that validates by DNSSEC is set up",
+    )
+    .at(top.section("dns").place(), "")
+    .help("run one on this machine and write validating = true under [dns]; or dane = false under [transport]");
+    top.diagnostics().push(diagnostic);
 }

@@ -77,6 +77,9 @@ pub enum CommandError {
     /// There is no such account, or it could not be disabled.
     #[error(transparent)]
     Account(#[from] crate::accounts::DisableError),
+    /// No evidence was signed.
+    #[error(transparent)]
+    Evidence(#[from] super::evidence::EvidenceError),
     /// The queue could not do what was asked.
     #[error("{0}")]
     Queue(#[from] crate::queue::QueueError),

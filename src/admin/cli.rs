@@ -71,6 +71,8 @@ pub enum Command {
     /// Show what the audit trail says about mail of our own
     #[command(subcommand)]
     Report(ReportCommand),
+    /// Write one signed document about a message, or check one
+    Evidence(Evidence),
     /// Check the audit trail, or take it out
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -372,6 +374,34 @@ pub enum ReportCommand {
     },
 }
 
+/// `postern evidence`, both forms.
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Evidence {
+    /// The reference of the message
+    #[arg(value_name = "REF", required = true)]
+    pub reference: Option<Reference>,
+    /// Into this file, which must not exist yet, instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Or check a document.
+    #[command(subcommand)]
+    pub command: Option<EvidenceCommand>,
+}
+
+/// `postern evidence verify`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum EvidenceCommand {
+    /// Check a document by itself: the answer is no unless it is whole and signed
+    Verify {
+        /// The document; `-` for the standard input
+        file: PathBuf,
+        /// The fingerprint that the key must have
+        #[arg(long, value_name = "FINGERPRINT")]
+        key: Option<String>,
+    },
+}
+
 /// `postern audit`.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AuditCommand {
@@ -641,6 +671,29 @@ mod tests {
         assert!(parse("queue retry").is_err());
         assert!(parse("queue retry --all PX-7F3K2Q").is_err());
         assert!(parse("quarantine delete --delivery 5").is_ok());
+    }
+
+    #[test]
+    fn evidence_is_made_or_verified() {
+        let Ok(Command::Evidence(made)) = parse("evidence PX-7F3K2Q --out x.json") else {
+            panic!();
+        };
+        assert!(made.reference.is_some() && made.command.is_none());
+        assert!(matches!(
+            parse("evidence verify x.json --key ab"),
+            Ok(Command::Evidence(Evidence {
+                command: Some(_),
+                ..
+            }))
+        ));
+        for line in [
+            "evidence",
+            "evidence x.json",
+            "evidence verify",
+            "evidence PX-7F3K2Q verify x",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Messages that a command is handed: a file, or the standard input.
+//! What a command is handed: a file, or the standard input.
 
 use std::io::Read;
 use std::path::Path;
@@ -16,6 +16,17 @@ pub fn read_message(path: &Path, input: &mut impl Read) -> Result<Message, Comma
     let mut octets = Vec::new();
     input.read_to_end(&mut octets)?;
     Ok(Message::of_file(octets))
+}
+
+/// Reads a text from a file, or from the standard input for `-`.
+pub fn read_text(path: &Path, input: &mut impl Read) -> Result<String, CommandError> {
+    let read = if path == Path::new("-") {
+        let mut text = String::new();
+        input.read_to_string(&mut text).map(|_| text)
+    } else {
+        std::fs::read_to_string(path)
+    };
+    read.map_err(|error| CommandError::file(path, error))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod corpus;
 pub mod directory;
 pub mod dkim;
+pub mod evidence;
 pub mod explain;
 pub mod input;
 pub mod metrics;

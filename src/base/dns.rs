@@ -17,6 +17,12 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+mod checked;
+
+pub use checked::{CheckedHost, TlsaRecord, Trust};
+
+use checked::Validating;
+
 /// How to ask.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DnsSettings {
@@ -26,6 +32,8 @@ pub struct DnsSettings {
     pub timeout: Duration,
     /// How many questions may be open at once.
     pub concurrent: usize,
+    /// Whether the servers validate by DNSSEC and are believed to: all of them on this machine.
+    pub validating: bool,
 }
 
 impl Default for DnsSettings {
@@ -34,6 +42,7 @@ impl Default for DnsSettings {
             servers: Vec::new(),
             timeout: Duration::from_secs(5),
             concurrent: 200,
+            validating: false,
         }
     }
 }
@@ -44,12 +53,18 @@ pub struct Dns {
     resolver: TokioResolver,
     turns: Arc<Semaphore>,
     timeout: Duration,
+    validating: Option<Validating>,
 }
 
 impl Dns {
     /// Makes a resolver. Errs with [`DnsError::NoServers`] if none are named and
-    /// `/etc/resolv.conf` names none that can be read.
+    /// `/etc/resolv.conf` names none that can be read, with [`DnsError::NotHere`] if they are said to validate and
+    /// one of them is not on this machine.
     pub fn new(settings: &DnsSettings) -> Result<Self, DnsError> {
+        let validating = match settings.validating {
+            true => Some(Validating::new(servers(settings)?, settings.timeout)?),
+            false => None,
+        };
         let mut builder = if settings.servers.is_empty() {
             TokioResolver::builder_tokio().map_err(|_| DnsError::NoServers)?
         } else {
@@ -64,6 +79,7 @@ impl Dns {
             resolver: builder.build().map_err(|_| DnsError::NoServers)?,
             turns: Arc::new(Semaphore::new(settings.concurrent.max(1))),
             timeout: settings.timeout,
+            validating,
         })
     }
 
@@ -198,6 +214,11 @@ pub enum DnsError {
     /// No server to ask is configured.
     #[error("no name servers are configured")]
     NoServers,
+    /// A server that is said to validate is not on this machine.
+    #[error(
+        "answers of a name server elsewhere can be changed on their way here: run a validating resolver on this machine"
+    )]
+    NotHere,
 }
 
 impl DnsError {
@@ -218,6 +239,19 @@ impl From<NetError> for DnsError {
             _ => Self::Temporary,
         }
     }
+}
+
+/// The servers that are asked, by address.
+fn servers(settings: &DnsSettings) -> Result<Vec<SocketAddr>, DnsError> {
+    if !settings.servers.is_empty() {
+        return Ok(settings.servers.clone());
+    }
+    let (config, _) =
+        hickory_resolver::system_conf::read_system_conf().map_err(|_| DnsError::NoServers)?;
+    let named = config.name_servers().iter();
+    Ok(named
+        .map(|server| SocketAddr::new(server.ip, DNS_PORT))
+        .collect())
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -245,20 +279,18 @@ fn absolute(name: &str) -> String {
 }
 
 fn exchangers_of(lookup: &Lookup) -> Vec<Mx> {
-    let records = lookup.answers().iter();
-    records
-        .filter_map(|record| match &record.data {
-            RData::MX(mx) => Some(Mx {
-                preference: mx.preference,
-                exchange: mx
-                    .exchange
-                    .to_ascii()
-                    .trim_end_matches('.')
-                    .to_ascii_lowercase(),
-            }),
-            _ => None,
-        })
-        .collect()
+    lookup.answers().iter().filter_map(exchanger_of).collect()
+}
+
+fn exchanger_of(record: &Record) -> Option<Mx> {
+    let RData::MX(mx) = &record.data else {
+        return None;
+    };
+    let exchange = mx.exchange.to_ascii();
+    Some(Mx {
+        preference: mx.preference,
+        exchange: exchange.trim_end_matches('.').to_ascii_lowercase(),
+    })
 }
 
 fn addresses_of(lookup: &Lookup) -> Vec<IpAddr> {
@@ -282,6 +314,8 @@ fn shuffle<T>(items: &mut [T]) {
 
 /// Answers kept: about 300 octets each.
 const CACHED_ANSWERS: u64 = 10_000;
+/// Where the servers of `/etc/resolv.conf` listen.
+const DNS_PORT: u16 = 53;
 
 #[cfg(test)]
 pub(crate) mod fake;

@@ -121,6 +121,18 @@ metrics! {
     EXPIRED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "expired");
     /// Deliveries that were held, diverted or failed because no secured path could be had.
     NO_SECURED_PATH = Metric::counter("postern_no_secured_path_total", "Deliveries of patient data held, diverted or failed because no secured path could be had.");
+    /// Connections that took mail less well protected than they might have.
+    DOWNGRADES = Metric::counter("postern_downgrades_total", "Connections that took mail less well protected than they might have: in clear, unverified in spite of a policy in testing, or waived by the sender.");
+    /// MTA-STS policies fetched.
+    STS_FETCHES = Metric::counter("postern_mta_sts_fetches_total", "MTA-STS policies fetched, by result.").with("result", "kept");
+    /// MTA-STS policies that could not be had.
+    STS_FETCHES_FAILED = Metric::counter("postern_mta_sts_fetches_total", "MTA-STS policies fetched, by result.").with("result", "failed");
+    /// Connections authenticated by DANE.
+    DANE_CONNECTIONS = Metric::counter("postern_dane_connections_total", "Connections whose certificate matched TLSA records.");
+    /// TLS reports sent.
+    TLS_REPORTS = Metric::counter("postern_tls_reports_total", "TLS reports (RFC 8460), by result.").with("result", "sent");
+    /// TLS reports that could not be sent.
+    TLS_REPORTS_FAILED = Metric::counter("postern_tls_reports_total", "TLS reports (RFC 8460), by result.").with("result", "failed");
     /// Recipients that are held now.
     HOLDS = Metric::gauge("postern_holds", "Recipients that are held now, by age.").with("age", "any");
     /// Recipients that are held for longer than they may be.

@@ -18,10 +18,11 @@ use crate::smtp::client::{
 use crate::smtp::data::Encoder;
 use crate::smtp::extension::Extensions;
 
+use super::dane::Dane;
 use super::outcomes::lost;
 use super::route::{Credentials, Shown, TlsLevel};
 use super::settings::ConnectionSettings;
-use super::tls::{Certificate, HandshakeError, Tls};
+use super::tls::{Certificate, Fault, HandshakeError, Tls};
 use super::token::{TokenError, Tokens};
 use super::wire::{Lost, Stream, Wire};
 
@@ -33,6 +34,8 @@ pub(super) struct Target<'a> {
     pub(super) address: Address,
     pub(super) dialect: Dialect,
     pub(super) level: TlsLevel,
+    /// The TLSA records that its certificate must match.
+    pub(super) dane: Option<&'a Dane>,
     pub(super) credentials: Option<&'a Credentials>,
     /// Whether what goes there stays on this machine.
     pub(super) local: bool,
@@ -55,9 +58,14 @@ pub(super) struct Connection {
     extensions: Extensions,
     dialect: Dialect,
     local: bool,
+    ip: Option<IpAddr>,
     /// What to call the next hop in reports.
     pub(super) next_hop: String,
     pub(super) tls: Option<TlsEvidence>,
+    /// What is wrong with its certificate, where any will do.
+    pub(super) fault: Option<Fault>,
+    /// Why it is less well protected than it might be.
+    pub(super) downgrade: Option<String>,
     served: u32,
     reusable: bool,
     /// One of all connections that may be open.
@@ -74,7 +82,7 @@ impl Connection {
     ) -> Result<Self, OpenError> {
         let stream = connect(&target.address, us.settings.connect_timeout, deadline).await?;
         let wire = Wire::new(stream, deadline);
-        let (wire, mut extensions, tls) = lead(wire, target, us, deadline).await?;
+        let (wire, mut extensions, tls, fault) = lead(wire, target, us, deadline).await?;
         extensions.chunking &= target.chunking;
         Ok(Self {
             wire,
@@ -82,8 +90,14 @@ impl Connection {
             extensions,
             dialect: target.dialect,
             local: target.local,
+            ip: match &target.address {
+                Address::Tcp(address) => Some(address.ip()),
+                Address::Unix(_) => None,
+            },
             next_hop: name_in_reports(target),
             tls,
+            fault,
+            downgrade: None,
             served: 0,
             reusable: true,
             _permit: permit,
@@ -203,6 +217,16 @@ impl Connection {
         self.reusable && self.served < limit.map_or(SERVED_MAX, |max| max.min(SERVED_MAX))
     }
 
+    /// Whether what goes there stays on this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.local
+    }
+
+    /// The address of the next hop; `None` for a socket in the file system.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
         self.wire.set_deadline(deadline);
     }
@@ -283,7 +307,7 @@ async fn lead(
     target: &Target<'_>,
     us: &Us<'_>,
     deadline: Instant,
-) -> Result<(Wire, Extensions, Option<TlsEvidence>), OpenError> {
+) -> Result<(Wire, Extensions, Option<TlsEvidence>, Option<Fault>), OpenError> {
     let secret = match target.credentials.map(|credentials| &credentials.shown) {
         Some(Shown::Password(password)) => Some(Arc::new(password.clone())),
         Some(Shown::Token(source)) => Some(us.tokens.get(source).await?),
@@ -301,7 +325,7 @@ async fn lead(
         TlsLevel::Required | TlsLevel::Verified => StartTls::Must,
     };
     let mut opening = Opening::new(target.dialect, us.hostname, start_tls, login);
-    let mut tls = None;
+    let (mut tls, mut fault) = (None, None);
     let mut limit = us.settings.greeting_timeout;
     loop {
         let reply = wire.reply(limit).await?;
@@ -318,13 +342,13 @@ async fn lead(
         if step == OpeningStep::Handshake {
             let secured = handshake(wire, target, us, deadline).await?;
             wire = secured.0;
-            tls = Some(secured.1);
+            (tls, fault) = (Some(secured.1), secured.2);
             step = opening.secured();
         }
         match step {
             OpeningStep::Send(line) => wire.write(&line, limit).await?,
             OpeningStep::Handshake | OpeningStep::Ready => {
-                return Ok((wire, opening.into_extensions(), tls));
+                return Ok((wire, opening.into_extensions(), tls, fault));
             }
         }
     }
@@ -335,20 +359,24 @@ async fn handshake(
     target: &Target<'_>,
     us: &Us<'_>,
     deadline: Instant,
-) -> Result<(Wire, TlsEvidence), OpenError> {
+) -> Result<(Wire, TlsEvidence, Option<Fault>), OpenError> {
     // What came in clear after the go-ahead would be taken for something said under TLS.
     if !wire.has_said_all() {
         return Err(HandshakeError::Failed.into());
     }
-    let certificate = match target.level {
-        TlsLevel::Verified => Certificate::MustBeRight,
-        _ => Certificate::MayBeAny,
+    let certificate = match (target.dane, target.level) {
+        (Some(dane), _) => Certificate::MustMatch(dane),
+        (None, TlsLevel::Verified) => Certificate::MustBeRight,
+        (None, _) => Certificate::MayBeAny,
     };
     let until = (Instant::now() + us.settings.command_timeout.min(HANDSHAKE)).min(deadline);
     let host = (target.host, target.named_by);
     let secured = us.tls.secure(wire.into_stream(), host, certificate);
     match timeout_at(until, secured).await {
-        Ok(Ok((stream, evidence))) => Ok((Wire::new(Box::new(stream), deadline), evidence)),
+        Ok(Ok(secured)) => {
+            let wire = Wire::new(Box::new(secured.stream), deadline);
+            Ok((wire, secured.evidence, secured.fault))
+        }
         Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(HandshakeError::Failed.into()),
     }

@@ -147,6 +147,7 @@ fn stored() -> Outcome {
         tls: None,
         no_secured_path: false,
         after: After::Schedule,
+        downgrade: None,
     }
 }
 

@@ -5,8 +5,11 @@
 //! attempt always ends: every wait has a time-out, the whole has a deadline, and what was undecided at
 //! the end is to be tried again.
 
+pub mod assurance;
 mod connection;
+mod dane;
 mod exchangers;
+mod https;
 mod maildir;
 mod outcomes;
 mod pattern;
@@ -17,6 +20,7 @@ pub mod sms;
 mod smtp;
 mod tls;
 pub mod token;
+mod way;
 mod wire;
 
 #[cfg(test)]
@@ -27,9 +31,10 @@ use std::sync::Arc;
 use crate::base::Clock;
 use crate::base::dns::Dns;
 use crate::base::https::Https;
-use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message};
+use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message, ReversePath};
 use crate::outcome::Outcome;
 
+pub use assurance::{Assurance, AssuranceError, AssuranceSettings};
 pub use exchangers::{Exchangers, Listing};
 pub use pattern::Pattern;
 pub use route::{
@@ -55,6 +60,7 @@ pub struct Deliveries {
     tokens: Tokens,
     clock: Clock,
     pool: Arc<Pool>,
+    assurance: Option<Arc<Assurance>>,
     exchangers: Exchangers,
     texts: Option<sms::Texts>,
 }
@@ -77,9 +83,17 @@ impl Deliveries {
             clock,
             pool: Pool::new(settings.connections, settings.idle),
             settings: settings.clone(),
+            assurance: None,
             exchangers: Arc::new(|_, _| Listing::None),
             texts: None,
         })
+    }
+
+    /// The same, keeping to the MTA-STS policies of destinations and counting for their reports.
+    #[must_use]
+    pub fn with_assurance(mut self, assurance: Arc<Assurance>) -> Self {
+        self.assurance = Some(assurance);
+        self
     }
 
     /// From now on asks which mail exchangers of a domain may have what needs verified TLS.
@@ -178,12 +192,19 @@ impl Deliveries {
             true => TlsNeed::Verified,
             false => need,
         };
+        let by_mx = matches!(route.transport, Transport::Mx { .. });
+        let is_report = by_mx
+            && envelope.reverse_path == ReversePath::Null
+            && message.header().first("TLS-Report-Domain").is_some();
         let job = Job {
             route,
             destination,
             envelope,
             message,
             level: route.tls_level(need),
+            // Never for mail that is bound to a secured path.
+            waived: by_mx && need == TlsNeed::AsRoute && self.is_waived(message, is_report),
+            is_report,
         };
         self.send(&job).await
     }

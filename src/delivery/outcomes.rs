@@ -74,6 +74,7 @@ fn refused(stage: Stage, reply: &Reply) -> Outcome {
         tls: None,
         no_secured_path: stage == Stage::StartTls,
         after: After::Schedule,
+        downgrade: None,
     }
 }
 

@@ -20,6 +20,10 @@ pub(super) struct Key {
     pub(super) route: String,
     pub(super) destination: String,
     pub(super) level: TlsLevel,
+    /// Whether what the destination says of TLS was waived by the sender.
+    pub(super) waived: bool,
+    /// Whether somebody vouches for the name of the next hop, as REQUIRETLS wants.
+    pub(super) require_tls: bool,
 }
 
 /// All connections: those that wait, and the right to open more.

@@ -11,7 +11,9 @@ use rustls_pki_types::pem::PemObject;
 
 use crate::base::secret::{Secret, SecretSource};
 use crate::config::{Diagnostic, Located, Section};
+use crate::mail::Mailbox;
 
+use super::assurance::AssuranceSettings;
 use super::pattern::Pattern;
 use crate::base::https::Url;
 use crate::smtp::client::LoginMechanism;
@@ -32,6 +34,8 @@ pub struct Settings {
     pub connections: ConnectionSettings,
     /// How text messages are sent; `None`: none are.
     pub sms: Option<SmsSettings>,
+    /// What is done about what destinations say of TLS.
+    pub transport: AssuranceSettings,
 }
 
 /// How connections to next hops are made and kept.
@@ -91,8 +95,31 @@ impl Settings {
             routes,
             connections: read_connections(top),
             sms,
+            transport: read_transport_policy(top),
         }
     }
+
+    /// Whether mail may go to the exchangers of any domain, so that what these say of TLS matters.
+    pub fn asks_exchangers(&self) -> bool {
+        let by_mx = |route: &Arc<Route>| matches!(route.transport, Transport::Mx { .. });
+        self.routes.iter().any(by_mx)
+    }
+}
+
+fn read_transport_policy(top: &Section<'_>) -> AssuranceSettings {
+    let section = top.section("transport");
+    let default = AssuranceSettings::default();
+    let flag = |key, default| section.flag(key).map_or(default, Located::into_inner);
+    let settings = AssuranceSettings {
+        mta_sts: flag("mta-sts", default.mta_sts),
+        dane: flag("dane", default.dane),
+        tls_required_no: flag("tls-required-no", default.tls_required_no),
+        report_from: section
+            .parse::<Mailbox>("report-from")
+            .map(Located::into_inner),
+    };
+    section.finish();
+    settings
 }
 
 fn read_connections(top: &Section<'_>) -> ConnectionSettings {
@@ -554,6 +581,25 @@ mod tests {
             "[[route]]\nfor = \"encryption\"\nrecipients = [\"*\"]\nmaildir = \"m\"\ntls = \"verified\"\nretry = []\nsmarthost = \"x\"\n[delivery]\nidle = 5\n",
         );
         assert_eq!(said.len(), 6, "{said:#?}");
+    }
+
+    #[test]
+    fn policies_of_destinations_are_kept_to_unless_told_otherwise() {
+        let of = |keys: &str| {
+            let (settings, said) = read(&format!(
+                "[[route]]\nname = \"r\"\nrecipients = [\"*\"]\nmx = true\n[transport]\n{keys}\n"
+            ));
+            assert!(settings.asks_exchangers());
+            (settings.transport, said)
+        };
+        assert_eq!(of(""), (AssuranceSettings::default(), Vec::new()));
+        let (told, said) = of(
+            "mta-sts = false\ndane = false\ntls-required-no = true\nreport-from = \"a@b.example\"",
+        );
+        assert_eq!(said, Vec::<String>::new());
+        assert!(!told.mta_sts && !told.dane && told.tls_required_no);
+        assert_eq!(told.report_from, Mailbox::parse("a@b.example").ok());
+        assert_eq!(of("report-from = \"nobody\"\nmtasts = true").1.len(), 2);
     }
 
     #[test]

@@ -4,21 +4,21 @@
 //! be reached, does not greet, fails at TLS, or hangs up before it answers MAIL. After that its answer
 //! stands (RFC 5321 §5.1).
 
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Host, Message};
+use crate::base::dns::Trust;
+use crate::mail::{EnhancedStatusCode, Envelope, Message};
 use crate::outcome::{NamedBy, Outcome};
 use crate::smtp::client::Dialect;
 
 use super::Deliveries;
 use super::connection::{Address, Connection, OpenError, Target, Us};
-use super::exchangers::allowed;
-use super::outcomes::{kinder, of_address_error, of_ending, of_mx_error, of_open_error};
+use super::outcomes::{kinder, of_ending, of_open_error};
 use super::pool::Key;
 use super::route::{Credentials, Endpoint, Route, TlsLevel, Transport};
+use super::way::{Plan, Way};
 
 /// A message for recipients of one destination.
 pub(super) struct Job<'a> {
@@ -27,16 +27,22 @@ pub(super) struct Job<'a> {
     pub(super) envelope: &'a Envelope,
     pub(super) message: &'a Message,
     pub(super) level: TlsLevel,
+    /// Whether the sender waives what the destination says of TLS, and may.
+    pub(super) waived: bool,
+    /// Whether it is a report of TLS: how that one goes is not reported.
+    pub(super) is_report: bool,
 }
 
 /// A host that may take the message.
-struct Hop {
-    host: String,
-    at: At,
-    named_by: NamedBy,
+pub(super) struct Hop {
+    pub(super) host: String,
+    pub(super) at: At,
+    pub(super) named_by: NamedBy,
+    /// Whether DNSSEC vouches for it that this is a next hop of the recipient's domain.
+    pub(super) trust: Trust,
 }
 
-enum At {
+pub(super) enum At {
     Port(u16),
     Socket(std::path::PathBuf),
 }
@@ -49,6 +55,8 @@ impl Deliveries {
             route: job.route.name.clone(),
             destination: job.destination.clone(),
             level: job.level,
+            waived: job.waived,
+            require_tls: job.envelope.require_tls,
         };
         if let Some(mut connection) = self.pool.take(&key) {
             connection.set_deadline(deadline);
@@ -57,14 +65,14 @@ impl Deliveries {
                 return outcomes;
             }
         }
-        let hops = match self.hops(job).await {
-            Ok(hops) => hops,
+        let plan = match self.plan(job).await {
+            Ok(plan) => plan,
             Err(outcome) => return vec![outcome; job.envelope.recipients.len()],
         };
         let (mut failure, mut tried) = (None, 0);
-        for hop in hops {
-            let addresses = match self.addresses(&hop).await {
-                Ok(addresses) => addresses,
+        for hop in &plan.hops {
+            let (addresses, way) = match self.way(hop, &plan, job).await {
+                Ok(found) => found,
                 Err(outcome) => {
                     failure = Some(kinder(failure, outcome));
                     continue;
@@ -75,7 +83,8 @@ impl Deliveries {
                     break;
                 }
                 tried += 1;
-                match self.try_address(&hop, address, &key, job, deadline).await {
+                let met = (hop, &way, &plan);
+                match self.try_address(met, address, &key, job, deadline).await {
                     Ok(outcomes) => return outcomes,
                     Err(outcome) => failure = Some(kinder(failure, outcome)),
                 }
@@ -87,7 +96,7 @@ impl Deliveries {
     /// Errs if this address was of no use and another may be tried.
     async fn try_address(
         &self,
-        hop: &Hop,
+        (hop, way, plan): (&Hop, &Way, &Plan),
         address: Address,
         key: &Key,
         job: &Job<'_>,
@@ -95,37 +104,55 @@ impl Deliveries {
     ) -> Result<Vec<Outcome>, Outcome> {
         let target = Target {
             host: &hop.host,
-            named_by: hop.named_by,
+            named_by: way.named_by,
             address,
             dialect: dialect(job.route),
-            level: job.level,
+            level: way.level,
+            dane: way.dane.as_ref(),
             credentials: credentials(job.route),
             local: job.route.is_local(),
             chunking: job.route.chunking,
         };
-        let connection = self.open(target, deadline).await?;
+        let connection = self.open(target, (hop, way, plan), job, deadline).await?;
         self.send_on(connection, key, job).await
     }
 
-    async fn open(&self, mut target: Target<'_>, deadline: Instant) -> Result<Connection, Outcome> {
+    async fn open(
+        &self,
+        mut target: Target<'_>,
+        (hop, way, plan): (&Hop, &Way, &Plan),
+        job: &Job<'_>,
+        deadline: Instant,
+    ) -> Result<Connection, Outcome> {
         let us = Us {
             hostname: &self.hostname,
             settings: &self.settings,
             tls: &self.tls,
             tokens: &self.tokens,
         };
+        let mut fell_back = None;
         loop {
             let until = (Instant::now() + self.settings.connect_timeout).min(deadline);
             let permit = self.pool.permit(until).await.ok_or_else(all_busy)?;
-            match Connection::open(&target, &us, permit, deadline).await {
-                Ok(connection) => return Ok(connection),
-                // Whoever does without TLS where there is none does without where it is broken
-                // (RFC 7435 §3). The level is lowered once.
-                Err(OpenError::Handshake(_)) if target.level == TlsLevel::Opportunistic => {
-                    target.level = TlsLevel::None;
+            let error = match Connection::open(&target, &us, permit, deadline).await {
+                Ok(mut connection) => {
+                    let met = (hop, way);
+                    self.note_opened(&mut connection, met, plan, job, fell_back.as_ref());
+                    return Ok(connection);
                 }
-                Err(error) => return Err(of_open_error(&error, target.host)),
+                Err(error) => error,
+            };
+            if fell_back.is_none() {
+                self.note_failed(&error, (hop, way), &target.address, plan);
             }
+            // Whoever does without TLS where there is none does without where it is broken
+            // (RFC 7435 §3). The level is lowered once.
+            if matches!(error, OpenError::Handshake(_)) && target.level == TlsLevel::Opportunistic {
+                target.level = TlsLevel::None;
+                fell_back = Some(error);
+                continue;
+            }
+            return Err(of_open_error(&error, target.host));
         }
     }
 
@@ -141,6 +168,7 @@ impl Deliveries {
             .await;
         let outcomes = sent.endings.into_iter().map(|ending| Outcome {
             tls: connection.tls.clone(),
+            downgrade: connection.downgrade.clone(),
             ..of_ending(ending, &connection.next_hop, sent.dsn)
         });
         let mut outcomes: Vec<Outcome> = outcomes.collect();
@@ -155,78 +183,36 @@ impl Deliveries {
     }
 
     /// The hosts that may take the message, in the order in which they are tried.
-    async fn hops(&self, job: &Job<'_>) -> Result<Vec<Hop>, Outcome> {
+    async fn plan(&self, job: &Job<'_>) -> Result<Plan, Outcome> {
         let named = |host: &str, port| {
             vec![Hop {
                 host: host.to_owned(),
                 at: At::Port(port),
                 named_by: NamedBy::Route,
+                trust: Trust::Insecure,
             }]
         };
-        match &job.route.transport {
+        Ok(Plan::of_route(match &job.route.transport {
             Transport::SmartHost(smart_host) => {
                 let next_hop = &smart_host.next_hop;
-                Ok(named(&next_hop.host, next_hop.port))
+                named(&next_hop.host, next_hop.port)
             }
-            Transport::Lmtp(lmtp) => Ok(match &lmtp.endpoint {
+            Transport::Lmtp(lmtp) => match &lmtp.endpoint {
                 Endpoint::Tcp(next_hop) => named(&next_hop.host, next_hop.port),
                 Endpoint::Unix(path) => vec![Hop {
                     host: path.display().to_string(),
                     at: At::Socket(path.clone()),
                     named_by: NamedBy::Route,
+                    trust: Trust::Insecure,
                 }],
-            }),
+            },
             Transport::Mx { port, .. } => {
                 let recipient = job.envelope.recipients.first();
                 let path = recipient.map(|r| &r.forward_path);
-                self.exchangers_of(path, *port, job.level).await
+                return self.exchangers(path, *port, job).await;
             }
-            Transport::Maildir { .. } | Transport::Sms => Ok(Vec::new()),
-        }
-    }
-
-    async fn exchangers_of(
-        &self,
-        path: Option<&ForwardPath>,
-        port: u16,
-        level: TlsLevel,
-    ) -> Result<Vec<Hop>, Outcome> {
-        let hop = |(host, named_by)| Hop {
-            host,
-            at: At::Port(port),
-            named_by,
-        };
-        let host = path.and_then(ForwardPath::mailbox).map(|m| m.host());
-        match host {
-            Some(Host::Domain(domain)) => {
-                let exchangers = self.dns.mx(domain.as_str()).await.map_err(of_mx_error)?;
-                let names = exchangers.into_iter().map(|mx| mx.exchange).collect();
-                let named = match level {
-                    TlsLevel::Verified => {
-                        allowed(&self.exchangers, domain, names).map_err(|outcome| *outcome)?
-                    }
-                    _ => names.into_iter().map(|name| (name, NamedBy::Dns)).collect(),
-                };
-                Ok(named.into_iter().map(hop).collect())
-            }
-            Some(Host::Literal(literal)) => Ok(vec![hop((literal.ip().to_string(), NamedBy::Dns))]),
-            None => Err(Outcome::without_reply(
-                EnhancedStatusCode::permanent(1, 2),
-                "a recipient without a domain has no mail exchanger",
-            )),
-        }
-    }
-
-    async fn addresses(&self, hop: &Hop) -> Result<Vec<Address>, Outcome> {
-        let port = match &hop.at {
-            At::Socket(path) => return Ok(vec![Address::Unix(path.clone())]),
-            At::Port(port) => *port,
-        };
-        let found = self.dns.addresses(&hop.host).await;
-        let found: Vec<IpAddr> =
-            found.map_err(|error| of_address_error(error, &hop.host, hop.named_by))?;
-        let address = |ip| Address::Tcp(SocketAddr::new(ip, port));
-        Ok(found.into_iter().map(address).collect())
+            Transport::Maildir { .. } | Transport::Sms => Vec::new(),
+        }))
     }
 }
 

@@ -248,4 +248,28 @@ mod tests {
         certificates.look();
         assert!(certificates.current().for_name("new.example").is_some());
     }
+
+    /// NCSC, "Using TLS to protect data": nothing without ephemeral keys and AEAD, nothing below TLS 1.2.
+    #[test]
+    fn nothing_is_accepted_but_what_the_ncsc_recommends() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = CertificateFiles {
+            certificate: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+        };
+        let made = rcgen::generate_simple_self_signed(vec!["gate.example".to_owned()]).unwrap();
+        std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        let certificates = Certificates::load(&[files]).unwrap().unwrap();
+        let config = certificates.server_config().unwrap();
+        let suites = config.crypto_provider().cipher_suites.iter();
+        for suite in suites.map(|suite| format!("{:?}", suite.suite())) {
+            let ephemeral = suite.starts_with("TLS13_") || suite.starts_with("TLS_ECDHE_");
+            assert!(ephemeral, "{suite}");
+            assert!(
+                suite.contains("_GCM_") || suite.contains("_CHACHA20_POLY1305"),
+                "{suite}"
+            );
+        }
+    }
 }

@@ -37,6 +37,8 @@ pub struct Outcome {
     pub tls: Option<TlsEvidence>,
     /// Whether it failed because the connection could not be protected as it had to be.
     pub no_secured_path: bool,
+    /// Why it went less well protected than it might have, in our words; `None` if it did not.
+    pub downgrade: Option<String>,
     /// Of a failure that may pass: what it asks for.
     pub after: After,
 }
@@ -86,6 +88,7 @@ impl Outcome {
             tls: None,
             no_secured_path: false,
             after: After::Schedule,
+            downgrade: None,
         }
     }
 
@@ -104,6 +107,7 @@ impl Outcome {
             tls: None,
             no_secured_path: false,
             after: After::Schedule,
+            downgrade: None,
         }
     }
 
@@ -139,8 +143,35 @@ pub struct TlsEvidence {
     pub name: String,
     /// Who says that this is the name of the next hop.
     pub named_by: NamedBy,
-    /// Whether its chain and name were verified.
+    /// Whether it has shown who it is: its chain and name were verified, or its TLSA records match.
     pub verified: bool,
+    /// By what it has shown so.
+    pub authenticated: Authenticated,
+}
+
+/// By what a next hop has shown who it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Authenticated {
+    /// Its certificate is the one that its TLSA records announce, and DNSSEC vouches for these (RFC 7672).
+    Dane,
+    /// An authority vouches for its name, and its domain's policy names it (RFC 8461).
+    MtaSts,
+    /// An authority vouches for its name.
+    WebPki,
+    /// By nothing: anyone may be there.
+    None,
+}
+
+impl Authenticated {
+    /// The word in the audit trail.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dane => "dane",
+            Self::MtaSts => "mta-sts",
+            Self::WebPki => "web-pki",
+            Self::None => "none",
+        }
+    }
 }
 
 /// Who says what the next hop is called. A certificate proves no more than this does: a forged answer of DNS
@@ -151,6 +182,10 @@ pub enum NamedBy {
     Route,
     /// An MX record, or a lack of any; nobody has signed it for us.
     Dns,
+    /// An MX record, or a lack of any, that DNSSEC vouches for.
+    SignedDns,
+    /// An MX record that agrees with the MTA-STS policy of the domain.
+    Policy,
     /// An MX record, and the register of secure domains lists the name.
     Register,
 }
@@ -160,6 +195,8 @@ impl NamedBy {
         match self {
             Self::Route => "the route",
             Self::Dns => "DNS, unsigned",
+            Self::SignedDns => "DNS, signed",
+            Self::Policy => "DNS and MTA-STS",
             Self::Register => "DNS, and listed in the register",
         }
     }

@@ -306,6 +306,7 @@ mod tests {
             servers: vec![server],
             timeout,
             concurrent: 10,
+            validating: false,
         };
         Evidence::new(Dns::new(&settings).unwrap())
     }

@@ -191,6 +191,7 @@ pub fn read_dns(top: &Section<'_>) -> DnsSettings {
         concurrent: concurrent
             .and_then(|number| usize::try_from(*number).ok())
             .unwrap_or(DNS_CONCURRENT),
+        validating: dns.flag("validating").is_some_and(Located::into_inner),
     };
     dns.finish();
     settings

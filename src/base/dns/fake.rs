@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
-use hickory_resolver::proto::rr::rdata::{A, AAAA, MX, SOA, TXT};
+use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, MX, SOA, TLSA, TXT};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use tokio::net::UdpSocket;
 
@@ -22,6 +22,8 @@ struct Zone {
     records: Vec<(String, RData)>,
     failing: Vec<String>,
     silent: Vec<String>,
+    signed: Vec<String>,
+    uncached: bool,
     questions: usize,
 }
 
@@ -40,8 +42,58 @@ impl FakeDns {
             servers: vec![self.address],
             timeout,
             concurrent: 10,
+            validating: false,
         })
         .unwrap()
+    }
+
+    /// A resolver that takes this server's word for what is signed.
+    pub(crate) fn validating(&self) -> Dns {
+        Dns::new(&DnsSettings {
+            servers: vec![self.address],
+            timeout: Duration::from_secs(5),
+            concurrent: 10,
+            validating: true,
+        })
+        .unwrap()
+    }
+
+    /// Answers about these names, also that there is nothing, are said to be validated.
+    pub(crate) fn signed(self, names: &[&str]) -> Self {
+        let names = names.iter().map(|name| format!("{name}."));
+        self.zone.lock().unwrap().signed.extend(names);
+        self
+    }
+
+    pub(crate) fn with_alias(self, name: &str, target: &str) -> Self {
+        let target = Name::from_ascii(target).unwrap();
+        self.with(name, RData::CNAME(CNAME(target)))
+    }
+
+    pub(crate) fn with_tlsa(self, name: &str, numbers: (u8, u8, u8), data: &[u8]) -> Self {
+        let (usage, selector, matching) = numbers;
+        let tlsa = TLSA::new(
+            usage.into(),
+            selector.into(),
+            matching.into(),
+            data.to_vec(),
+        );
+        self.with(name, RData::TLSA(tlsa))
+    }
+
+    /// Nobody may keep its answers: what is changed is seen at once.
+    pub(crate) fn uncached(self) -> Self {
+        self.zone.lock().unwrap().uncached = true;
+        self
+    }
+
+    /// From now on the name has this text alone, or nothing at all.
+    pub(crate) fn set_txt(&self, name: &str, text: Option<&str>) {
+        let name = format!("{name}.");
+        let mut zone = self.zone.lock().unwrap();
+        zone.records.retain(|(owner, _)| *owner != name);
+        let text = text.map(|text| RData::TXT(TXT::new(vec![text.to_owned()])));
+        zone.records.extend(text.map(|text| (name, text)));
     }
 
     pub(crate) fn with_mx(self, domain: &str, preference: u16, exchange: &str) -> Self {
@@ -116,8 +168,19 @@ fn answer(zone: &mut Zone, question: &Message) -> Option<Vec<u8>> {
         .map(|(_, data)| data)
         .collect();
     let wanted = |kind: RecordType| known.iter().filter(move |data| data.record_type() == kind);
+    if query.query_type() != RecordType::CNAME {
+        for data in wanted(RecordType::CNAME) {
+            reply.add_answer(Record::from_rdata(
+                query.name().clone(),
+                60,
+                (*data).clone(),
+            ));
+        }
+    }
+    reply.metadata.authentic_data = zone.signed.contains(&name);
+    let ttl = if zone.uncached { 0 } else { 60 };
     for data in wanted(query.query_type()) {
-        let record = Record::from_rdata(query.name().clone(), 60, (*data).clone());
+        let record = Record::from_rdata(query.name().clone(), ttl, (*data).clone());
         reply.add_answer(record);
     }
     reply.metadata.response_code = match (zone.failing.contains(&name), known.is_empty()) {
@@ -127,8 +190,8 @@ fn answer(zone: &mut Zone, question: &Message) -> Option<Vec<u8>> {
     };
     if reply.answers.is_empty() {
         let root = Name::root();
-        let soa = SOA::new(root.clone(), root.clone(), 1, 60, 60, 60, 60);
-        reply.add_authority(Record::from_rdata(root, 60, RData::SOA(soa)));
+        let soa = SOA::new(root.clone(), root.clone(), 1, 60, 60, 60, ttl);
+        reply.add_authority(Record::from_rdata(root, ttl, RData::SOA(soa)));
     }
     reply.add_query(query);
     Some(reply.to_vec().unwrap())

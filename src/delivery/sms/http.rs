@@ -167,7 +167,7 @@ impl Http {
                 .secure(stream, named, Certificate::MustBeRight)
                 .await
             {
-                Ok((stream, _)) => return Ok(Box::new(stream)),
+                Ok(secured) => return Ok(Box::new(secured.stream)),
                 Err(error) => last = not_sent(error.to_string()),
             }
         }

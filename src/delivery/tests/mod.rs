@@ -1,5 +1,6 @@
 //! Attempts against next hops that do as they are told, on real sockets.
 
+mod assured;
 mod independent;
 mod next_hop;
 mod over_tls;
@@ -15,7 +16,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::base::dns::fake::FakeDns;
-use crate::mail::{Recipient, ReversePath};
+use crate::mail::Recipient;
 use crate::outcome::DeliveryResult;
 
 use next_hop::NextHop;

@@ -158,7 +158,12 @@ impl Known {
             event = event.fact("next-hop", next_hop);
         }
         if let Some(tls) = &outcome.tls {
-            event = event.fact("tls", tls.to_string());
+            event = event
+                .fact("tls", tls.to_string())
+                .fact("authenticated", tls.authenticated.word());
+        }
+        if let Some(downgrade) = &outcome.downgrade {
+            event = event.fact("downgrade", downgrade);
         }
         if let Next::RetryAt(next) = settlement.next {
             event = event.fact("next-attempt", next.to_string());

@@ -1,0 +1,258 @@
+//! The rounds of transport: policies of destinations fetched anew, the reports of yesterday sent, and a word at the
+//! start about whether the resolver validates.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use tracing::{error, info, warn};
+
+use crate::base::dns::{Dns, Trust};
+use crate::base::{Clock, Reference, Shutdown, metrics};
+use crate::delivery::Assurance;
+use crate::delivery::assurance::report::{Destination, TlsReport};
+use crate::mail::Mailbox;
+use crate::outcome::Letterhead;
+use crate::outcome::audit::{AuditEvent, AuditKind};
+use crate::outcome::notify::Notice;
+use crate::queue::{Accepted, Handoff, Queue, QueueError};
+
+/// What goes round.
+pub(super) struct TransportRounds {
+    pub(super) assurance: Arc<Assurance>,
+    pub(super) dns: Dns,
+    /// Whether DANE is asked for, by a setting and by a route that could use it.
+    pub(super) wants_dane: bool,
+    pub(super) queue: Queue,
+    pub(super) clock: Clock,
+    pub(super) letterhead: Letterhead,
+}
+
+impl TransportRounds {
+    /// Goes round until the shutdown begins.
+    pub(super) async fn run(self, shutdown: Shutdown) {
+        tokio::select! {
+            () = self.say_whether_dane_is_used() => {}
+            () = shutdown.begun() => return,
+        }
+        while !shutdown.has_begun() {
+            // What waits for others must not keep the gateway from stopping; what it was about is on the disk.
+            tokio::select! {
+                () = self.round() => {}
+                () = shutdown.begun() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(EVERY) => {}
+                () = shutdown.begun() => {}
+            }
+        }
+    }
+
+    async fn say_whether_dane_is_used(&self) {
+        if !self.wants_dane {
+            return;
+        }
+        if !self.dns.validates() {
+            warn!("DANE is not used: no validating resolver is set up ([dns] validating)");
+            return;
+        }
+        match self.dns.probe().await {
+            Ok(Trust::Secure) => info!("DANE is used: the resolver validates"),
+            Ok(Trust::Insecure) => warn!(
+                "DANE is not used: the resolver is set up as validating ([dns] validating), and does not vouch for the root zone"
+            ),
+            Err(error) => warn!(
+                %error,
+                "whether the resolver validates is not known: it says nothing of the root zone; without its answers mail to exchangers waits"
+            ),
+        }
+    }
+
+    async fn round(&self) {
+        if let Err(error) = self.assurance.refresh().await {
+            error!(%error, "MTA-STS policies could not be refreshed");
+        }
+        if self.is_time_for_reports()
+            && let Err(error) = self.send_reports().await
+        {
+            error!(%error, "TLS reports could not be sent");
+        }
+    }
+
+    /// Not at midnight with everybody else (RFC 8460 §4.1): within the first hours of the day, at a moment that this
+    /// gateway's name decides.
+    fn is_time_for_reports(&self) -> bool {
+        let now = self.clock.now().to_zoned(TimeZone::UTC);
+        let octets = self.letterhead.hostname().bytes();
+        let hash = octets.fold(0_u32, |hash, octet| {
+            hash.wrapping_mul(31).wrapping_add(u32::from(octet))
+        });
+        let minute = i64::from(hash % SPREAD_MINUTES);
+        i64::from(now.hour()) * 60 + i64::from(now.minute()) >= minute
+    }
+
+    async fn send_reports(&self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let Some(from) = self.assurance.report_from().cloned() else {
+            return Ok(());
+        };
+        let reports = self.assurance.reports_due(self.letterhead.hostname());
+        for report in reports.await? {
+            let mut sent = false;
+            for to in &report.destinations {
+                sent |= self.send(&report, to, &from).await?;
+            }
+            match sent {
+                true => metrics::TLS_REPORTS.add(1),
+                false => metrics::TLS_REPORTS_FAILED.add(1),
+            }
+            // To one of them is enough (RFC 8460 §3); with none it is tried again at the next round.
+            if sent {
+                self.assurance.reported(report.day, &report.domain).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a report by mail or by POST; says whether it is on its way.
+    async fn send(
+        &self,
+        report: &TlsReport,
+        to: &Destination,
+        from: &Mailbox,
+    ) -> Result<bool, QueueError> {
+        let domain = &report.domain;
+        let Destination::Mail(mailbox) = to else {
+            return Ok(match self.assurance.post(report, to).await {
+                Ok(()) => {
+                    info!(domain, id = report.id(), "a TLS report was posted");
+                    true
+                }
+                Err(error) => {
+                    warn!(domain, error, "a TLS report could not be posted");
+                    false
+                }
+            });
+        };
+        let now = self.clock.now();
+        let message = report.message(from, mailbox, self.letterhead.hostname(), now);
+        let reference = Reference::random();
+        let mut event = AuditEvent::new(now, reference.clone(), AuditKind::Notified, "")
+            .fact("action", "tls-report")
+            .fact("report", report.id());
+        event.recipient = Some(mailbox.to_string());
+        let notice = Notice {
+            reference,
+            to: mailbox.clone(),
+            message_id: report.id().to_owned(),
+            message,
+            at: now,
+            unless_told: None,
+            event,
+        };
+        let accepted = Accepted::notice(notice, &self.letterhead);
+        self.queue.accept(accepted, Handoff::None).await?;
+        info!(domain, id = report.id(), "a TLS report is queued");
+        Ok(true)
+    }
+}
+
+/// Between two rounds.
+const EVERY: Duration = Duration::from_secs(30 * 60);
+/// Reports leave within so many minutes after midnight.
+const SPREAD_MINUTES: u32 = 4 * 60;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::dns::fake::FakeDns;
+    use crate::delivery::AssuranceSettings;
+    use crate::queue::Skip;
+
+    /// A gateway that counted sessions with x.example yesterday, and what its DNS says of reports.
+    async fn rounds(folder: &tempfile::TempDir, record: &str) -> TransportRounds {
+        let dns = FakeDns::start()
+            .await
+            .with_txt("_smtp._tls.x.example", record);
+        let dns = dns.resolver(Duration::from_secs(5));
+        let clock = Clock::fixed("2026-11-21T12:00:00Z".parse().unwrap());
+        let settings = AssuranceSettings {
+            report_from: Some(Mailbox::parse("tls@gw.example").unwrap()),
+            ..AssuranceSettings::default()
+        };
+        let data = folder.path();
+        let assurance = Assurance::open(settings, data, dns.clone(), &[], clock.clone()).unwrap();
+        let db = rusqlite::Connection::open(data.join("transport.db")).unwrap();
+        for (day, sessions) in [("2026-11-20", 7), ("2026-11-21", 1)] {
+            db.execute(
+                "INSERT INTO tls_session VALUES (?1, 'x.example', 'no-policy-found', '[]', '[]', '', '', '', '', ?2)",
+                rusqlite::params![day, sessions],
+            )
+            .unwrap();
+        }
+        TransportRounds {
+            assurance: Arc::new(assurance),
+            dns,
+            wants_dane: true,
+            queue: Queue::open(data, clock.clone()).await.unwrap(),
+            clock,
+            letterhead: Letterhead::new("gw.example"),
+        }
+    }
+
+    #[tokio::test]
+    async fn yesterdays_report_goes_into_the_queue_once_and_todays_waits() {
+        let folder = tempfile::tempdir().unwrap();
+        let rounds = rounds(&folder, "v=TLSRPTv1; rua=mailto:r@x.example").await;
+        assert!(rounds.is_time_for_reports());
+        rounds.round().await;
+        rounds.round().await;
+        let now = rounds.clock.now();
+        let leases = rounds.queue.lease(now, 10, Skip::nothing()).await.unwrap();
+        let [lease] = leases.as_slice() else {
+            panic!("{leases:?}");
+        };
+        let to = &lease.deliveries[0].recipient.forward_path;
+        assert_eq!(to.to_string(), "r@x.example");
+        let header = lease.message.message.header();
+        let field = |name| header.first(name).map(|field| field.value().into_owned());
+        assert_eq!(field("From").as_deref(), Some("<tls@gw.example>"));
+        assert_eq!(field("TLS-Report-Domain").as_deref(), Some("x.example"));
+        // Tomorrow it is today's turn.
+        rounds.clock.advance(Duration::from_secs(24 * 60 * 60));
+        let due = rounds.assurance.reports_due("gw.example").await.unwrap();
+        assert_eq!(due.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_can_take_is_kept_for_some_days_and_what_nobody_wants_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let unreachable = rounds(&folder, "v=TLSRPTv1; rua=https://nowhere.example/r").await;
+        unreachable.round().await;
+        let due = || async {
+            unreachable
+                .assurance
+                .reports_due("gw.example")
+                .await
+                .unwrap()
+                .len()
+        };
+        assert_eq!(due().await, 1);
+        unreachable
+            .clock
+            .advance(Duration::from_secs(3 * 24 * 60 * 60));
+        // Of two days; the first is too old now.
+        assert_eq!(due().await, 1);
+
+        let folder = tempfile::tempdir().unwrap();
+        let unwanted = rounds(&folder, "v=spf1 -all").await;
+        assert_eq!(
+            unwanted
+                .assurance
+                .reports_due("gw.example")
+                .await
+                .unwrap()
+                .len(),
+            0
+        );
+    }
+}
