@@ -88,8 +88,21 @@ async fn carry_out(
     decision: Decision,
 ) -> Reply {
     match decision.reply() {
-        FinalReply::Refused(reply) => refuse(parts, &transaction, &decision, reply).await,
+        FinalReply::Refused(reply) => {
+            let reply = refuse(parts, &transaction, &decision, reply).await;
+            remember(policy, &transaction, &decision).await;
+            reply
+        }
         FinalReply::Accepted(_) => accept(parts, policy, transaction, decision).await,
+    }
+}
+
+/// Writes down what is to be known of the sender the next time. Not to know it costs a delay, not mail.
+async fn remember(policy: &Policy, transaction: &MailTransaction, decision: &Decision) {
+    let known = policy.known();
+    let Some(store) = &known.store else { return };
+    if let Err(error) = known.senders.remember(store, transaction, decision).await {
+        warn!(%error, "what was learnt of a sender is not kept");
     }
 }
 
@@ -139,6 +152,7 @@ async fn accept(
                 _ => parts.scheduler.wake(),
             }
             tell(&decision, octets);
+            remember(policy, &transaction, &decision).await;
             reply
         }
         Err(QueueError::Full { .. }) => {

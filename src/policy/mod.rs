@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod scoring;
 pub mod secure_domains;
 pub mod self_release;
+pub mod senders;
 pub mod settings;
 pub mod signing;
 pub mod stage;
@@ -44,6 +45,7 @@ use crate::directory::{self, Directory};
 use crate::mail::{Client, Recipient, Reply, ReversePath};
 
 use secure_domains::SecureDomains;
+use senders::Known;
 use settings::{Files, OnFailure};
 use signing::Signing;
 use stage::authenticate_sender::may_use;
@@ -71,6 +73,7 @@ pub struct Policy {
     register: Arc<SecureDomains>,
     recipients: Arc<ResolveRecipients>,
     stages: Vec<PlacedStage>,
+    known: Known,
     /// How often a sender is told that a name is an old one; `None` for never.
     tell_of_old_names: Option<Duration>,
     holds: Holds,
@@ -132,6 +135,11 @@ impl Policy {
     /// The keys that sign what leaves.
     pub fn signing(&self) -> &Arc<Signing> {
         &self.signing
+    }
+
+    /// Who is known, and what is remembered of senders.
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Which way mail of this client goes.

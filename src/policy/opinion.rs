@@ -4,7 +4,8 @@ use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::{
-    AuthenticationResults, FooterFinding, PatientData, SecureKeyword, SpamScore, Unreadable,
+    AuthenticationResults, FooterFinding, Greylist, PatientData, SecureKeyword, SpamScore,
+    Unreadable,
 };
 use super::refusal::Refusal;
 use super::self_release::Grounds;
@@ -185,6 +186,8 @@ pub enum Finding {
     Unreadable(Vec<Unreadable>),
     /// How much it looks like spam.
     Spam(SpamScore),
+    /// Where it stands with greylisting.
+    Greylist(Greylist),
     /// What became of the footer.
     Footer(FooterFinding),
     /// A remark for people, without content.

@@ -36,7 +36,7 @@ impl ScoreSpam {
             return Opinions::none();
         }
         let facts = Facts::new(case);
-        let spam = self.score(&facts);
+        let spam = self.score(&facts, &case.findings.spam.symbols);
         let protected = self.is_proven_secure(case, &facts);
         let opinions = [self.by_dmarc(case), self.by_score(&spam, protected)];
         let mut edits = forged_fields(case.header);
@@ -48,7 +48,8 @@ impl ScoreSpam {
         }
     }
 
-    fn score(&self, facts: &Facts<'_>) -> SpamScore {
+    /// `outside` is what was found before the rules: by DNS lists and lists of senders.
+    fn score(&self, facts: &Facts<'_>, outside: &[Symbol]) -> SpamScore {
         let spoke = self
             .scoring
             .rules
@@ -61,6 +62,7 @@ impl ScoreSpam {
                 because: rule.description.clone(),
             })
             .collect();
+        let symbols: Vec<Symbol> = outside.iter().cloned().chain(symbols).collect();
         // Adding up leaves dust such as 0.30000000000000004.
         let sum: f64 = symbols.iter().map(|symbol| symbol.score).sum();
         let score = (sum * 100.0).round() / 100.0 + 0.0;
@@ -93,7 +95,15 @@ impl ScoreSpam {
             .would_pass_if(format!("the score is below {}", *self.scoring.quarantine))
     }
 
-    fn by_dmarc(&self, case: &Case<'_>) -> Opinion {
+    /// Whether an opinion rests on the score alone.
+    pub fn is_by_score(&self, opinion: &Opinion) -> bool {
+        let thresholds = [&self.scoring.quarantine, &self.scoring.refuse];
+        let asks = matches!(opinion.ask, Ask::Quarantine | Ask::Refuse(Refusal::Spam));
+        asks && thresholds.iter().any(|one| one.source() == opinion.rule)
+    }
+
+    /// What the policy of the author's domain leads to.
+    pub fn by_dmarc(&self, case: &Case<'_>) -> Opinion {
         let verdict = match case.findings.authentication.dmarc_disposition {
             Some(DmarcDisposition::Reject) => &self.scoring.dmarc_reject,
             Some(DmarcDisposition::Quarantine) => &self.scoring.dmarc_quarantine,
