@@ -5,6 +5,8 @@
 //! differently. Texts of sender authentication are asked for through [`Dns::resolver`] by the crate
 //! that reads them; it holds a [`Dns::permit`] meanwhile.
 
+mod verbatim;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +16,7 @@ use hickory_resolver::config::{NameServerConfig, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use hickory_resolver::proto::rr::{IntoName, RData, Record, RecordType};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 mod checked;
@@ -166,7 +168,7 @@ impl Dns {
         Ok(answer.answers().iter().filter_map(text).collect())
     }
 
-    async fn ask(&self, name: String, kind: RecordType) -> Result<Lookup, DnsError> {
+    async fn ask(&self, name: impl IntoName, kind: RecordType) -> Result<Lookup, DnsError> {
         let question = async {
             let _turn = self.permit().await;
             self.resolver.lookup(name, kind).await

@@ -91,6 +91,10 @@ metrics! {
     LOGINS_REFUSED = Metric::counter("postern_logins_total", "Attempts to authenticate.").with("result", "refused");
     /// Octets of messages accepted.
     OCTETS_ACCEPTED = Metric::counter("postern_message_octets_total", "Octets of the messages accepted.");
+    /// Messages that strangers are asked to send again.
+    GREYLISTED = Metric::counter("postern_greylisted_total", "Messages of strangers who were asked to come again.");
+    /// Answers by which a DNS list says that it does not serve us.
+    DNS_LISTS_BLOCKED = Metric::counter("postern_dns_lists_blocked_total", "Answers of DNS lists that they do not serve this resolver (127.255.255.x): no opinion of the message.");
     /// Recipients held.
     HELD = Metric::counter("postern_verdicts_total", "Recipients by verdict of the policy.").with("verdict", "hold");
     /// Recipients quarantined.

@@ -238,6 +238,7 @@ impl Findings {
     fn add(&mut self, finding: Finding) {
         match finding {
             Finding::Authentication(results) => self.authentication = results,
+            Finding::Greylist(greylist) => self.greylist = Some(greylist),
             Finding::PatientData(patient_data) => self.patient_data = patient_data,
             Finding::Markings(markings) => self.markings = markings,
             Finding::SecureKeyword(keyword) => self.secure_keyword = keyword,

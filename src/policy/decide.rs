@@ -344,7 +344,11 @@ mod tests {
 
     fn placed(name: StageName, on_failure: OnFailure) -> PlacedStage {
         PlacedStage {
-            stage: Stage::AuthenticateSender(AuthenticateSender::new(None)),
+            stage: Stage::AuthenticateSender(AuthenticateSender::new(
+                None,
+                Arc::default(),
+                Arc::default(),
+            )),
             name,
             on_failure,
             source: "policies/postern.toml:71".into(),

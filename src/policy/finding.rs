@@ -1,10 +1,11 @@
 //! Findings: what the stages saw in a message. Evidence is redacted before it is put in here.
 
 use crate::config::Located;
-use crate::mail::EditKind;
+use crate::mail::{Domain, EditKind};
 
 use super::links::LinkVerdict;
 use super::organisations::IfUnproved;
+use super::senders::Key;
 
 /// What all stages found. Empty until a stage has run.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,8 @@ pub struct Findings {
     pub scanned: Vec<Symbol>,
     /// How much it looks like spam.
     pub spam: SpamScore,
+    /// Where it stands with greylisting; `None` if nobody is put off.
+    pub greylist: Option<Greylist>,
     /// What became of the footer; `None` where there is none to be: on mail from outside.
     pub footer: Option<FooterFinding>,
     /// What goes to the recipients that are numbers; `None` if there are none.
@@ -52,17 +55,56 @@ pub struct AuthenticationResults {
     pub methods: Vec<MethodResult>,
     /// What the DMARC policy of the author's domain wants, if the check failed.
     pub dmarc_disposition: Option<DmarcDisposition>,
+    /// Domains that answer for the message: that of the reverse path by SPF, those of good signatures.
+    pub identities: Vec<Domain>,
+    /// A trusted sealer that found the author to be who it says (RFC 8617).
+    pub sealer: Option<Domain>,
+    /// Whether the DNS was asked at all: never of our own mail, nor by policy tests.
+    pub was_asked: bool,
+}
+
+impl AuthenticationResults {
+    /// Whether a method came to one of these results.
+    pub fn has(&self, method: &str, results: &[&str]) -> bool {
+        let mut found = self.methods.iter().filter(|one| one.method == method);
+        found.any(|one| results.contains(&one.result.as_str()))
+    }
+
+    /// Whether one of the domains that answer for it is this one, or a domain above or below it.
+    pub fn answers_for(&self, domain: &Domain) -> bool {
+        let aligned =
+            |known: &Domain| known == domain || known.is_below(domain) || domain.is_below(known);
+        self.identities.iter().any(aligned)
+    }
+
+    /// Whether something could not be asked, and may be later.
+    pub fn is_unsure(&self) -> bool {
+        let undecided = |one: &MethodResult| {
+            one.result == "temperror" && matches!(one.method, "spf" | "dkim" | "dmarc")
+        };
+        self.methods.iter().any(undecided)
+    }
 }
 
 /// One line of `Authentication-Results`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct MethodResult {
-    /// For example `spf`.
+    /// For example `spf`; `spf-helo` is the `spf` of the HELO name beside that of the reverse path.
     pub method: &'static str,
     /// For example `pass`, `fail`, `softfail`, `none`, `temperror`.
     pub result: String,
     /// Properties such as `smtp.mailfrom=a.example`, ready for the header field.
     pub properties: Vec<String>,
+}
+
+impl MethodResult {
+    /// The method as RFC 8601 §2.7 names it.
+    pub fn word(&self) -> &'static str {
+        match self.method {
+            "spf-helo" => "spf",
+            other => other,
+        }
+    }
 }
 
 /// What a DMARC policy asks for when the check fails.
@@ -263,6 +305,15 @@ impl LinkEdits {
             _ => None,
         }
     }
+}
+
+/// An attempt that is put off, or was.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Greylist {
+    /// Who, from where, for whom.
+    pub keys: Vec<Key>,
+    /// It has come again in time.
+    pub has_returned: bool,
 }
 
 /// What became of the footer of a message of our own.

@@ -7,12 +7,13 @@ use sha2::{Digest, Sha256};
 use crate::accounts::Accounts;
 use crate::base::dns::Dns;
 use crate::base::{Clock, PolicyVersion};
-use crate::config::{Section, load_toml};
+use crate::config::{Located, Section, load_toml};
 use crate::content::Limits;
 use crate::directory::{Cache, Directory};
 
 use super::scoring::Scoring;
 use super::secure_domains::SecureDomains;
+use super::senders::{Known, Scored, Senders, Store};
 use super::settings::{Files, Settings, StageEntry};
 use super::signing::Signing;
 use super::sms::SmsRule;
@@ -42,6 +43,7 @@ impl Policy {
         let settings = Settings::read(top);
         let signing = Signing::read(top, clock.now());
         let parts = Parts::load(top, &settings, &clock, compiled)?;
+        let known = parts.known.clone();
         let version = version(top, &settings.files, &parts.directory);
         let sms = Arc::new(SmsRule::read(top, &settings.served));
         let recipients = ResolveRecipients::new(
@@ -69,6 +71,7 @@ impl Policy {
             stages: parts.stages(&settings.stages, &recipients, dns, &sms),
             sms,
             recipients,
+            known,
             register,
             files: settings.files,
         })
@@ -83,6 +86,7 @@ struct Parts {
     patient_data: patient_data::Settings,
     limits: Limits,
     scoring: Scoring,
+    known: Known,
     scan: ScanSettings,
     footer: Footer,
 }
@@ -117,6 +121,7 @@ impl Parts {
             patient_data::Settings::read,
         );
         let scoring = Scoring::load(&files.scoring, diagnostics);
+        let senders = Senders::load(files.senders.as_deref(), diagnostics);
         let scan = ScanSettings::load(&files.links, diagnostics);
         let footer = Footer::load(&files.organisations, diagnostics);
         if let (Some(scan), Some(footer)) = (&scan, &footer) {
@@ -131,6 +136,10 @@ impl Parts {
             limits: patient_data.limits,
             patient_data,
             scoring: scoring?,
+            known: Known {
+                senders: Arc::new(senders?),
+                store: Some(Store::at(&data_folder(top))),
+            },
             scan: scan?,
             footer: footer?,
         })
@@ -162,17 +171,20 @@ impl Parts {
     }
 
     fn make(
-        self,
+        mut self,
         recipients: &Arc<ResolveRecipients>,
         dns: Option<Dns>,
         sms: &Arc<SmsRule>,
     ) -> Vec<(StageName, Stage)> {
         let register = || Arc::clone(&self.register);
-        let authenticate = AuthenticateSender::new(dns);
+        let senders = Arc::clone(&self.known.senders);
+        let authenticate = AuthenticateSender::new(dns.clone(), senders, register());
         let secure = SecureDomain::new(register()).with_texts(Arc::clone(sms));
-        let score = ScoreSpam::new(self.scoring, register());
         let organisations = Arc::clone(self.footer.organisations());
         let scan = Scan::new(self.scan, organisations, register());
+        let lists = std::mem::take(&mut self.scoring.dns_lists);
+        let score = ScoreSpam::new(self.scoring, register());
+        let score = Box::new(Scored::new(score, self.known, dns, lists));
         let mark = Mark::new(self.patient_data.mark.clone());
         let classify = ClassifyPatientData::new(self.patient_data);
         vec![
@@ -195,6 +207,20 @@ impl Parts {
             (StageName::Mark, Stage::Mark(mark)),
         ]
     }
+}
+
+/// Where lasting things lie: `data` of the gateway's own file.
+fn data_folder(top: &Section<'_>) -> std::path::PathBuf {
+    let folder = top
+        .place()
+        .file()
+        .path
+        .parent()
+        .map(std::path::PathBuf::from);
+    top.path("data").map_or_else(
+        || folder.unwrap_or_default().join("../data"),
+        Located::into_inner,
+    )
 }
 
 /// The first 12 hexadecimal digits of a SHA-256 over all files, each with its name and length before

@@ -29,6 +29,7 @@ pub mod scanner;
 pub mod scoring;
 pub mod secure_domains;
 pub mod self_release;
+pub mod senders;
 pub mod settings;
 pub mod signed_by;
 pub mod signing;
@@ -50,6 +51,7 @@ use crate::directory::{self, Directory};
 use crate::mail::{Client, Recipient, Reply, ReversePath};
 
 use secure_domains::SecureDomains;
+use senders::Known;
 use settings::{Files, OnFailure};
 use signing::Signing;
 use sms::SmsRule;
@@ -78,6 +80,7 @@ pub struct Policy {
     register: Arc<SecureDomains>,
     recipients: Arc<ResolveRecipients>,
     stages: Vec<PlacedStage>,
+    known: Known,
     /// How often a sender is told that a name is an old one; `None` for never.
     tell_of_old_names: Option<Duration>,
     holds: Holds,
@@ -145,6 +148,11 @@ impl Policy {
     /// Which recipients are numbers, and who may send them texts.
     pub fn sms(&self) -> &SmsRule {
         &self.sms
+    }
+
+    /// Who is known, and what is remembered of senders.
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// Which way mail of this client goes.

@@ -4,8 +4,8 @@ use crate::mail::{Audience, Edit};
 
 use super::case::ResolvedRecipient;
 use super::finding::{
-    AuthenticationResults, FooterFinding, LinkEdits, LinkFinding, PatientData, SecureKeyword,
-    ShortText, SpamScore, Symbol, Unreadable,
+    AuthenticationResults, FooterFinding, Greylist, LinkEdits, LinkFinding, PatientData,
+    SecureKeyword, ShortText, SpamScore, Symbol, Unreadable,
 };
 use super::refusal::Refusal;
 use super::self_release::Grounds;
@@ -192,6 +192,8 @@ pub enum Finding {
     Scanned(Vec<Symbol>),
     /// How much it looks like spam.
     Spam(SpamScore),
+    /// Where it stands with greylisting.
+    Greylist(Greylist),
     /// What became of the footer.
     Footer(FooterFinding),
     /// What goes to the recipients that are numbers.

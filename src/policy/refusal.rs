@@ -59,6 +59,14 @@ pub enum Refusal {
         /// What it allows, in octets.
         limit_octets: u64,
     },
+    /// A stranger is asked to come again.
+    Greylisted,
+    /// It claims to be from here, and nobody vouches for it.
+    OwnDomain,
+    /// The sender is on a list of those whose mail is not wanted.
+    SenderBlocked,
+    /// The DNS did not answer, so that it is not known who sent it.
+    SenderUnverified,
     /// A stage could not do its work.
     StageUnavailable {
         /// The name of the stage.
@@ -163,6 +171,27 @@ impl Refusal {
                 552,
                 Code::permanent(3, 4),
                 format!("the contract of this account allows messages of {limit_octets} octets"),
+            ),
+            Self::Greylisted => (
+                451,
+                Code::transient(7, 1),
+                "greylisted, try again in a few minutes".to_owned(),
+            ),
+            // RFC 7372 has no code for it: the policy refuses, not SPF or DKIM alone.
+            Self::OwnDomain => (
+                550,
+                Code::permanent(7, 1),
+                "mail in the name of this domain is not taken from outside unless SPF or DKIM vouches for it".to_owned(),
+            ),
+            Self::SenderBlocked => (
+                550,
+                Code::permanent(7, 1),
+                "mail of this sender is not wanted here".to_owned(),
+            ),
+            Self::SenderUnverified => (
+                451,
+                Code::transient(4, 3),
+                "the sender cannot be verified now, try again later".to_owned(),
             ),
             Self::StageUnavailable { .. } => (
                 451,

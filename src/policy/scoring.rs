@@ -7,6 +7,7 @@ use regex::RegexBuilder;
 use crate::config::{Diagnostics, Located, Section, load_toml};
 
 use super::condition::Condition;
+use super::senders::dns_list::DnsList;
 
 /// The file, checked.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub struct Scoring {
     pub dmarc_quarantine: Located<DmarcVerdict>,
     /// The rules, in the order of the file.
     pub rules: Vec<Rule>,
+    /// Lists of the DNS.
+    pub dns_lists: Vec<DnsList>,
 }
 
 /// One rule.
@@ -77,6 +80,7 @@ impl Scoring {
             dmarc_reject: dmarc_word(&dmarc, "reject", DmarcVerdict::Refuse),
             dmarc_quarantine: dmarc_word(&dmarc, "quarantine", DmarcVerdict::Quarantine),
             rules: read_rules(top),
+            dns_lists: DnsList::read_all(top),
         };
         dmarc.finish();
         scoring
@@ -222,6 +226,14 @@ const CONDITIONS: &[(&str, Condition)] = &[
         "dkim-fail",
         Condition::Method("dkim", &["fail", "neutral", "permerror"]),
     ),
+    ("helo-spf-fail", Condition::Method("spf-helo", &["fail"])),
+    ("iprev-pass", Condition::Method("iprev", &["pass"])),
+    (
+        "iprev-fail",
+        Condition::Method("iprev", &["fail", "permerror"]),
+    ),
+    ("arc-pass", Condition::Method("arc", &["pass"])),
+    ("arc-fail", Condition::Method("arc", &["fail"])),
     ("dmarc-pass", Condition::Method("dmarc", &["pass"])),
     ("dmarc-fail", Condition::Method("dmarc", &["fail"])),
     ("missing-from", Condition::Missing("From")),

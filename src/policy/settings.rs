@@ -84,6 +84,8 @@ pub struct Files {
     pub scoring: PathBuf,
     /// `links.toml`.
     pub links: PathBuf,
+    /// `senders.toml`, if there is one.
+    pub senders: Option<PathBuf>,
     /// The folder of the policy tests.
     pub tests: PathBuf,
 }
@@ -107,6 +109,7 @@ impl Files {
             accounts: path("accounts", "accounts.toml"),
             scoring: path("scoring", "scoring.toml"),
             links: path("links", "links.toml"),
+            senders: files.path("senders").map(Located::into_inner),
             tests: path("tests", "tests"),
         };
         files.finish();
@@ -135,6 +138,7 @@ impl Files {
         ];
         let accredited = self.accredited_domains.as_ref();
         texts.extend(accredited.map(|path| ("accredited-domains", path)));
+        texts.extend(self.senders.as_ref().map(|path| ("senders", path)));
         texts.extend(self.redirects.as_ref().map(|path| ("redirects", path)));
         texts
     }

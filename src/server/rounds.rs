@@ -94,6 +94,7 @@ impl Rounds {
             return;
         }
         said.keys = Some(now);
+        self.forget_senders(now).await;
         let signing = Arc::clone(self.policies.borrow().signing());
         let today = now.to_zoned(TimeZone::UTC).date();
         let mut unpublished = 0;
@@ -109,6 +110,15 @@ impl Rounds {
             }
         }
         metrics::KEYS_UNPUBLISHED.set(unpublished);
+    }
+
+    /// What is remembered of senders, and too old to count.
+    async fn forget_senders(&self, now: Timestamp) {
+        let known = self.policies.borrow().known().clone();
+        let Some(store) = known.store else { return };
+        if let Err(error) = known.senders.forget(&store, now).await {
+            warn!(%error, "old senders are not forgotten");
+        }
     }
 
     async fn look_at_holds(&self, now: Timestamp, said: &mut Said) -> Result<(), QueueError> {

@@ -281,7 +281,7 @@ mod tests {
                 .into_iter()
                 .flatten()
                 .collect(),
-            dmarc_disposition: None,
+            ..AuthenticationResults::default()
         }
     }
 

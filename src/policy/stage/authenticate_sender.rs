@@ -1,9 +1,9 @@
 //! The sender rule: an account sends under its own names alone, and what is known of a stranger is
 //! written on his mail.
 //!
-//! For mail from outside, SPF, DKIM and DMARC are asked (`evidence.rs`) and go onto the message as
-//! `Authentication-Results` (RFC 8601); they are evidence for later stages and restrict nothing
-//! here. A field in our own name that came with the message is forged and taken out (§5), whoever
+//! For mail from outside, SPF, DKIM, DMARC, ARC and iprev are asked (`evidence`) and go onto the message as
+//! `Authentication-Results` (RFC 8601). They are evidence for later stages; here they restrict those alone who
+//! claim to be from here (`senders`), and those of whom nothing can be known for now. A field in our own name that came with the message is forged and taken out (§5), whoever
 //! sent it.
 
 use crate::accounts::{Account, Accounts, ForeignFrom};
@@ -16,18 +16,26 @@ use crate::policy::evidence::Evidence;
 use crate::policy::finding::{AuthenticationResults, MethodResult};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
+use crate::policy::secure_domains::SecureDomains;
+use crate::policy::senders::Senders;
+use std::sync::Arc;
 
 /// The stage `authenticate-sender`.
 #[derive(Debug)]
 pub struct AuthenticateSender {
     evidence: Option<Box<Evidence>>,
+    senders: Arc<Senders>,
+    register: Arc<SecureDomains>,
 }
 
 impl AuthenticateSender {
     /// The rule; without DNS nothing is asked about strangers.
-    pub fn new(dns: Option<Dns>) -> Self {
+    pub fn new(dns: Option<Dns>, senders: Arc<Senders>, register: Arc<SecureDomains>) -> Self {
+        let sealers = senders.trusted_sealers().to_vec();
         Self {
-            evidence: dns.map(|dns| Box::new(Evidence::new(dns))),
+            evidence: dns.map(|dns| Box::new(Evidence::new(dns, sealers))),
+            senders,
+            register,
         }
     }
 
@@ -44,6 +52,9 @@ impl AuthenticateSender {
             own_client(&case.transaction.client)
         } else {
             let results = self.ask(case).await;
+            if let Some(opinion) = self.senders.judge(case, &results, &self.register) {
+                opinions.per_recipient = vec![opinion; case.recipients.len()];
+            }
             let field = results_field(case.hostname, &results);
             opinions
                 .edits
@@ -162,7 +173,7 @@ fn own_client(client: &Client) -> AuthenticationResults {
             result: "pass".to_owned(),
             properties: vec![property],
         }],
-        dmarc_disposition: None,
+        ..AuthenticationResults::default()
     }
 }
 
@@ -180,7 +191,7 @@ pub fn results_text(results: &AuthenticationResults) -> String {
     }
     for method in &results.methods {
         field.push_str(";\r\n\t");
-        field.push_str(method.method);
+        field.push_str(method.word());
         field.push('=');
         field.push_str(&method.result);
         for property in &method.properties {
@@ -276,7 +287,7 @@ mod tests {
     use std::future::Future as _;
 
     fn examined(world: &World) -> Opinions {
-        let stage = AuthenticateSender::new(None);
+        let stage = AuthenticateSender::new(None, Arc::default(), Arc::default());
         let mut opinions = Opinions::none();
         // The case borrows what `ask` makes, so the future ends inside it.
         world.ask(|case| {
@@ -409,7 +420,7 @@ mod tests {
                     properties: Vec::new(),
                 },
             ],
-            dmarc_disposition: None,
+            ..AuthenticationResults::default()
         };
         assert_eq!(
             String::from_utf8(results_field("gw.example", &results)).unwrap(),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use super::case::Case;
 use super::opinion::Opinions;
+use super::senders::Scored;
 
 use authenticate_sender::AuthenticateSender;
 use classify_patient_data::ClassifyPatientData;
@@ -24,7 +25,6 @@ use footer::Footer;
 use mark::Mark;
 use resolve_recipients::ResolveRecipients;
 use scan::Scan;
-use score_spam::ScoreSpam;
 use secure_domain::SecureDomain;
 
 /// One stage with its checked settings.
@@ -41,7 +41,7 @@ pub enum Stage {
     /// Is anything in it that must not be let through?
     Scan(Box<Scan>),
     /// How much does it look like spam?
-    ScoreSpam(ScoreSpam),
+    ScoreSpam(Box<Scored>),
     /// Which organisation is sending?
     Footer(Footer),
     /// How is it marked?
@@ -49,7 +49,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// What the stage says about a case. Only `authenticate-sender` ever waits (for DNS), and `scan` (for scanners).
+    /// What the stage says about a case. Only `authenticate-sender` and `score-spam` ever wait (for DNS), and `scan`
+    /// (for scanners).
     pub async fn examine(&self, case: &Case<'_>) -> Opinions {
         match self {
             Self::AuthenticateSender(stage) => stage.examine(case).await,
@@ -57,7 +58,7 @@ impl Stage {
             Self::ClassifyPatientData(stage) => stage.examine(case),
             Self::SecureDomain(stage) => stage.examine(case),
             Self::Scan(stage) => stage.examine(case).await,
-            Self::ScoreSpam(stage) => stage.examine(case),
+            Self::ScoreSpam(stage) => stage.examine(case).await,
             Self::Footer(stage) => stage.examine(case),
             Self::Mark(stage) => stage.examine(case),
         }

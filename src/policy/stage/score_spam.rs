@@ -37,7 +37,10 @@ impl ScoreSpam {
             return Opinions::none();
         }
         let facts = Facts::new(case);
-        let spam = self.score(&facts, &case.findings.scanned);
+        // What was found before the rules: by DNS lists and lists of senders, by attachments and scanners.
+        let findings = case.findings;
+        let outside = findings.spam.symbols.iter().chain(&findings.scanned);
+        let spam = self.score(&facts, outside);
         let protected = self.is_proven_secure(case, &facts);
         let opinions = [self.by_dmarc(case), self.by_score(&spam, protected)];
         let mut edits = forged_fields(case.header);
@@ -49,7 +52,8 @@ impl ScoreSpam {
         }
     }
 
-    fn score(&self, facts: &Facts<'_>, scanned: &[Symbol]) -> SpamScore {
+    /// `outside` is what was found before the rules.
+    fn score<'a>(&self, facts: &Facts<'_>, outside: impl Iterator<Item = &'a Symbol>) -> SpamScore {
         let spoke = self
             .scoring
             .rules
@@ -61,8 +65,8 @@ impl ScoreSpam {
                 score: rule.weight,
                 because: rule.description.clone(),
             })
-            .chain(scanned.iter().cloned())
             .collect();
+        let symbols: Vec<Symbol> = outside.cloned().chain(symbols).collect();
         // Adding up leaves dust such as 0.30000000000000004.
         let sum: f64 = symbols.iter().map(|symbol| symbol.score).sum();
         let score = (sum * 100.0).round() / 100.0 + 0.0;
@@ -96,7 +100,15 @@ impl ScoreSpam {
             .on(Ground::Unwanted.into())
     }
 
-    fn by_dmarc(&self, case: &Case<'_>) -> Opinion {
+    /// Whether an opinion rests on the score alone.
+    pub fn is_by_score(&self, opinion: &Opinion) -> bool {
+        let thresholds = [&self.scoring.quarantine, &self.scoring.refuse];
+        let asks = matches!(opinion.ask, Ask::Quarantine | Ask::Refuse(Refusal::Spam));
+        asks && thresholds.iter().any(|one| one.source() == opinion.rule)
+    }
+
+    /// What the policy of the author's domain leads to.
+    pub fn by_dmarc(&self, case: &Case<'_>) -> Opinion {
         let verdict = match case.findings.authentication.dmarc_disposition {
             Some(DmarcDisposition::Reject) => &self.scoring.dmarc_reject,
             Some(DmarcDisposition::Quarantine) => &self.scoring.dmarc_quarantine,
