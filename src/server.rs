@@ -1,5 +1,6 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
+mod learning;
 mod letterhead;
 mod rounds;
 
@@ -202,6 +203,12 @@ async fn start(
         letterhead,
     };
     shutdown.spawn(rounds.run(shutdown.clone()));
+    let learning = learning::Learning {
+        policies: policy.subscribe(),
+        data: settings.data.clone(),
+        clock: clock.clone(),
+    };
+    shutdown.spawn(learning.run(shutdown.clone()));
     let reload = Reload {
         config: config.to_owned(),
         queue: queue.clone(),

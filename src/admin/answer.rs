@@ -74,6 +74,12 @@ pub enum CommandError {
     /// The import was not written.
     #[error(transparent)]
     Import(#[from] crate::directory::import::WriteError),
+    /// No lesson was kept.
+    #[error(transparent)]
+    Lesson(#[from] crate::policy::spam::lessons::LessonError),
+    /// No model was made.
+    #[error(transparent)]
+    Teach(#[from] crate::policy::spam::TeachError),
     /// The test message could not be sent.
     #[error(transparent)]
     Send(#[from] super::send::SendError),

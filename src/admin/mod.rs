@@ -16,6 +16,7 @@ pub mod directory;
 pub mod dkim;
 pub mod explain;
 pub mod input;
+pub mod learn;
 pub mod metrics;
 pub mod people;
 pub mod queue;
@@ -24,6 +25,7 @@ pub mod resolve;
 pub mod secure_domains;
 pub mod send;
 pub mod settings;
+pub mod spam_corpus;
 pub mod trace;
 
 pub use answer::{Answer, CommandError};

@@ -24,6 +24,7 @@ mod descriptors;
 pub mod events;
 mod finish;
 pub mod intake;
+mod lesson;
 mod listener;
 mod login;
 mod promise;

@@ -18,7 +18,7 @@ use crate::queue::{Handoff, QueueError};
 
 use super::finish::finish;
 use super::settings::Limits;
-use super::{Parts, at_sight, events, promise, release};
+use super::{Parts, at_sight, events, lesson, promise, release};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -29,7 +29,12 @@ pub async fn check_recipient(
     reverse_path: &ReversePath,
     recipient: &Recipient,
 ) -> Result<(), Reply> {
-    let checked = match policy.is_release_address(&recipient.forward_path) {
+    let is_ours = policy.is_release_address(&recipient.forward_path)
+        || policy
+            .learning()
+            .verdict_of(&recipient.forward_path)
+            .is_some();
+    let checked = match is_ours {
         true => policy.may_answer(client, reverse_path),
         false => policy.at_recipient(client, reverse_path, recipient),
     };
@@ -64,21 +69,29 @@ pub async fn receive(
     limits: &Limits,
 ) -> Reply {
     let hostname = parts.hostname.as_str();
+    let lesson = lesson::verdict_of(&policy, &transaction);
     let reply = match at_sight::refusal(&transaction.message, hostname, limits) {
         Some(reply) => reply,
         None if release::is_answer(&policy, &transaction) => {
             release::answer(parts, policy, &transaction).await
         }
-        None => match timeout(DECISION_MAX, policy.decide(&transaction)).await {
-            Ok(decision) => carry_out(parts, &policy, transaction, decision).await,
-            Err(_) => {
-                error!("the policy took too long: the client was told to try again");
-                try_later()
-            }
+        None => match lesson {
+            Some(verdict) => lesson::keep(parts, policy, transaction, verdict).await,
+            None => judge(parts, policy, transaction).await,
         },
     };
     count(&reply);
     reply
+}
+
+async fn judge(parts: &Parts, policy: Arc<Policy>, transaction: MailTransaction) -> Reply {
+    match timeout(DECISION_MAX, policy.decide(&transaction)).await {
+        Ok(decision) => carry_out(parts, &policy, transaction, decision).await,
+        Err(_) => {
+            error!("the policy took too long: the client was told to try again");
+            try_later()
+        }
+    }
 }
 
 async fn carry_out(

@@ -103,6 +103,8 @@ pub enum AuditKind {
     PolicyLoaded,
     /// An application account was added or changed.
     AccountChanged,
+    /// Messages were handed in as spam or not spam.
+    Learnt,
 }
 
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(

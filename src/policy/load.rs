@@ -1,5 +1,6 @@
 //! Loading a policy: all its files, every mistake in them at once, and one version over them all.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -7,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::accounts::Accounts;
 use crate::base::dns::Dns;
 use crate::base::{Clock, PolicyVersion};
-use crate::config::{Section, load_toml};
+use crate::config::{Diagnostic, Located, Section, load_toml};
 use crate::content::Limits;
 use crate::directory::{Cache, Directory};
 
@@ -15,6 +16,8 @@ use super::scoring::Scoring;
 use super::secure_domains::SecureDomains;
 use super::settings::{Files, Settings, StageEntry};
 use super::signing::Signing;
+use super::spam::Learned;
+use super::spam::learned::MODELS;
 use super::stage::authenticate_sender::AuthenticateSender;
 use super::stage::classify_patient_data::ClassifyPatientData;
 use super::stage::footer::Footer;
@@ -49,6 +52,8 @@ impl Policy {
             settings.postmaster.clone(),
         ));
         let register = Arc::clone(&parts.register);
+        let learned = Arc::clone(&parts.learned);
+        let learning = parts.scoring.learning.clone();
         let tags = parts.patient_data.secure_tags.first();
         let secure_tag = tags.cloned().unwrap_or_else(|| "[secure]".to_owned());
         Some(Self {
@@ -62,6 +67,8 @@ impl Policy {
             holds: settings.holds,
             secure_tag,
             signing: Arc::new(signing),
+            learned,
+            learning,
             stages: parts.stages(&settings.stages, &recipients, dns),
             recipients,
             register,
@@ -78,6 +85,7 @@ struct Parts {
     patient_data: patient_data::Settings,
     limits: Limits,
     scoring: Scoring,
+    learned: Arc<Learned>,
     scan: Scan,
     footer: Footer,
 }
@@ -114,6 +122,9 @@ impl Parts {
         let scoring = Scoring::load(&files.scoring, diagnostics);
         let scan = Scan::load(&files.links, diagnostics);
         let footer = Footer::load(&files.organisations, diagnostics);
+        let learned = scoring
+            .as_ref()
+            .and_then(|scoring| learned(top, scoring, compiled.is_some()));
         let patient_data = patient_data?;
         Some(Self {
             register: Arc::new(register?),
@@ -122,6 +133,7 @@ impl Parts {
             limits: patient_data.limits,
             patient_data,
             scoring: scoring?,
+            learned: learned?,
             scan: scan?,
             footer: footer?,
         })
@@ -159,7 +171,7 @@ impl Parts {
         let register = || Arc::clone(&self.register);
         let authenticate = AuthenticateSender::new(dns);
         let secure = SecureDomain::new(register());
-        let score = ScoreSpam::new(self.scoring, register());
+        let score = ScoreSpam::new(self.scoring, register(), Arc::clone(&self.learned));
         let mark = Mark::new(self.patient_data.mark.clone());
         let classify = ClassifyPatientData::new(self.patient_data);
         vec![
@@ -181,6 +193,27 @@ impl Parts {
             (StageName::Footer, Stage::Footer(self.footer)),
             (StageName::Mark, Stage::Mark(mark)),
         ]
+    }
+}
+
+/// The models: the one that ships, and with a data folder those that were made here.
+fn learned(top: &Section<'_>, scoring: &Scoring, has_data: bool) -> Option<Arc<Learned>> {
+    let folder = top.place().file().path.parent().unwrap_or(Path::new("."));
+    let data = top
+        .path("data")
+        .map_or_else(|| folder.join("../data"), Located::into_inner);
+    let own = has_data.then(|| data.join(MODELS));
+    let shipped = scoring.learning.model.as_deref();
+    match Learned::load(shipped, own) {
+        Ok(learned) => Some(Arc::new(learned)),
+        Err(error) => {
+            let path = shipped.unwrap_or(Path::new("")).display();
+            let diagnostic = Diagnostic::error("bad-model", format!("{path}: {error}")).help(
+                "`model` under [learned] of scoring.toml names it; without the line there is none",
+            );
+            top.diagnostics().push(diagnostic);
+            None
+        }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod old_name;
 pub mod opinion;
 pub mod organisations;
 pub mod patient_data;
+pub mod people;
 pub mod policy_test;
 pub mod refusal;
 pub mod scoring;
@@ -27,6 +28,8 @@ pub mod secure_domains;
 pub mod self_release;
 pub mod settings;
 pub mod signing;
+pub mod spam;
+pub mod spam_corpus;
 pub mod stage;
 #[cfg(test)]
 mod testing;
@@ -46,6 +49,7 @@ use crate::mail::{Client, Recipient, Reply, ReversePath};
 use secure_domains::SecureDomains;
 use settings::{Files, OnFailure};
 use signing::Signing;
+use spam::Learned;
 use stage::authenticate_sender::may_use;
 use stage::resolve_recipients::ResolveRecipients;
 use stage::{Stage, StageName};
@@ -77,6 +81,8 @@ pub struct Policy {
     /// The tag that asks for encryption, as a sender is to write it.
     secure_tag: String,
     signing: Arc<Signing>,
+    learned: Arc<Learned>,
+    learning: spam::settings::Settings,
 }
 
 /// A stage, and its line in the policy file.
@@ -132,6 +138,16 @@ impl Policy {
     /// The keys that sign what leaves.
     pub fn signing(&self) -> &Arc<Signing> {
         &self.signing
+    }
+
+    /// What was learnt about spam.
+    pub fn learned(&self) -> &Arc<Learned> {
+        &self.learned
+    }
+
+    /// How it is learnt.
+    pub fn learning(&self) -> &spam::settings::Settings {
+        &self.learning
     }
 
     /// Which way mail of this client goes.
