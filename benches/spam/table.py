@@ -58,6 +58,11 @@ def rspamd(path):
 def peer(name, score, threshold, work, corpus, sample):
     picked = {}
     started, count = time.monotonic(), 0
+    try:
+        score(str(next((work / "dev" / corpus / "devtest" / "spam").iterdir())))
+    except (ValueError, AttributeError, OSError):
+        print(f"| {name} | {corpus} | installed, and does not answer | | | | |")
+        return
     for kind in ("spam", "ham"):
         files = sorted((work / "dev" / corpus / "devtest" / kind).iterdir())
         random.Random(1).shuffle(files)
