@@ -208,7 +208,8 @@ fn messages_attached_to_mail_for_the_two_addresses_are_learnt() {
     let reply = hand_in(&gateway, ham_address, &all);
     assert!(reply.starts_with("250 2.0.0 30 learnt as ham"), "{reply}");
 
-    // Lessons are kept over a restart, and become a model in the first round after it.
+    // Lessons are kept over a crash, and become a model in the first round after it.
+    gateway.kill();
     gateway.restart();
     let message = gateway.folder.path().join("one.eml");
     fs::write(&message, spam(500)).unwrap();

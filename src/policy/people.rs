@@ -69,9 +69,9 @@ mod tests {
 
     #[test]
     fn a_name_is_known_however_it_is_written() {
-        let rows = "address,kind,status,display_name\n\
-            jane.smith@bumbleton.example,personal,active,\"SMITH, Jane (BUMBLETON PHARMACIES LTD)\"\n\
-            info@bumbleton.example,shared,active,Bumbleton Information Desk\n";
+        let rows = "address,kind,status,ods_code,organisation,street,town,display_name\n\
+            jane.smith@bumbleton.example,personal,active,,,,,\"SMITH, Jane (BUMBLETON PHARMACIES LTD)\"\n\
+            info@bumbleton.example,shared,active,,Bumbleton,,,Bumbleton Information Desk\n";
         let directory = directory_of(rows, &["bumbleton.example"]);
         let people = People::default();
         for name in [

@@ -54,7 +54,7 @@ impl Learning {
                 }
             }
             Ok(Err(error)) => {
-                error!(%error, "lessons could not be learnt: what was in force stays")
+                error!(%error, "lessons could not be learnt: what was in force stays");
             }
             Err(error) => error!(%error, "learning stopped half-way: what was in force stays"),
         }

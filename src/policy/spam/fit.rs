@@ -5,7 +5,7 @@
 //! alike however many there are of each; a lesson loses half of its pull in [`HALF_LIFE`]; all lessons of one author, of
 //! one domain, or that one person handed in, together pull no more than so many single ones.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::features::{FEATURES, Features};
@@ -80,7 +80,9 @@ pub(super) fn count(lessons: &[Kept]) -> Learnt {
 /// How much each lesson may pull.
 fn pulls(lessons: &[Kept]) -> Vec<f32> {
     let mut pulls: Vec<f64> = lessons.iter().map(|lesson| by_age(lesson.age)).collect();
-    cap(&mut pulls, lessons, AUTHOR_MAX, |lesson| lesson.author);
+    cap(&mut pulls, lessons, author_max(lessons), |lesson| {
+        lesson.author
+    });
     cap(&mut pulls, lessons, DOMAIN_MAX, |lesson| lesson.domain);
     cap(&mut pulls, lessons, PERSON_MAX, |lesson| lesson.by);
     let sum = |verdict| -> f64 {
@@ -98,6 +100,13 @@ fn pulls(lessons: &[Kept]) -> Vec<f32> {
     };
     let pull = |(pull, lesson): (&f64, &Kept)| (PULL * pull * side(lesson.verdict)) as f32;
     pulls.iter().zip(lessons).map(pull).collect()
+}
+
+/// What one author may pull: as so many single lessons, and where there are few authors, less.
+fn author_max(lessons: &[Kept]) -> f64 {
+    let authors: HashSet<u64> = lessons.iter().map(|lesson| lesson.author).collect();
+    let authors = u32::try_from(authors.len()).unwrap_or(u32::MAX);
+    (f64::from(authors) * AUTHOR_SHARE).clamp(1.0, AUTHOR_MAX)
 }
 
 fn by_age(age: Duration) -> f64 {
@@ -219,6 +228,8 @@ fn curve(answers: &[(f64, f64, f64)]) -> (f32, f32) {
 const HALF_LIFE: Duration = Duration::from_secs(180 * 86_400);
 /// Most that one lesson may pull, as a number by which features of the length 1 are multiplied.
 const PULL: f64 = 3.0;
+/// The same for one author, as a share of the number of authors.
+const AUTHOR_SHARE: f64 = 1.0 / 40.0;
 /// Lessons of one author, of one domain, and of one person who hands them in, as so many single ones.
 const AUTHOR_MAX: f64 = 10.0;
 const DOMAIN_MAX: f64 = 150.0;

@@ -52,27 +52,38 @@ struct Set {
     rules: Vec<(usize, Option<usize>)>,
 }
 
+/// The expressions for one place, before they are compiled.
+struct Group<'p> {
+    place: &'p Place,
+    texts: Vec<&'p str>,
+    rules: Vec<(usize, Option<usize>)>,
+}
+
 impl Patterns {
     /// Compiles the expressions of rules, each with the number of its rule. Errs with the text of the compiler,
     /// which names no rule: compile each by itself first ([`compile`]).
     pub fn new<'p>(patterns: impl Iterator<Item = (usize, &'p Pattern)>) -> Result<Self, String> {
-        let mut groups: Vec<(Place, Vec<&str>, Vec<(usize, Option<usize>)>)> = Vec::new();
+        let mut groups: Vec<Group<'p>> = Vec::new();
         for (rule, pattern) in patterns {
-            let at = match groups.iter().position(|group| group.0 == pattern.place) {
-                Some(at) => at,
-                None => {
-                    groups.push((pattern.place.clone(), Vec::new(), Vec::new()));
-                    groups.len() - 1
-                }
-            };
-            groups[at].1.push(&pattern.text);
-            groups[at].2.push((rule, pattern.traces_at_most));
+            let at = groups
+                .iter()
+                .position(|group| *group.place == pattern.place);
+            let at = at.unwrap_or_else(|| {
+                groups.push(Group {
+                    place: &pattern.place,
+                    texts: Vec::new(),
+                    rules: Vec::new(),
+                });
+                groups.len() - 1
+            });
+            groups[at].texts.push(&pattern.text);
+            groups[at].rules.push((rule, pattern.traces_at_most));
         }
-        let sets = groups.into_iter().map(|(place, texts, rules)| {
+        let sets = groups.into_iter().map(|group| {
             Ok(Set {
-                place,
-                regexes: compile(&texts)?,
-                rules,
+                place: group.place.clone(),
+                regexes: compile(&group.texts)?,
+                rules: group.rules,
             })
         });
         Ok(Self {
