@@ -240,6 +240,15 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             let keys = settings.policy.signing().keys();
             admin::dkim::check(keys, &settings.dns, today, cli.json, out).await?
         }
+        Command::Learn(asked) => {
+            let school = admin::learn::School {
+                data: &settings.data,
+                learned: settings.policy.learned(),
+                now: Clock::system().now(),
+                json: cli.json,
+            };
+            admin::learn::run(asked, &school, out)?
+        }
         Command::Certs(CertsCommand::Init { folder }) => {
             let now = Clock::system().now();
             admin::certs::run(folder, settings.hostname.as_str(), now, cli.json, out)?
@@ -326,6 +335,11 @@ async fn measure(asked: &Check, cli: &Cli, out: &mut impl Write) -> anyhow::Resu
     let settings = load_or_say(&asked.file(&cli.config)).await?;
     let diagnostics = Diagnostics::default();
     let folder = asked.corpus.as_deref().unwrap_or(Path::new("."));
+    if asked.spam {
+        return Ok(
+            admin::spam_corpus::run(&settings.policy, folder, asked.each, cli.json, out).await?,
+        );
+    }
     let corpus = Corpus::load(folder, &diagnostics);
     let format = admin::check::format(asked.format, cli.json, Colour::of(&io::stdout()));
     render::render(&diagnostics.into_vec(), format, out)?;

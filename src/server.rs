@@ -1,6 +1,7 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
 mod accounts;
+mod learning;
 mod letterhead;
 mod quarantine;
 mod rounds;
@@ -256,6 +257,12 @@ async fn start(
         letterhead,
     };
     shutdown.spawn(rounds.run(shutdown.clone()));
+    let learning = learning::Learning {
+        policies: policy.subscribe(),
+        data: settings.data.clone(),
+        clock: clock.clone(),
+    };
+    shutdown.spawn(learning.run(shutdown.clone()));
     let reload = Reload {
         config: config.to_owned(),
         queue: queue.clone(),

@@ -97,12 +97,17 @@ fn policy_folder(folder: &Path, relay: u16, sink: u16) -> std::path::PathBuf {
         if path.is_dir() {
             continue;
         }
-        let text = fs::read_to_string(&path).expect("text");
+        let copy = folder.join(path.file_name().expect("a name"));
+        // The model that ships is no text.
+        let Ok(text) = fs::read_to_string(&path) else {
+            fs::copy(&path, copy).expect("a copy");
+            continue;
+        };
         let text = text
             .replace("@RELAY@", &relay.to_string())
             .replace("@SINK@", &sink.to_string())
             .replace("@DATA@", &folder.join("data").display().to_string());
-        fs::write(folder.join(path.file_name().expect("a name")), text).expect("a copy");
+        fs::write(copy, text).expect("a copy");
     }
     folder.join("postern.toml")
 }

@@ -19,6 +19,10 @@ use postern::mail::mime;
 use postern::mail::prove::{Unproved, prove};
 use postern::mail::splice::{Footer, plan_footer};
 use postern::mail::{Edit, EditKind, Message, edit};
+use postern::policy::spam::look::Look;
+use postern::policy::spam::patterns::{Pattern, Patterns, Place};
+use postern::policy::spam::signs::Sign;
+use postern::policy::spam::{Features, Specimen};
 
 const FOOTERS: [Footer<'static>; 2] = [
     Footer {
@@ -125,6 +129,38 @@ fn structure_lies_within_the_octets() {
             );
         }
         "read"
+    });
+}
+
+/// What rules and learner look at in any message is bounded, finite, and the same every time.
+#[test]
+fn any_message_can_be_scored() {
+    let expressions = [
+        (Place::Text, r"\b(free|offer)\b.*!"),
+        (Place::Html, r"<[a-z]+[^>]*style"),
+        (Place::Link, r"^https?://[^/]*\d"),
+        (Place::Charset, "^koi8|^gb"),
+        (Place::Name, "help ?desk"),
+    ];
+    let expressions = expressions.map(|(place, text)| Pattern {
+        place,
+        text: text.to_owned(),
+        traces_at_most: None,
+    });
+    let patterns = Patterns::new(expressions.iter().enumerate()).unwrap();
+    run("spam", |message, _| {
+        let specimen = Specimen::read(message.octets().to_vec());
+        let features = specimen.features();
+        assert_eq!(Features::unpack(&features.pack()), features);
+        assert!(features.len() < 20_000);
+        specimen.ask(|mail| {
+            let look = Look::new(*mail);
+            let spoke = Sign::ALL.iter().filter(|sign| sign.holds(&look)).count();
+            match spoke + patterns.hits(&look).len() {
+                0 => "silent",
+                _ => "spoke",
+            }
+        })
     });
 }
 

@@ -89,6 +89,12 @@ pub enum CommandError {
     /// The list of those who want no text messages cannot be read or written.
     #[error("{0}")]
     Sms(String),
+    /// No lesson was kept.
+    #[error(transparent)]
+    Lesson(#[from] crate::policy::spam::lessons::LessonError),
+    /// No model was made.
+    #[error(transparent)]
+    Teach(#[from] crate::policy::spam::TeachError),
     /// The test message could not be sent.
     #[error(transparent)]
     Send(#[from] super::send::SendError),

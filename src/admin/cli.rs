@@ -19,6 +19,7 @@ use crate::accounts::Declaration;
 use crate::base::Reference;
 use crate::config::duration_of;
 use crate::mail::{ForwardPath, Mailbox, ReversePath};
+use crate::policy::spam::{Organisation, Verdict};
 
 pub use directory::{
     DirectoryCommand, DirectoryExport, DirectoryImport, ExportFormat, ImportFormat,
@@ -66,6 +67,8 @@ pub enum Command {
     /// Show and judge what was kept back as unwanted
     #[command(subcommand)]
     Quarantine(QuarantineCommand),
+    /// Learn what is spam from messages, and what is not
+    Learn(Learn),
     /// Show where a message went
     Trace(Trace),
     /// Show what the audit trail says about mail of our own
@@ -103,9 +106,55 @@ pub struct Check {
     /// Instead: how well the settings find patient data in labelled mail (a folder with a labels.tsv)
     #[arg(long, value_name = "FOLDER")]
     pub corpus: Option<PathBuf>,
+    /// With --corpus: how well spam is told from other mail (a folder with the folders spam and ham)
+    #[arg(long, requires = "corpus", conflicts_with = "floor")]
+    pub spam: bool,
+    /// With --spam: also each message with its score and the rules that spoke
+    #[arg(long, requires = "spam")]
+    pub each: bool,
     /// The least precision and recall that will do, from 0 to 1; below them the answer is no
     #[arg(long, num_args = 2, value_names = ["PRECISION", "RECALL"], value_parser = share, requires = "corpus")]
     pub floor: Option<Vec<f64>>,
+}
+
+/// `postern learn`.
+#[derive(Args, Clone, Debug)]
+pub struct Learn {
+    /// What the messages are
+    #[arg(value_enum)]
+    pub what: Lesson,
+    /// Messages, mbox files, Maildirs or other folders of messages
+    #[arg(required = true)]
+    pub files: Vec<PathBuf>,
+    /// Also write a model of these lessons alone that may be given away: nothing few messages or authors have in common
+    #[arg(long, value_name = "FILE")]
+    pub ship: Option<PathBuf>,
+    /// For one organisation alone, by its ODS code, instead of everybody
+    #[arg(long, value_name = "CODE", value_parser = organisation)]
+    pub organisation: Option<Organisation>,
+}
+
+/// What messages are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub enum Lesson {
+    /// Unwanted
+    Spam,
+    /// Wanted
+    Ham,
+}
+
+impl Learn {
+    /// What the messages are said to be.
+    pub fn verdict(&self) -> Verdict {
+        match self.what {
+            Lesson::Spam => Verdict::Spam,
+            Lesson::Ham => Verdict::Ham,
+        }
+    }
+}
+
+fn organisation(text: &str) -> Result<Organisation, String> {
+    Organisation::of(text).ok_or_else(|| "this is not an ODS code".to_owned())
 }
 
 impl Check {

@@ -18,6 +18,7 @@ pub mod dkim;
 pub mod evidence;
 pub mod explain;
 pub mod input;
+pub mod learn;
 pub mod metrics;
 pub mod people;
 pub mod quarantine;
@@ -28,6 +29,7 @@ pub mod secure_domains;
 pub mod send;
 pub mod settings;
 pub mod sms;
+pub mod spam_corpus;
 pub mod trace;
 
 pub use answer::{Answer, CommandError};

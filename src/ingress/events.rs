@@ -194,6 +194,13 @@ fn with_findings(mut event: AuditEvent, findings: &Findings) -> AuditEvent {
             .facts
             .insert("spam", format!("{:.1}", findings.spam.score));
     }
+    let symbols = findings.spam.symbols.iter();
+    let symbols: Vec<String> = symbols
+        .map(|it| format!("{}({})", it.name, it.score))
+        .collect();
+    if !symbols.is_empty() {
+        event.facts.insert("spam-symbols", symbols.join(" "));
+    }
     event
 }
 

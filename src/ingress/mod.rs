@@ -27,6 +27,7 @@ pub mod events;
 mod fields;
 mod finish;
 pub mod intake;
+mod lesson;
 mod listener;
 mod login;
 pub mod once;

@@ -19,7 +19,7 @@ use crate::queue::{Handoff, Once, QueueError};
 use super::finish::{Copy, finish};
 use super::settings::Limits;
 use super::text::Texts;
-use super::{Parts, at_sight, events, once, promise, release, text};
+use super::{Parts, at_sight, events, lesson, once, promise, release, text};
 
 /// Asks the policy about one recipient; the refusal is on its way to the audit trail when it is
 /// returned.
@@ -30,7 +30,12 @@ pub async fn check_recipient(
     reverse_path: &ReversePath,
     recipient: &Recipient,
 ) -> Result<(), Reply> {
-    let checked = match policy.is_release_address(&recipient.forward_path) {
+    let is_ours = policy.is_release_address(&recipient.forward_path)
+        || policy
+            .learning()
+            .verdict_of(&recipient.forward_path)
+            .is_some();
+    let checked = match is_ours {
         true => policy.may_answer(client, reverse_path),
         false => policy.at_recipient(client, reverse_path, recipient),
     };
@@ -88,17 +93,15 @@ pub async fn receive(
         return answered;
     }
     let first = |reply| (reply, Came::First);
+    let lesson = lesson::verdict_of(&policy, &transaction);
     let (reply, came) = match at_sight::refusal(&transaction.message, hostname, limits) {
         Some(reply) => first(reply),
         None if release::is_answer(&policy, &transaction) => {
             first(release::answer(parts, policy, &transaction).await)
         }
-        None => match timeout(DECISION_MAX, policy.decide(&transaction)).await {
-            Ok(decision) => carry_out(parts, &policy, transaction, decision, once).await,
-            Err(_) => {
-                error!("the policy took too long: the client was told to try again");
-                first(try_later())
-            }
+        None => match lesson {
+            Some(verdict) => first(lesson::keep(parts, policy, transaction, verdict).await),
+            None => judge(parts, policy, transaction, once).await,
         },
     };
     count(&reply);
@@ -119,6 +122,21 @@ async fn repeated(
     let answered = once::answer(parts, transaction, &found).await;
     count(&answered.0);
     Some(answered)
+}
+
+async fn judge(
+    parts: &Parts,
+    policy: Arc<Policy>,
+    transaction: MailTransaction,
+    once: Option<Once>,
+) -> (Reply, Came) {
+    match timeout(DECISION_MAX, policy.decide(&transaction)).await {
+        Ok(decision) => carry_out(parts, &policy, transaction, decision, once).await,
+        Err(_) => {
+            error!("the policy took too long: the client was told to try again");
+            (try_later(), Came::First)
+        }
+    }
 }
 
 async fn carry_out(

@@ -109,6 +109,8 @@ pub enum AuditKind {
     LoginRefused,
     /// A message came again under the key of one that was accepted before.
     Repeated,
+    /// Messages were handed in as spam or not spam.
+    Learnt,
 }
 
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(

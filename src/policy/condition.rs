@@ -1,12 +1,16 @@
 //! The conditions that scoring rules name: a closed set, each answered from what is already known.
 
 use jiff::Timestamp;
-use regex::Regex;
 
 use crate::mail::{Domain, Header};
 
 use super::author::{Author, authors};
 use super::case::Case;
+use super::people::People;
+use super::spam::Mail;
+use super::spam::look::Look;
+use super::spam::patterns::{Pattern, Patterns};
+use super::spam::signs::{Sign, is_date_beyond};
 
 /// What a rule of `scoring.toml` asks.
 #[derive(Clone, Debug)]
@@ -37,23 +41,71 @@ pub enum Condition {
     DateOff(i64),
     /// The client said HELO with an address, or nothing.
     HeloNoName,
-    /// A field matches an expression.
-    HeaderMatches(String, Regex),
+    /// Something in the message matches an expression.
+    Matches(Pattern),
+    /// The message is of a certain kind.
+    Sign(Sign),
+    /// `Date` lies so many seconds ahead of when the message was received; behind if they are negative.
+    DateBeyond(i64),
+    /// The name shown is that of somebody in the directory, and the address is elsewhere.
+    NameOfOurs,
+    /// The name shown matches one of these expressions, the author's domain is neither served nor secure.
+    NameFromOutside(Pattern),
+}
+
+impl Condition {
+    /// Its expression, if it has one.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        match self {
+            Self::Matches(pattern) | Self::NameFromOutside(pattern) => Some(pattern),
+            _ => None,
+        }
+    }
 }
 
 /// What the conditions need of a message, looked up once.
 pub struct Facts<'c> {
     case: &'c Case<'c>,
     from: Vec<Author>,
+    look: Look<'c>,
+    /// The numbers of the rules whose expressions match, in order.
+    hits: Vec<usize>,
+    people: Option<&'c People>,
+    /// Whether the author is at a domain that is served here or listed as secure.
+    is_known_domain: bool,
 }
 
 impl<'c> Facts<'c> {
-    /// Looks it up.
-    pub fn new(case: &'c Case<'c>) -> Self {
+    /// Looks it up, with the expressions of all rules.
+    pub fn new(case: &'c Case<'c>, patterns: &Patterns) -> Self {
+        let look = Look::new(Mail {
+            octets: case.transaction.message.octets(),
+            header: case.header,
+            structure: case.structure.ok(),
+            content: case.content,
+        });
         Self {
-            from: authors(case.header, "From"),
+            from: look.from.clone(),
+            hits: patterns.hits(&look),
+            look,
             case,
+            people: None,
+            is_known_domain: false,
         }
+    }
+
+    /// With what the conditions about names need: who is in the directory, and which domains are secure.
+    #[must_use]
+    pub fn knowing(mut self, people: &'c People, is_secure: impl Fn(&Domain) -> bool) -> Self {
+        self.people = Some(people);
+        let known = |domain: &Domain| self.case.directory.serves(domain) || is_secure(domain);
+        self.is_known_domain = self.author_domain().is_some_and(known);
+        self
+    }
+
+    /// The message as rules and learner see it.
+    pub fn mail(&self) -> &Mail<'c> {
+        &self.look.mail
     }
 
     /// Whether DMARC vouches for the author, and there is one alone: of several it is not known which of
@@ -81,8 +133,8 @@ impl<'c> Facts<'c> {
             .any(|found| found.method == method && results.contains(&found.result.as_str()))
     }
 
-    /// Whether a condition holds.
-    pub fn holds(&self, condition: &Condition) -> bool {
+    /// Whether the condition of the rule of this number holds.
+    pub fn holds(&self, number: usize, condition: &Condition) -> bool {
         let header = self.case.header;
         match condition {
             Condition::Method(method, results) => self.method_is(method, results),
@@ -106,10 +158,24 @@ impl<'c> Facts<'c> {
                 let helo = self.case.transaction.client.helo.as_deref();
                 helo.is_none_or(|name| name.starts_with('[') || !name.contains('.'))
             }
-            Condition::HeaderMatches(field, pattern) => header
-                .all(field)
-                .any(|field| pattern.is_match(&field.value())),
+            Condition::Matches(_) => self.hits.binary_search(&number).is_ok(),
+            Condition::Sign(sign) => sign.holds(&self.look),
+            Condition::DateBeyond(seconds) => is_date_beyond(&self.look, *seconds, self.case.now),
+            Condition::NameOfOurs => !self.is_known_domain && self.shows_name_of_ours(),
+            Condition::NameFromOutside(_) => {
+                !self.is_known_domain && self.hits.binary_search(&number).is_ok()
+            }
         }
+    }
+
+    fn shows_name_of_ours(&self) -> bool {
+        let names = self.from.iter().filter_map(|author| author.name.as_deref());
+        let people = self.people;
+        people.is_some_and(|people| {
+            names
+                .into_iter()
+                .any(|name| people.has(self.case.directory, name))
+        })
     }
 
     fn reply_to_differs(&self) -> bool {
@@ -213,7 +279,8 @@ mod tests {
             "x@y.example",
             &["a@nhs.net"],
         );
-        world.ask(|case| Facts::new(case).holds(condition))
+        let patterns = Patterns::default();
+        world.ask(|case| Facts::new(case, &patterns).holds(0, condition))
     }
 
     #[test]

@@ -19,12 +19,14 @@ use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
+use super::finding::SpamScore;
 use super::held::{Held, held, hold, quarantine};
 use super::old_name::{Sender, old_names};
 use super::opinion::Opinions;
 use super::self_release::AnswerText;
 use super::settings::OnFailure;
 use super::stage::StageName;
+use super::stage::score_spam::ScoreSpam;
 use super::verdict::{Decision, Direction};
 use super::{PlacedStage, Policy, unavailable};
 
@@ -160,6 +162,23 @@ impl Policy {
             footer.left_for_signature();
         }
         tally.findings.notes.extend(protected.notes);
+    }
+
+    /// The score of a message, and nothing else: for measuring.
+    pub(super) fn score_alone(
+        &self,
+        stage: &ScoreSpam,
+        transaction: &MailTransaction,
+        network: Network,
+    ) -> SpamScore {
+        let tally = Tally::new(unresolved(transaction));
+        let reading = self.read(transaction);
+        let look = Look {
+            transaction,
+            direction: Direction::Inbound,
+            network,
+        };
+        stage.score_of(&self.case(&look, &reading, &tally))
     }
 
     async fn run_stages(&self, look: &Look<'_>, reading: &Reading<'_>, tally: &mut Tally) {

@@ -1,5 +1,6 @@
 //! Loading a policy: all its files, every mistake in them at once, and one version over them all.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -7,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::accounts::Accounts;
 use crate::base::dns::Dns;
 use crate::base::{Clock, PolicyVersion};
-use crate::config::{Located, Section, load_toml};
+use crate::config::{Diagnostic, Located, Section, load_toml};
 use crate::content::Limits;
 use crate::directory::{Cache, Directory};
 
@@ -17,6 +18,8 @@ use super::senders::{Known, Scored, Senders, Store};
 use super::settings::{Files, Settings, StageEntry};
 use super::signing::Signing;
 use super::sms::SmsRule;
+use super::spam::Learned;
+use super::spam::learned::MODELS;
 use super::stage::authenticate_sender::AuthenticateSender;
 use super::stage::classify_patient_data::ClassifyPatientData;
 use super::stage::footer::Footer;
@@ -55,6 +58,8 @@ impl Policy {
         let recipients = recipients.with_texts(Arc::clone(&sms));
         let recipients = Arc::new(recipients.with_accounts(Arc::clone(&parts.accounts)));
         let register = Arc::clone(&parts.register);
+        let learned = Arc::clone(&parts.learned);
+        let learning = parts.scoring.learning.clone();
         let tags = parts.patient_data.secure_tags.first();
         let secure_tag = tags.cloned().unwrap_or_else(|| "[secure]".to_owned());
         Some(Self {
@@ -68,6 +73,8 @@ impl Policy {
             holds: settings.holds,
             secure_tag,
             signing: Arc::new(signing),
+            learned,
+            learning,
             stages: parts.stages(&settings.stages, &recipients, dns, &sms),
             sms,
             recipients,
@@ -87,6 +94,7 @@ struct Parts {
     limits: Limits,
     scoring: Scoring,
     known: Known,
+    learned: Arc<Learned>,
     scan: ScanSettings,
     footer: Footer,
 }
@@ -128,6 +136,9 @@ impl Parts {
             scan.links
                 .check_entities(footer.organisations(), diagnostics);
         }
+        let learned = scoring
+            .as_ref()
+            .and_then(|scoring| learned(top, scoring, compiled.is_some()));
         let patient_data = patient_data?;
         Some(Self {
             register: Arc::new(register?),
@@ -140,6 +151,7 @@ impl Parts {
                 senders: Arc::new(senders?),
                 store: Some(Store::at(&data_folder(top))),
             },
+            learned: learned?,
             scan: scan?,
             footer: footer?,
         })
@@ -183,7 +195,7 @@ impl Parts {
         let organisations = Arc::clone(self.footer.organisations());
         let scan = Scan::new(self.scan, organisations, register());
         let lists = std::mem::take(&mut self.scoring.dns_lists);
-        let score = ScoreSpam::new(self.scoring, register());
+        let score = ScoreSpam::new(self.scoring, register(), Arc::clone(&self.learned));
         let score = Box::new(Scored::new(score, self.known, dns, lists));
         let mark = Mark::new(self.patient_data.mark.clone());
         let classify = ClassifyPatientData::new(self.patient_data);
@@ -211,16 +223,26 @@ impl Parts {
 
 /// Where lasting things lie: `data` of the gateway's own file.
 fn data_folder(top: &Section<'_>) -> std::path::PathBuf {
-    let folder = top
-        .place()
-        .file()
-        .path
-        .parent()
-        .map(std::path::PathBuf::from);
-    top.path("data").map_or_else(
-        || folder.unwrap_or_default().join("../data"),
-        Located::into_inner,
-    )
+    let folder = top.place().file().path.parent().unwrap_or(Path::new("."));
+    top.path("data")
+        .map_or_else(|| folder.join("../data"), Located::into_inner)
+}
+
+/// The models: the one that ships, and with a data folder those that were made here.
+fn learned(top: &Section<'_>, scoring: &Scoring, has_data: bool) -> Option<Arc<Learned>> {
+    let own = has_data.then(|| data_folder(top).join(MODELS));
+    let shipped = scoring.learning.model.as_deref();
+    match Learned::load(shipped, own) {
+        Ok(learned) => Some(Arc::new(learned)),
+        Err(error) => {
+            let path = shipped.unwrap_or(Path::new("")).display();
+            let diagnostic = Diagnostic::error("bad-model", format!("{path}: {error}")).help(
+                "`model` under [learned] of scoring.toml names it; without the line there is none",
+            );
+            top.diagnostics().push(diagnostic);
+            None
+        }
+    }
 }
 
 /// The first 12 hexadecimal digits of a SHA-256 over all files, each with its name and length before

@@ -22,6 +22,7 @@ pub mod old_name;
 pub mod opinion;
 pub mod organisations;
 pub mod patient_data;
+pub mod people;
 pub mod policy_test;
 pub mod refusal;
 pub mod replies;
@@ -34,6 +35,8 @@ pub mod settings;
 pub mod signed_by;
 pub mod signing;
 pub mod sms;
+pub mod spam;
+pub mod spam_corpus;
 pub mod stage;
 #[cfg(test)]
 mod testing;
@@ -55,6 +58,7 @@ use senders::Known;
 use settings::{Files, OnFailure};
 use signing::Signing;
 use sms::SmsRule;
+use spam::Learned;
 use stage::authenticate_sender::may_use;
 use stage::resolve_recipients::ResolveRecipients;
 use stage::{Stage, StageName};
@@ -88,6 +92,8 @@ pub struct Policy {
     secure_tag: String,
     signing: Arc<Signing>,
     sms: Arc<SmsRule>,
+    learned: Arc<Learned>,
+    learning: spam::settings::Settings,
 }
 
 /// A stage, and its line in the policy file.
@@ -153,6 +159,16 @@ impl Policy {
     /// Who is known, and what is remembered of senders.
     pub fn known(&self) -> &Known {
         &self.known
+    }
+
+    /// What was learnt about spam.
+    pub fn learned(&self) -> &Arc<Learned> {
+        &self.learned
+    }
+
+    /// How it is learnt.
+    pub fn learning(&self) -> &spam::settings::Settings {
+        &self.learning
     }
 
     /// Which way mail of this client goes.

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use regex::RegexBuilder;
-
 use crate::config::{Diagnostics, Located, Section, load_toml};
 
 use super::condition::Condition;
 use super::senders::dns_list::DnsList;
+use super::spam::patterns::{Pattern, Patterns, Place, compile};
+use super::spam::settings::Settings as Learning;
+use super::spam::signs::Sign;
 
 /// The file, checked.
 #[derive(Debug)]
@@ -26,6 +27,12 @@ pub struct Scoring {
     pub rules: Vec<Rule>,
     /// Lists of the DNS.
     pub dns_lists: Vec<DnsList>,
+    /// Their expressions, compiled.
+    pub patterns: Patterns,
+    /// Groups of rules that together add no more than so much, either way.
+    pub caps: Vec<(String, f64)>,
+    /// What was learnt, and how it counts.
+    pub learning: Learning,
 }
 
 /// One rule.
@@ -35,6 +42,8 @@ pub struct Rule {
     pub name: Located<String>,
     /// What it adds to the score, or takes from it.
     pub weight: f64,
+    /// The rules that it belongs to; empty for none.
+    pub group: String,
     /// What it says, for people.
     pub description: String,
     /// When it speaks.
@@ -73,13 +82,17 @@ impl Scoring {
         check_thresholds(&thresholds, &tag, &quarantine, &refuse);
         thresholds.finish();
         let dmarc = top.section("dmarc");
+        let rules = read_rules(top);
         let scoring = Self {
             tag,
             quarantine,
             refuse,
             dmarc_reject: dmarc_word(&dmarc, "reject", DmarcVerdict::Refuse),
             dmarc_quarantine: dmarc_word(&dmarc, "quarantine", DmarcVerdict::Quarantine),
-            rules: read_rules(top),
+            patterns: compile_all(top, &rules),
+            caps: read_caps(top, &rules),
+            learning: Learning::read(top),
+            rules,
             dns_lists: DnsList::read_all(top),
         };
         dmarc.finish();
@@ -144,13 +157,13 @@ fn read_rule(section: &Section<'_>) -> Option<Rule> {
     let name = section.required_string("name");
     let weight = section.number("weight");
     let description = section.required_string("description");
-    let group = section.string("group");
-    drop(group); // for people, who sort by it
+    let group = section.string("group").map(Located::into_inner);
     let condition = read_condition(section);
     let name = name.filter(|name| is_rule_name(section, name))?;
     Some(Rule {
         weight: weight.map_or(0.0, Located::into_inner),
         description: description.map(Located::into_inner).unwrap_or_default(),
+        group: group.unwrap_or_default(),
         condition: condition?,
         name,
     })
@@ -167,52 +180,94 @@ fn is_rule_name(section: &Section<'_>, name: &Located<String>) -> bool {
     good
 }
 
+/// `[caps]`: the name of a group and the most that its rules add together.
+fn read_caps(top: &Section<'_>, rules: &[Rule]) -> Vec<(String, f64)> {
+    let section = top.section("caps");
+    let mut caps = Vec::new();
+    for group in section.keys() {
+        if !rules.iter().any(|rule| rule.group == group.as_str()) {
+            let message = format!("no rule belongs to the group `{}`", group.as_str());
+            section.report("unknown-group", message, &group, "take the line out".into());
+        }
+        if let Some(most) = section.number(&group) {
+            caps.push((group.into_inner(), most.abs()));
+        }
+    }
+    section.finish();
+    caps
+}
+
+/// Each was compiled by itself before: all together they may still be too large.
+fn compile_all(top: &Section<'_>, rules: &[Rule]) -> Patterns {
+    let patterns = rules.iter().enumerate();
+    let patterns = patterns.filter_map(|(number, rule)| Some((number, rule.condition.pattern()?)));
+    Patterns::new(patterns).unwrap_or_else(|error| {
+        if let Some(rule) = rules.last() {
+            let message = "all expressions together are too large";
+            top.report("bad-pattern", message, &rule.name, error);
+        }
+        Patterns::default()
+    })
+}
+
 fn read_condition(section: &Section<'_>) -> Option<Condition> {
-    let words: Vec<(&str, usize)> = CONDITIONS
+    let known = CONDITIONS
         .iter()
-        .map(|(word, _)| *word)
-        .chain(PARAMETRIC)
-        .enumerate()
-        .map(|(at, word)| (word, at))
-        .collect();
+        .map(|(word, condition)| (*word, condition.clone()));
+    let signs = Sign::ALL
+        .iter()
+        .map(|sign| (sign.word, Condition::Sign(*sign)));
+    let known: Vec<(&str, Condition)> = known.chain(signs).collect();
+    let words = known.iter().map(|(word, _)| *word).chain(PARAMETRIC);
+    let words: Vec<(&str, usize)> = words.enumerate().map(|(at, word)| (word, at)).collect();
     section.required_string("when");
     let at = section.word("when", &words)?;
-    if let Some((_, condition)) = CONDITIONS.get(*at) {
+    if let Some((_, condition)) = known.get(*at) {
         return Some(condition.clone());
     }
     let limit = |key| section.integer(key, 1..=1_000_000);
+    let of = |key, otherwise| limit(key).map_or(otherwise, Located::into_inner);
     match words[*at].0 {
-        "recipients-over" => {
-            let count = limit("count").map_or(50, Located::into_inner);
-            Some(Condition::RecipientsOver(usize::try_from(count).ok()?))
-        }
-        "date-off" => Some(Condition::DateOff(
-            limit("hours").map_or(96, Located::into_inner),
+        "recipients-over" => Some(Condition::RecipientsOver(
+            usize::try_from(of("count", 50)).ok()?,
         )),
-        _ => read_header_matches(section),
+        "date-off" => Some(Condition::DateOff(of("hours", 96))),
+        "date-ahead" => Some(Condition::DateBeyond(of("minutes", 60) * 60)),
+        "date-behind" => Some(Condition::DateBeyond(of("hours", 96) * -3_600)),
+        "name-from-outside" => read_pattern(section, Place::Name).map(Condition::NameFromOutside),
+        word => {
+            let place = match word {
+                "subject-matches" => Place::Subject,
+                "text-matches" => Place::Text,
+                "html-matches" => Place::Html,
+                "link-matches" => Place::Link,
+                "received-matches" => Place::Received,
+                "charset-matches" => Place::Charset,
+                _ => Place::Header(section.required_string("header")?.into_inner()),
+            };
+            read_pattern(section, place).map(Condition::Matches)
+        }
     }
 }
 
 /// The expression is of the linear-time kind and bounded in size, so that no rule can stall the gateway.
-fn read_header_matches(section: &Section<'_>) -> Option<Condition> {
-    let field = section.required_string("header");
-    let pattern = section.required_string("pattern")?;
-    let compiled = RegexBuilder::new(&pattern)
-        .size_limit(PATTERN_OCTETS_MAX)
-        .build();
-    match compiled {
-        Ok(regex) => Some(Condition::HeaderMatches(field?.into_inner(), regex)),
-        Err(error) => {
-            let help = error.to_string();
-            section.report(
-                "bad-pattern",
-                "this is not a regular expression",
-                &pattern,
-                help,
-            );
-            None
-        }
+fn read_pattern(section: &Section<'_>, place: Place) -> Option<Pattern> {
+    let text = section.required_string("pattern")?;
+    let traces = section.integer("traces-at-most", 0..=100);
+    if let Err(error) = compile(&[&text]) {
+        section.report(
+            "bad-pattern",
+            "this is not a regular expression",
+            &text,
+            error,
+        );
+        return None;
     }
+    Some(Pattern {
+        place,
+        text: text.into_inner(),
+        traces_at_most: traces.and_then(|most| usize::try_from(*most).ok()),
+    })
 }
 
 /// The conditions without parameters.
@@ -250,11 +305,23 @@ const CONDITIONS: &[(&str, Condition)] = &[
     ("name-shows-served-domain", Condition::NameShowsServedDomain),
     ("from-served-domain", Condition::FromServedDomain),
     ("helo-no-name", Condition::HeloNoName),
+    ("name-of-our-people", Condition::NameOfOurs),
 ];
 /// Those with parameters, read by hand.
-const PARAMETRIC: [&str; 3] = ["recipients-over", "date-off", "header-matches"];
-/// Largest compiled expression.
-const PATTERN_OCTETS_MAX: usize = 1 << 20;
+const PARAMETRIC: [&str; 12] = [
+    "recipients-over",
+    "date-off",
+    "date-ahead",
+    "date-behind",
+    "name-from-outside",
+    "header-matches",
+    "subject-matches",
+    "text-matches",
+    "html-matches",
+    "link-matches",
+    "received-matches",
+    "charset-matches",
+];
 const TAG: f64 = 5.0;
 const QUARANTINE: f64 = 10.0;
 const REFUSE: f64 = 20.0;

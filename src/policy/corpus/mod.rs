@@ -91,6 +91,9 @@ pub enum CorpusError {
     /// No stage looks for patient data.
     #[error("the policy has no stage `classify-patient-data`")]
     NoStage,
+    /// No stage scores.
+    #[error("the policy has no stage `score-spam`")]
+    NoSpamStage,
     /// The words of `patient-data.toml` cannot be searched for.
     #[error("the words of patient-data.toml: {0}")]
     Words(String),

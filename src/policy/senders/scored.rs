@@ -38,6 +38,11 @@ impl Scored {
         }
     }
 
+    /// The rule by itself, without network and memory.
+    pub fn alone(&self) -> &ScoreSpam {
+        &self.score
+    }
+
     /// The score of mail from outside and what follows; nothing about our own.
     pub async fn examine(&self, case: &Case<'_>) -> Opinions {
         if case.is_outbound() {

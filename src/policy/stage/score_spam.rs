@@ -8,27 +8,54 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use crate::mail::{Edit, EditKind, Header};
+use crate::mail::{Domain, Edit, EditKind, Header};
 use crate::policy::case::Case;
 use crate::policy::condition::Facts;
 use crate::policy::finding::{DmarcDisposition, SpamScore, Symbol};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
+use crate::policy::people::People;
 use crate::policy::refusal::Refusal;
-use crate::policy::scoring::{DmarcVerdict, Scoring};
+use crate::policy::scoring::{DmarcVerdict, Rule, Scoring};
 use crate::policy::secure_domains::SecureDomains;
 use crate::policy::self_release::Ground;
+use crate::policy::spam::learned::{Answer, By};
+use crate::policy::spam::{Features, Learned, Organisation};
 
 /// The stage `score-spam`.
 #[derive(Debug)]
 pub struct ScoreSpam {
     scoring: Scoring,
     register: Arc<SecureDomains>,
+    learned: Arc<Learned>,
+    people: People,
 }
 
 impl ScoreSpam {
-    /// The rule by a scoring file and the register of secure domains.
-    pub fn new(scoring: Scoring, register: Arc<SecureDomains>) -> Self {
-        Self { scoring, register }
+    /// The rule by a scoring file, the register of secure domains and what was learnt.
+    pub fn new(scoring: Scoring, register: Arc<SecureDomains>, learned: Arc<Learned>) -> Self {
+        Self {
+            scoring,
+            register,
+            learned,
+            people: People::default(),
+        }
+    }
+
+    /// The names of the rules.
+    pub fn rule_names(&self) -> impl Iterator<Item = &str> {
+        self.scoring.rules.iter().map(|rule| rule.name.as_str())
+    }
+
+    /// The score from which on a message is marked.
+    pub fn threshold(&self) -> f64 {
+        *self.scoring.tag
+    }
+
+    /// The score alone, whoever sent it.
+    pub fn score_of(&self, case: &Case<'_>) -> SpamScore {
+        let secure = |domain: &Domain| self.register.is_secure(domain, case.now);
+        let facts = Facts::new(case, &self.scoring.patterns).knowing(&self.people, secure);
+        self.score(case, &facts)
     }
 
     /// The score of mail from outside; nothing about our own.
@@ -36,11 +63,9 @@ impl ScoreSpam {
         if case.is_outbound() {
             return Opinions::none();
         }
-        let facts = Facts::new(case);
-        // What was found before the rules: by DNS lists and lists of senders, by attachments and scanners.
-        let findings = case.findings;
-        let outside = findings.spam.symbols.iter().chain(&findings.scanned);
-        let spam = self.score(&facts, outside);
+        let secure = |domain: &Domain| self.register.is_secure(domain, case.now);
+        let facts = Facts::new(case, &self.scoring.patterns).knowing(&self.people, secure);
+        let spam = self.score(case, &facts);
         let protected = self.is_proven_secure(case, &facts);
         let opinions = [self.by_dmarc(case), self.by_score(&spam, protected)];
         let mut edits = forged_fields(case.header);
@@ -52,29 +77,80 @@ impl ScoreSpam {
         }
     }
 
-    /// `outside` is what was found before the rules.
-    fn score<'a>(&self, facts: &Facts<'_>, outside: impl Iterator<Item = &'a Symbol>) -> SpamScore {
-        let spoke = self
-            .scoring
-            .rules
-            .iter()
-            .filter(|rule| facts.holds(&rule.condition));
-        let symbols: Vec<Symbol> = spoke
-            .map(|rule| Symbol {
-                name: rule.name.as_str().to_owned(),
-                score: rule.weight,
-                because: rule.description.clone(),
-            })
+    fn score(&self, case: &Case<'_>, facts: &Facts<'_>) -> SpamScore {
+        let rules = self.scoring.rules.iter().enumerate();
+        let spoke: Vec<&Rule> = rules
+            .filter(|(number, rule)| facts.holds(*number, &rule.condition))
+            .map(|(_, rule)| rule)
             .collect();
-        let symbols: Vec<Symbol> = outside.cloned().chain(symbols).collect();
+        let symbol = |rule: &&Rule| Symbol {
+            name: rule.name.as_str().to_owned(),
+            score: rule.weight,
+            because: rule.description.clone(),
+        };
+        // What was found before the rules: by DNS lists and lists of senders, by attachments and scanners.
+        let findings = case.findings;
+        let outside = findings.spam.symbols.iter().chain(&findings.scanned);
+        let mut symbols: Vec<Symbol> = outside.cloned().collect();
+        symbols.extend(spoke.iter().map(symbol));
+        symbols.extend(self.capped(&spoke));
+        symbols.extend(self.learnt(case, facts));
         // Adding up leaves dust such as 0.30000000000000004.
         let sum: f64 = symbols.iter().map(|symbol| symbol.score).sum();
-        let score = (sum * 100.0).round() / 100.0 + 0.0;
+        let score = hundredths(sum);
         SpamScore {
             tagged: score >= *self.scoring.tag,
             score,
             symbols,
         }
+    }
+
+    /// What the rules of a group add over its cap is taken off again.
+    fn capped(&self, spoke: &[&Rule]) -> Vec<Symbol> {
+        let over = self.scoring.caps.iter().filter_map(|(group, most)| {
+            let of_group = spoke.iter().filter(|rule| rule.group == *group);
+            let sum: f64 = of_group.map(|rule| rule.weight).sum();
+            let over = sum - sum.clamp(-most, *most);
+            (over.abs() >= 0.01).then(|| Symbol {
+                name: format!("CAP_{}", group.to_ascii_uppercase().replace('-', "_")),
+                score: hundredths(-over),
+                because: format!("the rules of the group `{group}` together count {most} at most"),
+            })
+        });
+        over.collect()
+    }
+
+    /// What the models say. Where the outcome must be the same everywhere, what was learnt here says nothing.
+    fn learnt(&self, case: &Case<'_>, facts: &Facts<'_>) -> Option<Symbol> {
+        let organisation = match case.network_allowed {
+            true => organisation_of(case),
+            false => {
+                return self.learnt_symbol(self.learned.ask_shipped(&Features::of(facts.mail()))?);
+            }
+        };
+        let answer = self
+            .learned
+            .ask(&organisation, &Features::of(facts.mail()))?;
+        self.learnt_symbol(answer)
+    }
+
+    fn learnt_symbol(&self, answer: Answer) -> Option<Symbol> {
+        let points = self.scoring.learning.points(answer);
+        let whose = match answer.by {
+            By::Shipped => "the messages that the model that ships was made of",
+            By::Site => "what was learnt here",
+            By::Organisation => "what the organisation has learnt",
+        };
+        let percent = 100.0 / (1.0 + (-answer.log_odds).exp());
+        let (name, what) = match points > 0.0 {
+            true => ("LEARNED_SPAM", "spam"),
+            false => ("LEARNED_HAM", "mail that is wanted"),
+        };
+        (points.abs() >= 0.01).then(|| Symbol {
+            name: name.to_owned(),
+            score: points,
+            because: format!("it reads like {what} by {whose}: {percent:.1} % spam"),
+        })
     }
 
     /// Whether the author is at a secure domain and DMARC vouches for it.
@@ -152,6 +228,23 @@ impl ScoreSpam {
     }
 }
 
+/// Whose model is asked: that of the one organisation that all recipients belong to, or the gateway's.
+fn organisation_of(case: &Case<'_>) -> Organisation {
+    let mut codes = case.recipients.iter().map(|recipient| {
+        let entry = case.directory.entry(recipient.mailbox()?)?;
+        entry.ods_code().map(|code| code.to_string())
+    });
+    let first = codes.next().flatten();
+    let same = codes.all(|code| code == first);
+    let code = first.filter(|_| same);
+    code.and_then(|code| Organisation::of(&code))
+        .unwrap_or(Organisation::ALL)
+}
+
+fn hundredths(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0 + 0.0
+}
+
 /// A refusal before a quarantine; the first of equal ones.
 fn worse([first, second]: [Opinion; 2]) -> Opinion {
     match (&first.ask, &second.ask) {
@@ -222,7 +315,7 @@ reason = \"NHSmail\"
             |top| SecureDomains::read(top, now),
         );
         assert!(diagnostics.into_vec().is_empty());
-        ScoreSpam::new(scoring, Arc::new(register))
+        ScoreSpam::new(scoring, Arc::new(register), Arc::new(Learned::nothing()))
     }
 
     fn inbound(subject: &str, from: &str) -> World {
@@ -306,6 +399,26 @@ reason = \"NHSmail\"
             "X-Spam-Flag: YES\r\nX-Spam-Score: 5.9\r\nX-Spam-Status: Yes, score=5.9 required=5\r\n\
              \ttests=TAGGED(6),\r\n\tGOOD(-0.1)\r\nSubject: tag\r\n\r\n"
         );
+    }
+
+    #[test]
+    fn the_rules_of_a_group_count_no_more_than_its_cap_and_the_symbols_still_add_up() {
+        let text = format!(
+            "[caps]\nwords = 4\n{}",
+            SCORING.replace("name = \"TAGGED\"", "name = \"TAGGED\"\ngroup = \"words\"")
+        );
+        let diagnostics = Diagnostics::default();
+        let scoring = read_toml(&file("scoring.toml", &text), &diagnostics, Scoring::read);
+        assert!(diagnostics.into_vec().is_empty());
+        let stage = ScoreSpam { scoring, ..stage() };
+        let spam = inbound("tag", "x@y.example").ask(|case| stage.score_of(case));
+        let said: Vec<_> = spam
+            .symbols
+            .iter()
+            .map(|it| (it.name.as_str(), it.score))
+            .collect();
+        assert_eq!(said, [("TAGGED", 6.0), ("CAP_WORDS", -2.0)]);
+        assert_eq!(spam.score, 4.0);
     }
 
     #[test]
