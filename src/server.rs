@@ -1,10 +1,13 @@
 //! The composition root: builds every part, starts, reloads, drains, stops.
 
 mod accounts;
+mod describe;
 mod learning;
 mod letterhead;
 mod quarantine;
 mod rounds;
+mod rulings;
+mod signals;
 mod texts;
 mod transport;
 
@@ -14,31 +17,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::accounts::Desk;
 use crate::accounts::store::AccountsDbError;
 use crate::admin;
-use crate::admin::banner::{self, Started};
+use crate::admin::banner::Started;
 use crate::base::https::Https;
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
-use crate::delivery::{Assurance, Deliveries, Exchangers, Listing, Router, Transport};
+use crate::delivery::{Assurance, Deliveries, Router};
 use crate::directory::Directory;
-use crate::ingress::settings::{ListenerSettings, ListenerTls};
 use crate::ingress::{self, IngressError};
-use crate::mail::{ForwardPath, Mailbox, Service};
 use crate::outcome::audit::{AuditEvent, AuditKind};
-use crate::policy::secure_domains::{ExchangerStanding, FallbackAction};
-use crate::policy::{Hears, Policy};
+use crate::policy::Policy;
 use crate::queue::{Queue, QueueError};
-use crate::scheduler::{Fallback, Holding, Rulings, Scheduler, Then};
+use crate::scheduler::Scheduler;
 use crate::settings::{self, Loaded, Settings};
 
+use describe::describe;
+use rulings::{exchangers, rulings};
+
 pub use letterhead::letterhead;
+pub use signals::Signals;
 pub use texts::opt_outs;
 
 /// Why the gateway cannot run, or stopped before it was told to.
@@ -287,61 +291,6 @@ fn open_assurance(settings: &Settings, clock: &Clock) -> Result<Arc<Assurance>, 
         .map_err(|error| ServeError::Start(error.to_string()))
 }
 
-/// What the policy in force at the moment of an attempt says of secure domains.
-fn rulings(policies: &watch::Receiver<Arc<Policy>>) -> Rulings {
-    let (at_fallback, at_attempt, at_hold) = (policies.clone(), policies.clone(), policies.clone());
-    Rulings {
-        fallbacks: Arc::new(move |path| fallback(&at_fallback.borrow(), path)),
-        is_secure: Arc::new(move |path, now| {
-            let policy = at_attempt.borrow();
-            path.domain()
-                .is_some_and(|domain| policy.secure_domains().is_secure(domain, now))
-        }),
-        holdings: Arc::new(move |sender| holding(&at_hold.borrow(), sender)),
-    }
-}
-
-/// What the register in force at the moment of an attempt says of the hosts that DNS names.
-fn exchangers(policies: watch::Receiver<Arc<Policy>>) -> Exchangers {
-    Arc::new(
-        move |domain, host| match policies.borrow().secure_domains().exchanger(domain, host) {
-            ExchangerStanding::Unlisted => Listing::None,
-            ExchangerStanding::Listed => Listing::Listed,
-            ExchangerStanding::Stranger => Listing::Stranger,
-        },
-    )
-}
-
-fn fallback(policy: &Policy, path: &ForwardPath) -> Fallback {
-    let default = Fallback::default();
-    let Some(domain) = path.domain() else {
-        return default;
-    };
-    let said = policy.secure_domains().fallback(domain);
-    Fallback {
-        then: said.then.map_or(default.then, |then| match then {
-            FallbackAction::Defer => Then::Defer,
-            FallbackAction::Hold => Then::Hold,
-            FallbackAction::Encrypt => Then::Encrypt,
-            FallbackAction::Bounce => Then::Bounce,
-        }),
-        after: said.after.unwrap_or(default.after),
-    }
-}
-
-/// Who hears of a hold, and who decides about it.
-fn holding(policy: &Policy, sender: &Mailbox) -> Holding {
-    let (to, program) = match policy.hears_of_hold(sender) {
-        Hears::Sender(to) => (to, None),
-        Hears::Owner { to, program } => (to, Some(program)),
-    };
-    Holding {
-        owner: policy.holds().owner.clone(),
-        to,
-        program,
-    }
-}
-
 async fn start_metrics(
     settings: &admin::Settings,
     shutdown: &Shutdown,
@@ -366,46 +315,6 @@ async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServeEr
         .map_err(failed)?;
     queue.recover().await.map_err(failed)?;
     Ok(queue)
-}
-
-/// The signals that steer the gateway. Take them first of all: from then on one that comes early
-/// waits its turn instead of ending the process.
-pub struct Signals {
-    end: EndSignals,
-    hangup: Signal,
-}
-
-/// Those that ask for the end.
-struct EndSignals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// None of them ends the process by itself any more.
-    ///
-    /// # Errors
-    /// The system does not let us.
-    pub fn take() -> Result<Self, ServeError> {
-        let take = |kind| signal(kind).map_err(ServeError::Signals);
-        Ok(Self {
-            end: EndSignals {
-                terminate: take(SignalKind::terminate())?,
-                interrupt: take(SignalKind::interrupt())?,
-            },
-            hangup: take(SignalKind::hangup())?,
-        })
-    }
-}
-
-impl EndSignals {
-    /// Waits for the next one; returns its name.
-    async fn wait(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }
 
 async fn drain(shutdown: &Shutdown) {
@@ -530,78 +439,6 @@ async fn record_policy(queue: &Queue, clock: &Clock, version: &PolicyVersion) {
     if let Err(error) = queue.record(vec![event]).await {
         error!(%error, "the audit trail does not take the change of policy");
     }
-}
-
-/// What is shown of a gateway that has started, with every path in full.
-fn describe(
-    config: &Path,
-    settings: &Settings,
-    listening: &[ingress::Listening],
-    metrics: Option<SocketAddr>,
-) -> Started {
-    let listeners = listening.iter().map(|one| banner::Listener {
-        name: one.name.clone(),
-        address: one.address,
-        description: one.description.clone(),
-    });
-    let routes = settings.delivery.routes.iter().map(|route| banner::Route {
-        name: route.name.clone(),
-        transport: match &route.transport {
-            Transport::Maildir { folder } => format!("Maildir {}", in_full(folder)),
-            other => other.to_string(),
-        },
-    });
-    let certificates = settings.ingress.certificates.iter();
-    Started {
-        hostname: settings.hostname.to_string(),
-        listeners: listeners.collect(),
-        metrics,
-        policy: in_full(config),
-        warnings: 0,
-        data: in_full(&settings.data),
-        certificates: certificates
-            .map(|pair| in_full(&pair.certificate))
-            .collect(),
-        routes: routes.collect(),
-        first_message: first_message(settings, listening),
-    }
-}
-
-/// A message to try things out, if it stays on this machine.
-fn first_message(
-    settings: &Settings,
-    listening: &[ingress::Listening],
-) -> Option<banner::FirstMessage> {
-    let plain = |of: &ListenerSettings| {
-        of.service == Service::Relay && of.tls != ListenerTls::Implicit && !of.proxy_protocol
-    };
-    let listeners = settings.ingress.listeners.iter().zip(listening);
-    let (_, listener) = listeners.into_iter().find(|(of, _)| plain(of))?;
-    let recipient = Mailbox::parse(banner::FIRST_RECIPIENT).ok()?;
-    let router = Router::new(settings.delivery.routes.clone());
-    let route = router.route(&ForwardPath::Mailbox(recipient.clone()), false)?;
-    let Transport::Maildir { folder } = &route.transport else {
-        return None;
-    };
-    let mut to = listener.address;
-    if to.ip().is_unspecified() {
-        to.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let place = format!("{}/{}/new", recipient.host(), recipient.local_part());
-    Some(banner::FirstMessage {
-        to,
-        arrives_in: format!("{}/{place}", in_full(folder)),
-    })
-}
-
-/// A path that means the same wherever it is read: without `..`, where that much of it exists.
-fn in_full(path: &Path) -> String {
-    let found = path.ancestors().find_map(|folder| {
-        let rest = path.strip_prefix(folder).ok()?;
-        Some(folder.canonicalize().ok()?.join(rest))
-    });
-    let whole = found.unwrap_or_else(|| path.to_owned());
-    whole.display().to_string().trim_end_matches('/').to_owned()
 }
 
 /// How long a drain may take: longer than an attempt that is going well.

@@ -298,7 +298,10 @@ fn a_message_is_judged_edited_and_signed_by_one_policy() {
         })
         .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
         .collect();
-    assert_eq!(asking, ["connection.rs"]);
+    let mut asking = asking;
+    asking.sort();
+    // A log-in comes before the transaction.
+    assert_eq!(asking, ["connection.rs", "login.rs"]);
 }
 
 fn root() -> &'static Path {

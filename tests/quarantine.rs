@@ -26,6 +26,9 @@ fn gateway(pages: u16) -> Gateway {
             "relay-networks = [\"192.0.2.0/24\"]",
         );
         change(&policies.join("postern.toml"), &[strangers], &digest);
+        // What a word more or less weighs is no matter here.
+        let low = ("quarantine = 10.0", "quarantine = 5.0");
+        change(&policies.join("scoring.toml"), &[low], "");
         let kept = ("verdict = \"refuse\"", "verdict = \"quarantine\"");
         change(&policies.join("links.toml"), &[kept], "");
         fs::remove_dir_all(policies.join("tests")).expect("the policy's own tests");
@@ -136,6 +139,8 @@ fn the_owner_of_a_mailbox_lets_go_on_what_is_only_unwanted_once() {
     );
     submit(&gateway, &with_number);
     let program = fs::read_to_string(root().join("policies/tests/program.eml")).expect("a program");
+    // Nobody outside speaks in the name of nhs.net.
+    let program = program.replace("@nhs.net", "@elsewhere.example");
     submit(&gateway, &program.replace('\n', "\r\n"));
     an_hour_later(&mut gateway);
 

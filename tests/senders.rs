@@ -216,7 +216,7 @@ fn a_stranger_comes_again_and_is_let_in() {
     let dns = NameServer::start();
     let senders =
         "[greylisting]\nfrom = 0.1\nbelow = 10.0\ndelay = \"2s\"\nretry-within = \"1h\"\n";
-    let gateway = gateway(&dns, senders, "");
+    let gateway = gateway(&dns, senders, SUSPECT);
     let again = || {
         send(
             &gateway,
@@ -305,6 +305,9 @@ fn lists_of_the_dns_and_of_people_count() {
 
 const TO: &str = "reception@bumbleton.example";
 const AWFUL: &str = "[[rule]]\nname = \"TEST_AWFUL\"\nweight = 30\nwhen = \"header-matches\"\nheader = \"Subject\"\n\
+    pattern = \"word\"\ndescription = \"for the test\"\n";
+/// One that gives any message from outside a score in the band.
+const SUSPECT: &str = "[[rule]]\nname = \"TEST_SUSPECT\"\nweight = 6.0\nwhen = \"header-matches\"\nheader = \"Subject\"\n\
     pattern = \"word\"\ndescription = \"for the test\"\n";
 const LIST: &str = "[[dns-list]]\nname = \"test\"\nzone = \"list.example\"\nkind = \"ip\"\n\
     codes = [{ answer = \"127.0.0.2\", symbol = \"DNSL_BAD\", weight = 30, description = \"for the test\" }]\n";

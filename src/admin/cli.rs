@@ -3,7 +3,9 @@
 //! Only what was typed stands here; what it means is checked by the command it is for. Wrong usage
 //! ends with status 2 before any file is opened.
 
+mod account;
 mod directory;
+mod queue;
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -15,15 +17,19 @@ use jiff::Timestamp;
 use super::corpus::Floor;
 use super::dkim::DkimCommand;
 use super::sms::SmsCommand;
-use crate::accounts::Declaration;
 use crate::base::Reference;
 use crate::config::duration_of;
 use crate::mail::{ForwardPath, Mailbox, ReversePath};
 use crate::policy::spam::{Organisation, Verdict};
 
+pub use account::{AccountAdd, AccountCommand, AccountRotate, ChosenSecret, PatientDataWord};
 pub use directory::{
     DirectoryCommand, DirectoryExport, DirectoryImport, ExportFormat, ImportFormat,
     SecureDomainsCommand, SecureDomainsImport,
+};
+pub use queue::{
+    Chosen, List, Ordered, QuarantineCommand, QuarantineList, QuarantineShow, QueueCommand,
+    Release, Show,
 };
 
 /// A mail gateway and policy filter for organisations that send patient data by email.
@@ -267,141 +273,6 @@ fn files_or_input(files: &[String]) -> Vec<PathBuf> {
     files.iter().map(PathBuf::from).collect()
 }
 
-/// `postern queue`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum QueueCommand {
-    /// List what waits, and when it is tried next
-    List(List),
-    /// Show all that is known of a message
-    Show(Show),
-    /// Try again at once
-    Retry(Chosen),
-    /// Keep back until it is released
-    Hold(Ordered),
-    /// Let go on what is held
-    Release(Release),
-    /// Give up; the sender gets a report
-    Fail(Ordered),
-}
-
-/// `postern quarantine`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum QuarantineCommand {
-    /// List and search what was kept back
-    List(QuarantineList),
-    /// Show all that is known of a message; with --message the message as well, as harmless text
-    Show(QuarantineShow),
-    /// Deliver it after all
-    Release(Ordered),
-    /// Remove it; nobody is told
-    Delete(Ordered),
-}
-
-/// Which deliveries to list.
-#[derive(Args, Clone, Debug)]
-pub struct List {
-    /// In this state alone; may be given several times
-    #[arg(long, value_name = "STATE", value_parser = ["due", "leased", "held", "quarantined"])]
-    pub state: Vec<String>,
-    /// To this domain alone
-    #[arg(long)]
-    pub domain: Option<String>,
-    /// At most so many; 0 for all
-    #[arg(long, default_value_t = 100)]
-    pub limit: usize,
-}
-
-/// `postern quarantine list`.
-#[derive(Args, Clone, Debug)]
-pub struct QuarantineList {
-    /// To this domain alone
-    #[arg(long)]
-    pub domain: Option<String>,
-    /// Of senders whose address has this in it
-    #[arg(long, value_name = "TEXT")]
-    pub from: Option<String>,
-    /// To recipients whose address has this in it
-    #[arg(long, value_name = "TEXT")]
-    pub to: Option<String>,
-    /// For a reason that has this in it
-    #[arg(long, value_name = "TEXT")]
-    pub because: Option<String>,
-    /// With a subject that has this in it: looks into each message
-    #[arg(long, value_name = "TEXT")]
-    pub subject: Option<String>,
-    /// Received at this moment or later (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    pub since: Option<Timestamp>,
-    /// Received before this moment (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    pub until: Option<Timestamp>,
-    /// At most so many; 0 for all
-    #[arg(long, default_value_t = 100)]
-    pub limit: usize,
-}
-
-/// `postern quarantine show`.
-#[derive(Args, Clone, Debug)]
-pub struct QuarantineShow {
-    /// The reference of the message
-    #[arg(value_name = "REF")]
-    pub reference: Reference,
-    /// Also the message itself, as text; without it nothing of its content is shown
-    #[arg(long)]
-    pub message: bool,
-    /// How many lines of each text are shown
-    #[arg(long, default_value_t = 60, requires = "message")]
-    pub lines: usize,
-}
-
-/// One message.
-#[derive(Args, Clone, Debug)]
-pub struct Show {
-    /// The reference of the message
-    #[arg(value_name = "REF")]
-    pub reference: Reference,
-}
-
-/// Which deliveries an order is for.
-#[derive(Args, Clone, Debug)]
-#[group(id = "chosen", required = true, multiple = false)]
-pub struct Chosen {
-    /// Messages, by reference
-    #[arg(value_name = "REF", group = "chosen")]
-    pub references: Vec<Reference>,
-    /// One recipient of a message, by the number that `list` shows
-    #[arg(long, value_name = "NUMBER", group = "chosen")]
-    pub delivery: Option<i64>,
-    /// All recipients in this domain
-    #[arg(long, group = "chosen")]
-    pub domain: Option<String>,
-    /// All of them
-    #[arg(long, group = "chosen")]
-    pub all: bool,
-}
-
-/// An order and its reason.
-#[derive(Args, Clone, Debug)]
-pub struct Ordered {
-    /// What it is for.
-    #[command(flatten)]
-    pub chosen: Chosen,
-    /// Why, for the audit trail; of `fail`, the sender reads it
-    #[arg(long, default_value = "an administrator decided so")]
-    pub reason: String,
-}
-
-/// What is let go, why, and how it goes.
-#[derive(Args, Clone, Debug)]
-pub struct Release {
-    /// Which, and why.
-    #[command(flatten)]
-    pub ordered: Ordered,
-    /// By way of the encryption next hop instead of in clear
-    #[arg(long)]
-    pub encrypted: bool,
-}
-
 /// `postern trace`.
 #[derive(Args, Clone, Debug)]
 pub struct Trace {
@@ -465,102 +336,6 @@ pub enum AuditCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-}
-
-/// `postern account`.
-#[derive(Clone, Debug, Subcommand)]
-pub enum AccountCommand {
-    /// Add an account; its secret is shown once
-    Add(AccountAdd),
-    /// List the accounts
-    List,
-    /// Show an account
-    Show {
-        /// Its name
-        name: String,
-    },
-    /// Give an account a new secret, shown once; the one before it stays good for a while
-    Rotate(AccountRotate),
-    /// Let somebody try again who is locked out after too many failed log-ins
-    Unlock {
-        /// The name of an account, or the address of a client
-        who: String,
-    },
-    /// Let nobody log in to an account any more
-    Disable {
-        /// Its name
-        name: String,
-    },
-}
-
-/// `postern account rotate`.
-#[derive(Args, Clone, Debug)]
-pub struct AccountRotate {
-    /// Its name
-    pub name: String,
-    /// How long the secret before it stays good; as accounts.toml says if left out
-    #[arg(long, value_name = "DURATION", value_parser = ago)]
-    pub overlap: Option<Duration>,
-    /// Its secret.
-    #[command(flatten)]
-    pub secret: ChosenSecret,
-}
-
-/// A secret that somebody chose.
-#[derive(Args, Clone, Debug, Default)]
-pub struct ChosenSecret {
-    /// A file with a secret that somebody chose, `-` for the standard input; left out, one is made
-    #[arg(long, value_name = "FILE")]
-    pub secret_file: Option<PathBuf>,
-    /// Take a chosen one for SCRAM too: whoever steals the database can try passwords far cheaper then
-    #[arg(long, requires = "secret_file")]
-    pub scram: bool,
-}
-
-/// `postern account add`.
-#[derive(Args, Clone, Debug)]
-pub struct AccountAdd {
-    /// Its name; best the address that it sends from
-    pub name: String,
-    /// Who answers for it
-    #[arg(long)]
-    pub owner: Option<String>,
-    /// An address, or a domain as @bumbleton.example, that it may send from; its name if left out
-    #[arg(long, value_name = "ADDRESS")]
-    pub may_send_from: Vec<String>,
-    /// Where its owner is told of mail of it that is held; the owner himself if he is an address
-    #[arg(long, value_name = "ADDRESS")]
-    pub owner_address: Option<Mailbox>,
-    /// What it says of the patient data in its mail
-    #[arg(long, value_enum, default_value = "by-content")]
-    pub patient_data: PatientDataWord,
-    /// The same as --patient-data always
-    #[arg(long, conflicts_with = "patient_data")]
-    pub declares_patient_data: bool,
-    /// Its secret.
-    #[command(flatten)]
-    pub secret: ChosenSecret,
-}
-
-/// What an account says of the patient data in its mail.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum PatientDataWord {
-    /// All its mail counts as patient data
-    Always,
-    /// What is found counts
-    ByContent,
-    /// It sends none: what is found all the same is held
-    Never,
-}
-
-impl From<PatientDataWord> for Declaration {
-    fn from(word: PatientDataWord) -> Self {
-        match word {
-            PatientDataWord::Always => Self::Always,
-            PatientDataWord::ByContent => Self::ByContent,
-            PatientDataWord::Never => Self::Never,
-        }
-    }
 }
 
 /// `postern send`.

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::base::{Clock, Shutdown};
 use crate::policy::Policy;
-use crate::policy::spam::catch_up;
+use crate::policy::spam::{catch_up, released};
 
 /// Who keeps what was learnt in force.
 pub(super) struct Learning {
@@ -43,7 +43,12 @@ impl Learning {
                 warn!(path = %path.display(), %error, "a model cannot be used: what was in force stays");
             }
             match learns {
-                true => catch_up(&data, learned, now),
+                true => {
+                    if let Err(error) = released::take_released(&data, now) {
+                        warn!(%error, "what was let go on out of the quarantine is not learnt yet");
+                    }
+                    catch_up(&data, learned, now)
+                }
                 false => Ok(Vec::new()),
             }
         };

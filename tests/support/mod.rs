@@ -36,9 +36,12 @@ impl Gateway {
         let main = policies.join("postern.toml");
         let text = fs::read_to_string(&main)
             .expect("postern.toml")
-            .replace("127.0.0.1:2525", &format!("127.0.0.1:{relay}"))
-            .replace("127.0.0.1:2587", &format!("127.0.0.1:{submission}"))
-            .replace("127.0.0.1:2465", &format!("127.0.0.1:{submissions}"))
+            .replace("\"127.0.0.1:2525\"", &format!("\"127.0.0.1:{relay}\""))
+            .replace("\"127.0.0.1:2587\"", &format!("\"127.0.0.1:{submission}\""))
+            .replace(
+                "\"127.0.0.1:2465\"",
+                &format!("\"127.0.0.1:{submissions}\""),
+            )
             .replace("127.0.0.1:9925", &format!("127.0.0.1:{metrics}"));
         fs::write(&main, text).expect("a copy of postern.toml");
         change(&policies);

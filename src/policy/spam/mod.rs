@@ -19,6 +19,7 @@ pub mod lessons;
 pub mod look;
 pub mod model;
 pub mod patterns;
+pub mod released;
 pub mod settings;
 pub mod signs;
 pub mod specimen;
