@@ -1,7 +1,7 @@
 //! The contract of an account: to whom it may send, how much, from where, and in which time.
 //!
 //! Whom it may send *as* stands in [`Account::may_send_from`](super::Account::may_send_from); what it says of patient
-//! data in [`Declaration`](super::Declaration). The defaults are NHSmail's own (`domain.md` §6.1).
+//! data in [`Declaration`]. The defaults are NHSmail's own (`domain.md` §6.1).
 
 use std::fmt;
 use std::net::IpAddr;

@@ -2,7 +2,7 @@
 //!
 //! The problem is convex: the same lessons give the same model, in whatever order they came. And how much
 //! a lesson can move the weights is bounded beforehand by its *pull*, so that nobody can swing the model: both kinds pull
-//! alike however many there are of each; a lesson loses half of its pull in [`HALF_LIFE`]; all lessons of one author, of
+//! alike however many there are of each; a lesson loses half of its pull in 180 days; all lessons of one author, of
 //! one domain, or that one person handed in, together pull no more than so many single ones.
 
 use std::collections::{HashMap, HashSet};
