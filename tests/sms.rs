@@ -201,6 +201,20 @@ fn a_reminder_goes_out_as_a_text_and_nobody_sees_the_number() {
     ] {
         world.is_nowhere_to_be_seen(hidden);
     }
+    // Nor among those to whom the account has written.
+    let written_to = wait_for("the recipient to be remembered", || {
+        let db = rusqlite::Connection::open(world.gateway.folder.path().join("data/senders.db"));
+        let address = "SELECT group_concat(address) FROM correspondent";
+        let found = db
+            .unwrap()
+            .query_row(address, [], |row| row.get::<_, String>(0));
+        found.ok().filter(|all| all.contains("sms."))
+    });
+    let (shown, number) = ("number-ending-123.", "7700900123");
+    assert!(
+        written_to.contains(shown) && !written_to.contains(number),
+        "{written_to}"
+    );
     assert!(world.gateway.postern(&["audit", "verify"]).status.success());
 }
 

@@ -159,7 +159,7 @@ impl Senders {
         let is_accepted = matches!(decision.reply(), FinalReply::Accepted(_));
         if decision.direction == Direction::Outbound {
             return match is_accepted && self.correspondents.is_some() {
-                true => remember_recipients(store, transaction, now).await,
+                true => remember_recipients(store, transaction, decision, now).await,
                 false => Ok(()),
             };
         }
@@ -194,17 +194,21 @@ impl Senders {
     }
 }
 
-/// Mailboxes of ours: the reverse path, and the author if he is another.
+/// Mailboxes of ours: the reverse path, and the author if he is another. The recipients are those of the decision, in
+/// which the numbers of text messages are out of sight already; the envelope still has them in clear.
 async fn remember_recipients(
     store: &Store,
     transaction: &MailTransaction,
+    decision: &Decision,
     now: Timestamp,
 ) -> Result<(), SenderStoreError> {
-    let recipients = transaction.envelope.recipients.iter();
-    let recipients = recipients.filter_map(|one| one.forward_path.mailbox());
-    let to: Vec<String> = recipients
+    let recipients = decision.recipients.iter();
+    let recipients = recipients.filter_map(|one| one.given.mailbox());
+    let mut to: Vec<String> = recipients
         .map(|one| one.folded().to_string().to_lowercase())
         .collect();
+    to.sort();
+    to.dedup();
     let mut from: Vec<String> = Vec::new();
     let authors = authors(&transaction.message.header(), "From");
     let authors = authors.iter().filter_map(|one| one.mailbox.as_ref());
