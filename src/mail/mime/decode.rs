@@ -65,47 +65,27 @@ pub fn quoted_printable(raw: &[u8]) -> (Vec<u8>, bool) {
 
 /// Returns where in `raw` the decoded octet with this index begins; the end if there are fewer.
 pub fn quoted_printable_offset(raw: &[u8], index: usize) -> usize {
-    let (mut seen, mut found) = (0, raw.len());
-    quoted_printable_octets(raw, |_, at| {
-        if seen == index {
-            found = at;
-        }
-        seen += 1;
-        seen <= index
-    });
-    found
+    quoted_printable_offsets(raw, &[index])[0]
 }
 
 /// As [`quoted_printable_offset`], for indexes in their order.
 pub fn quoted_printable_offsets(raw: &[u8], indexes: &[usize]) -> Vec<usize> {
     let mut found = Vec::with_capacity(indexes.len());
-    let mut seen = 0;
-    quoted_printable_octets(raw, |_, at| {
-        while indexes.get(found.len()) == Some(&seen) {
-            found.push(at);
-        }
-        seen += 1;
-        found.len() < indexes.len()
-    });
-    found.resize(indexes.len(), raw.len());
-    found
-}
-
-/// Hands each decoded octet and its place to `take`, until that says false. Returns whether all
-/// that was read is clean; false if it stopped early.
-fn quoted_printable_octets(raw: &[u8], mut take: impl FnMut(u8, usize) -> bool) -> bool {
-    let (mut at, mut clean) = (0, true);
-    while at < raw.len() {
+    let (mut at, mut seen) = (0, 0);
+    while at < raw.len() && found.len() < indexes.len() {
         let next = memchr::memchr(b'\n', &raw[at..]).map_or(raw.len(), |lf| at + lf + 1);
         let line = QuotedLine::new(raw, at..next);
-        for (octet, place) in line.octets(&mut clean) {
-            if !take(octet, place) {
-                return false;
-            }
+        let before = seen;
+        seen += line.decoded_len();
+        // What is not asked about is counted, not read.
+        while let Some(index) = indexes.get(found.len()).filter(|index| **index < seen) {
+            let place = line.places().nth(index - before);
+            found.push(place.unwrap_or(next));
         }
         at = next;
     }
-    clean
+    found.resize(indexes.len(), raw.len());
+    found
 }
 
 /// One line of quoted-printable.
@@ -140,7 +120,7 @@ impl<'r> QuotedLine<'r> {
         }
     }
 
-    /// Adds what the line decodes to: [`QuotedLine::octets`] in whole runs.
+    /// Adds what the line decodes to, in whole runs.
     fn write(&self, out: &mut Vec<u8>, clean: &mut bool) {
         let mut rest = &self.raw[self.text.clone()];
         while let Some(at) = memchr::memchr(b'=', rest) {
@@ -164,19 +144,30 @@ impl<'r> QuotedLine<'r> {
         out.extend_from_slice(&self.raw[self.hard_end.clone()]);
     }
 
-    fn octets(&self, clean: &mut bool) -> impl Iterator<Item = (u8, usize)> {
+    /// How many octets it decodes to.
+    fn decoded_len(&self) -> usize {
+        let mut rest = &self.raw[self.text.clone()];
+        let mut length = rest.len() + self.hard_end.len();
+        while let Some(at) = memchr::memchr(b'=', rest) {
+            let coded = rest.get(at + 1..at + 3).and_then(hex_pair).is_some();
+            length -= if coded { 2 } else { 0 };
+            rest = &rest[at + if coded { 3 } else { 1 }..];
+        }
+        length
+    }
+
+    /// Where each octet that it decodes to begins.
+    fn places(&self) -> impl Iterator<Item = usize> {
         let mut at = self.text.start;
         let text = std::iter::from_fn(move || {
-            let octet = *self.raw[..self.text.end].get(at)?;
             let place = at;
-            let pair = self.raw[..self.text.end].get(at + 1..at + 3);
-            let decoded = (octet == b'=').then(|| pair.and_then(hex_pair)).flatten();
-            *clean &= octet.is_ascii() && (octet != b'=' || decoded.is_some());
-            at += if decoded.is_some() { 3 } else { 1 };
-            Some((decoded.unwrap_or(octet), place))
+            let octet = *self.raw[..self.text.end].get(place)?;
+            let pair = self.raw[..self.text.end].get(place + 1..place + 3);
+            let coded = octet == b'=' && pair.and_then(hex_pair).is_some();
+            at += if coded { 3 } else { 1 };
+            Some(place)
         });
-        let end = self.hard_end.clone().map(|place| (self.raw[place], place));
-        text.chain(end)
+        text.chain(self.hard_end.clone())
     }
 }
 
@@ -235,13 +226,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_are_what_single_octets_are(raw in "([a-z=\t \r\né]|=3D|=\r\n){0,60}") {
-            let mut out = Vec::new();
-            let clean = quoted_printable_octets(raw.as_bytes(), |octet, _| {
-                out.push(octet);
-                true
-            });
-            prop_assert_eq!(quoted_printable(raw.as_bytes()), (out, clean));
+        fn from_each_octet_on_the_rest_is_read_as_before(raw in "([a-z=\t \r\né]|=3D|=\r\n){0,60}") {
+            let (decoded, _) = quoted_printable(raw.as_bytes());
+            for index in 0..decoded.len() {
+                let at = quoted_printable_offset(raw.as_bytes(), index);
+                prop_assert_eq!(&quoted_printable(&raw.as_bytes()[at..]).0, &decoded[index..]);
+            }
+            prop_assert_eq!(quoted_printable_offset(raw.as_bytes(), decoded.len()), raw.len());
         }
 
         #[test]

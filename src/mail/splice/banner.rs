@@ -3,7 +3,7 @@
 use super::change::TextChange;
 use super::leaf::{Leaf, LeafKind, fixed_line};
 use super::presence::Presence;
-use super::{Footer, NotEdited, body, html};
+use super::{Footer, NotEdited, body};
 use crate::mail::edit::{Edit, EditKind};
 use crate::mail::message::Message;
 use crate::mail::mime::{Part, Structure};
@@ -65,7 +65,7 @@ impl Leaf<'_> {
         let (at, block) = match self.kind {
             LeafKind::Text => (0, self.text_block(banner.text)),
             LeafKind::Html => {
-                let at = html::scan(&self.text).body_start;
+                let at = self.scan().body_start;
                 (at, self.html_block(at, banner.html))
             }
         };

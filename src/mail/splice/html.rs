@@ -23,7 +23,7 @@ pub(super) struct Scan {
 /// Scans a document or a piece of one.
 pub(super) fn scan(html: &str) -> Scan {
     let mut found = Scan {
-        text: String::new(),
+        text: String::with_capacity(html.len()),
         body_end: None,
         body_start: 0,
         swallowed: false,
@@ -34,7 +34,7 @@ pub(super) fn scan(html: &str) -> Scan {
     while at < html.len() {
         let tag = memchr::memchr(b'<', &html.as_bytes()[at..]).map_or(html.len(), |lt| at + lt);
         push_text(&mut found.text, &html[at..tag]);
-        in_body |= !html[at..tag].trim().is_empty();
+        in_body = in_body || !html[at..tag].trim().is_empty();
         if tag == html.len() {
             break;
         }
@@ -42,10 +42,12 @@ pub(super) fn scan(html: &str) -> Scan {
             Some(end) => {
                 at = end;
                 // Once something is shown, whatever says that the body begins is too late.
-                let before = Before::of(&html.as_bytes()[tag..]);
-                if before != Before::Other && !in_body {
-                    found.body_start = end;
-                    in_body = before == Before::Body;
+                if !in_body {
+                    let before = Before::of(&html.as_bytes()[tag..]);
+                    if before != Before::Other {
+                        found.body_start = end;
+                        in_body = before == Before::Body;
+                    }
                 }
             }
             None => {
@@ -170,7 +172,7 @@ const RAW: [&str; 8] = [
 /// Adds text with its entities decoded.
 fn push_text(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest.find('&') {
+    while let Some(at) = memchr::memchr(b'&', rest.as_bytes()) {
         out.push_str(&rest[..at]);
         let entity = &rest[at..];
         match entity_len(entity) {

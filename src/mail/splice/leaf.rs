@@ -5,6 +5,7 @@
 //! written anew when its charset or its transfer encoding cannot hold the footer.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use super::fields::{self, Change};
 use super::{Footer, NotEdited, encode, html};
@@ -21,6 +22,8 @@ pub struct Leaf<'m> {
     pub(super) kind: LeafKind,
     /// What it says.
     pub(super) text: String,
+    /// What stands in it as HTML, once somebody has asked.
+    scan: OnceCell<html::Scan>,
 }
 
 /// How a leaf is shown.
@@ -70,7 +73,13 @@ impl<'m> Leaf<'m> {
             decoded,
             kind,
             text,
+            scan: OnceCell::new(),
         })
+    }
+
+    /// What stands in it, read as HTML: once, since it costs more than all else.
+    pub(super) fn scan(&self) -> &html::Scan {
+        self.scan.get_or_init(|| html::scan(&self.text))
     }
 
     /// What it says.
@@ -146,7 +155,7 @@ impl<'m> Leaf<'m> {
 
     /// Before the end of the body, else at the end.
     fn html_insertion(&self, footer: &str) -> Result<Insertion, NotEdited> {
-        let scan = html::scan(&self.text);
+        let scan = self.scan();
         // What stands in a comment or an open tag is shown by no reader.
         let at = match scan.body_end {
             Some(at) => at,

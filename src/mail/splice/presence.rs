@@ -1,51 +1,86 @@
 //! Whether a footer is in a text already, as it was sent or as a reply quotes it.
 
+use memchr::memmem;
+
 use super::leaf::{Leaf, LeafKind};
 use super::{Footer, html};
 
 /// A footer as it is looked for: letters and digits alone, so that neither quote marks, line breaks,
 /// spacing nor a mail program's taste in dashes hide it.
 pub(super) struct Presence {
-    text: String,
-    html: String,
+    text: Vec<u8>,
+    /// The same in HTML, where it says something else.
+    html: Option<Vec<u8>>,
 }
 
 impl Presence {
     /// Returns what to look for, or `None` if there is nothing in the footer that could be found.
     pub(super) fn of(footer: &Footer<'_>) -> Option<Self> {
-        let presence = Self {
-            text: bones(footer.text),
-            html: bones(&html::scan(footer.html).text),
-        };
-        (!presence.text.is_empty() && !presence.html.is_empty()).then_some(presence)
+        let text = bones(footer.text);
+        let html = bones(&html::scan(footer.html).text);
+        if text.is_empty() || html.is_empty() {
+            return None;
+        }
+        let html = (html != text).then_some(html);
+        Some(Self { text, html })
     }
 
     /// Whether the whole footer stands in the leaf, in either form: replies turn one into the other.
     pub(super) fn is_in(&self, leaf: &Leaf<'_>) -> bool {
         let bones = match leaf.kind {
             LeafKind::Text => bones(&leaf.text),
-            LeafKind::Html => bones(&html::scan(&leaf.text).text),
+            LeafKind::Html => bones(&leaf.scan().text),
         };
-        bones.contains(&self.text) || bones.contains(&self.html)
+        let holds = |footer: &Vec<u8>| memmem::find(&bones, footer).is_some();
+        holds(&self.text) || self.html.as_ref().is_some_and(holds)
     }
 }
 
-fn bones(text: &str) -> String {
-    if text.is_ascii() {
-        let letters = text.bytes().filter(u8::is_ascii_alphanumeric);
-        return letters
-            .map(|octet| char::from(octet.to_ascii_lowercase()))
-            .collect();
-    }
-    let mut bones = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_ascii() {
-            if character.is_ascii_alphanumeric() {
-                bones.push(character.to_ascii_lowercase()); // most of all mail: the tables are slow
+/// Letters and digits in lower case, as UTF-8.
+fn bones(text: &str) -> Vec<u8> {
+    let mut bones = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while !rest.is_empty() {
+        let ascii = rest.bytes().position(|octet| !octet.is_ascii());
+        let (run, after) = rest.split_at(ascii.unwrap_or(rest.len()));
+        push_ascii(&mut bones, run.as_bytes());
+        let mut characters = after.chars();
+        if let Some(character) = characters.next().filter(|found| found.is_alphanumeric()) {
+            let mut buffer = [0; 4];
+            for lower in character.to_lowercase() {
+                bones.extend_from_slice(lower.encode_utf8(&mut buffer).as_bytes());
             }
-        } else if character.is_alphanumeric() {
-            bones.extend(character.to_lowercase());
         }
+        rest = characters.as_str();
     }
     bones
+}
+
+/// Most of all mail: each octet is written, and the next one over it if it was none that counts. That has no
+/// branch to guess wrong.
+fn push_ascii(bones: &mut Vec<u8>, run: &[u8]) {
+    let from = bones.len();
+    bones.resize(from + run.len(), 0);
+    let out = &mut bones[from..];
+    let mut length = 0;
+    for octet in run {
+        out[length] = octet.to_ascii_lowercase();
+        length += usize::from(octet.is_ascii_alphanumeric());
+    }
+    bones.truncate(from + length);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn bones_are_letters_and_digits_in_lower_case(text in "([a-zA-Z0-9]|[ -~]|[À-ž]|\\PC){0,60}") {
+            let letters = text.chars().filter(|character| character.is_alphanumeric());
+            let expected: String = letters.flat_map(char::to_lowercase).collect();
+            prop_assert_eq!(bones(&text), expected.into_bytes());
+        }
+    }
 }
