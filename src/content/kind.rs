@@ -6,6 +6,7 @@ use infer::MatcherType;
 use memchr::memmem;
 
 use super::macros;
+use super::seek::next_octet;
 use super::tar;
 use super::text::unmarked_utf16;
 use super::zip::Directory;
@@ -269,8 +270,13 @@ pub(super) fn looks_like_text(head: &[u8]) -> bool {
     if head.starts_with(b"\xFF\xFE") || head.starts_with(b"\xFE\xFF") {
         return true;
     }
-    let control = |octet: &&u8| matches!(octet, 0..=8 | 14..=26 | 28..=31 | 127);
-    !head.iter().any(|octet| control(&octet))
+    let control = |octet: u8| {
+        (octet <= 8)
+            | (octet.wrapping_sub(14) <= 26 - 14)
+            | (octet.wrapping_sub(28) <= 31 - 28)
+            | (octet == 127)
+    };
+    next_octet(head, 0, control).is_none()
 }
 
 /// Whether it begins with fields of mail, two of those that all mail has among them.

@@ -21,6 +21,7 @@ mod macros;
 mod pdf;
 mod reader;
 mod rtf;
+mod seek;
 mod sheet;
 mod short;
 mod tar;
@@ -36,6 +37,7 @@ pub use apart::{
 pub use kind::Kind;
 pub use links::Links;
 pub use reader::{read, unparsed};
+pub use seek::next_octet;
 pub use short::short_text;
 
 use std::fmt;

@@ -121,9 +121,14 @@ impl Body {
 
     /// Makes a message of it; the octets of one on disk are mapped, not read. The hold is to be kept
     /// until the message has been dealt with.
-    pub fn into_message(self) -> io::Result<(Message, Hold)> {
+    pub fn into_message(mut self) -> io::Result<(Message, Hold)> {
         let octets = match self.file {
-            None => Bytes::from(self.memory),
+            None => {
+                // Up to half of it was room to grow: others may have it while this one is decided on.
+                self.memory.shrink_to_fit();
+                self.hold.set(self.memory.len() as u64);
+                Bytes::from(self.memory)
+            }
             Some(file) => map(&file)?,
         };
         Ok((Message::new(octets), self.hold))
@@ -202,6 +207,18 @@ mod tests {
         drop(hold);
         assert_eq!(budget.left_octets.load(Ordering::SeqCst), 1 << 20);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_whole_message_holds_no_room_to_grow() {
+        let budget = Budget::new(10_000);
+        let mut body = Body::new(std::env::temp_dir(), 1 << 20, budget.clone());
+        body.append(&[b'x'; 5_000]).unwrap();
+        assert_eq!(body.held_octets(), 8_192);
+        let (message, hold) = body.into_message().unwrap();
+        assert_eq!(message.len(), 5_000);
+        assert_eq!(budget.left_octets.load(Ordering::SeqCst), 5_000);
+        drop(hold);
     }
 
     #[test]

@@ -81,6 +81,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.read = self.buffer.len().min(self.read.saturating_add(octets));
     }
 
+    /// Lets go of the memory for what comes in, if all of it has been dealt with: a client that waits for a decision
+    /// needs none.
+    pub fn rest(&mut self) {
+        if self.input().is_empty() {
+            self.buffer = Vec::new();
+            self.read = 0;
+        }
+    }
+
     /// Reads a line; all of it must have come within `limit`.
     pub async fn line(&mut self, limit: Duration) -> Result<Line, WireError> {
         let deadline = Instant::now() + limit;

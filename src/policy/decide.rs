@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
-use aho_corasick::AhoCorasick;
+use memchr::memmem::Finder;
 use tokio::runtime::Handle;
 
 use crate::base::Reference;
@@ -45,7 +45,8 @@ impl Policy {
     /// a file may wait for its turn.
     pub async fn decide(self: &Arc<Self>, transaction: &MailTransaction) -> Decision {
         let judged = if is_soon_judged(&transaction.message) {
-            without_panic(self.judge(transaction, Network::Allowed)).await
+            // In a box: it is large, and would be moved at every step up to the connection.
+            without_panic(Box::pin(self.judge(transaction, Network::Allowed))).await
         } else {
             let (policy, owned) = (Arc::clone(self), transaction.clone());
             let runtime = Handle::current();
@@ -271,27 +272,27 @@ struct Look<'a> {
 
 /// Whether a message is small and holds no file that would be opened by another process.
 fn is_soon_judged(message: &Message) -> bool {
+    let octets = message.octets();
     message.len() <= INLINE_OCTETS_MAX
-        && FILES
-            .as_ref()
-            .is_some_and(|files| !files.is_match(message.octets()))
+        && !FILES.iter().any(|sign| sign.find(octets).is_some())
+        && !has_word(octets, b"base64", 4)
+        && !has_word(octets, b"quoted-printable", 6)
 }
 
-/// What stands in every message with a file that has to be opened: its encoding, or how it begins.
-static FILES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    let signs: [&[u8]; 6] = [
-        b"base64",
-        b"quoted-printable",
-        b"%PDF-",
-        b"PK\x03\x04",
-        b"\x1F\x8B",
-        b"{\\rtf",
-    ];
-    AhoCorasick::builder()
-        .ascii_case_insensitive(true)
-        .build(signs)
-        .ok()
+/// How a file begins that has to be opened. What is encoded begins otherwise, and says how it is encoded.
+static FILES: LazyLock<[Finder<'static>; 4]> = LazyLock::new(|| {
+    let signs: [&[u8]; 4] = [b"%PDF-", b"PK\x03\x04", b"\x1F\x8B", b"{\\rtf"];
+    signs.map(Finder::new)
 });
+
+/// Whether a word stands somewhere in any case. Its octet at `rare` has one case, and is looked for.
+fn has_word(octets: &[u8], word: &[u8], rare: usize) -> bool {
+    memchr::memchr_iter(word[rare], octets).any(|at| {
+        let from = at.checked_sub(rare);
+        let found = from.and_then(|from| octets.get(from..from + word.len()));
+        found.is_some_and(|found| found.eq_ignore_ascii_case(word))
+    })
+}
 
 /// A message, read once for all stages.
 struct Reading<'m> {
@@ -384,6 +385,33 @@ mod tests {
             format!("{} {}", decided.verdict.word(), decided.rule),
             notes,
         )
+    }
+
+    #[test]
+    fn a_message_with_a_file_or_an_encoding_is_judged_apart() {
+        for (octets, soon) in [
+            (
+                &b"Subject: x\r\n\r\na letter of 16 words - no more"[..],
+                true,
+            ),
+            (b"Content-Transfer-Encoding: BASE64\r\n\r\n", false),
+            (
+                b"Content-Transfer-Encoding: Quoted-Printable\r\n\r\n",
+                false,
+            ),
+            (b"quoted-printable", false),
+            (b"64 base-64 quoted-print", true),
+            (b"\r\n\r\n%PDF-1.7", false),
+            (b"\r\n\r\nPK\x03\x04", false),
+            (b"", true),
+        ] {
+            let message = Message::new(octets.to_vec());
+            assert_eq!(is_soon_judged(&message), soon, "{message:?}");
+        }
+        assert!(!is_soon_judged(&Message::new(vec![
+            b'x';
+            INLINE_OCTETS_MAX + 1
+        ])));
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use super::domain::is_top_level;
 use super::{URL_OCTETS_MAX, start_of};
+use crate::content::next_octet;
 
 /// How the lines of a text go together.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -44,20 +45,41 @@ pub(super) struct Found<'t> {
 /// Hands each address to `take`, until that says false.
 pub(super) fn each<'t>(text: &'t str, flow: Flow, take: &mut dyn FnMut(Found<'t>) -> bool) {
     let mut at = 0;
-    while at < text.len() {
-        let rest = &text[at..];
+    while let Some(start) = next_start(text, at, flow) {
+        let rest = &text[start..];
         if let Some(inner) = rest.strip_prefix('<')
-            && let Some(found) = over_lines(inner, at + 1)
+            && let Some(found) = over_lines(inner, start + 1)
             && !take(found)
         {
             return;
         }
-        let word = Word::read(text, at, flow);
+        let word = Word::read(text, start, flow);
         if !word.addresses(take) {
             return;
         }
         at = word.at.end + text[word.at.end..].chars().next().map_or(0, char::len_utf8);
     }
+}
+
+/// Where the next word begins in which an address may be, or a bracket stands: what has no sign of one is not looked
+/// at letter by letter.
+fn next_start(text: &str, at: usize, flow: Flow) -> Option<usize> {
+    if flow == Flow::Joined {
+        return (at < text.len()).then_some(at); // the sign may stand on the next line
+    }
+    let octets = text.as_bytes();
+    let sign = next_octet(octets, at, |octet| (octet == b'<') | is_sign(octet))?;
+    let separates = |octet: &u8| SEPARATORS.get(usize::from(*octet)) == Some(&true);
+    let before = octets[at..sign].iter().rposition(separates);
+    Some(match octets[sign] {
+        b'<' => sign,
+        _ => before.map_or(at, |before| at + before + 1),
+    })
+}
+
+/// An octet that every address has: of a dot, a slash, or a character beyond ASCII.
+fn is_sign(octet: u8) -> bool {
+    (octet == b'.') | (octet == b'/') | (octet == b'\\') | (octet >= 0x80)
 }
 
 /// What stands between white space, quotes and angle brackets.
@@ -89,8 +111,7 @@ impl<'t> Word<'t> {
 
     fn addresses(&self, take: &mut dyn FnMut(Found<'t>) -> bool) -> bool {
         let octets = self.text.as_bytes();
-        let hint = |octet: &u8| matches!(octet, b'.' | b'/' | b'\\') || !octet.is_ascii();
-        if octets.len() < 4 || !octets.iter().any(hint) {
+        if octets.len() < 4 || next_octet(octets, 0, is_sign).is_none() {
             return true;
         }
         let mut any = false;
@@ -361,6 +382,7 @@ const LABELS_MAX: usize = 126;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn found(text: &str, flow: Flow) -> Vec<(String, String)> {
         let mut all = Vec::new();
@@ -451,5 +473,25 @@ mod tests {
         );
         assert_eq!(shown_address("see www.nhs.uk"), None);
         assert_eq!(shown_address("Click here"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn words_that_are_passed_over_have_no_address(text in "([a-z]{1,3}| |\n|<|>|\"|\u{a0}|é|[./\\\\]|http://|www[.]|[.]com){0,40}") {
+            let mut each_word = Vec::new();
+            let mut at = 0;
+            while at < text.len() {
+                if let Some(found) = text[at..].strip_prefix('<').and_then(|inner| over_lines(inner, at + 1)) {
+                    each_word.push((text[found.at].to_owned(), found.written.into_owned()));
+                }
+                let word = Word::read(&text, at, Flow::Fixed);
+                word.addresses(&mut |found| {
+                    each_word.push((text[found.at].to_owned(), found.written.into_owned()));
+                    true
+                });
+                at = word.at.end + text[word.at.end..].chars().next().map_or(0, char::len_utf8);
+            }
+            prop_assert_eq!(found(&text, Flow::Fixed), each_word);
+        }
     }
 }

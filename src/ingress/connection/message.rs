@@ -88,7 +88,9 @@ impl Connection {
 
     pub(super) async fn submit(&mut self, envelope: Envelope) -> Result<Reply, End> {
         // Whoever pipelined up to here waits for this decision; what was said before need not wait.
-        self.wire()?.flush().await?;
+        let wire = self.wire()?;
+        wire.flush().await?;
+        wire.rest();
         let policy = Arc::clone(&self.transaction().policy);
         let intake = self.transaction().intake.take();
         let (message, _hold) = match whole(intake).await {

@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::identifier::{Identifier, Register};
+use crate::content::next_octet;
 
 /// Ten digits that pass the check, and how they stand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -300,22 +301,27 @@ fn shape_of(groups: &[Group]) -> Shape {
 
 /// Returns the octet of the next digit.
 fn next_digit(text: &str, from: usize) -> Option<usize> {
-    let octets = text.as_bytes();
-    let mut at = from;
-    while let Some(octet) = octets.get(at) {
-        if octet.is_ascii_digit() {
+    let mut from = from;
+    loop {
+        let at = next_octet(text.as_bytes(), from, may_begin_digit)?;
+        let c = text[at..].chars().next()?;
+        if digit_of(c).is_some() {
             return Some(at);
         }
-        // Digits beyond ASCII start with these in UTF-8 (U+0660…, U+0966…, U+2460…, U+FF10…, U+1D7CE…).
-        if matches!(octet, 0xD9 | 0xDB | 0xE0 | 0xE2 | 0xEF | 0xF0) {
-            let c = text[at..].chars().next()?;
-            if digit_of(c).is_some() {
-                return Some(at);
-            }
-        }
-        at += 1;
+        from = at + c.len_utf8();
     }
-    None
+}
+
+/// Digits of ASCII, and what those beyond start with in UTF-8 (U+0660…, U+0966…, U+2460…, U+FF10…, U+1D7CE…): never the
+/// middle of a character.
+fn may_begin_digit(octet: u8) -> bool {
+    (octet.wrapping_sub(b'0') <= 9)
+        | (octet == 0xD9)
+        | (octet == 0xDB)
+        | (octet == 0xE0)
+        | (octet == 0xE2)
+        | (octet == 0xEF)
+        | (octet == 0xF0)
 }
 
 pub(super) fn digit_of(c: char) -> Option<u64> {
