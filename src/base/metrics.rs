@@ -137,6 +137,16 @@ metrics! {
     TLS_REPORTS = Metric::counter("postern_tls_reports_total", "TLS reports (RFC 8460), by result.").with("result", "sent");
     /// TLS reports that could not be sent.
     TLS_REPORTS_FAILED = Metric::counter("postern_tls_reports_total", "TLS reports (RFC 8460), by result.").with("result", "failed");
+    /// Deliveries that wait for their time or their destination.
+    QUEUE_DUE = Metric::gauge("postern_queue_deliveries", "Recipients in the queue at the last round, once a minute, by state.").with("state", "due");
+    /// Deliveries in hand.
+    QUEUE_LEASED = Metric::gauge("postern_queue_deliveries", "Recipients in the queue at the last round, once a minute, by state.").with("state", "leased");
+    /// Deliveries that wait for somebody who decides.
+    QUEUE_HELD = Metric::gauge("postern_queue_deliveries", "Recipients in the queue at the last round, once a minute, by state.").with("state", "held");
+    /// Deliveries that are kept apart as unwanted.
+    QUEUE_QUARANTINED = Metric::gauge("postern_queue_deliveries", "Recipients in the queue at the last round, once a minute, by state.").with("state", "quarantined");
+    /// For how long the delivery that has been due longest has waited for an attempt.
+    QUEUE_LATE_SECONDS = Metric::gauge("postern_queue_late_seconds", "For how long the delivery that has been due longest has waited for an attempt, at the last round.");
     /// Recipients that are held now.
     HOLDS = Metric::gauge("postern_holds", "Recipients that are held now, by age.").with("age", "any");
     /// Recipients that are held for longer than they may be.

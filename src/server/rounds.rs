@@ -123,8 +123,8 @@ impl Rounds {
 
     async fn look_at_holds(&self, now: Timestamp, said: &mut Said) -> Result<(), QueueError> {
         let holds = self.policies.borrow().holds().clone();
-        let held = self.queue.count().await?;
-        metrics::HOLDS.set(held.get(State::Held.word()).copied().unwrap_or(0));
+        let held = self.count_queue(now).await?;
+        metrics::HOLDS.set(held);
         let overdue = self.held_before(now - holds.alarm_after).await?;
         metrics::HOLDS_OVERDUE.set(i64::try_from(overdue.len()).unwrap_or(i64::MAX));
         for one in &overdue {
@@ -141,6 +141,19 @@ impl Rounds {
             }
         }
         Ok(())
+    }
+
+    /// Counts what is in the queue; returns how much of it is held.
+    async fn count_queue(&self, now: Timestamp) -> Result<i64, QueueError> {
+        let counts = self.queue.count().await?;
+        let of = |state: State| counts.get(state.word()).copied().unwrap_or(0);
+        metrics::QUEUE_DUE.set(of(State::Due));
+        metrics::QUEUE_LEASED.set(of(State::Leased));
+        metrics::QUEUE_HELD.set(of(State::Held));
+        metrics::QUEUE_QUARANTINED.set(of(State::Quarantined));
+        let next = self.queue.next_ready().await?.unwrap_or(now);
+        metrics::QUEUE_LATE_SECONDS.set((now - next).get_seconds().max(0));
+        Ok(of(State::Held))
     }
 
     async fn held_before(&self, before: Timestamp) -> Result<Vec<Waiting>, QueueError> {
