@@ -19,8 +19,8 @@ pub fn next_octet(octets: &[u8], from: usize, is: impl Fn(u8) -> bool) -> Option
     None
 }
 
-/// Octets that are judged together.
-const BLOCK: usize = 64;
+/// Octets that are judged together: what fits into a register of every processor of 64 bits.
+const BLOCK: usize = 16;
 
 #[cfg(test)]
 mod tests {

@@ -41,8 +41,11 @@ fn bones(text: &str) -> Vec<u8> {
     let mut bones = Vec::with_capacity(text.len());
     let mut rest = text;
     while !rest.is_empty() {
-        let ascii = rest.bytes().position(|octet| !octet.is_ascii());
-        let (run, after) = rest.split_at(ascii.unwrap_or(rest.len()));
+        let ascii = match rest.is_ascii() {
+            true => rest.len(),
+            false => rest.bytes().take_while(u8::is_ascii).count(),
+        };
+        let (run, after) = rest.split_at(ascii);
         push_ascii(&mut bones, run.as_bytes());
         let mut characters = after.chars();
         if let Some(character) = characters.next().filter(|found| found.is_alphanumeric()) {
@@ -64,11 +67,25 @@ fn push_ascii(bones: &mut Vec<u8>, run: &[u8]) {
     let out = &mut bones[from..];
     let mut length = 0;
     for octet in run {
-        out[length] = octet.to_ascii_lowercase();
-        length += usize::from(octet.is_ascii_alphanumeric());
+        let bone = BONES[usize::from(*octet)];
+        out[length] = bone;
+        length += usize::from(bone != 0);
     }
     bones.truncate(from + length);
 }
+
+/// Letters and digits of ASCII in lower case, and zero for all else.
+const BONES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut octet = 0;
+    while octet < 128 {
+        if (octet as u8).is_ascii_alphanumeric() {
+            table[octet] = (octet as u8).to_ascii_lowercase();
+        }
+        octet += 1;
+    }
+    table
+};
 
 #[cfg(test)]
 mod tests {

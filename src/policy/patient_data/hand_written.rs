@@ -4,7 +4,7 @@
 //! commas keep dates and lists apart, and letters are letters. So these are looked for from the label on, and
 //! nowhere else; the check digit has to be right as always.
 
-use aho_corasick::{AhoCorasick, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
 use super::candidate::{digit_of, is_invisible};
 use super::identifier::Identifier;
@@ -24,6 +24,8 @@ impl HandWritten {
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .match_kind(MatchKind::LeftmostLongest)
+            // The whole of every text with a few digits goes through it; the patterns are few.
+            .kind(Some(AhoCorasickKind::DFA))
             .build(patterns)?;
         Ok(Self {
             labels: (!labels.is_empty()).then_some(automaton),
