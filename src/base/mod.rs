@@ -8,6 +8,7 @@ pub mod keyed;
 pub mod limited;
 pub mod metrics;
 pub mod network;
+pub mod reach;
 pub mod secret;
 pub mod shutdown;
 
