@@ -43,10 +43,10 @@ impl Scored {
         &self.score
     }
 
-    /// The score of mail from outside and what follows; nothing about our own.
+    /// The score of mail from outside and what follows; about our own, no more than that it bears no forged score.
     pub async fn examine(&self, case: &Case<'_>) -> Opinions {
         if case.is_outbound() {
-            return Opinions::none();
+            return self.score.examine(case);
         }
         let sent = Sent::of(case);
         let (symbols, (memory, note)) =
