@@ -7,6 +7,7 @@ mod letterhead;
 mod quarantine;
 mod rounds;
 mod rulings;
+mod scanners;
 mod signals;
 mod texts;
 mod transport;
@@ -267,6 +268,11 @@ async fn start(
         clock: clock.clone(),
     };
     shutdown.spawn(learning.run(shutdown.clone()));
+    let scanners = scanners::Scanners {
+        policies: policy.subscribe(),
+        clock: clock.clone(),
+    };
+    shutdown.spawn(scanners.run(shutdown.clone()));
     let reload = Reload {
         config: config.to_owned(),
         queue: queue.clone(),

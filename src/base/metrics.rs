@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::scanners::SCANNERS;
+
 /// A number that is counted or measured.
 #[derive(Debug)]
 pub struct Metric {
@@ -232,6 +234,7 @@ pub fn render() -> String {
         };
     }
     render_accounts(&mut out);
+    SCANNERS.render(&mut out);
     out
 }
 

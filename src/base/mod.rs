@@ -9,6 +9,7 @@ pub mod limited;
 pub mod metrics;
 pub mod network;
 pub mod reach;
+pub mod scanners;
 pub mod secret;
 pub mod shutdown;
 
