@@ -7,6 +7,8 @@ mod letterhead;
 mod quarantine;
 mod rounds;
 mod rulings;
+mod scanners;
+mod senders;
 mod signals;
 mod texts;
 mod transport;
@@ -141,8 +143,10 @@ pub async fn serve(
 
     let Signals { mut end, hangup } = signals;
     let started = start(config, &settings, &queue, &desk, &clock, &shutdown).await;
+    let mut in_force = None;
     let ended = match started {
         Ok((reload, mut started)) => {
+            in_force = Some(reload.policy.subscribe());
             started.warnings = diagnostics.len();
             say(&started);
             shutdown.spawn(follow(reload, watcher, files, hangup));
@@ -157,6 +161,9 @@ pub async fn serve(
     tokio::select! {
         () = drain(&shutdown) => (),
         name = end.wait() => warn!("{name} again: what is not finished is cut off"),
+    }
+    if let Some(policies) = &in_force {
+        senders::flush(policies).await;
     }
     accounts::close(desk).await;
     queue.close().await;
@@ -267,6 +274,11 @@ async fn start(
         clock: clock.clone(),
     };
     shutdown.spawn(learning.run(shutdown.clone()));
+    let scanners = scanners::Scanners {
+        policies: policy.subscribe(),
+        clock: clock.clone(),
+    };
+    shutdown.spawn(scanners.run(shutdown.clone()));
     let reload = Reload {
         config: config.to_owned(),
         queue: queue.clone(),

@@ -81,13 +81,18 @@ fn forget_digests(data: &Path) {
 
 /// Status, header and body of an answer.
 fn ask(method: &str, url: &str) -> (u16, String, String) {
+    ask_with(method, url, "")
+}
+
+/// The same, with a form.
+fn ask_with(method: &str, url: &str, form: &str) -> (u16, String, String) {
     let program = "import sys, urllib.request, urllib.error\n\
-        r = urllib.request.Request(sys.argv[2], method=sys.argv[1])\n\
+        r = urllib.request.Request(sys.argv[2], data=sys.argv[3].encode() or None, method=sys.argv[1])\n\
         try: a = urllib.request.urlopen(r, timeout=20)\n\
         except urllib.error.HTTPError as e: a = e\n\
         print(a.status); print(str(a.headers).strip().lower()); print('--'); print(a.read().decode())";
     let asked = Command::new("python3")
-        .args(["-c", program, method, url])
+        .args(["-c", program, method, url, form])
         .output();
     let said = String::from_utf8(asked.expect("python3").stdout).expect("text");
     let (head, body) = said
@@ -265,6 +270,43 @@ fn forged_old_and_other_links_do_nothing() {
     // The very link that a digest would have had.
     assert_eq!(ask("POST", &of(&links, unwanted, GP, 1)).0, 200);
     assert_eq!(listed(&gateway, &[]).len(), 1);
+}
+
+#[test]
+fn the_owner_of_a_mailbox_may_let_the_sender_through_with_the_message() {
+    if !installed("python3") {
+        return;
+    }
+    let pages = free_port();
+    let gateway = gateway(pages);
+    submit(&gateway, &spam());
+    let kept = listed(&gateway, &[]).remove(0);
+    let links = Links::open(&gateway.folder.path().join("data")).expect("the key");
+    let delivery = DeliveryId(kept["delivery"].as_i64().expect("a number"));
+    let reference = kept["reference"].as_str().expect("a reference");
+    let until = Timestamp::now() + 1.hours();
+    let link = format!(
+        "http://127.0.0.1:{pages}/q/{}",
+        links.make(delivery, reference, GP, until)
+    );
+
+    let (_, _, page) = ask("GET", &link);
+    assert!(page.contains("name=\"sender\" value=\"yes\""), "{page}");
+    let (status, _, _) = ask_with("POST", &link, &"x".repeat(100_000));
+    assert_eq!(status, 413);
+    assert_eq!(listed(&gateway, &[]).len(), 1);
+    let (status, _, page) = ask_with("POST", &link, "sender=yes");
+    assert_eq!(status, 200);
+    assert!(page.contains("Mail of this sender"), "{page}");
+
+    let allowed = gateway.postern(&["quarantine", "allowed", "list", "--json"]);
+    let allowed: serde_json::Value = serde_json::from_slice(&allowed.stdout).expect("one object");
+    assert_eq!(
+        (&allowed["mailbox"], &allowed["sender"]),
+        (&GP.into(), &"prize@elsewhere.example".into())
+    );
+    let by = allowed["by"].as_str().expect("a text");
+    assert!(by.starts_with("the owner of "), "{by}");
 }
 
 #[test]

@@ -6,6 +6,8 @@ mod scanners;
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 
 use scanners::{Clamd, EICAR, Rspamd};
@@ -109,6 +111,72 @@ fn a_daemon_that_goes_away_means_what_the_file_says() {
     assert!(passed.starts_with("250 2.0.0 "), "{passed}");
     assert!(trail(&pass).contains("scan: clamav was not asked: nobody listens there"));
     assert!(kept.starts_with("250 2.6.0 "), "{kept}");
+}
+
+/// A page of the gateway's own.
+fn page(gateway: &Gateway, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", gateway.metrics)).expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text
+}
+
+#[test]
+fn a_daemon_that_goes_away_is_seen_and_so_is_its_return() {
+    let Some(clamd) = Clamd::start() else { return };
+    let (address, port) = (clamd.address(), clamd.port());
+    let gateway = gateway(&clamav(&address, "alarm-after = \"1s\""));
+    assert!(submit(&gateway, &message("one", "hello")).starts_with("250 "));
+    assert!(submit(&gateway, &message("two", EICAR)).starts_with("550 "));
+    let health = page(&gateway, "/health");
+    assert!(health.ends_with("\r\n\r\nok\n"), "{health}");
+
+    drop(clamd);
+    assert!(submit(&gateway, &message("three", "hello")).starts_with("451 "));
+    assert!(submit(&gateway, &message("four", "hello")).starts_with("451 "));
+    wait_for("the alarm", || {
+        gateway
+            .log()
+            .contains("ALARM: a scanner gives no answer")
+            .then_some(())
+    });
+    let health = page(&gateway, "/health");
+    assert!(health.starts_with("HTTP/1.1 200 "), "{health}");
+    assert!(
+        health.contains("ok\nscanner clamav gives no answer since 20"),
+        "{health}"
+    );
+    let metrics = page(&gateway, "/metrics");
+    for line in [
+        "postern_scanner_questions_total{scanner=\"clamav\",result=\"answered\"} 1\n",
+        "postern_scanner_questions_total{scanner=\"clamav\",result=\"found\"} 1\n",
+        "postern_scanner_questions_total{scanner=\"clamav\",result=\"failed\"} 2\n",
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+    assert!(!metrics.contains("postern_scanner_away_since_seconds{scanner=\"clamav\"} 0\n"));
+
+    let _clamd = Clamd::start_at(port).expect("it started before");
+    assert!(submit(&gateway, &message("five", "hello")).starts_with("250 "));
+    wait_for("the end of the alarm", || {
+        gateway
+            .log()
+            .contains("ALARM over: a scanner answers again")
+            .then_some(())
+    });
+    let log = gateway.log();
+    assert_eq!(
+        log.matches("ALARM: a scanner gives no answer").count(),
+        1,
+        "{log}"
+    );
+    assert!(page(&gateway, "/health").ends_with("\r\n\r\nok\n"));
+    assert!(
+        page(&gateway, "/metrics")
+            .contains("postern_scanner_away_since_seconds{scanner=\"clamav\"} 0\n")
+    );
 }
 
 #[test]

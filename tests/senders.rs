@@ -4,76 +4,19 @@
 
 #[path = "support/name_server.rs"]
 mod name_server;
+#[path = "support/strangers.rs"]
+mod strangers;
 mod support;
 
-use std::fs;
-use std::io::Write;
-use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
 use name_server::NameServer;
-use support::{Client, Gateway, wait_for};
-
-/// A gateway that asks this name server, with these lines in `senders.toml`, and `scoring` after `scoring.toml`.
-fn gateway(dns: &NameServer, senders: &str, scoring: &str) -> Gateway {
-    let server = format!("servers = [\"{}\"]\ntimeout = \"1s\"", dns.address);
-    Gateway::start_with(|policies| {
-        change(&policies.join("postern.toml"), |text| {
-            text.replace(
-                "timeout = \"5s\"\nconcurrent",
-                &format!("{server}\nconcurrent"),
-            )
-            .replacen("proxy-protocol = false", "proxy-protocol = true", 1)
-        });
-        fs::write(policies.join("senders.toml"), senders).unwrap();
-        change(&policies.join("scoring.toml"), |text| {
-            format!("{text}\n{scoring}")
-        });
-    })
-}
-
-fn change(file: &Path, how: impl FnOnce(String) -> String) {
-    let text = fs::read_to_string(file).unwrap();
-    let changed = how(text.clone());
-    fs::write(file, changed).unwrap();
-}
-
-/// A client at this address that has said HELO.
-fn client(gateway: &Gateway, address: &str) -> Client {
-    let mut stream = TcpStream::connect(("127.0.0.1", gateway.relay)).unwrap();
-    let header = format!("PROXY TCP4 {address} 127.0.0.1 4711 25\r\n");
-    stream.write_all(header.as_bytes()).unwrap();
-    let mut client = Client::over(stream);
-    client.command("EHLO mx.client.example");
-    client
-}
-
-fn message(from: &str) -> Vec<u8> {
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
-    let date = jiff::fmt::rfc2822::to_string(&now).unwrap();
-    format!(
-        "From: {from}\r\nTo: reception@bumbleton.example\r\nSubject: a word\r\nDate: {date}\r\n\
-         Message-ID: <1@client.example>\r\n\r\nhello\r\n"
-    )
-    .into_bytes()
-}
+use strangers::{TO, client, gateway, message, results};
+use support::{Gateway, wait_for};
 
 fn send(gateway: &Gateway, address: &str, envelope: &str, author: &str) -> String {
     client(gateway, address).submit(envelope, &[TO], &message(author))
-}
-
-/// The results on the newest message, unfolded.
-fn results(gateway: &Gateway, number: usize) -> String {
-    let mail = gateway.wait_for_mail(TO, number);
-    let newest = mail
-        .iter()
-        .map(|one| String::from_utf8_lossy(one).into_owned());
-    // The order of files made in one second is not that of arrival: whichever was not seen is found by the caller.
-    newest
-        .collect::<Vec<_>>()
-        .join("\n=====\n")
-        .replace("\r\n\t", " ")
 }
 
 #[test]
@@ -271,6 +214,78 @@ fn whoever_was_written_to_is_no_stranger_if_it_is_he() {
 }
 
 #[test]
+fn our_own_mail_leaves_without_what_only_the_gateway_may_say() {
+    let dns = NameServer::start();
+    let gateway = gateway(&dns, "", "");
+    let forged = "X-Spam-Status: No, score=-9\r\nx-spam-flag: NO\r\nX-Mailer: ours\r\n\
+                  Authentication-Results: gateway.bumbleton.example; dmarc=pass\r\n";
+    let message = [forged.as_bytes(), &message(TO)].concat();
+    let reply = client(&gateway, "127.0.0.1").submit(TO, &["friend@friend.example"], &message);
+    assert!(reply.starts_with("250"), "{reply}");
+    let mail = gateway.wait_for_mail("friend@friend.example", 1).remove(0);
+    let mail = String::from_utf8_lossy(&mail).to_lowercase();
+    assert!(mail.contains("x-mailer: ours"), "{mail}");
+    for word in ["x-spam-", "dmarc=pass"] {
+        assert!(!mail.contains(word), "{word} in\n{mail}");
+    }
+}
+
+/// Another program writes in the file of senders, and is slow.
+fn lock(gateway: &Gateway) -> rusqlite::Connection {
+    let file = gateway.folder.path().join("data/senders.db");
+    let db = rusqlite::Connection::open(file).unwrap();
+    db.busy_timeout(Duration::from_secs(30)).unwrap();
+    db.execute_batch("BEGIN IMMEDIATE").unwrap();
+    db
+}
+
+/// How many pairs of mailbox and address the file has.
+fn remembered(gateway: &Gateway) -> i64 {
+    let file = gateway.folder.path().join("data/senders.db");
+    let Ok(db) = rusqlite::Connection::open(file) else {
+        return 0;
+    };
+    let count = db.query_row("SELECT count(*) FROM correspondent", [], |row| row.get(0));
+    count.unwrap_or(0)
+}
+
+#[test]
+fn no_reply_waits_for_the_memory_of_senders_and_what_it_missed_is_written_later() {
+    let dns = NameServer::start().with_txt("friend.example", "v=spf1 ip4:192.0.2.7 -all");
+    let mut gateway = gateway(&dns, "", AWFUL);
+    let write_to = |gateway: &Gateway, to: &str| {
+        let reply = client(gateway, "127.0.0.1").submit(TO, &[to], &message(TO));
+        assert!(reply.starts_with("250"), "{reply}");
+    };
+    write_to(&gateway, "first@friend.example");
+    wait_for("the memory", || (remembered(&gateway) == 1).then_some(()));
+    let other = lock(&gateway);
+    let (author, begun) = ("friend@friend.example", Instant::now());
+    write_to(&gateway, author);
+    let took = begun.elapsed();
+    // A write would have waited for two seconds, and then have been given up.
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // It is known all the same, and at once.
+    let reply = send(&gateway, "192.0.2.7", author, author);
+    assert!(reply.starts_with("250"), "{reply}");
+    assert_eq!(remembered(&gateway), 1);
+    other.execute_batch("ROLLBACK").unwrap();
+    wait_for("the other memory", || {
+        (remembered(&gateway) == 2).then_some(())
+    });
+    // What is still in the air when the end comes is written, and a file that cannot be had is not waited for for long.
+    write_to(&gateway, "third@friend.example");
+    assert!(gateway.terminate());
+    assert_eq!(remembered(&gateway), 3);
+    gateway.restart();
+    let other = lock(&gateway);
+    write_to(&gateway, "fourth@friend.example");
+    assert!(gateway.terminate());
+    drop(other);
+    assert_eq!(remembered(&gateway), 3);
+}
+
+#[test]
 fn lists_of_the_dns_and_of_people_count() {
     let dns = NameServer::start()
         .with_address("9.2.0.192.list.example", "127.0.0.2")
@@ -303,7 +318,68 @@ fn lists_of_the_dns_and_of_people_count() {
     );
 }
 
-const TO: &str = "reception@bumbleton.example";
+#[test]
+fn lists_by_file_by_address_and_by_domain_are_asked_what_they_know() {
+    let file = b"a file that others have seen \0\x01\x02";
+    // sha256sum | xxd -r -p | base32, and printf bad@author.example | sha1sum
+    let of_file = "2dfqsk5bu6n5omgggh5bfqssl4dtoqgkfz2pewijlpkmytyv2bkq";
+    let of_author = "70299bef8eb11ffb7fdaed12353aee1ba4b6ef91";
+    let dns = NameServer::start()
+        .with_address(&format!("{of_file}._file.files.example"), "127.0.0.2")
+        .with_address(&format!("{of_author}.authors.example"), "127.0.0.2")
+        .with_address("evil.example.domains.example", "127.0.1.2")
+        .with_address("phish.example.domains.example", "127.0.1.4")
+        // A list that does not answer keeps nobody waiting for longer than lists are waited for.
+        .silent_for("7.2.0.192.silent.example");
+    let gateway = gateway(&dns, "", LISTS);
+    let seen = base64::engine::general_purpose::STANDARD.encode(file);
+    let message = |number: usize, author: &str, text: &str, attachment: &str| {
+        let plain = String::from_utf8(message(author)).unwrap();
+        let (header, _) = plain.split_once("\r\n\r\n").unwrap();
+        let header = header.replace("a word", &format!("case {number}"));
+        format!(
+            "{header}\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+             --b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n{text}\r\n\
+             --b\r\nContent-Type: application/octet-stream; name=data.bin\r\n\
+             Content-Disposition: attachment; filename=data.bin\r\nContent-Transfer-Encoding: base64\r\n\r\n\
+             {attachment}\r\n--b--\r\n"
+        )
+    };
+    let (good, harmless) = ("good@author.example", "aGFybWxlc3M=");
+    let link = "<a href=\"https://www.phish.example/x\">the bank</a>";
+    let all = [
+        "DNSL_FILE(1.5)",
+        "DNSL_AUTHOR(1.25)",
+        "DNSL_EVIL(0.5)",
+        "DNSL_PHISH(0.75)",
+    ];
+    for (number, (author, text, attachment, symbols)) in [
+        (good, "hello", harmless, &[][..]),
+        (good, "hello", seen.as_str(), &all[..1]),
+        ("bad@author.example", "hello", harmless, &all[1..2]),
+        ("x@mail.evil.example", "hello", harmless, &all[2..3]),
+        (good, link, harmless, &all[3..]),
+        ("bad@author.example", link, &seen, &[all[0], all[1], all[3]]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let message = message(number, author, text, attachment);
+        let begun = Instant::now();
+        let reply = client(&gateway, "192.0.2.7").submit("x@y.example", &[TO], message.as_bytes());
+        assert!(reply.starts_with("250"), "{number}: {reply}");
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        let mail = gateway.wait_for_mail(TO, number + 1);
+        let mut mail = mail.iter().map(|one| String::from_utf8_lossy(one));
+        let subject = format!("Subject: case {number}\r\n");
+        let mail = mail.find(|one| one.contains(&subject)).unwrap();
+        for symbol in all {
+            let is_wanted = symbols.contains(&symbol);
+            assert_eq!(mail.contains(symbol), is_wanted, "{symbol} in\n{mail}");
+        }
+    }
+}
+
 const AWFUL: &str = "[[rule]]\nname = \"TEST_AWFUL\"\nweight = 30\nwhen = \"header-matches\"\nheader = \"Subject\"\n\
     pattern = \"word\"\ndescription = \"for the test\"\n";
 /// One that gives any message from outside a score in the band.
@@ -311,3 +387,12 @@ const SUSPECT: &str = "[[rule]]\nname = \"TEST_SUSPECT\"\nweight = 6.0\nwhen = \
     pattern = \"word\"\ndescription = \"for the test\"\n";
 const LIST: &str = "[[dns-list]]\nname = \"test\"\nzone = \"list.example\"\nkind = \"ip\"\n\
     codes = [{ answer = \"127.0.0.2\", symbol = \"DNSL_BAD\", weight = 30, description = \"for the test\" }]\n";
+const LISTS: &str = "[[dns-list]]\nname = \"files\"\nzone = \"_file.files.example\"\nkind = \"file-hash\"\nhash = \"sha256\"\n\
+    codes = [{ answer = \"127.0.0.2\", symbol = \"DNSL_FILE\", weight = 1.5, description = \"for the test\" }]\n\
+    [[dns-list]]\nname = \"authors\"\nzone = \"authors.example\"\nkind = \"address-hash\"\n\
+    codes = [{ answer = \"127.0.0.2\", symbol = \"DNSL_AUTHOR\", weight = 1.25, description = \"for the test\" }]\n\
+    [[dns-list]]\nname = \"domains\"\nzone = \"domains.example\"\nkind = \"domain\"\n\
+    codes = [\n{ answer = \"127.0.1.2\", symbol = \"DNSL_EVIL\", weight = 0.5, description = \"for the test\" },\n\
+    { answer = \"127.0.1.4\", symbol = \"DNSL_PHISH\", weight = 0.75, description = \"for the test\" }]\n\
+    [[dns-list]]\nname = \"silent\"\nzone = \"silent.example\"\nkind = \"ip\"\n\
+    codes = [{ answer = \"127.0.0.2\", symbol = \"DNSL_SILENT\", weight = 9.0, description = \"for the test\" }]\n";

@@ -86,6 +86,9 @@ pub enum CommandError {
     /// The import was not written.
     #[error(transparent)]
     Import(#[from] crate::directory::import::WriteError),
+    /// What is remembered of senders cannot be read or written.
+    #[error("{0}")]
+    Senders(#[from] crate::policy::senders::SenderStoreError),
     /// The list of those who want no text messages cannot be read or written.
     #[error("{0}")]
     Sms(String),

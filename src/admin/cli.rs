@@ -28,8 +28,8 @@ pub use directory::{
     SecureDomainsCommand, SecureDomainsImport,
 };
 pub use queue::{
-    Chosen, List, Ordered, QuarantineCommand, QuarantineList, QuarantineShow, QueueCommand,
-    Release, Show,
+    AllowedCommand, Chosen, List, Ordered, QuarantineCommand, QuarantineList, QuarantineRelease,
+    QuarantineShow, QueueCommand, Release, Show,
 };
 
 /// A mail gateway and policy filter for organisations that send patient data by email.
@@ -495,6 +495,10 @@ mod tests {
         assert!(parse("queue retry").is_err());
         assert!(parse("queue retry --all PX-7F3K2Q").is_err());
         assert!(parse("quarantine delete --delivery 5").is_ok());
+        assert!(parse("quarantine release PX-7F3K2Q --allow-sender").is_ok());
+        assert!(parse("quarantine release --all --allow-sender").is_err());
+        assert!(parse("quarantine allowed remove a@b.example --for c@d.example").is_ok());
+        assert!(parse("quarantine allowed remove a@b.example").is_err());
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::scanners::SCANNERS;
+
 /// A number that is counted or measured.
 #[derive(Debug)]
 pub struct Metric {
@@ -95,6 +97,8 @@ metrics! {
     GREYLISTED = Metric::counter("postern_greylisted_total", "Messages of strangers who were asked to come again.");
     /// Answers by which a DNS list says that it does not serve us.
     DNS_LISTS_BLOCKED = Metric::counter("postern_dns_lists_blocked_total", "Answers of DNS lists that they do not serve this resolver (127.255.255.x): no opinion of the message.");
+    /// What was learnt of senders and is not kept.
+    SENDERS_FORGOTTEN = Metric::counter("postern_senders_forgotten_total", "Messages of which nothing is remembered of senders and correspondents, because the file of senders cannot be written fast enough.");
     /// Recipients held.
     HELD = Metric::counter("postern_verdicts_total", "Recipients by verdict of the policy.").with("verdict", "hold");
     /// Recipients quarantined.
@@ -242,6 +246,7 @@ pub fn render() -> String {
         };
     }
     render_accounts(&mut out);
+    SCANNERS.render(&mut out);
     out
 }
 

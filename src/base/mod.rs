@@ -8,6 +8,8 @@ pub mod keyed;
 pub mod limited;
 pub mod metrics;
 pub mod network;
+pub mod reach;
+pub mod scanners;
 pub mod secret;
 pub mod shutdown;
 

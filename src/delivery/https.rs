@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::base::dns::{Dns, DnsError};
+use crate::base::reach::is_internal;
 
 use super::tls::{Fault, TlsSetupError, fault_of, verifying_config};
 
@@ -27,6 +28,7 @@ pub(super) struct Https {
     dns: Dns,
     tls: TlsConnector,
     limits: Limits,
+    may_ask_internal: bool,
 }
 
 /// What a request may take.
@@ -65,6 +67,10 @@ pub(super) struct Answered {
 pub(super) enum HttpsError {
     #[error("the address of the server: {0}")]
     Dns(#[from] DnsError),
+    #[error(
+        "the server's address is of this machine or its network ([transport] internal-addresses)"
+    )]
+    Internal,
     #[error("no connection to the server")]
     Unreachable,
     #[error("the certificate of the server {0}")]
@@ -82,13 +88,16 @@ pub(super) enum HttpsError {
 }
 
 impl Https {
-    /// Trusts the public authorities and `extra_roots`.
+    /// Trusts the public authorities and `extra_roots`. Who is asked is what the DNS of strangers says: machines
+    /// that these cannot reach themselves only where `may_ask_internal` says so.
     pub(super) fn new(
         dns: Dns,
         extra_roots: &[CertificateDer<'static>],
         limits: Limits,
+        may_ask_internal: bool,
     ) -> Result<Self, TlsSetupError> {
         Ok(Self {
+            may_ask_internal,
             dns,
             tls: TlsConnector::from(Arc::new(verifying_config(extra_roots)?)),
             limits,
@@ -137,13 +146,14 @@ impl Https {
 
     async fn connect(&self, asked: &Asked<'_>) -> Result<TcpStream, HttpsError> {
         let port = asked.port.unwrap_or(self.limits.port);
-        for ip in self
-            .dns
-            .addresses(asked.host)
-            .await?
-            .into_iter()
-            .take(ADDRESSES_MAX)
-        {
+        let mut addresses = self.dns.addresses(asked.host).await?;
+        if !self.may_ask_internal {
+            addresses.retain(|ip| !is_internal(*ip));
+            if addresses.is_empty() {
+                return Err(HttpsError::Internal);
+            }
+        }
+        for ip in addresses.into_iter().take(ADDRESSES_MAX) {
             let connecting = TcpStream::connect(SocketAddr::new(ip, port));
             // An address that says nothing must leave time for the next.
             let limit = self.limits.timeout / 3;

@@ -117,6 +117,7 @@ fn read_transport_policy(top: &Section<'_>) -> AssuranceSettings {
         report_from: section
             .parse::<Mailbox>("report-from")
             .map(Located::into_inner),
+        internal_addresses: flag("internal-addresses", default.internal_addresses),
     };
     section.finish();
     settings

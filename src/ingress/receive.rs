@@ -153,19 +153,19 @@ async fn carry_out(
     match decision.reply() {
         FinalReply::Refused(reply) => {
             let reply = refuse(parts, &transaction, &decision, reply).await;
-            remember(policy, &transaction, &decision).await;
+            remember(policy, &transaction, &decision);
             (reply, Came::First)
         }
         FinalReply::Accepted(_) => accept(parts, policy, transaction, decision, texts, once).await,
     }
 }
 
-/// Writes down what is to be known of the sender the next time. Not to know it costs a delay, not mail.
-async fn remember(policy: &Policy, transaction: &MailTransaction, decision: &Decision) {
+/// Notes what is to be known of the sender the next time. Not to know it costs a delay, not mail: the client does not
+/// wait for it.
+fn remember(policy: &Policy, transaction: &MailTransaction, decision: &Decision) {
     let known = policy.known();
-    let Some(store) = &known.store else { return };
-    if let Err(error) = known.senders.remember(store, transaction, decision).await {
-        warn!(%error, "what was learnt of a sender is not kept");
+    if let Some(store) = &known.store {
+        known.senders.remember(store, transaction, decision);
     }
 }
 
@@ -224,7 +224,7 @@ async fn accept(
                 _ => parts.scheduler.wake(),
             }
             tell(&decision, octets);
-            remember(policy, &transaction, &decision).await;
+            remember(policy, &transaction, &decision);
             reply
         }
         Err(QueueError::Repeated(found)) => {

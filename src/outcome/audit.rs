@@ -111,6 +111,8 @@ pub enum AuditKind {
     Repeated,
     /// Messages were handed in as spam or not spam.
     Learnt,
+    /// A sender is let through to a mailbox from now on, or no more.
+    SenderAllowed,
 }
 
 fn as_text<T: std::fmt::Display, S: serde::Serializer>(

@@ -17,6 +17,8 @@ use super::spam::signs::{Sign, is_date_beyond};
 pub enum Condition {
     /// A method of sender authentication came to this result: `spf`, `fail`.
     Method(&'static str, &'static [&'static str]),
+    /// DMARC fails, and no sealer whose word is taken vouches for the author.
+    DmarcFails,
     /// A field is not there.
     Missing(&'static str),
     /// A field that may be there once is there several times.
@@ -138,6 +140,11 @@ impl<'c> Facts<'c> {
         let header = self.case.header;
         match condition {
             Condition::Method(method, results) => self.method_is(method, results),
+            Condition::DmarcFails => {
+                // A list that broke the signature and whose word is taken is no forger.
+                let is_vouched_for = self.case.findings.authentication.sealer.is_some();
+                self.method_is("dmarc", &["fail"]) && !is_vouched_for
+            }
             Condition::Missing(field) => header.first(field).is_none(),
             Condition::SeveralFrom => self.has_several_authors(),
             Condition::MalformedHeader => header.malformed_lines() > 0,

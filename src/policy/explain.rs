@@ -17,7 +17,8 @@ use super::verdict::{Decision, RecipientDecision};
 pub struct Onward {
     /// The name of the route.
     pub route: Option<String>,
-    /// What it asks of TLS: `none`, `opportunistic`, `required`, `verified`.
+    /// What it asks of TLS: `none`, `opportunistic`, `required`, `verified`. `None` with a route: the mail does not
+    /// leave this machine, so there is nothing to ask.
     pub tls: Option<String>,
 }
 
@@ -194,8 +195,12 @@ fn write_recipient(
         &recipient.reply(&decision.reference).to_string(),
     );
     if let Some(route) = &onward.route {
-        let tls = onward.tls.as_deref().unwrap_or("none");
-        line(text, "  route", &format!("{route}, TLS {tls}"));
+        let way = match &onward.tls {
+            Some(tls) => format!("{route}, TLS {tls}"),
+            // Also where the verdict wants verified TLS: there is nobody on the way who could read it.
+            None => format!("{route}, within this machine: no network, so no TLS"),
+        };
+        line(text, "  route", &way);
     }
 }
 
@@ -335,6 +340,34 @@ mod tests {
              marking            OFFICIAL-SENSITIVE\n\
              secure keyword     absent\n\
              spam score         0\n"
+        );
+    }
+
+    #[test]
+    fn mail_that_does_not_leave_the_machine_is_said_to_stay_there() {
+        let way = |tls: Option<&str>| {
+            let onward = Onward {
+                route: Some("everything".into()),
+                tls: tls.map(str::to_owned),
+            };
+            let text = to_text(&decision(), |_| onward.clone());
+            let json = to_json(&decision(), |_| onward.clone());
+            let line = text.lines().find(|line| line.contains("route")).unwrap();
+            (line.trim().to_owned(), json["recipients"][0]["tls"].clone())
+        };
+        assert_eq!(
+            way(None),
+            (
+                "route            everything, within this machine: no network, so no TLS".into(),
+                Value::Null
+            )
+        );
+        assert_eq!(
+            way(Some("verified")),
+            (
+                "route            everything, TLS verified".into(),
+                json!("verified")
+            )
         );
     }
 

@@ -59,6 +59,8 @@ pub struct AuthenticationResults {
     pub identities: Vec<Domain>,
     /// A trusted sealer that found the author to be who it says (RFC 8617).
     pub sealer: Option<Domain>,
+    /// Whether a chain names such a sealer, and the DNS did not say whether the seals are its.
+    pub sealer_unanswered: bool,
     /// Whether the DNS was asked at all: never of our own mail, nor by policy tests.
     pub was_asked: bool,
 }

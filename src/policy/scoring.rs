@@ -290,7 +290,7 @@ const CONDITIONS: &[(&str, Condition)] = &[
     ("arc-pass", Condition::Method("arc", &["pass"])),
     ("arc-fail", Condition::Method("arc", &["fail"])),
     ("dmarc-pass", Condition::Method("dmarc", &["pass"])),
-    ("dmarc-fail", Condition::Method("dmarc", &["fail"])),
+    ("dmarc-fail", Condition::DmarcFails),
     ("missing-from", Condition::Missing("From")),
     ("missing-date", Condition::Missing("Date")),
     ("missing-message-id", Condition::Missing("Message-ID")),

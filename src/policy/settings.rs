@@ -308,6 +308,12 @@ fn check_order(policy: &Section<'_>, entries: &[StageEntry]) {
                 report_order(policy, entries, entry, *needed);
             }
         }
+        for counted in entry.name.follows() {
+            let is_later = entries[at..].iter().any(|other| *other.name == *counted);
+            if is_later && !earlier.iter().any(|other| *other.name == *counted) {
+                report_order(policy, entries, entry, *counted);
+            }
+        }
     }
     for name in StageName::ALL.into_iter().filter(|name| name.is_safety()) {
         if !entries.iter().any(|entry| *entry.name == name) {
@@ -432,6 +438,32 @@ mod tests {
             Some("move this stage below `classify-patient-data`")
         );
         let _ = render::short(&said[0]);
+    }
+
+    #[test]
+    fn the_score_comes_after_the_scan_whose_findings_it_adds_up_and_may_do_without() {
+        let all = |more: &[&str]| {
+            let words = more.iter().map(|word| format!("{{ use = \"{word}\" }}"));
+            let words: Vec<String> = words.collect();
+            let mut lines = vec![RESOLVE, CLASSIFY, SECURE];
+            lines.extend(words.iter().map(String::as_str));
+            stages(&lines)
+        };
+        let (_, said) = read(&all(&["authenticate-sender", "score-spam", "scan"]));
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].id, "stage-order");
+        assert_eq!(said[0].message, "`score-spam` runs before `scan`");
+        assert_eq!(
+            said[0].help.as_deref(),
+            Some("move this stage below `scan`")
+        );
+        for good in [
+            &["authenticate-sender", "scan", "score-spam"][..],
+            &["authenticate-sender", "score-spam"],
+            &["scan"],
+        ] {
+            assert!(ids(&all(good)).is_empty(), "{good:?}");
+        }
     }
 
     #[test]

@@ -37,6 +37,7 @@ struct Said {
     day: Option<Date>,
     keys: Option<Timestamp>,
     overdue: HashSet<i64>,
+    senders_behind: bool,
 }
 
 impl Rounds {
@@ -46,6 +47,7 @@ impl Rounds {
         while !shutdown.has_begun() {
             let now = self.clock.now();
             self.look_at_domains(now, &mut said);
+            self.look_at_senders(&mut said);
             if let Err(error) = self.look_at_holds(now, &mut said).await {
                 error!(%error, "what is held could not be looked at");
             }
@@ -59,6 +61,16 @@ impl Rounds {
                 () = shutdown.begun() => {}
             }
         }
+    }
+
+    /// Memory that cannot be written is kept for a while, and then lost.
+    fn look_at_senders(&self, said: &mut Said) {
+        let known = self.policies.borrow().known().clone();
+        let is_behind = known.store.is_some_and(|store| store.is_behind());
+        if is_behind && !said.senders_behind {
+            warn!("what is learnt of senders cannot be written: it is tried again");
+        }
+        said.senders_behind = is_behind;
     }
 
     fn look_at_domains(&self, now: Timestamp, said: &mut Said) {

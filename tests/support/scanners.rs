@@ -20,10 +20,15 @@ pub(crate) struct Clamd {
 impl Clamd {
     /// Starts it; `None` if it is not installed.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_at(free_port())
+    }
+
+    /// The same, at this port.
+    pub(crate) fn start_at(port: u16) -> Option<Self> {
         if !installed("clamd") {
             return None;
         }
-        let (folder, port) = (folder(), free_port());
+        let folder = folder();
         let path = folder.path().display();
         let signature: String = EICAR.bytes().map(|octet| format!("{octet:02x}")).collect();
         let database = format!("Eicar-Test:0:*:{signature}\n");
@@ -43,6 +48,11 @@ impl Clamd {
     /// Where it listens.
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The port alone.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Its socket in the file system.

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 
 use crate::base::Reference;
+use crate::mail::Mailbox;
 
 /// `postern queue`.
 #[derive(Clone, Debug, Subcommand)]
@@ -30,9 +31,32 @@ pub enum QuarantineCommand {
     /// Show all that is known of a message; with --message the message as well, as harmless text
     Show(QuarantineShow),
     /// Deliver it after all
-    Release(Ordered),
+    Release(QuarantineRelease),
     /// Remove it; nobody is told
     Delete(Ordered),
+    /// Who is let through because a message was released so
+    #[command(subcommand)]
+    Allowed(AllowedCommand),
+}
+
+/// `postern quarantine allowed`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AllowedCommand {
+    /// List who is let through, and to whom
+    List {
+        /// To this mailbox alone
+        #[arg(long = "for", value_name = "MAILBOX")]
+        mailbox: Option<Mailbox>,
+    },
+    /// Let a sender through no more
+    Remove {
+        /// The address of the sender
+        #[arg(value_name = "SENDER")]
+        sender: Mailbox,
+        /// To whom
+        #[arg(long = "for", value_name = "MAILBOX")]
+        mailbox: Mailbox,
+    },
 }
 
 /// Which deliveries to list.
@@ -127,6 +151,17 @@ pub struct Ordered {
     /// Why, for the audit trail; of `fail`, the sender reads it
     #[arg(long, default_value = "an administrator decided so")]
     pub reason: String,
+}
+
+/// `postern quarantine release`.
+#[derive(Args, Clone, Debug)]
+pub struct QuarantineRelease {
+    /// Which, and why.
+    #[command(flatten)]
+    pub ordered: Ordered,
+    /// From now on, keep nothing back of its author for this mailbox on the score alone, where it is proven to be him
+    #[arg(long, conflicts_with_all = ["all", "domain"])]
+    pub allow_sender: bool,
 }
 
 /// What is let go, why, and how it goes.

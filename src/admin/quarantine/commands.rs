@@ -4,11 +4,13 @@ use std::io::Write;
 use std::sync::Arc;
 
 use crate::admin::answer::{Answer, CommandError, json_line};
-use crate::admin::cli::{QuarantineCommand, QuarantineList, QuarantineShow};
+use crate::admin::cli::{QuarantineCommand, QuarantineList, QuarantineRelease, QuarantineShow};
 use crate::admin::queue::{Desk, administer, comparable, list_those, selections, show};
+use crate::base::Clock;
+use crate::policy::senders::Store;
 use crate::queue::{DeliveryId, Filter, Order, Queue, QueuedMessage, Selection, State, Waiting};
 
-use super::{learn, view};
+use super::{allowed, learn, view};
 
 /// Carries out a `quarantine` command.
 pub async fn run(
@@ -20,18 +22,46 @@ pub async fn run(
     match command {
         QuarantineCommand::List(asked) => search(asked, queue, desk, out).await,
         QuarantineCommand::Show(asked) => show_message(asked, queue, desk, out).await,
-        QuarantineCommand::Release(ordered) => {
-            // First, for what is let go on may be delivered and gone at once.
-            learn_from(&selections(&ordered.chosen), queue, desk).await?;
-            let reason = ordered.reason.clone();
-            let order = Order::ReleaseQuarantined { reason };
-            administer(&ordered.chosen, order, queue, desk, out).await
-        }
+        QuarantineCommand::Release(asked) => release(asked, queue, desk, out).await,
+        QuarantineCommand::Allowed(command) => allowed::run(command, queue, desk, out).await,
         QuarantineCommand::Delete(ordered) => {
             let reason = ordered.reason.clone();
             administer(&ordered.chosen, Order::Delete { reason }, queue, desk, out).await
         }
     }
+}
+
+/// Lets messages go on; learns from them, and lets their senders through if that is asked for.
+async fn release(
+    asked: &QuarantineRelease,
+    queue: &Queue,
+    desk: Desk<'_>,
+    out: &mut impl Write,
+) -> Result<Answer, CommandError> {
+    let chosen = &asked.ordered.chosen;
+    // First, for what is let go on may be delivered and gone at once.
+    let wanted = wanted(&selections(chosen), queue).await?;
+    learn_from(&wanted, queue, desk).await?;
+    let mut allowed_now = Vec::new();
+    for one in wanted.iter().filter(|_| asked.allow_sender) {
+        let message = queue.message(DeliveryId(one.delivery)).await?;
+        let now = Clock::system().now();
+        let found = message.and_then(|it| allowed::of(&it, &one.recipient, desk.by, now));
+        allowed_now.push((one.reference.as_str(), found));
+    }
+    let reason = asked.ordered.reason.clone();
+    let order = Order::ReleaseQuarantined { reason };
+    let answer = administer(chosen, order, queue, desk, out).await?;
+    if let (Answer::Done, Some(data)) = (answer, desk.data) {
+        let store = Store::at(data);
+        for (reference, found) in &allowed_now {
+            if let Some(one) = found {
+                allowed::allow(one, &store, queue).await?;
+            }
+            allowed::say_allowed(reference, found.as_ref(), desk.json, out)?;
+        }
+    }
+    Ok(answer)
 }
 
 /// Lists what is looked for. A subject is looked for in the messages themselves.
@@ -118,7 +148,7 @@ async fn show_message(
 }
 
 /// The quarantined deliveries of these selections.
-async fn wanted(chosen: &[Selection], queue: &Queue) -> Result<Vec<DeliveryId>, CommandError> {
+async fn wanted(chosen: &[Selection], queue: &Queue) -> Result<Vec<Waiting>, CommandError> {
     let mut wanted = Vec::new();
     for selection in chosen {
         let mut filter = Filter {
@@ -131,26 +161,22 @@ async fn wanted(chosen: &[Selection], queue: &Queue) -> Result<Vec<DeliveryId>, 
             Selection::Delivery(delivery) => filter.delivery = Some(*delivery),
             Selection::Domain(domain) => filter.domain = Some(domain.clone()),
         }
-        let found = queue.list(filter).await?.into_iter();
-        wanted.extend(found.map(|one| DeliveryId(one.delivery)));
+        wanted.extend(queue.list(filter).await?);
     }
     Ok(wanted)
 }
 
 /// What somebody wants after all is learned from.
-async fn learn_from(
-    chosen: &[Selection],
-    queue: &Queue,
-    desk: Desk<'_>,
-) -> Result<(), CommandError> {
+async fn learn_from(wanted: &[Waiting], queue: &Queue, desk: Desk<'_>) -> Result<(), CommandError> {
     let Some(data) = desk.data else {
         return Ok(());
     };
-    for delivery in &wanted(chosen, queue).await? {
-        let message: Option<Arc<QueuedMessage>> = queue.message(*delivery).await?;
+    for one in wanted {
+        let delivery = DeliveryId(one.delivery);
+        let message: Option<Arc<QueuedMessage>> = queue.message(delivery).await?;
         if let Some(message) = message {
             // What is wanted goes on, whether or not it can be learned from.
-            if let Err(error) = learn::as_ham(data, &message, *delivery) {
+            if let Err(error) = learn::as_ham(data, &message, delivery) {
                 eprintln!(
                     "postern: {} is not learned from: {error}",
                     message.reference

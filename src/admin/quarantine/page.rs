@@ -1,7 +1,7 @@
 //! The pages behind the links of digests: what a link is for, and the button that does it.
 //!
 //! Looking at a page changes nothing: programs that guard mail follow every link before a person does. Only the
-//! button, a POST, lets the message go on. A page shows who the message says that it is from, its subject and when it
+//! button, a POST, lets the message go on, and with a box ticked its sender from then on. A page shows who the message says that it is from, its subject and when it
 //! came, and nothing else of it; it may be framed, kept and referred to by nobody.
 
 use std::fmt::Write as _;
@@ -11,7 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Path, Request, State};
+use axum::body::Bytes;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderName, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -27,10 +28,12 @@ use crate::queue::{
     Waiting,
 };
 
-use super::learn;
+use crate::policy::senders::Store;
+
 use super::limiter::Limiter;
 use super::link::{Link, Links};
 use super::view::fields;
+use super::{allowed, learn};
 
 /// What the pages work with.
 #[derive(Clone)]
@@ -79,6 +82,7 @@ fn pages(desk: Desk) -> Router {
     let limiter = Arc::new((Limiter::default(), desk.clock.clone()));
     Router::new()
         .route("/q/{token}", get(look).post(release))
+        .layer(DefaultBodyLimit::max(LET_THROUGH.len()))
         .with_state(desk)
         .layer(from_fn_with_state(limiter, limited))
         .layer(from_fn(guarded))
@@ -125,16 +129,24 @@ async fn release(
     State(desk): State<Desk>,
     ConnectInfo(peer): ConnectInfo<Peer>,
     Path(token): Path<String>,
+    form: Bytes,
 ) -> Response {
+    let lets_through = form.as_ref() == LET_THROUGH;
     let released = match desk.find(&token).await {
-        Ok(found) => desk.release(&found, peer.0).await,
+        Ok(found) => desk.release(&found, peer.0, lets_through).await,
         Err(refused) => Err(refused),
     };
     match released {
-        Ok(()) => page(
+        Ok(By::Message) => page(
             StatusCode::OK,
             "The message is on its way",
             "<p>It will be in your mailbox shortly.</p>",
+        ),
+        Ok(By::Sender) => page(
+            StatusCode::OK,
+            "The message is on its way",
+            "<p>It will be in your mailbox shortly. Mail of this sender is let through to you from now on, where it is \
+             certain who sent it.</p>",
         ),
         Err(refused) => refused.into_response(),
     }
@@ -175,7 +187,12 @@ impl Desk {
     }
 
     /// Lets it go on. Of two who press the button at once one succeeds: the order is for what is quarantined.
-    async fn release(&self, found: &Found, client: IpAddr) -> Result<(), Refused> {
+    async fn release(
+        &self,
+        found: &Found,
+        client: IpAddr,
+        lets_through: bool,
+    ) -> Result<By, Refused> {
         let delivery = DeliveryId(found.waiting.delivery);
         let reason = "the owner of the mailbox wants it".to_owned();
         let by = format!(
@@ -186,7 +203,7 @@ impl Desk {
         let order = Order::ReleaseQuarantined { reason };
         let done = self
             .queue
-            .administer(Selection::Delivery(delivery), order, by)
+            .administer(Selection::Delivery(delivery), order, by.clone())
             .await?;
         if done.changed == 0 {
             return Err(Refused::Used);
@@ -197,7 +214,26 @@ impl Desk {
         if let Ok(Err(error)) = learned.await {
             tracing::warn!(%error, "what was let go on is not learned from");
         }
-        Ok(())
+        match lets_through {
+            true => Ok(self.let_through(found, &by).await),
+            false => Ok(By::Message),
+        }
+    }
+
+    /// Lets its sender through from now on. The message is on its way, whatever comes of this.
+    async fn let_through(&self, found: &Found, by: &str) -> By {
+        let now = self.clock.now();
+        let recipient = &found.waiting.recipient;
+        let Some(one) = allowed::of(&found.message, recipient, by, now) else {
+            return By::Message;
+        };
+        match allowed::allow(&one, &Store::at(&self.data), &self.queue).await {
+            Ok(()) => By::Sender,
+            Err(error) => {
+                tracing::warn!(%error, "a sender is not let through");
+                By::Message
+            }
+        }
     }
 }
 
@@ -216,10 +252,20 @@ impl Found {
         }
         body.push_str(
             "</table><p>If you do not know who sent it, close this page.</p>\
-             <form method=\"post\"><button>Put it into my mailbox</button></form>",
+             <form method=\"post\"><p><label><input type=\"checkbox\" name=\"sender\" value=\"yes\"> \
+             and keep nothing back of this sender from now on</label></p>\
+             <button>Put it into my mailbox</button></form>",
         );
         page(StatusCode::OK, "A message was kept back", &body)
     }
+}
+
+/// What was let through.
+enum By {
+    /// The message alone.
+    Message,
+    /// Whatever its sender writes to that mailbox.
+    Sender,
 }
 
 /// Why a link does nothing.
@@ -293,6 +339,8 @@ fn escaped(text: &str) -> String {
     out
 }
 
+/// What the form says if the box is ticked; it says nothing if not.
+const LET_THROUGH: &[u8] = b"sender=yes";
 /// What every answer bears.
 const HEADERS: [(HeaderName, &str); 6] = [
     (

@@ -42,6 +42,9 @@ pub struct AssuranceSettings {
     pub tls_required_no: bool,
     /// Whose reports go out, and who is asked about them; without it nothing is counted.
     pub report_from: Option<Mailbox>,
+    /// Whether policies may be fetched from, and reports posted to, addresses of this machine and of the networks
+    /// round it ([`is_internal`](crate::base::reach::is_internal)): their names are what strangers write into the DNS.
+    pub internal_addresses: bool,
 }
 
 impl Default for AssuranceSettings {
@@ -51,6 +54,7 @@ impl Default for AssuranceSettings {
             dane: true,
             tls_required_no: false,
             report_from: None,
+            internal_addresses: false,
         }
     }
 }
@@ -160,9 +164,10 @@ impl Assurance {
         clock: Clock,
         limits: Limits,
     ) -> Result<Self, AssuranceError> {
+        let may_ask_internal = settings.internal_addresses;
         Ok(Self {
             settings,
-            https: Https::new(dns.clone(), roots, limits)?,
+            https: Https::new(dns.clone(), roots, limits, may_ask_internal)?,
             dns,
             clock,
             db: Arc::new(Db::open(&data.join(FILE))?),

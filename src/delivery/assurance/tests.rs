@@ -138,10 +138,15 @@ impl World {
     }
 
     fn reporting(&self, from: Option<&str>) -> Arc<Assurance> {
-        let settings = AssuranceSettings {
+        self.with(AssuranceSettings {
             report_from: from.map(|from| Mailbox::parse(from).unwrap()),
+            // Its web server is on this machine.
+            internal_addresses: true,
             ..AssuranceSettings::default()
-        };
+        })
+    }
+
+    fn with(&self, settings: AssuranceSettings) -> Arc<Assurance> {
         let limits = Limits {
             timeout: Duration::from_secs(10),
             body_octets: 1_024,
@@ -187,6 +192,23 @@ async fn a_policy_is_fetched_once_and_is_there_after_a_restart_without_dns_and_w
     world.clock.advance(DAY * 7);
     assert_eq!(mode(&restarted).await, None);
     assert_eq!(mode(&world.assurance()).await, None);
+}
+
+#[tokio::test]
+async fn nobody_makes_us_ask_machines_that_he_cannot_reach_himself() {
+    let world = World::new().await;
+    let assurance = world.with(AssuranceSettings::default());
+    assert_eq!(mode(&assurance).await, None);
+    assert_eq!(world.web.connections.load(Ordering::SeqCst), 0);
+    let asked = Asked {
+        host: "mta-sts.x.example",
+        port: None,
+        path: "/",
+        post: None,
+    };
+    let answered = assurance.https.ask(&asked).await;
+    assert_eq!(answered, Err(HttpsError::Internal));
+    assert_eq!(world.web.connections.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

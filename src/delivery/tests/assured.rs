@@ -261,6 +261,7 @@ async fn sts(policy: &str, server: &Server, behaves: Behaves, waivable: bool) ->
     };
     let of = AssuranceSettings {
         tls_required_no: waivable,
+        internal_addresses: true,
         ..AssuranceSettings::default()
     };
     let roots = [web.root.clone()];

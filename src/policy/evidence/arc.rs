@@ -65,6 +65,17 @@ impl Evidence {
     }
 }
 
+/// Whether a seal on the message, good or not, is said to be of one of these.
+pub(super) fn names_one_of(signed: Option<&Signed<'_>>, trusted: &[Domain]) -> bool {
+    let Some(signed) = signed else { return false };
+    let mut fields = signed.message.headers.iter();
+    fields.any(|(name, value)| {
+        let tags = Tags::parse(value).filter(|_| name.eq_ignore_ascii_case(b"ARC-Seal"));
+        let domain = tags.and_then(|tags| Domain::parse(tags.get("d")?).ok());
+        domain.is_some_and(|domain| trusted.contains(&domain))
+    })
+}
+
 /// Whether a field of a chain is one that RFC 8617 §4.1 lets stand: `mail-auth` takes tags that are twice there, or
 /// of another algorithm, for what it expects.
 fn is_well_formed(name: &[u8], value: &[u8]) -> bool {

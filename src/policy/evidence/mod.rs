@@ -73,6 +73,13 @@ impl Evidence {
         let dmarc = dmarc.unwrap_or_else(dmarc::Judged::out_of_time);
         results.dmarc_disposition = dmarc.disposition;
         results.methods.push(dmarc.result);
+        let is_unanswered = match &chain {
+            Some(Some(chain)) => chain.result.result == "temperror",
+            Some(None) => false,
+            None => true,
+        };
+        results.sealer_unanswered =
+            is_unanswered && arc::names_one_of(signed.as_ref(), &self.trusted_sealers);
         match chain {
             Some(Some(chain)) => {
                 let author = sole_author(transaction);
@@ -304,7 +311,7 @@ hello \n \t\nworld\n \n \n";
         );
         for (message, result) in [
             (good.clone(), "pass"),
-            (good.replace("world", "wolrd"), "neutral"),
+            (good.replace("world", "wolrd"), "fail"),
             (good.replace("Subject: x", "Subject: y"), "fail"),
         ] {
             world.transaction.message = crate::mail::Message::new(message.into_bytes());

@@ -3,8 +3,8 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use mail_auth::common::crypto::{Algorithm, HashAlgorithm};
-use mail_auth::dkim::Canonicalization;
-use mail_auth::{AuthenticatedMessage, DkimOutput, DkimResult};
+use mail_auth::dkim::{Canonicalization, DkimError};
+use mail_auth::{AuthenticatedMessage, DkimOutput, DkimResult, Error};
 
 use crate::mail::dkim::{Form, canonical::body_hash};
 use crate::mail::{Domain, MailTransaction};
@@ -108,6 +108,10 @@ impl Judged {
     fn of(output: &DkimOutput<'_>) -> Self {
         let (word, because) = match output.result() {
             DkimResult::Pass => ("pass", None),
+            // A body that was changed is a failure (RFC 6376 §3.5 `bh=`, RFC 8601 §2.7.1), to which the library is milder.
+            DkimResult::Neutral(error @ Error::Dkim(DkimError::FailedBodyHashMatch)) => {
+                ("fail", Some(error))
+            }
             DkimResult::Neutral(error) => ("neutral", Some(error)),
             DkimResult::Fail(error) => ("fail", Some(error)),
             DkimResult::PermError(error) => ("permerror", Some(error)),

@@ -70,8 +70,10 @@ pub struct LinkSettings {
     pub inbound: Verdicts,
     /// What happens to mail of our own.
     pub outbound: Verdicts,
-    /// The words of the banner; `{links}` stands for what is odd, a line for each.
+    /// The words of the banner on mail from outside; `{links}` stands for what is odd, a line for each.
     pub banner: String,
+    /// Those on mail of our own, of which nobody may say that it came from outside.
+    pub banner_outbound: String,
     /// Whether a reply that quotes the whole banner gets no second one.
     pub once_per_thread: bool,
     /// What happens if a link cannot be taken out exactly.
@@ -148,7 +150,8 @@ impl LinkSettings {
             shorteners: sites(links, "shorteners").unwrap_or_else(|| shipped(SHORTENERS)),
             inbound: verdicts("inbound", INBOUND),
             outbound: verdicts("outbound", &[]),
-            banner: banner(links),
+            banner: banner(links, "banner", BANNER),
+            banner_outbound: banner(links, "banner-outbound", BANNER_OUTBOUND),
             once_per_thread: links.flag("once-per-thread").is_none_or(|flag| *flag),
             cannot_strip: links
                 .word("cannot-strip", &failed)
@@ -164,6 +167,14 @@ impl LinkSettings {
         match direction {
             Direction::Inbound => &self.inbound,
             Direction::Outbound => &self.outbound,
+        }
+    }
+
+    /// The words of the banner on mail that goes this way.
+    pub fn banner(&self, direction: Direction) -> &str {
+        match direction {
+            Direction::Inbound => &self.banner,
+            Direction::Outbound => &self.banner_outbound,
         }
     }
 
@@ -224,9 +235,9 @@ fn shipped(patterns: &[&str]) -> Sites {
     sites
 }
 
-fn banner(links: &Section<'_>) -> String {
-    let Some(text) = links.string("banner") else {
-        return BANNER.to_owned();
+fn banner(links: &Section<'_>, key: &str, default: &str) -> String {
+    let Some(text) = links.string(key) else {
+        return default.to_owned();
     };
     let first = text.lines().next().unwrap_or_default();
     if !text.is_ascii() || !text.contains("{links}") || !first.trim().contains(' ') {
@@ -291,7 +302,14 @@ const INBOUND: &[(LinkKind, LinkVerdict)] = &[
     (LinkKind::TooMany, LinkVerdict::Annotate),
 ];
 
-/// The banner where the policy file has none.
+/// The banner on mail of our own where the policy file has none.
+const BANNER_OUTBOUND: &str = "\
+CAUTION: this message has links that may not be what they seem.
+{links}
+Do not follow them unless you expected them, and enter no password there.
+";
+
+/// The banner on mail from outside where the policy file has none.
 const BANNER: &str = "\
 CAUTION: this message came from outside, and has links that may not be what they seem.
 {links}

@@ -19,9 +19,12 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
 use crate::base::metrics;
+use crate::base::scanners::{Came, SCANNERS};
 use crate::config::Located;
 
+use super::Policy;
 use super::case::Case;
+use super::stage::Stage;
 use super::verdict::Direction;
 
 pub use settings::read_all;
@@ -37,6 +40,8 @@ pub struct Scanner {
     pub unavailable: Otherwise,
     /// What it means that a message is over its size.
     pub too_large: Otherwise,
+    /// After which absence it is an alarm.
+    pub alarm_after: Duration,
     /// Which way mail goes that it is asked about; `None` for both.
     direction: Option<Direction>,
     address: Address,
@@ -97,6 +102,18 @@ pub enum Report {
     Unavailable(&'static str),
 }
 
+impl Policy {
+    /// The scanners that are asked.
+    pub fn scanners(&self) -> &[Scanner] {
+        let mut stages = self.stages.iter();
+        let found = stages.find_map(|placed| match &placed.stage {
+            Stage::Scan(scan) => Some(scan.scanners()),
+            _ => None,
+        });
+        found.unwrap_or_default()
+    }
+}
+
 /// Where a scanner listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Address {
@@ -120,19 +137,22 @@ impl Scanner {
     /// What it says of the message of a case. Never takes longer than [`Scanner::timeout`].
     pub async fn ask(&self, case: &Case<'_>) -> Report {
         let octets = case.transaction.message.len();
-        let report = if u64::try_from(octets).unwrap_or(u64::MAX) > self.octets_max {
-            Report::TooLarge
-        } else {
-            let asked = tokio::time::timeout(self.timeout, self.in_turn(case));
-            asked
-                .await
-                .unwrap_or(Report::Unavailable("no answer in time"))
-        };
-        match report {
-            Report::Malware(_) => metrics::SCANS_MALWARE.add(1),
-            Report::Unavailable(_) => metrics::SCANS_UNAVAILABLE.add(1),
-            _ => metrics::SCANS.add(1),
+        if u64::try_from(octets).unwrap_or(u64::MAX) > self.octets_max {
+            return Report::TooLarge;
         }
+        let asked = tokio::time::timeout(self.timeout, self.in_turn(case)).await;
+        let report = asked.unwrap_or(Report::Unavailable("no answer in time"));
+        let came = match report {
+            Report::Malware(_) => Came::Found,
+            Report::Unavailable(_) => Came::Nothing,
+            Report::Clean | Report::Score { .. } | Report::TooLarge => Came::Answer,
+        };
+        match came {
+            Came::Found => metrics::SCANS_MALWARE.add(1),
+            Came::Nothing => metrics::SCANS_UNAVAILABLE.add(1),
+            Came::Answer => metrics::SCANS.add(1),
+        }
+        SCANNERS.count(&self.name, came, case.now);
         report
     }
 

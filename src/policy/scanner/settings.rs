@@ -53,6 +53,9 @@ fn read(section: &Section<'_>) -> Option<Scanner> {
     Some(Scanner {
         unavailable: otherwise(section, "unavailable", engine.unavailable()),
         too_large: otherwise(section, "too-large", engine.too_large()),
+        alarm_after: section
+            .duration("alarm-after")
+            .map_or(ALARM_AFTER, Located::into_inner),
         direction: direction.unwrap_or(engine.direction()),
         timeout: section
             .duration("timeout")
@@ -167,6 +170,8 @@ fn otherwise(section: &Section<'_>, key: &str, default: Otherwise) -> Otherwise 
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// For one message and all scanners: well under what the whole decision may take.
 const TOGETHER_MAX: Duration = Duration::from_secs(90);
+/// After that absence it is an alarm, where the file says nothing.
+const ALARM_AFTER: Duration = Duration::from_secs(5 * 60);
 /// The largest message that the gateway takes as shipped.
 const OCTETS_MAX: u64 = 40 << 20;
 /// At once, to one scanner.

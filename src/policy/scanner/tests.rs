@@ -132,11 +132,41 @@ async fn an_answer_of_any_length_is_cut_off() {
     assert_eq!(report, Report::Unavailable("the connection broke, twice"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn since_when_one_is_away_is_known_by_its_name() {
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let named = |address: &str| {
+        let mut one = scanner("clamd", address, "");
+        one.name = one.name.map(|_| "of-this-test".to_owned());
+        one
+    };
+    let is_away = || {
+        let away = SCANNERS.away();
+        away.iter().any(|(name, _)| name == "of-this-test")
+    };
+    ask(&named(&closed), MAIL).await;
+    assert!(is_away());
+    let good = peer(&[0; 4], vec![b"stream: OK\0".to_vec()]).await;
+    // As after a reload: another value, the same scanner.
+    ask(&named(&good), MAIL).await;
+    assert!(!is_away());
+    let mut text = String::new();
+    SCANNERS.render(&mut text);
+    for result in ["answered", "failed"] {
+        let line = format!("{{scanner=\"of-this-test\",result=\"{result}\"}} 1\n");
+        assert!(text.contains(&line), "{text}");
+    }
+}
+
 #[test]
 fn what_the_file_leaves_out_is_safe() {
     let clamd = scanner("clamd", "127.0.0.1:3310", "");
     assert_eq!(clamd.unavailable, Otherwise::Defer);
     assert_eq!(clamd.engine, Engine::Clamd { refuse: true });
+    assert_eq!(clamd.alarm_after, Duration::from_secs(300));
     assert!(clamd.is_for(Direction::Inbound) && clamd.is_for(Direction::Outbound));
     let rspamd = scanner("rspamd", "127.0.0.1:11333", "");
     assert_eq!(rspamd.unavailable, Otherwise::Pass);

@@ -5,6 +5,7 @@
 //! An answer in 127.255.255.0/24 says that the list does not serve this resolver, and nothing of the message.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use mail_auth::common::crypto::HashAlgorithm;
@@ -66,7 +67,7 @@ impl DnsList {
 
     fn read(section: &Section<'_>) -> Option<Self> {
         section.required_string("name"); // for people
-        let zone = section.required::<Domain>("zone");
+        let zone = section.required::<Zone>("zone");
         let words = [
             ("ip", 0),
             ("domain", 1),
@@ -83,7 +84,7 @@ impl DnsList {
             code.finish();
         }
         Some(Self {
-            zone: zone?.as_str().to_owned(),
+            zone: zone?.into_inner().0,
             kind: match *kind? {
                 0 => Kind::Client,
                 1 => Kind::Domain,
@@ -146,14 +147,59 @@ impl Code {
 }
 
 impl Hash {
+    /// SHA-1 in hexadecimal figures, SHA-256 in base 32 (RFC 4648 §6, small letters, no padding), as lists have them: 64
+    /// figures are more than a label of the DNS holds (63, RFC 1035 §2.3.4).
     fn of(self, octets: &[u8]) -> String {
-        let algorithm = match self {
-            Self::Sha1 => HashAlgorithm::Sha1,
-            Self::Sha256 => HashAlgorithm::Sha256,
+        match self {
+            Self::Sha1 => {
+                let digest = HashAlgorithm::Sha1.hash(octets);
+                let hex = digest.as_ref().iter().map(|octet| format!("{octet:02x}"));
+                hex.collect()
+            }
+            Self::Sha256 => base32(HashAlgorithm::Sha256.hash(octets).as_ref()),
+        }
+    }
+}
+
+fn base32(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(octets.len() * 8 / 5 + 1);
+    for five in octets.chunks(5) {
+        let mut bits = [0; 8];
+        bits[3..3 + five.len()].copy_from_slice(five);
+        let bits = u64::from_be_bytes(bits);
+        let digits = (five.len() * 8).div_ceil(5);
+        for at in 0..digits {
+            let digit = (bits >> (35 - 5 * at)) & 31;
+            text.push(char::from(BASE32[digit as usize])); // 31 at most
+        }
+    }
+    text
+}
+
+const BASE32: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// The name below which a list answers: labels as of a host, also with underscores (`_file.KEY.list.example`).
+struct Zone(String);
+
+/// Not a name in the DNS.
+#[derive(Debug, thiserror::Error)]
+#[error("this is no name in the DNS: letters, figures, hyphens and underscores between dots")]
+struct BadZone;
+
+impl FromStr for Zone {
+    type Err = BadZone;
+
+    fn from_str(text: &str) -> Result<Self, BadZone> {
+        let zone = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        let is_label = |label: &str| {
+            let fits = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+            !label.is_empty() && label.len() <= 63 && label.bytes().all(fits)
         };
-        let digest = algorithm.hash(octets);
-        let hex = digest.as_ref().iter().map(|octet| format!("{octet:02x}"));
-        hex.collect()
+        // What is asked for stands before it.
+        match zone.len() <= ZONE_MAX && zone.split('.').all(is_label) {
+            true => Ok(Self(zone)),
+            false => Err(BadZone),
+        }
     }
 }
 
@@ -323,6 +369,8 @@ fn files(case: &Case<'_>) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Octets of a zone; names have 253 at most, and a hash or an address before it 72.
+const ZONE_MAX: usize = 180;
 /// Names of one message that are asked for.
 const DOMAINS_MAX: usize = 30;
 /// Files of one message that are asked for.
@@ -396,6 +444,37 @@ codes = [{ answer = "127.0.0.2", symbol = "DNSL_ADDRESS", weight = 5.0, descript
         // printf bad@shop.example | sha1sum
         assert_eq!(names[2].len(), 1);
         assert_eq!(names[2][0].len(), 40 + ".hash.example".len());
+    }
+
+    #[test]
+    fn a_hash_is_short_enough_for_a_label_and_written_as_lists_have_it() {
+        // printf hello | sha256sum | xxd -r -p | base32
+        assert_eq!(
+            Hash::Sha256.of(b"hello"),
+            "ftze3os7wcrq4jxihmvmlopctynrmhs4d6tuexttaqzwfe4ltasa"
+        );
+        assert_eq!(
+            Hash::Sha1.of(b"hello"),
+            "aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d"
+        );
+        for (octets, text) in [
+            (&b""[..], ""),
+            (b"f", "my"),
+            (b"fo", "mzxq"),
+            (b"foobar", "mzxw6ytboi"),
+        ] {
+            assert_eq!(base32(octets), text); // RFC 4648 §10
+        }
+    }
+
+    #[test]
+    fn a_zone_may_have_underscores_and_no_more_than_that() {
+        let read = |text: &str| text.parse::<Zone>().map(|zone| zone.0).ok();
+        let known = read("_File.key.hbl.Example.");
+        assert_eq!(known.as_deref(), Some("_file.key.hbl.example"));
+        for bad in ["", "a..b", "a b", "a/b", &"a".repeat(64), &"a.".repeat(100)] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 
     #[test]

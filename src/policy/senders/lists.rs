@@ -52,7 +52,7 @@ impl<'c> Senders<'c> {
     }
 
     /// The author, if there is one alone whom DMARC, or SPF or a signature in the name of his domain,
-    /// vouches for.
+    /// vouches for, or a sealer whose word is taken.
     pub(super) fn proven_author(&self) -> Option<&Mailbox> {
         let author = self.authors.first().filter(|_| self.is_one)?;
         let results = &self.case.findings.authentication;
@@ -60,7 +60,8 @@ impl<'c> Senders<'c> {
             .domain()
             .is_some_and(|domain| results.answers_for(domain));
         let failed = results.has("dmarc", &["fail"]);
-        (results.has("dmarc", &["pass"]) || (is_aligned && !failed)).then_some(author)
+        let is_vouched_for = results.has("dmarc", &["pass"]) || results.sealer.is_some();
+        (is_vouched_for || (is_aligned && !failed)).then_some(author)
     }
 
     fn are(&self, pattern: &SenderPattern) -> bool {

@@ -1,14 +1,16 @@
 //! Who is known, wanted, unwanted or only pretends to be: `senders.toml`, and what is remembered between messages.
 //!
 //! [`Senders::judge`] speaks with the evidence at hand, before anything else is looked at; [`Scored`] puts what
-//! the network and the memory say round the score. What is to be remembered is written by
-//! [`Senders::remember`], after the client has its reply on record.
+//! the network and the memory say round the score. What is to be remembered is noted by
+//! [`Senders::remember`], which nobody waits for.
 
+mod allowed;
 pub mod dns_list;
 mod grey;
 mod lists;
 mod own;
 mod pattern;
+mod pending;
 mod scored;
 mod store;
 
@@ -32,6 +34,9 @@ use lists::{Allowed, Blocked};
 use own::{OwnDomains, unverified};
 use pattern::{RecipientPattern, SenderPattern};
 
+use pending::Note;
+
+pub use allowed::{Allowance, comparable};
 pub use grey::Key;
 pub use scored::Scored;
 pub use store::{SenderStoreError, Store};
@@ -147,38 +152,33 @@ impl Senders {
             .any(|line| line.holds(senders, recipient))
     }
 
-    /// Writes down what is to be remembered of a message that has had its decision: attempts that were put off,
-    /// clients that came again, and to whom a mailbox of ours has written. To be called for accepted mail after the commit.
-    pub async fn remember(
-        &self,
-        store: &Store,
-        transaction: &MailTransaction,
-        decision: &Decision,
-    ) -> Result<(), SenderStoreError> {
+    /// Notes what is to be remembered of a message that has had its decision: attempts that were put off,
+    /// clients that came again, and to whom a mailbox of ours has written. To be called for accepted mail after the
+    /// commit. Never waits.
+    pub fn remember(&self, store: &Store, transaction: &MailTransaction, decision: &Decision) {
         let now = transaction.received_at;
         let is_accepted = matches!(decision.reply(), FinalReply::Accepted(_));
         if decision.direction == Direction::Outbound {
-            return match is_accepted && self.correspondents.is_some() {
-                true => remember_recipients(store, transaction, decision, now).await,
-                false => Ok(()),
-            };
+            if is_accepted && self.correspondents.is_some() {
+                store.note(recipients_of(transaction, decision));
+            }
+            return;
         }
         let (Some(greylisting), Some(found)) = (&self.greylisting, &decision.findings.greylist)
         else {
-            return Ok(());
+            return;
         };
         let keys = found.keys.clone();
-        match is_accepted {
-            false => {
-                store
-                    .note_attempts(keys, now, greylisting.retry_within)
-                    .await
-            }
-            true if found.has_returned => {
-                let domain = sender_domain(transaction);
-                store.note_return(keys, domain, now).await
-            }
-            true => Ok(()),
+        if !is_accepted {
+            let retry_within = greylisting.retry_within;
+            store.note(Note::Attempts {
+                keys,
+                now,
+                retry_within,
+            });
+        } else if found.has_returned {
+            let domain = sender_domain(transaction);
+            store.note(Note::Return { keys, domain, now });
         }
     }
 
@@ -196,33 +196,24 @@ impl Senders {
 
 /// Mailboxes of ours: the reverse path, and the author if he is another. The recipients are those of the decision, in
 /// which the numbers of text messages are out of sight already; the envelope still has them in clear.
-async fn remember_recipients(
-    store: &Store,
-    transaction: &MailTransaction,
-    decision: &Decision,
-    now: Timestamp,
-) -> Result<(), SenderStoreError> {
+fn recipients_of(transaction: &MailTransaction, decision: &Decision) -> Note {
     let recipients = decision.recipients.iter();
     let recipients = recipients.filter_map(|one| one.given.mailbox());
-    let mut to: Vec<String> = recipients
-        .map(|one| one.folded().to_string().to_lowercase())
-        .collect();
+    let mut to: Vec<String> = recipients.map(comparable).collect();
     to.sort();
     to.dedup();
-    let mut from: Vec<String> = Vec::new();
+    let mut mailboxes: Vec<String> = Vec::new();
     let authors = authors(&transaction.message.header(), "From");
     let authors = authors.iter().filter_map(|one| one.mailbox.as_ref());
     let sender = transaction.envelope.reverse_path.notifiable();
     for mailbox in sender.into_iter().chain(authors.take(1)) {
-        let name = mailbox.folded().to_string().to_lowercase();
-        if !from.contains(&name) {
-            from.push(name);
+        let name = comparable(mailbox);
+        if !mailboxes.contains(&name) {
+            mailboxes.push(name);
         }
     }
-    for mailbox in from {
-        store.note_written(mailbox, to.clone(), now).await?;
-    }
-    Ok(())
+    let now = transaction.received_at;
+    Note::Written { mailboxes, to, now }
 }
 
 fn sender_domain(transaction: &MailTransaction) -> String {
@@ -249,6 +240,8 @@ fn lines<T>(top: &Section<'_>, key: &str, read: fn(&Section<'_>) -> Option<T>) -
 struct Memory {
     /// For each recipient, whether it has written to the author.
     is_correspondent: Vec<bool>,
+    /// For each recipient, whether somebody let the author through to it.
+    is_let_through: Vec<bool>,
     /// How far the client has come, and the attempt; `None` where nobody is put off.
     greylist: Option<(State, Vec<Key>)>,
 }
@@ -260,21 +253,20 @@ impl Senders {
         case: &Case<'_>,
         author: Option<String>,
     ) -> Result<Memory, SenderStoreError> {
-        let mut memory = Memory {
-            is_correspondent: vec![false; case.recipients.len()],
-            greylist: None,
-        };
-        if let (Some(time), Some(author)) = (self.correspondents, author) {
+        let mut memory = Memory::default();
+        if let Some(author) = author {
             let names = case.recipients.iter().map(|recipient| {
                 let mailbox = recipient.mailbox();
-                mailbox.map_or_else(String::new, |one| one.folded().to_string().to_lowercase())
+                mailbox.map_or_else(String::new, comparable)
             });
-            let written = store.written(names.collect(), author).await?;
-            let is_recent = |last: Timestamp| case.now.duration_since(last).unsigned_abs() <= time;
-            memory.is_correspondent = written
-                .into_iter()
-                .map(|last| last.is_some_and(is_recent))
-                .collect();
+            let names: Vec<String> = names.collect();
+            memory.is_let_through = store.are_allowed(names.clone(), author.clone()).await?;
+            if let Some(time) = self.correspondents {
+                let written = store.written(names, author).await?.into_iter();
+                let is_recent =
+                    |last: Timestamp| case.now.duration_since(last).unsigned_abs() <= time;
+                memory.is_correspondent = written.map(|last| last.is_some_and(is_recent)).collect();
+            }
         }
         let keys = Key::all(case);
         if let (Some(greylisting), false) = (&self.greylisting, keys.is_empty()) {

@@ -16,7 +16,7 @@ use crate::policy::stage::score_spam::ScoreSpam;
 use super::dns_list::{self, DnsList};
 use super::grey::State;
 use super::lists::Senders as Sent;
-use super::{Known, Memory};
+use super::{Known, Memory, comparable};
 
 /// The stage `score-spam`, with all that it may ask.
 #[derive(Debug)]
@@ -43,16 +43,16 @@ impl Scored {
         &self.score
     }
 
-    /// The score of mail from outside and what follows; nothing about our own.
+    /// The score of mail from outside and what follows; about our own, no more than that it bears no forged score.
     pub async fn examine(&self, case: &Case<'_>) -> Opinions {
         if case.is_outbound() {
-            return Opinions::none();
+            return self.score.examine(case);
         }
         let sent = Sent::of(case);
         let (symbols, (memory, note)) =
             tokio::join!(self.listed(case), self.remembered(case, &sent));
         let standing: Vec<Standing> = (0..case.recipients.len())
-            .map(|at| self.standing(&sent, &case.recipients[at], memory.is_correspondent.get(at)))
+            .map(|at| self.standing(&sent, &case.recipients[at], &memory, at))
             .collect();
         // What is known from outside is of the score like any other symbol.
         let mut findings = case.findings.clone();
@@ -89,7 +89,7 @@ impl Scored {
             return (Memory::default(), None);
         };
         let author = sent.proven_author();
-        let author = author.map(|author| author.folded().to_string().to_lowercase());
+        let author = author.map(comparable);
         match self.known.senders.recall(store, case, author).await {
             Ok(memory) => (memory, None),
             Err(error) => (Memory::default(), Some(format!("score-spam: {error}"))),
@@ -100,17 +100,19 @@ impl Scored {
         &self,
         sent: &Sent<'_>,
         recipient: &ResolvedRecipient,
-        is_correspondent: Option<&bool>,
+        memory: &Memory,
+        at: usize,
     ) -> Standing {
         let senders = &self.known.senders;
         let mut blocked = senders.blocked.iter();
         if let Some(opinion) = blocked.find_map(|line| line.opinion(sent, recipient)) {
             return Standing::Blocked(Box::new(opinion));
         }
-        if is_correspondent == Some(&true) {
+        if memory.is_correspondent.get(at) == Some(&true) {
             return Standing::Correspondent;
         }
-        if senders.is_allowed(sent, recipient) {
+        let is_let_through = memory.is_let_through.get(at) == Some(&true);
+        if is_let_through || senders.is_allowed(sent, recipient) {
             return Standing::Allowed;
         }
         match senders.has_priority(sent) || self.is_priority_mailbox(sent, recipient) {

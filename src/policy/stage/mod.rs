@@ -2,7 +2,7 @@
 //!
 //! A closed set: which of them run, and in which order, is data in the policy file; what they are
 //! is here. What a stage reads of the findings must have been written by a stage before it, which
-//! [`StageName::needs`] says and the loader checks.
+//! [`StageName::needs`] and [`StageName::follows`] say and the loader checks.
 
 pub mod authenticate_sender;
 pub mod classify_patient_data;
@@ -119,6 +119,14 @@ impl StageName {
             Self::SecureDomain => &[Self::ResolveRecipients, Self::ClassifyPatientData],
             Self::ScoreSpam => &[Self::AuthenticateSender],
             Self::Mark => &[Self::ClassifyPatientData],
+            _ => &[],
+        }
+    }
+
+    /// The stages whose findings it counts in where there are any: they may be left out, but not run after it.
+    pub fn follows(self) -> &'static [Self] {
+        match self {
+            Self::ScoreSpam => &[Self::Scan],
             _ => &[],
         }
     }

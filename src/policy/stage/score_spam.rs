@@ -58,10 +58,14 @@ impl ScoreSpam {
         self.score(case, &facts)
     }
 
-    /// The score of mail from outside; nothing about our own.
+    /// The score of mail from outside. Mail of our own has none, and so leaves with none: fields that carry our
+    /// names are ours alone to write, and whoever gets them would believe that this gateway did.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
         if case.is_outbound() {
-            return Opinions::none();
+            return Opinions {
+                edits: forged_fields(case.header),
+                ..Opinions::none()
+            };
         }
         let secure = |domain: &Domain| self.register.is_secure(domain, case.now);
         let facts = Facts::new(case, &self.scoring.patterns).knowing(&self.people, secure);
@@ -69,11 +73,14 @@ impl ScoreSpam {
         let protected = self.is_proven_secure(case, &facts);
         let opinions = [self.by_dmarc(case), self.by_score(&spam, protected)];
         let mut edits = forged_fields(case.header);
+        let mut findings = vec![Finding::Spam(spam.clone())];
+        findings.extend(of_sealer(case).map(Finding::Note));
         edits.push(Edit::prepend_fields(EditKind::Trace, self.fields(&spam)));
         Opinions {
             per_recipient: vec![worse(opinions); case.recipients.len()],
             edits,
-            ..Opinions::finding(Finding::Spam(spam))
+            findings,
+            ..Opinions::none()
         }
     }
 
@@ -183,13 +190,26 @@ impl ScoreSpam {
         asks && thresholds.iter().any(|one| one.source() == opinion.rule)
     }
 
-    /// What the policy of the author's domain leads to.
+    /// What the policy of the author's domain leads to; nothing where a sealer whose word is taken found the author to
+    /// be who it says, before the message was changed on its way (RFC 8617 §7.2.1).
     pub fn by_dmarc(&self, case: &Case<'_>) -> Opinion {
         let verdict = match case.findings.authentication.dmarc_disposition {
             Some(DmarcDisposition::Reject) => &self.scoring.dmarc_reject,
             Some(DmarcDisposition::Quarantine) => &self.scoring.dmarc_quarantine,
             Some(DmarcDisposition::None) | None => return Opinion::pass(),
         };
+        if case.findings.authentication.sealer.is_some() {
+            return Opinion::pass();
+        }
+        if case.findings.authentication.sealer_unanswered {
+            let because = "DMARC fails, and the DNS did not say whether a sealer whose word is taken vouches for the author";
+            return Opinion::new(
+                Ask::Defer(Refusal::SenderUnverified),
+                verdict.source(),
+                because,
+            )
+            .would_pass_if("the message is sent again when the DNS answers");
+        }
         let ask = match **verdict {
             DmarcVerdict::Refuse => Ask::Refuse(Refusal::DmarcReject),
             DmarcVerdict::Quarantine => Ask::Quarantine,
@@ -239,6 +259,15 @@ fn organisation_of(case: &Case<'_>) -> Organisation {
     let code = first.filter(|_| same);
     code.and_then(|code| Organisation::of(&code))
         .unwrap_or(Organisation::ALL)
+}
+
+/// Why what the author's domain asks for is not done.
+fn of_sealer(case: &Case<'_>) -> Option<String> {
+    let results = &case.findings.authentication;
+    let sealer = results.sealer.as_ref()?;
+    results.has("dmarc", &["fail"]).then(|| {
+        format!("score-spam: DMARC fails, and {sealer}, whose word is taken, found it to pass before the message was changed")
+    })
 }
 
 fn hundredths(number: f64) -> f64 {
@@ -377,6 +406,13 @@ reason = \"NHSmail\"
 
     #[test]
     fn the_dmarc_policy_of_the_author_is_obeyed() {
+        let mut sealed = inbound("hello", "x@y.example");
+        sealed.findings.authentication.dmarc_disposition = Some(DmarcDisposition::Reject);
+        sealed.findings.authentication.sealer = Domain::parse("lists.example").ok();
+        assert_eq!(ask(&sealed), Ask::Pass);
+        sealed.findings.authentication.sealer = None;
+        sealed.findings.authentication.sealer_unanswered = true;
+        assert_eq!(ask(&sealed), Ask::Defer(Refusal::SenderUnverified));
         for (disposition, expected) in [
             (DmarcDisposition::Reject, Ask::Refuse(Refusal::DmarcReject)),
             (DmarcDisposition::Quarantine, Ask::Quarantine),
@@ -427,5 +463,19 @@ reason = \"NHSmail\"
             .outbound(None)
             .ask(|case| stage().examine(case));
         assert!(said.per_recipient.is_empty() && said.edits.is_empty() && said.findings.is_empty());
+    }
+
+    #[test]
+    fn our_own_mail_bears_no_score_that_somebody_forged() {
+        let message =
+            "Subject: awful\nX-Spam-Status: No, score=-9\nx-spam-flag: NO\nX-Spammy: 1\n\n";
+        let world = World::new(message, "x@y.example", &["a@nhs.net"]).outbound(None);
+        let said = world.ask(|case| stage().examine(case));
+        let edited = edit::apply(&world.transaction.message, &said.edits).unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(edited.octets()),
+            "Subject: awful\r\nX-Spammy: 1\r\n\r\n"
+        );
+        assert!(said.per_recipient.is_empty() && said.findings.is_empty());
     }
 }

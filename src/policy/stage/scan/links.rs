@@ -204,7 +204,7 @@ impl LinkScan {
         if !strips && told.is_empty() {
             return Opinions::none();
         }
-        let text = banner_text(&settings.banner, &told);
+        let text = banner_text(settings.banner(case.direction), &told);
         let html = banner_html(&text);
         let header = case.header;
         let is_reply =

@@ -72,6 +72,11 @@ impl Scan {
         }
     }
 
+    /// Those that it asks.
+    pub fn scanners(&self) -> &[Scanner] {
+        &self.scanners
+    }
+
     /// The same opinion for every recipient about the attachments and by the scanners, and what links are worth
     /// to each.
     pub async fn examine(&self, case: &Case<'_>) -> Opinions {
