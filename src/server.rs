@@ -31,6 +31,7 @@ use crate::base::https::Https;
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
+use crate::delivery::upstream::Upstream;
 use crate::delivery::{Assurance, Deliveries, Router};
 use crate::directory::Directory;
 use crate::ingress::{self, IngressError};
@@ -198,7 +199,8 @@ async fn start(
     )
     .map_err(|error| ServeError::Start(error.to_string()))?
     .asking(exchangers(policies.clone()))
-    .with_texts(texts.clone());
+    .with_texts(texts.clone())
+    .with_upstream(open_upstream(settings)?);
     let assurance = open_assurance(settings, clock)?;
     let deliveries = deliveries.with_assurance(Arc::clone(&assurance));
     let in_force = policies.clone();
@@ -287,6 +289,13 @@ async fn start(
         routes,
     };
     Ok((reload, started))
+}
+
+/// Opens the counts of what accounts at smart hosts have sent.
+fn open_upstream(settings: &Settings) -> Result<Arc<Upstream>, ServeError> {
+    let opened = Upstream::open(&settings.data);
+    let opened = opened.map_err(|error| ServeError::Start(error.to_string()))?;
+    Ok(Arc::new(opened))
 }
 
 /// What is known of destinations.

@@ -101,7 +101,9 @@ impl Account {
         let is_stored = section.word("secret", &[("stored", ())]).is_some();
         let is_pinned = !self.contract.pinned_to.is_empty();
         let takes_tokens = !self.contract.token_subjects.is_empty();
-        let has_secret = is_stored || is_pinned || takes_tokens || section.has("secret-hash");
+        let is_certified = !self.contract.certificates.is_empty();
+        let has_secret =
+            is_stored || is_pinned || takes_tokens || is_certified || section.has("secret-hash");
         if !self.disabled && !has_secret {
             let message = "this account has no secret, so nobody can log in to it";
             section.diagnostics().push(

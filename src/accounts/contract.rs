@@ -11,12 +11,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::base::certificate::KnownCertificate;
 use crate::base::network::Network;
 use crate::config::{Diagnostic, Located, Section};
 use crate::mail::{AddressError, Domain, Mailbox};
 
 use super::Declaration;
 use super::account::Sender;
+use super::certificate;
 
 /// What an account may do, beside the names that it sends under.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,6 +43,8 @@ pub struct Contract {
     pub pinned_to: Vec<Network>,
     /// Whose tokens open it, by the claim that its issuer is read by.
     pub token_subjects: Vec<String>,
+    /// By what the certificates of its clients are known.
+    pub certificates: Vec<KnownCertificate>,
     /// The first day on which it may be used.
     pub valid_from: Option<Date>,
     /// The last day on which it may be used.
@@ -66,6 +70,7 @@ impl Default for Contract {
             networks: Vec::new(),
             pinned_to: Vec::new(),
             token_subjects: Vec::new(),
+            certificates: Vec::new(),
             valid_from: None,
             valid_until: None,
             is_automatic: true,
@@ -212,6 +217,7 @@ impl Contract {
             networks: list(section, "networks").unwrap_or_default(),
             pinned_to: list(section, "network-login").unwrap_or_default(),
             token_subjects: list(section, "token-subjects").unwrap_or_default(),
+            certificates: certificate::read_list(section, "certificates"),
             valid_from: section.date("valid-from").map(Located::into_inner),
             valid_until: section.date("valid-until").map(Located::into_inner),
             is_automatic: section

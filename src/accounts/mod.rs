@@ -7,6 +7,7 @@
 
 pub mod account;
 pub mod add;
+pub mod certificate;
 pub mod contract;
 pub mod desk;
 pub mod disable;
@@ -25,6 +26,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
+use crate::base::certificate::{KnownCertificate, Presented};
 use crate::config::{Diagnostic, Diagnostics, Section, SourceFile, read_source, read_toml};
 
 pub use account::{Account, Declaration, Sender};
@@ -65,6 +69,7 @@ impl Accounts {
             let secrets = Secrets::read(top);
             let accounts = read_accounts(top);
             check_linked(&accounts, top);
+            certificate::check_shared(&accounts, top);
             let issuers = top.sections("issuer").into_iter();
             Self {
                 accounts,
@@ -86,6 +91,24 @@ impl Accounts {
             subjects.any(|one| one == subject)
         };
         self.accounts.values().find(names)
+    }
+
+    /// The accounts that a certificate opens at this moment, each with what says so, in the order of their names.
+    pub fn of_certificate(
+        &self,
+        shown: &Presented,
+        now: Timestamp,
+    ) -> Vec<(&Account, &KnownCertificate)> {
+        let opened = |account: &'_ Account| {
+            let mut known = account.contract.certificates.iter();
+            known.position(|one| one.matches(shown, now))
+        };
+        let all = self.all().into_iter();
+        let found = all.filter_map(|account| {
+            let at = opened(account)?;
+            Some((account, account.contract.certificates.get(at)?))
+        });
+        found.collect()
     }
 
     /// What holds for secrets.

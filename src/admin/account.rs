@@ -10,15 +10,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::accounts::{
-    self, Account, Accounts, Contract, Declaration, NewAccount, Rotation, Sender, Store,
-};
+use crate::accounts::{self, Account, Accounts, Declaration, NewAccount, Rotation, Store};
 use crate::base::Reference;
 use crate::base::secret::{Secret, SecretSource};
 use crate::config::render::{Colour, Format, render};
 use crate::config::{Diagnostics, Severity};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 
+use super::account_contract::{ContractShown, senders};
 use super::account_report::Report;
 use super::answer::{Answer, CommandError, Table, json_line};
 use super::cli::{AccountAdd, AccountCommand, AccountRotate, ChosenSecret};
@@ -81,81 +80,15 @@ struct Shown<'a> {
 
 impl<'a> Shown<'a> {
     fn of(account: &'a Account) -> Self {
-        let senders = account.may_send_from.iter().map(|sender| match sender {
-            Sender::Mailbox(mailbox) => mailbox.to_string(),
-            Sender::Domain(domain) => format!("@{domain}"),
-        });
         Self {
             name: account.name(),
             owner: account.owner.as_deref(),
             disabled: account.disabled,
-            may_send_from: senders.collect(),
+            may_send_from: senders(&account.may_send_from),
             owner_address: account.owner_address.as_ref().map(ToString::to_string),
             patient_data: account.patient_data.word(),
             source: account.place().map(ToString::to_string),
         }
-    }
-}
-
-/// The parts of a contract that bound how much, to whom and from where.
-#[derive(Serialize)]
-struct ContractShown {
-    linked_mailbox: Option<String>,
-    recipients: Vec<String>,
-    rate_per_minute: u32,
-    daily_recipients: u32,
-    message_octets: Option<u64>,
-    networks: Vec<String>,
-    valid_from: Option<String>,
-    valid_until: Option<String>,
-}
-
-impl ContractShown {
-    fn of(contract: &Contract) -> Self {
-        let networks = contract.networks.iter().chain(&contract.pinned_to);
-        Self {
-            linked_mailbox: contract.linked_mailbox.as_ref().map(ToString::to_string),
-            recipients: contract
-                .recipients
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            rate_per_minute: contract.rate_per_minute,
-            daily_recipients: contract.daily_recipients,
-            message_octets: contract.message_octets,
-            networks: networks.map(ToString::to_string).collect(),
-            valid_from: contract.valid_from.map(|date| date.to_string()),
-            valid_until: contract.valid_until.map(|date| date.to_string()),
-        }
-    }
-
-    fn write(&self, out: &mut impl Write) -> io::Result<()> {
-        let or_any = |words: &[String]| match words {
-            [] => "anybody".to_owned(),
-            words => words.join(" "),
-        };
-        if let Some(mailbox) = &self.linked_mailbox {
-            writeln!(out, "linked with    {mailbox} (one of its ten accounts)")?;
-        }
-        writeln!(out, "may send to    {}", or_any(&self.recipients))?;
-        let limit = |limit: u32| match limit {
-            0 => "any number of".to_owned(),
-            limit => limit.to_string(),
-        };
-        let (rate, daily) = (limit(self.rate_per_minute), limit(self.daily_recipients));
-        writeln!(
-            out,
-            "limits         {rate} messages a minute, {daily} recipients a day"
-        )?;
-        if !self.networks.is_empty() {
-            writeln!(out, "clients        {}", self.networks.join(" "))?;
-        }
-        if self.valid_from.is_some() || self.valid_until.is_some() {
-            let or_open = |date: &Option<String>| date.clone().unwrap_or_else(|| "…".to_owned());
-            let (from, until) = (or_open(&self.valid_from), or_open(&self.valid_until));
-            writeln!(out, "valid          {from} to {until}")?;
-        }
-        Ok(())
     }
 }
 
@@ -306,7 +239,7 @@ fn show(name: &str, desk: Desk<'_>, out: &mut impl Write) -> Result<Answer, Comm
     if desk.json {
         let shown = ShownWithReport {
             account: shown,
-            contract: ContractShown::of(&account.contract),
+            contract: ContractShown::of(account),
             report,
         };
         json_line(&shown, out)?;
@@ -332,7 +265,7 @@ fn show(name: &str, desk: Desk<'_>, out: &mut impl Write) -> Result<Answer, Comm
         "written at     {}",
         shown.source.as_deref().unwrap_or("-")
     )?;
-    ContractShown::of(&account.contract).write(out)?;
+    ContractShown::of(account).write(out)?;
     report.write(out)?;
     Ok(Answer::Done)
 }

@@ -14,6 +14,8 @@ use super::answer::Table;
 #[derive(Serialize)]
 pub(super) struct Report {
     secrets: Vec<SecretShown>,
+    /// That opened the account.
+    certificates_seen: Vec<CertificateShown>,
     /// Until when it is locked for clients that never used it.
     locked_until: Option<String>,
     /// Recipients that it may still send to today; `None`: as many as it likes.
@@ -27,6 +29,16 @@ struct SecretShown {
     ends_at: String,
     live: bool,
     scram: bool,
+}
+
+#[derive(Serialize)]
+struct CertificateShown {
+    sha256: String,
+    known_as: String,
+    ends_at: String,
+    seen_at: String,
+    /// Whether its time is not over.
+    live: bool,
 }
 
 #[derive(Serialize)]
@@ -49,6 +61,7 @@ impl Report {
         let used = days.iter().find(|day| day.day == today(now));
         let used = used.map_or(0, |day| day.recipients);
         let secrets = store.secrets(Some(name))?.into_iter();
+        let certificates = store.certificates(name)?.into_iter();
         let lock = store.locked_until(&format!("account:{name}"), now)?;
         Ok(Self {
             secrets: secrets
@@ -57,6 +70,15 @@ impl Report {
                     ends_at: secret.ends_at.to_string(),
                     live: now < secret.ends_at,
                     scram: secret.has_scram,
+                })
+                .collect(),
+            certificates_seen: certificates
+                .map(|one| CertificateShown {
+                    sha256: one.sha256,
+                    known_as: one.known_as,
+                    ends_at: one.ends_at.to_string(),
+                    seen_at: one.seen_at.to_string(),
+                    live: now <= one.ends_at,
                 })
                 .collect(),
             locked_until: lock.map(|until| until.to_string()),
@@ -77,6 +99,14 @@ impl Report {
             let scram = if secret.scram { ", SCRAM too" } else { "" };
             let (made, ends) = (&secret.made_at, &secret.ends_at);
             writeln!(out, "secret         of {made}, good until {ends}{scram}")?;
+        }
+        for one in self.certificates_seen.iter().filter(|one| one.live) {
+            let (sum, ends) = (&one.sha256[..SUM_SHOWN.min(one.sha256.len())], &one.ends_at);
+            let seen = &one.seen_at;
+            writeln!(
+                out,
+                "shown          certificate {sum}…, good until {ends}, last on {seen}"
+            )?;
         }
         if let Some(until) = &self.locked_until {
             writeln!(
@@ -117,5 +147,7 @@ impl Report {
     }
 }
 
+/// Digits of the sum of a certificate that are shown to people.
+const SUM_SHOWN: usize = 16;
 /// Days that are shown, today among them.
 const DAYS_SHOWN: i64 = 14;

@@ -5,6 +5,7 @@
 //! that is `server`'s and `main`'s affair.
 
 pub mod account;
+mod account_contract;
 mod account_report;
 pub mod answer;
 pub mod audit;

@@ -1,6 +1,8 @@
 //! What a test replaces, and what all modules share.
 
+pub mod certificate;
 pub mod clock;
+pub mod der;
 pub mod dns;
 pub mod https;
 pub mod id;

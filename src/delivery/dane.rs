@@ -10,6 +10,7 @@ use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::ServerCertVerifier as _;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 
+use crate::base::certificate::public_key_info;
 use crate::base::dns::TlsaRecord;
 
 /// The records of a server that can be used, and the names that a certificate below a trust anchor may bear.
@@ -186,62 +187,6 @@ impl Dane {
         self.associations.iter().map(line).collect()
     }
 }
-
-/// The SubjectPublicKeyInfo of a certificate, tag and length with it (RFC 5280 §4.1).
-fn public_key_info<'c>(certificate: &'c CertificateDer<'_>) -> Option<&'c [u8]> {
-    let outer = Element::first(certificate.as_ref())?;
-    let tbs = Element::first(outer.content)?;
-    let mut rest = tbs.content;
-    let version = Element::first(rest)?;
-    if version.tag == VERSION {
-        rest = version.rest;
-    }
-    // Serial number, signature algorithm, issuer, validity, subject.
-    for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
-        let element = Element::first(rest).filter(|element| element.tag == tag)?;
-        rest = element.rest;
-    }
-    let key = Element::first(rest).filter(|element| element.tag == SEQUENCE)?;
-    Some(key.whole)
-}
-
-/// An element of DER.
-struct Element<'c> {
-    tag: u8,
-    whole: &'c [u8],
-    content: &'c [u8],
-    rest: &'c [u8],
-}
-
-impl<'c> Element<'c> {
-    /// The first of these octets. `None` if they end before it does, or it is longer than a certificate can be.
-    fn first(octets: &'c [u8]) -> Option<Self> {
-        let (tag, length) = (*octets.first()?, *octets.get(1)?);
-        let (head, length) = match length {
-            0..=0x7f => (2, usize::from(length)),
-            0x81..=0x83 => {
-                let digits = octets.get(2..2 + usize::from(length & 0x7f))?;
-                let number = digits
-                    .iter()
-                    .fold(0, |n, digit| n << 8 | usize::from(*digit));
-                (2 + digits.len(), number)
-            }
-            _ => return None,
-        };
-        let end = head.checked_add(length)?;
-        Some(Self {
-            tag,
-            whole: octets.get(..end)?,
-            content: octets.get(head..end)?,
-            rest: octets.get(end..)?,
-        })
-    }
-}
-
-const INTEGER: u8 = 0x02;
-const SEQUENCE: u8 = 0x30;
-/// `[0] EXPLICIT`.
-const VERSION: u8 = 0xa0;
 
 #[cfg(test)]
 mod tests {

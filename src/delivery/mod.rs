@@ -20,8 +20,10 @@ pub mod sms;
 mod smtp;
 mod tls;
 pub mod token;
+pub mod upstream;
 mod way;
 mod wire;
+mod within_limits;
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +51,7 @@ use pool::Pool;
 use smtp::Job;
 use tls::Tls;
 use token::Tokens;
+use upstream::Upstream;
 
 /// Makes attempts: owns the connections that are kept, the resolver and what TLS needs.
 pub struct Deliveries {
@@ -63,6 +66,8 @@ pub struct Deliveries {
     assurance: Option<Arc<Assurance>>,
     exchangers: Exchangers,
     texts: Option<sms::Texts>,
+    /// What accounts at smart hosts have sent.
+    upstream: Option<Arc<Upstream>>,
 }
 
 impl Deliveries {
@@ -86,6 +91,7 @@ impl Deliveries {
             assurance: None,
             exchangers: Arc::new(|_, _| Listing::None),
             texts: None,
+            upstream: None,
         })
     }
 
@@ -206,7 +212,7 @@ impl Deliveries {
             waived: by_mx && need == TlsNeed::AsRoute && self.is_waived(message, is_report),
             is_report,
         };
-        self.send(&job).await
+        self.send_within_limits(&job).await
     }
 
     /// A text message has one recipient: each number has its own.

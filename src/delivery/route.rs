@@ -15,6 +15,7 @@ use crate::smtp::client::LoginMechanism;
 
 use super::pattern::Pattern;
 use super::token::TokenSource;
+use super::upstream::UpstreamLimits;
 
 /// All routes, in their order.
 #[derive(Clone, Debug, Default)]
@@ -278,6 +279,8 @@ pub struct Credentials {
     pub mechanism: LoginMechanism,
     /// The day on which it ends, if somebody has written that down: he is warned before.
     pub expires: Option<jiff::civil::Date>,
+    /// What the account may send; kept by waiting.
+    pub limits: UpstreamLimits,
 }
 
 /// What is shown at a smart host.
@@ -297,6 +300,7 @@ impl Credentials {
             shown: Shown::Password(password),
             mechanism: LoginMechanism::Any,
             expires: None,
+            limits: UpstreamLimits::default(),
         }
     }
 }

@@ -24,6 +24,7 @@ use super::route::{
 };
 use super::sms::SmsSettings;
 use super::token::TokenSource;
+use super::upstream::UpstreamLimits;
 
 /// Everything that delivery is told.
 #[derive(Clone, Debug, Default)]
@@ -170,15 +171,45 @@ fn read_route(section: &Section<'_>) -> Option<Route> {
     let rate = section.integer("rate", 0..=1_000_000);
     let chunking = section.flag("chunking");
     let schedule = read_schedule(section);
+    let transport = transport?;
+    let rate = rate.map_or(0, |rate| u32::try_from(*rate).unwrap_or(0));
     Some(Route {
         name: name?.into_inner(),
         takes: takes?,
-        transport: transport?,
         connections,
-        rate_per_minute: rate.map_or(0, |rate| u32::try_from(*rate).unwrap_or(0)),
+        rate_per_minute: paced(&transport, rate),
+        transport,
         chunking: chunking.is_none_or(Located::into_inner),
         schedule,
     })
+}
+
+/// A limit of the account paces the route as well, so that little is tried in vain.
+fn paced(transport: &Transport, rate: u32) -> u32 {
+    let limit = match transport {
+        Transport::SmartHost(host) => host.credentials.as_ref().map(|one| one.limits),
+        _ => None,
+    };
+    match limit.map_or(0, |limits| limits.messages_per_minute) {
+        0 => rate,
+        limit if rate == 0 => limit,
+        limit => rate.min(limit),
+    }
+}
+
+/// What the account at a smart host may send: `{ messages-per-minute, recipients-per-day }`.
+fn read_limits(route: &Section<'_>) -> UpstreamLimits {
+    let section = route.section("account-limits");
+    let number = |key: &str| {
+        let read = section.integer(key, 0..=10_000_000);
+        read.map_or(0, |number| u32::try_from(*number).unwrap_or(0))
+    };
+    let limits = UpstreamLimits {
+        messages_per_minute: number("messages-per-minute"),
+        recipients_per_day: number("recipients-per-day"),
+    };
+    section.finish();
+    limits
 }
 
 fn read_takes(section: &Section<'_>) -> Option<Takes> {
@@ -345,6 +376,7 @@ fn read_credentials(section: &Section<'_>) -> Option<Credentials> {
     let username = section.string("username");
     let mechanism = section.word("mechanism", &LoginMechanism::WORDS);
     let expires = section.date("password-expires").map(Located::into_inner);
+    let limits = read_limits(section);
     let (password, token) = (section.section("password"), section.section("token"));
     let has_token = token.is_present();
     let has_any = password.is_present() || has_token;
@@ -354,6 +386,11 @@ fn read_credentials(section: &Section<'_>) -> Option<Credentials> {
         _ => None,
     };
     if username.is_none() && !has_any {
+        if limits.are_some() {
+            let help =
+                "write username and password, or username and token; `rate` is for a route without";
+            missing(section, "`account-limits` needs an account", help);
+        }
         return None;
     }
     let Some((username, shown)) = username.zip(shown) else {
@@ -389,6 +426,7 @@ fn read_credentials(section: &Section<'_>) -> Option<Credentials> {
         shown,
         mechanism: chosen,
         expires,
+        limits,
     })
 }
 

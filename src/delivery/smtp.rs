@@ -33,6 +33,17 @@ pub(super) struct Job<'a> {
     pub(super) is_report: bool,
 }
 
+impl<'a> Job<'a> {
+    /// The same for other recipients.
+    pub(super) fn with_envelope(&self, envelope: &'a Envelope) -> Self {
+        Self {
+            envelope,
+            destination: self.destination.clone(),
+            ..*self
+        }
+    }
+}
+
 /// A host that may take the message.
 pub(super) struct Hop {
     pub(super) host: String,

@@ -11,8 +11,11 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, info};
 
+use crate::base::certificate::Presented;
 use crate::base::metrics;
-use crate::mail::{Client, EnhancedStatusCode, Envelope, Recipient, Reply, Service, TlsSession};
+use crate::mail::{
+    CertificateChain, Client, EnhancedStatusCode, Envelope, Recipient, Reply, Service, TlsSession,
+};
 use crate::policy::Policy;
 use crate::smtp::sasl::Bearer;
 use crate::smtp::sasl::scram::ClientFirst;
@@ -108,6 +111,7 @@ pub(super) async fn serve(stream: Stream, ends: Ends, door: Arc<Door>) {
         door,
     };
     connection.session.set_bindings(bindings);
+    connection.look_at_certificate();
     connection.session.take_tokens(takes_tokens);
     connection.run().await;
 }
@@ -255,6 +259,13 @@ impl Connection {
             }
             Action::FindKeys(first) => Box::pin(self.find_keys(first)).await.map(Some),
             Action::CheckToken(bearer) => Box::pin(self.check_token(bearer)).await.map(Some),
+            Action::CheckCertificate(username) => {
+                let shown = Shown::Certificate {
+                    username: username.unwrap_or_default(),
+                    chain: self.certificate().cloned(),
+                };
+                Box::pin(self.authenticate(shown)).await.map(Some)
+            }
             Action::CheckSender(size) => Box::pin(self.check_sender(size)).await.map(Some),
             Action::CheckRecipient(recipient) => Box::pin(self.check(recipient)).await.map(Some),
             Action::ReceiveData(reply) => {
@@ -301,6 +312,7 @@ impl Connection {
                 self.wire = Some(Wire::new(stream, self.line_octets));
                 self.session.tls_started(tls);
                 self.session.set_bindings(bindings);
+                self.look_at_certificate();
                 Ok(())
             }
             Ok(Err(error)) => Err(End::Lost(error.into())),
@@ -314,6 +326,23 @@ impl Connection {
         let verdict = log_in(&door.parts, &door.logins, client, shown).await;
         let result = self.after_delay(verdict).await?;
         Ok(self.session.authenticated(result))
+    }
+
+    /// What the client has shown of itself.
+    fn certificate(&self) -> Option<&CertificateChain> {
+        let tls = self.session.client().tls.as_ref();
+        tls?.client_certificate.as_ref()
+    }
+
+    /// Offers EXTERNAL to a client whose certificate opens an account now.
+    fn look_at_certificate(&mut self) {
+        let shown = self.certificate().map(CertificateChain::certificates);
+        if let Some(shown) = shown.and_then(Presented::read) {
+            let policy = Arc::clone(&self.door.parts.policies.borrow());
+            let now = self.door.parts.clock.now();
+            let opened = policy.accounts().of_certificate(&shown, now);
+            self.session.set_certified(!opened.is_empty());
+        }
     }
 
     async fn check_token(&mut self, bearer: Bearer) -> Result<Action, End> {

@@ -8,7 +8,9 @@ use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use crate::accounts::{AccountName, Attempt, AuthError, Denied, Desk};
+use crate::base::certificate::Presented;
 use crate::base::{Reference, metrics};
+use crate::mail::CertificateChain;
 use crate::mail::scram::ScramKeys;
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
@@ -23,6 +25,13 @@ pub(super) enum Shown {
     Password(Credentials),
     /// A token.
     Token(Bearer),
+    /// The certificate of its connection.
+    Certificate {
+        /// The account that it names; may be empty.
+        username: String,
+        /// The certificate and those behind it.
+        chain: Option<CertificateChain>,
+    },
     /// Nothing yet: it is about to begin an exchange.
     Name(String),
     /// An exchange that has shown whether it knows the secret.
@@ -62,6 +71,11 @@ pub(super) async fn log_in(
                     .check_locks(accounts, attempt)
                     .and_then(|()| desk.conclude(accounts, attempt, *is_proved)),
                 Shown::Token(one) => desk.log_in_with_token(accounts, attempt, &one.token),
+                Shown::Certificate { chain, .. } => {
+                    let shown = chain.as_ref().map(CertificateChain::certificates);
+                    let shown = shown.and_then(Presented::read);
+                    desk.log_in_with_certificate(accounts, attempt, shown.as_ref())
+                }
                 Shown::Name(_) => desk.conclude(accounts, attempt, false),
             }
             .map(AccountName::into_string)
@@ -125,7 +139,9 @@ async fn asked<T: Send + 'static>(
         let username = match &shown {
             Shown::Password(one) => one.username.as_str(),
             Shown::Token(one) => one.username.as_deref().unwrap_or_default(),
-            Shown::Name(username) | Shown::Judged { username, .. } => username,
+            Shown::Name(username)
+            | Shown::Judged { username, .. }
+            | Shown::Certificate { username, .. } => username,
         };
         let attempt = Attempt {
             username,

@@ -19,6 +19,7 @@ use crate::scheduler::Handle;
 use crate::smtp::server::ServerSettings;
 
 mod allowance;
+mod any_certificate;
 pub mod at_sight;
 pub mod body;
 mod connection;
@@ -123,7 +124,10 @@ pub async fn start(settings: &Settings, parts: Parts) -> Result<Vec<Listening>, 
         .map_err(|source| IngressError::Spool { folder, source })?;
     let certificates = Certificates::load(&settings.certificates)?;
     let tls = match &certificates {
-        Some(certificates) => Some(TlsAcceptor::from(certificates.server_config()?)),
+        Some(certificates) => Some(Acceptors {
+            plain: TlsAcceptor::from(certificates.server_config(false)?),
+            asking: TlsAcceptor::from(certificates.server_config(true)?),
+        }),
         None => None,
     };
     let sockets = bind_all(&settings.listeners)?;
@@ -157,7 +161,7 @@ fn bind_all(
 fn serve_all(
     settings: &Settings,
     parts: &Parts,
-    tls: Option<&TlsAcceptor>,
+    tls: Option<&Acceptors>,
     sockets: Vec<(TcpListener, SocketAddr)>,
 ) -> Vec<Listening> {
     let limits = &settings.limits;
@@ -168,7 +172,10 @@ fn serve_all(
     let logins = Arc::new(Semaphore::new(LOGINS_AT_ONCE));
     let mut listening = Vec::new();
     for (of, (socket, address)) in settings.listeners.iter().zip(sockets) {
-        let tls = |when| tls.filter(|_| of.tls == when).cloned();
+        let tls = |when| {
+            let acceptors = tls.filter(|_| of.tls == when)?;
+            Some(acceptors.of(of))
+        };
         let starttls = tls(ListenerTls::StartTls);
         let door = Door {
             parts: parts.clone(),
@@ -197,6 +204,21 @@ fn serve_all(
     listening
 }
 
+/// How TLS begins on listeners that ask for certificates of clients, and on those that do not.
+struct Acceptors {
+    plain: TlsAcceptor,
+    asking: TlsAcceptor,
+}
+
+impl Acceptors {
+    fn of(&self, listener: &ListenerSettings) -> TlsAcceptor {
+        match listener.client_certificates {
+            true => self.asking.clone(),
+            false => self.plain.clone(),
+        }
+    }
+}
+
 fn server_settings(settings: &Settings, parts: &Parts, starttls: bool) -> ServerSettings {
     ServerSettings {
         hostname: parts.hostname.to_string(),
@@ -223,7 +245,12 @@ fn describe(listener: &ListenerSettings) -> String {
     } else {
         ""
     };
-    format!("{service}, {tls}{proxied}")
+    let asking = if listener.client_certificates {
+        ", asks for certificates"
+    } else {
+        ""
+    };
+    format!("{service}, {tls}{asking}{proxied}")
 }
 
 /// The folder of large messages, below the data folder.

@@ -34,6 +34,8 @@ pub struct ListenerSettings {
     pub tls: ListenerTls,
     /// Whether each connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Whether clients are asked for a certificate. None needs to have one.
+    pub client_certificates: bool,
 }
 
 /// How a listener speaks TLS.
@@ -147,6 +149,13 @@ impl Settings {
             );
             complain(message, "add [[tls.certificate]], or write tls = \"none\"");
         }
+        if listener.client_certificates && listener.tls == ListenerTls::None {
+            let message = format!(
+                "listener `{}` asks for certificates and has no TLS to show them in",
+                listener.name
+            );
+            complain(message, "write tls = \"starttls\" or tls = \"implicit\"");
+        }
         if listener.proxy_protocol && self.proxies.is_empty() {
             let message = format!(
                 "listener `{}` expects the PROXY protocol and nobody may speak it",
@@ -209,12 +218,16 @@ fn read_listener(section: &Section<'_>) -> Option<ListenerSettings> {
     let proxy_protocol = section
         .flag("proxy-protocol")
         .is_some_and(Located::into_inner);
+    let client_certificates = section
+        .flag("client-certificates")
+        .is_some_and(Located::into_inner);
     Some(ListenerSettings {
         name: name?,
         address: address?,
         service,
         tls,
         proxy_protocol,
+        client_certificates,
     })
 }
 

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::mail::TlsSession;
+use crate::mail::{CertificateChain, TlsSession};
 use crate::smtp::sasl::scram::Bindings;
 
 /// A connection. The TLS half is boxed: most connections wait, and in clear.
@@ -76,11 +76,13 @@ fn describe(stream: &TlsStream<TcpStream>) -> TlsSession {
     let suite = connection
         .negotiated_cipher_suite()
         .and_then(|suite| suite.suite().as_str());
+    let shown = connection.peer_certificates().unwrap_or_default();
     TlsSession {
         // `TLSv1_3` to the form that everybody else writes.
         version: version.unwrap_or("TLS").replace('_', "."),
         cipher: suite.unwrap_or("unknown").to_owned(),
         server_name: connection.server_name().map(str::to_owned),
+        client_certificate: CertificateChain::new(shown.iter().map(|one| one.to_vec())),
     }
 }
 

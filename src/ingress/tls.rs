@@ -18,6 +18,7 @@ use tracing::{error, info};
 
 use crate::base::Shutdown;
 
+use super::any_certificate::AnyCertificate;
 use super::settings::CertificateFiles;
 
 /// Why a certificate cannot be used.
@@ -70,12 +71,16 @@ impl Certificates {
         })))
     }
 
-    /// The configuration of a listener that uses them.
-    pub fn server_config(self: &Arc<Self>) -> Result<Arc<ServerConfig>, rustls::Error> {
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+    /// The configuration of a listener that uses them; `asks` for certificates of its clients.
+    pub fn server_config(self: &Arc<Self>, asks: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?;
+        let config = match asks {
+            true => config.with_client_cert_verifier(AnyCertificate::new(provider)),
+            false => config.with_no_client_auth(),
+        };
+        let config = config.with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         Ok(Arc::new(config))
     }
 
@@ -261,7 +266,7 @@ mod tests {
         std::fs::write(&files.certificate, made.cert.pem()).unwrap();
         std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
         let certificates = Certificates::load(&[files]).unwrap().unwrap();
-        let config = certificates.server_config().unwrap();
+        let config = certificates.server_config(false).unwrap();
         let suites = config.crypto_provider().cipher_suites.iter();
         for suite in suites.map(|suite| format!("{:?}", suite.suite())) {
             let ephemeral = suite.starts_with("TLS13_") || suite.starts_with("TLS_ECDHE_");

@@ -28,4 +28,4 @@ pub use message::Message;
 pub use path::{ForwardPath, ReversePath};
 pub use phrase::phrase;
 pub use status::{Class, EnhancedStatusCode, Reply, ReplyCode};
-pub use transaction::{Client, MailTransaction, Service, TlsSession};
+pub use transaction::{CertificateChain, Client, MailTransaction, Service, TlsSession};

@@ -1,6 +1,8 @@
 //! A mail transaction: what came, from whom, under which envelope (RFC 5321 §3.3).
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::envelope::Envelope;
 use super::message::Message;
@@ -65,6 +67,33 @@ pub struct TlsSession {
     pub cipher: String,
     /// The server name that the client asked for.
     pub server_name: Option<String>,
+    /// What the client has shown of itself, if it was asked and has shown something. It holds the key; who it is is not
+    /// said by that.
+    pub client_certificate: Option<CertificateChain>,
+}
+
+/// The certificates of a client in DER, its own first; not empty.
+#[derive(Clone, Eq, PartialEq)]
+pub struct CertificateChain(Arc<[Vec<u8>]>);
+
+impl CertificateChain {
+    /// A chain; `None` of nothing.
+    pub fn new(certificates: impl IntoIterator<Item = Vec<u8>>) -> Option<Self> {
+        let all: Arc<[_]> = certificates.into_iter().collect();
+        (!all.is_empty()).then_some(Self(all))
+    }
+
+    /// Each of them.
+    pub fn certificates(&self) -> &[Vec<u8>] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for CertificateChain {
+    /// Its size alone: names of people may be in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CertificateChain({} certificates)", self.0.len())
+    }
 }
 
 /// A message, its envelope and its client.

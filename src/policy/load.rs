@@ -12,6 +12,7 @@ use crate::config::{Diagnostic, Located, Section, load_toml};
 use crate::content::Limits;
 use crate::directory::{Cache, Directory};
 
+use super::relay_certificates::RelayCertificates;
 use super::scoring::Scoring;
 use super::secure_domains::SecureDomains;
 use super::senders::{Known, Scored, Senders, Store};
@@ -55,7 +56,11 @@ impl Policy {
             settings.relay_networks.clone(),
             settings.postmaster.clone(),
         );
-        let recipients = recipients.with_texts(Arc::clone(&sms));
+        let certificates = settings.relay_certificates.clone();
+        let certificates = RelayCertificates::new(certificates, clock.clone());
+        let recipients = recipients
+            .with_texts(Arc::clone(&sms))
+            .with_relay_certificates(Arc::new(certificates));
         let recipients = Arc::new(recipients.with_accounts(Arc::clone(&parts.accounts)));
         let register = Arc::clone(&parts.register);
         let learned = Arc::clone(&parts.learned);
@@ -190,7 +195,8 @@ impl Parts {
     ) -> Vec<(StageName, Stage)> {
         let register = || Arc::clone(&self.register);
         let senders = Arc::clone(&self.known.senders);
-        let authenticate = AuthenticateSender::new(dns.clone(), senders, register());
+        let authenticate = AuthenticateSender::new(dns.clone(), senders, register())
+            .with_relay_certificates(Arc::clone(recipients.relay_certificates()));
         let secure = SecureDomain::new(register()).with_texts(Arc::clone(sms));
         let organisations = Arc::clone(self.footer.organisations());
         let scan = Scan::new(self.scan, organisations, register());

@@ -25,6 +25,7 @@ pub mod patient_data;
 pub mod people;
 pub mod policy_test;
 pub mod refusal;
+pub mod relay_certificates;
 pub mod replies;
 pub mod scanner;
 pub mod scoring;
@@ -53,6 +54,7 @@ use crate::content::Limits;
 use crate::directory::{self, Directory};
 use crate::mail::{Client, Recipient, Reply, ReversePath};
 
+use relay_certificates::RelayCertificates;
 use secure_domains::SecureDomains;
 use senders::Known;
 use settings::{Files, OnFailure};
@@ -169,6 +171,11 @@ impl Policy {
     /// How it is learnt.
     pub fn learning(&self) -> &spam::settings::Settings {
         &self.learning
+    }
+
+    /// The clients that are known by their certificates.
+    pub fn relay_certificates(&self) -> &RelayCertificates {
+        self.recipients.relay_certificates()
     }
 
     /// Which way mail of this client goes.

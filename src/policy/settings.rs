@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::accounts::certificate;
 use crate::base::Network;
+use crate::base::certificate::KnownCertificate;
 use crate::base::dns::DnsSettings;
 use crate::config::{Diagnostic, Located, Place, Section};
 use crate::directory::{self, Completeness, Served};
@@ -20,6 +22,8 @@ use super::stage::StageName;
 pub struct Settings {
     /// Networks whose mail is our own, without a password.
     pub relay_networks: Vec<Network>,
+    /// Certificates whose clients' mail is our own, without a password.
+    pub relay_certificates: Vec<KnownCertificate>,
     /// Domains that we take mail for from anyone.
     pub served: Vec<Served>,
     /// Whether `name+tag` is `name`.
@@ -166,6 +170,7 @@ impl Settings {
                 .into_iter()
                 .map(Located::into_inner)
                 .collect(),
+            relay_certificates: certificate::read_list(&policy, "relay-certificates"),
             plus_addressing: policy.flag("plus-addressing").is_some_and(|flag| *flag),
             tell_of_old_names: policy
                 .duration("address-changed-notice")

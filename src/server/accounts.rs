@@ -1,5 +1,8 @@
 //! What is done about accounts beside mail: counters written down, metrics set, owners warned of secrets that expire.
 
+mod certificates;
+mod keys;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +13,8 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::accounts::store::{AccountsDbError, Stored};
-use crate::accounts::token::{KeySource, Keys};
 use crate::accounts::{Desk, Store};
-use crate::base::https::{Https, Url};
+use crate::base::https::Https;
 use crate::base::{Clock, Shutdown, metrics};
 use crate::delivery::{Router, Transport};
 use crate::mail::Mailbox;
@@ -21,7 +23,7 @@ use crate::outcome::Letterhead;
 use crate::outcome::expiry::{ExpiryNotice, due_warning};
 use crate::outcome::notify::{Notice, UnlessTold};
 use crate::policy::Policy;
-use crate::queue::{Accepted, Handoff, Queue};
+use crate::queue::{Accepted, Handoff, Queue, QueueError};
 use crate::settings::Settings;
 
 use super::ServeError;
@@ -59,8 +61,11 @@ pub(super) struct Bookkeeper {
 impl Bookkeeper {
     /// Goes on until the shutdown begins.
     pub(super) async fn run(self, shutdown: Shutdown) {
+        tokio::join!(self.keep_keys(&shutdown), self.go_round(&shutdown));
+    }
+
+    async fn go_round(&self, shutdown: &Shutdown) {
         let mut looked_at: Option<Timestamp> = None;
-        let mut fetched_at: Option<Timestamp> = None;
         while !shutdown.has_begun() {
             let now = self.clock.now();
             self.write_down(now).await;
@@ -70,47 +75,11 @@ impl Bookkeeper {
                     error!(%error, "secrets that expire could not be looked at");
                 }
                 self.warn_of_upstream(now).await;
-            }
-            let wanted = match self.desk.wants_keys() {
-                true => KEYS_AGAIN,
-                false => KEYS_EVERY,
-            };
-            if fetched_at.is_none_or(|last| now >= last + wanted) {
-                fetched_at = Some(now);
-                tokio::select! {
-                    () = self.fetch_keys() => {}
-                    () = shutdown.begun() => {}
-                }
+                self.warn_of_certificates(now).await;
             }
             tokio::select! {
                 () = tokio::time::sleep(EVERY) => {}
                 () = shutdown.begun() => {}
-            }
-        }
-    }
-
-    /// Fetches the keys of the issuers. Those before stay where an issuer does not answer.
-    async fn fetch_keys(&self) {
-        let policy = Arc::clone(&self.policies.borrow());
-        for issuer in policy.accounts().issuers() {
-            let KeySource::Url(url) = &issuer.keys else {
-                continue;
-            };
-            let Ok(at) = url.parse::<Url>() else {
-                continue;
-            };
-            let answer = self.https.get(&at).await;
-            let keys = match &answer {
-                Ok(answer) if answer.status == 200 => Keys::parse(&answer.body),
-                _ => None,
-            };
-            match keys {
-                Some(keys) => self.desk.put_keys(url, keys),
-                None => warn!(
-                    url,
-                    ?answer,
-                    "the keys of an issuer cannot be fetched: those before stay"
-                ),
             }
         }
     }
@@ -187,20 +156,31 @@ impl Bookkeeper {
                 ends_on,
                 remedy: "Put a new one where the route reads it, and write its end into password-expires.",
             };
-            let unless = UnlessTold {
-                to: to.folded().to_string(),
-                about: format!("route {name} expires {ends_on}, {days} days"),
-                at_most_every: ONCE,
-            };
-            let notice = Notice {
-                unless_told: Some(unless),
-                ..notice.notice(self.letterhead.hostname(), now)
-            };
-            let accepted = Accepted::notice(notice, &self.letterhead);
-            if let Err(error) = self.queue.accept(accepted, Handoff::None).await {
+            let about = format!("route {name} expires {ends_on}, {days} days");
+            if let Err(error) = self.tell_once(&notice, about, now).await {
                 error!(%error, "nobody could be warned that a password for a smart host expires");
             }
         }
+    }
+
+    /// Puts a warning into the queue, unless it was given before.
+    async fn tell_once(
+        &self,
+        notice: &ExpiryNotice<'_>,
+        about: String,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let unless = UnlessTold {
+            to: notice.to.folded().to_string(),
+            about,
+            at_most_every: ONCE,
+        };
+        let notice = Notice {
+            unless_told: Some(unless),
+            ..notice.notice(self.letterhead.hostname(), now)
+        };
+        let accepted = Accepted::notice(notice, &self.letterhead);
+        self.queue.accept(accepted, Handoff::None).await.map(drop)
     }
 
     /// The newest secret of each account, where a warning is due.
@@ -253,7 +233,8 @@ const ONCE: Duration = Duration::from_secs(60 * 24 * 60 * 60);
 const EVERY: Duration = Duration::from_secs(5);
 /// Between two times that the keys of issuers are fetched.
 const KEYS_EVERY: Duration = Duration::from_secs(60 * 60);
-/// The same when a token came whose key is not here: a stranger can make any number of those.
-const KEYS_AGAIN: Duration = Duration::from_secs(60);
+/// The same when a token came whose key is not here, or an issuer did not answer: a stranger can make any number of
+/// those.
+const KEYS_AGAIN: Duration = Duration::from_secs(20);
 /// Between two looks at secrets.
 const SECRETS_EVERY: Duration = Duration::from_secs(60 * 60);

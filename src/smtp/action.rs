@@ -47,6 +47,9 @@ pub enum Action {
     },
     /// Checks the token and calls [`super::server::Session::token_checked`].
     CheckToken(Bearer),
+    /// Finds the account that the certificate of the connection opens, with the name that the client gave beside it, and
+    /// calls [`super::server::Session::authenticated`].
+    CheckCertificate(Option<String>),
     /// Asks whether the account may begin a message of this size, if it said one, and calls
     /// [`super::server::Session::sender_checked`].
     CheckSender(Option<u64>),

@@ -88,17 +88,20 @@ pub enum Mechanism {
     OAuthBearer,
     /// As Google and Microsoft have it.
     XOAuth2,
+    /// RFC 4422 appendix A: by the certificate of the TLS session.
+    External,
 }
 
 impl Mechanism {
     /// All of them, by their names.
-    pub const NAMES: [(&str, Self); 6] = [
+    pub const NAMES: [(&str, Self); 7] = [
         ("PLAIN", Self::Plain),
         ("LOGIN", Self::Login),
         ("SCRAM-SHA-256", Self::ScramSha256),
         ("SCRAM-SHA-256-PLUS", Self::ScramSha256Plus),
         ("OAUTHBEARER", Self::OAuthBearer),
         ("XOAUTH2", Self::XOAuth2),
+        ("EXTERNAL", Self::External),
     ];
 
     /// Its name, in EHLO and in the audit trail.

@@ -1,5 +1,5 @@
 //! The SASL exchanges that we take part in: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 with and without binding (`scram`),
-//! and bearer tokens as OAUTHBEARER (RFC 7628) and XOAUTH2.
+//! bearer tokens as OAUTHBEARER (RFC 7628) and XOAUTH2, and EXTERNAL (RFC 4422 appendix A).
 //!
 //! An exchange is a value: a response in, the next step out. Passwords live in no `Debug`.
 
@@ -74,6 +74,8 @@ pub enum Exchange {
     OAuthBearer,
     /// XOAUTH2: the one message there is.
     XOAuth2,
+    /// EXTERNAL: whom the client wants to be.
+    External,
     /// A token was refused and the client told why: an empty line follows (RFC 7628 §3.2.3).
     TokenRefused,
 }
@@ -98,6 +100,11 @@ pub enum Step {
     },
     /// All has been said.
     Token(Bearer),
+    /// The certificate of the connection says who it is.
+    Certificate {
+        /// The account that the client names, if it does.
+        username: Option<String>,
+    },
 }
 
 /// The client cancelled the exchange, or sent something that is no response.
@@ -129,6 +136,7 @@ impl Exchange {
             Mechanism::ScramSha256Plus => (scram(true), ""),
             Mechanism::OAuthBearer => (Self::OAuthBearer, ""),
             Mechanism::XOAuth2 => (Self::XOAuth2, ""),
+            Mechanism::External => (Self::External, ""),
         };
         match initial {
             None => Ok(Step::Challenge(exchange, challenge)),
@@ -163,6 +171,10 @@ impl Exchange {
             }),
             Self::OAuthBearer => oauth_bearer(&text).map(Step::Token),
             Self::XOAuth2 => xoauth2(&text).map(Step::Token),
+            Self::External if text.contains('\0') => Err(ExchangeError::Malformed),
+            Self::External => Ok(Step::Certificate {
+                username: (!text.is_empty()).then_some(text),
+            }),
             Self::TokenRefused => Err(ExchangeError::TokenRefused),
         }
     }
@@ -324,6 +336,34 @@ mod tests {
             token: "t0ken".into(),
         };
         assert_eq!(format!("{shown:?}"), "Bearer(None, ***)");
+    }
+
+    /// RFC 4422 appendix A: the name may be empty, and then comes as `=` or as an empty line.
+    #[test]
+    fn a_client_with_a_certificate_names_an_account_or_none() {
+        let named = |username: Option<&str>| {
+            Ok(Step::Certificate {
+                username: username.map(str::to_owned),
+            })
+        };
+        let name = STANDARD.encode("app@nhs.net");
+        assert_eq!(begin(Mechanism::External, Some("=")), named(None));
+        assert_eq!(
+            begin(Mechanism::External, Some(&name)),
+            named(Some("app@nhs.net"))
+        );
+        let Ok(Step::Challenge(exchange, "")) = begin(Mechanism::External, None) else {
+            panic!("an empty challenge");
+        };
+        assert_eq!(exchange.clone().respond(b""), named(None));
+        assert_eq!(
+            exchange.clone().respond(b"*"),
+            Err(ExchangeError::Cancelled)
+        );
+        for bad in [STANDARD.encode("a\0b"), STANDARD.encode([0xff])] {
+            let said = exchange.clone().respond(bad.as_bytes());
+            assert_eq!(said, Err(ExchangeError::Malformed));
+        }
     }
 
     fn credentials(username: &str, password: &str) -> Step {

@@ -30,6 +30,8 @@ pub struct Session {
     bindings: Bindings,
     /// Whether tokens are taken.
     takes_tokens: bool,
+    /// Whether the certificate that the client has shown opens an account.
+    is_certified: bool,
     errors: u32,
     failed_logins: u32,
     transactions: u32,
@@ -60,6 +62,7 @@ impl Session {
             state: State::Fresh,
             bindings: Bindings::default(),
             takes_tokens: false,
+            is_certified: false,
             errors: 0,
             failed_logins: 0,
             transactions: 0,
@@ -92,6 +95,11 @@ impl Session {
     /// Says whether tokens are taken.
     pub fn take_tokens(&mut self, takes: bool) {
         self.takes_tokens = takes;
+    }
+
+    /// Says whether the certificate that the client has shown opens an account; forgotten when TLS starts.
+    pub fn set_certified(&mut self, is_certified: bool) {
+        self.is_certified = is_certified;
     }
 
     /// Takes one line without its CRLF.
@@ -128,6 +136,7 @@ impl Session {
         self.client.esmtp = false;
         self.client.account = self.pinned.clone();
         self.bindings = Bindings::default();
+        self.is_certified = false;
         self.client.tls = Some(tls);
     }
 
@@ -298,6 +307,7 @@ impl Session {
     /// The strongest first: many clients take the first that they know.
     fn mechanisms(&self) -> impl Iterator<Item = &'static str> {
         let offered = [
+            (Mechanism::External, self.is_certified),
             (Mechanism::ScramSha256Plus, self.bindings.are_known()),
             (Mechanism::ScramSha256, true),
             (Mechanism::OAuthBearer, self.takes_tokens),
@@ -474,6 +484,7 @@ impl Session {
             Ok(Step::Done(credentials)) => Action::Authenticate(credentials),
             Ok(Step::FindKeys(first)) => Action::FindKeys(first),
             Ok(Step::Token(bearer)) => Action::CheckToken(bearer),
+            Ok(Step::Certificate { username }) => Action::CheckCertificate(username),
             Ok(Step::Judged {
                 username,
                 is_proved,
@@ -549,6 +560,7 @@ mod tests {
             version: "TLSv1.3".into(),
             cipher: "TLS13_AES_256_GCM_SHA384".into(),
             server_name: None,
+            client_certificate: None,
         }
     }
 
@@ -589,6 +601,10 @@ mod tests {
                 Action::CheckToken(bearer) => {
                     let known = bearer.username.filter(|_| bearer.token == "right");
                     session.token_checked(known.ok_or(LoginError::Refused))
+                }
+                Action::CheckCertificate(username) => {
+                    let known = username.unwrap_or_else(|| "certified".to_owned());
+                    session.authenticated(Ok(known))
                 }
                 Action::CheckSender(size) => {
                     let refusal = Reply::new(450, Code::transient(4, 5), "slow down");
@@ -968,7 +984,11 @@ mod tests {
         assert_eq!(offers(&mut session), "AUTH SCRAM-SHA-256 PLAIN LOGIN");
         plays(
             &mut session,
-            &[("AUTH SCRAM-SHA-256-PLUS", 504), ("AUTH XOAUTH2", 504)],
+            &[
+                ("AUTH SCRAM-SHA-256-PLUS", 504),
+                ("AUTH XOAUTH2", 504),
+                ("AUTH EXTERNAL =", 504),
+            ],
         );
         session.take_tokens(true);
         session.set_bindings(Bindings {
@@ -981,6 +1001,12 @@ mod tests {
         );
         let wrong = "AUTH XOAUTH2 dXNlcj1hAWF1dGg9QmVhcmVyIHgBAQ==";
         plays(&mut session, &[(wrong, 334), ("", 535), ("NOOP", 250)]);
+        session.set_certified(true);
+        assert!(offers(&mut session).starts_with("AUTH EXTERNAL SCRAM-SHA-256-PLUS "));
+        plays(&mut session, &[("AUTH EXTERNAL", 334), ("", 235)]);
+        assert_eq!(session.client().account.as_deref(), Some("certified"));
+        session.tls_started(tls());
+        assert!(!offers(&mut session).contains("EXTERNAL"));
     }
 
     #[test]

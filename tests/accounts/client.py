@@ -41,6 +41,11 @@ def authenticate(smtp, mech, user, secret):
     if mech == "XOAUTH2":
         text = "user=%s\1auth=Bearer %s\1\1" % (user, secret)
         return after_token(smtp, smtp.docmd("AUTH", "XOAUTH2 " + b64(text.encode())))
+    if mech == "EXTERNAL":
+        return smtp.docmd("AUTH", "EXTERNAL " + (b64(user.encode()) or "="))
+    if mech == "EXTERNAL-ASKED":
+        code, text = smtp.docmd("AUTH", "EXTERNAL")
+        return smtp.docmd(b64(user.encode())) if code == 334 else (code, text)
     nonce, bare = scram_first(user)
     code, text = smtp.docmd("AUTH", "SCRAM-SHA-256 " + b64(("n,," + bare).encode()))
     if code != 334:
@@ -91,12 +96,22 @@ def main():
     parser.add_argument("--to", action="append", default=[])
     parser.add_argument("--times", type=int, default=1)
     parser.add_argument("--clear", action="store_true")
+    parser.add_argument("--implicit", action="store_true")
+    parser.add_argument("--cert")
+    parser.add_argument("--tls12", action="store_true")
     args = parser.parse_args()
     message = sys.stdin.buffer.read()
-    smtp = smtplib.SMTP("127.0.0.1", args.port, timeout=60)
-    if not args.clear:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if args.cert:
+        context.load_cert_chain(args.cert)
+    if args.tls12:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+    if args.implicit:
+        smtp = smtplib.SMTP_SSL("127.0.0.1", args.port, timeout=60, context=context)
+    else:
+        smtp = smtplib.SMTP("127.0.0.1", args.port, timeout=60)
+    if not args.clear and not args.implicit:
         smtp.starttls(context=context)
     smtp.ehlo()
     print("offers", smtp.esmtp_features.get("auth", "").strip())

@@ -5,6 +5,7 @@
 //! time: a rotated secret is in force with the next log-in. All methods block for a read (microseconds) or a synced
 //! write (milliseconds).
 
+mod certificates;
 mod days;
 mod locks;
 mod secrets;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
+pub use certificates::SeenCertificate;
 pub use days::{Day, today};
 pub use secrets::{LiveSecret, NewSecret, Stored};
 
@@ -59,9 +61,14 @@ impl Store {
             0 => {
                 transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
                 transaction.execute_batch(include_str!("schema.sql"))?;
+                transaction.execute_batch(include_str!("certificates.sql"))?;
                 let mut key = [0; 32];
                 getrandom::fill(&mut key).map_err(|_| AccountsDbError::Random)?;
                 transaction.execute("INSERT INTO seed VALUES (1, ?1)", [key])?;
+            }
+            1 => {
+                transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+                transaction.execute_batch(include_str!("certificates.sql"))?;
             }
             SCHEMA_VERSION => {}
             found => return Err(AccountsDbError::Version { found }),
@@ -119,6 +126,6 @@ pub enum AccountsDbError {
 }
 
 const DATABASE: &str = "accounts.db";
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 /// How long another process may hold the write lock.
 const BUSY: Duration = Duration::from_secs(10);

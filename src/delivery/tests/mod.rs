@@ -2,6 +2,7 @@
 
 mod assured;
 mod independent;
+mod limits;
 mod next_hop;
 mod over_tls;
 mod pooling;

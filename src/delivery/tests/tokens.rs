@@ -12,6 +12,7 @@ use super::*;
 use crate::base::secret::Secret;
 use crate::delivery::route::Shown;
 use crate::delivery::token::TokenSource;
+use crate::delivery::upstream::UpstreamLimits;
 use crate::smtp::client::LoginMechanism;
 
 /// A token endpoint that gives a new token each time it is asked.
@@ -47,6 +48,7 @@ fn by_token(next_hop: &NextHop, url: &str) -> Arc<Route> {
             }),
             mechanism: LoginMechanism::XOAuth2,
             expires: None,
+            limits: UpstreamLimits::default(),
         }),
     }))
 }
@@ -87,6 +89,36 @@ async fn a_token_that_is_refused_is_asked_for_anew_at_the_next_attempt() {
     let outcome = attempt(&deliveries, &by_token(&taking, &url), &to_one, MESSAGE).await;
     assert_eq!(outcome, ["delivered 2.0.0: 250 2.0.0 queued"]);
     assert!(taking.lines_of(1).contains(&shown("token-2")));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_token_is_shown_until_shortly_before_its_end_and_then_another() {
+    let (url, asked) = endpoint().await;
+    let authority = Authority::new();
+    let trusting = ConnectionSettings {
+        extra_roots: vec![authority.root()],
+        ..settings()
+    };
+    let clock = Clock::fixed(Timestamp::UNIX_EPOCH);
+    let dns = FakeDns::start().await.resolver(Duration::from_secs(5));
+    let deliveries = Deliveries::new(&trusting, dns, "gw.example", clock.clone()).unwrap();
+    // For an hour, it said; five minutes before that it is renewed.
+    for (minutes, token) in [
+        (0, "token-1"),
+        (54, "token-1"),
+        (1, "token-2"),
+        (54, "token-2"),
+    ] {
+        clock.advance(Duration::from_secs(minutes * 60));
+        let script = Script::offering(&["AUTH XOAUTH2"]);
+        let script = script.with_tls(authority.acceptor(Wrong::Nothing));
+        let next_hop = NextHop::start(script).await;
+        let route = by_token(&next_hop, &url);
+        let outcome = attempt(&deliveries, &route, &envelope(&["a@x.example"]), MESSAGE).await;
+        assert_eq!(outcome, ["delivered 2.0.0: 250 2.0.0 queued"]);
+        assert!(next_hop.lines_of(1).contains(&shown(token)), "{token}");
+    }
     assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 

@@ -7,6 +7,7 @@
 //! sent it.
 
 use crate::accounts::{Account, Accounts, ForeignFrom};
+use crate::base::certificate::Fingerprint;
 use crate::base::dns::Dns;
 use crate::config::Place;
 use crate::mail::{Client, Edit, EditKind, Header, HeaderField, Mailbox, ReversePath};
@@ -16,6 +17,7 @@ use crate::policy::evidence::Evidence;
 use crate::policy::finding::{AuthenticationResults, MethodResult};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
+use crate::policy::relay_certificates::RelayCertificates;
 use crate::policy::secure_domains::SecureDomains;
 use crate::policy::senders::Senders;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ pub struct AuthenticateSender {
     evidence: Option<Box<Evidence>>,
     senders: Arc<Senders>,
     register: Arc<SecureDomains>,
+    relay_certificates: Arc<RelayCertificates>,
 }
 
 impl AuthenticateSender {
@@ -36,7 +39,15 @@ impl AuthenticateSender {
             evidence: dns.map(|dns| Box::new(Evidence::new(dns, sealers))),
             senders,
             register,
+            relay_certificates: Arc::default(),
         }
+    }
+
+    /// The same with clients that are known by their certificates.
+    #[must_use]
+    pub fn with_relay_certificates(mut self, certificates: Arc<RelayCertificates>) -> Self {
+        self.relay_certificates = certificates;
+        self
     }
 
     /// What is known of the sender, and whether an account stays with its own names.
@@ -49,7 +60,8 @@ impl AuthenticateSender {
             if let Some(opinion) = foreign_name(case) {
                 opinions.per_recipient = vec![opinion; case.recipients.len()];
             }
-            own_client(&case.transaction.client)
+            let client = &case.transaction.client;
+            own_client(client, self.relay_certificates.knows(client))
         } else {
             let results = self.ask(case).await;
             if let Some(opinion) = self.senders.judge(case, &results, &self.register) {
@@ -158,11 +170,12 @@ fn not_allowed(place: Option<&Place>, because: &str) -> Opinion {
         .would_pass_if("the account is given this address in may-send-from")
 }
 
-/// What is known of one of our own clients: the account, or the network that it is in.
-fn own_client(client: &Client) -> AuthenticationResults {
-    let property = match &client.account {
-        Some(name) => format!("smtp.auth={}", value(name)),
-        None => format!(
+/// What is known of one of our own clients: the account, its certificate, or the network that it is in.
+fn own_client(client: &Client, certificate: Option<Fingerprint>) -> AuthenticationResults {
+    let property = match (&client.account, certificate) {
+        (Some(name), _) => format!("smtp.auth={}", value(name)),
+        (None, Some(sum)) => format!("policy.relay-certificate={sum}"),
+        (None, None) => format!(
             "policy.relay-network={}",
             value(&client.address.ip().to_string())
         ),

@@ -19,6 +19,7 @@ use crate::mail::{Client, ForwardPath, Host, Mailbox, Orcpt, Recipient};
 use crate::policy::case::{Case, ResolvedRecipient};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::refusal::Refusal;
+use crate::policy::relay_certificates::RelayCertificates;
 use crate::policy::secure_domains::{SecureDomains, Standing};
 use crate::policy::sms::SmsRule;
 use crate::policy::verdict::Direction;
@@ -29,6 +30,7 @@ pub struct ResolveRecipients {
     directory: Arc<Directory>,
     register: Arc<SecureDomains>,
     relay_networks: Vec<Network>,
+    relay_certificates: Arc<RelayCertificates>,
     postmaster: Option<Mailbox>,
     sms: Arc<SmsRule>,
     accounts: Arc<Accounts>,
@@ -47,6 +49,7 @@ impl ResolveRecipients {
             directory,
             register,
             relay_networks,
+            relay_certificates: Arc::default(),
             postmaster,
             sms: Arc::default(),
             accounts: Arc::default(),
@@ -66,9 +69,24 @@ impl ResolveRecipients {
         self
     }
 
+    /// The same with clients that are known by their certificates.
+    #[must_use]
+    pub fn with_relay_certificates(mut self, certificates: Arc<RelayCertificates>) -> Self {
+        self.relay_certificates = certificates;
+        self
+    }
+
+    /// The clients that are known by their certificates.
+    pub fn relay_certificates(&self) -> &Arc<RelayCertificates> {
+        &self.relay_certificates
+    }
+
     /// Which way mail of this client goes.
     pub fn direction(&self, client: &Client) -> Direction {
-        if client.account.is_some() || self.is_relay_network(client.address.ip()) {
+        if client.account.is_some()
+            || self.is_relay_network(client.address.ip())
+            || self.relay_certificates.knows(client).is_some()
+        {
             Direction::Outbound
         } else {
             Direction::Inbound
@@ -203,7 +221,7 @@ impl ResolveRecipients {
         if !served {
             return Err(
                 denied("a stranger asks for a domain that is not served here")
-                    .would_pass_if("the client logs in, or its network is in relay-networks"),
+                    .would_pass_if("the client logs in, or its network is in relay-networks, or its certificate in relay-certificates"),
             );
         }
         Ok(())

@@ -1,0 +1,80 @@
+//! Limits of an account at a smart host: what is over them waits, and nothing is said to the next hop.
+
+use super::*;
+use crate::base::secret::Secret;
+use crate::delivery::upstream::{Upstream, UpstreamLimits};
+use crate::outcome::After;
+
+fn limited(next_hop: &NextHop, messages_per_minute: u32, recipients_per_day: u32) -> Arc<Route> {
+    let secret = Secret::new("s3cret".to_owned());
+    route(Transport::SmartHost(SmartHost {
+        next_hop: next_hop.host_port(),
+        tls: TlsLevel::Verified,
+        credentials: Some(Credentials {
+            limits: UpstreamLimits {
+                messages_per_minute,
+                recipients_per_day,
+            },
+            ..Credentials::password("reminders@bumbleton.example", secret)
+        }),
+    }))
+}
+
+async fn outcomes(deliveries: &Deliveries, route: &Arc<Route>, to: &[&str]) -> Vec<Outcome> {
+    let message = Message::new(MESSAGE.to_vec());
+    let envelope = envelope(to);
+    deliveries
+        .attempt(route, &envelope, &message, TlsNeed::AsRoute)
+        .await
+}
+
+#[tokio::test]
+async fn what_is_over_the_day_of_an_account_waits_until_there_is_room() {
+    use super::next_hop::{Act, Script};
+    use super::over_tls::authority::{Authority, Wrong};
+
+    let authority = Authority::new();
+    let trusting = ConnectionSettings {
+        extra_roots: vec![authority.root()],
+        ..settings()
+    };
+    let clock = Clock::fixed("2026-11-21T10:00:00Z".parse().unwrap());
+    let dns = FakeDns::start().await.resolver(Duration::from_secs(5));
+    let upstream = Arc::new(Upstream::in_memory().unwrap());
+    let deliveries = Deliveries::new(&trusting, dns, "gw.example", clock.clone())
+        .unwrap()
+        .with_upstream(Arc::clone(&upstream));
+    let script = || {
+        let script = Script::offering(&["AUTH PLAIN"]);
+        script.with_tls(authority.acceptor(Wrong::Nothing))
+    };
+    let refusing = NextHop::start(script().at("MAIL", Act::Say("452 4.3.1 full"))).await;
+    // What is not taken does not count: the second is tried as well.
+    for _ in 0..2 {
+        let refused = outcomes(&deliveries, &limited(&refusing, 0, 1), &["z@x.example"]).await;
+        assert_eq!(in_short(&refused[0]), "transient 4.3.1: 452 4.3.1 full");
+    }
+
+    let next_hop = NextHop::start(script()).await;
+    let route = limited(&next_hop, 0, 3);
+    let first = outcomes(&deliveries, &route, &["a@x.example", "b@x.example"]).await;
+    let served = "delivered 2.0.0: 250 2.0.0 queued";
+    assert_eq!(first.iter().map(in_short).collect::<Vec<_>>(), [served; 2]);
+    clock.advance(Duration::from_secs(100));
+    let second = outcomes(&deliveries, &route, &["c@x.example", "d@x.example"]).await;
+    assert_eq!(in_short(&second[0]), served);
+    let over = "transient 4.4.5: the account has sent to as many recipients in 24 hours as its limits allow";
+    assert_eq!(in_short(&second[1]), over);
+    let tomorrow = "2026-11-22T10:00:00Z".parse().unwrap();
+    assert_eq!(second[1].after, After::NotBefore(tomorrow));
+
+    let said = next_hop.connections();
+    let third = outcomes(&deliveries, &route, &["d@x.example"]).await;
+    assert_eq!(
+        (in_short(&third[0]).as_str(), next_hop.connections()),
+        (over, said)
+    );
+    clock.advance(Duration::from_secs(24 * 60 * 60 - 100));
+    let fourth = outcomes(&deliveries, &route, &["d@x.example"]).await;
+    assert_eq!(in_short(&fourth[0]), served);
+}
