@@ -211,10 +211,10 @@ impl Connection {
         self.reusable && self.wire.is_quiet()
     }
 
-    /// Whether it is worth keeping.
-    pub(super) fn may_serve_again(&self) -> bool {
+    /// Whether it is worth keeping, where a connection may have so many messages.
+    pub(super) fn may_serve_again(&self, messages: u32) -> bool {
         let limit = self.extensions.transactions_max;
-        self.reusable && self.served < limit.map_or(SERVED_MAX, |max| max.min(SERVED_MAX))
+        self.reusable && self.served < limit.map_or(messages, |max| max.min(messages))
     }
 
     /// Whether what goes there stays on this machine.
@@ -390,8 +390,6 @@ fn name_in_reports(target: &Target<'_>) -> String {
     }
 }
 
-/// Messages sent on one connection at most.
-const SERVED_MAX: u32 = 100;
 /// What is written at once, in octets; also the largest message that shares a write with its envelope.
 const BLOCK_OCTETS: usize = 64 * 1_024;
 /// What the buffer of an idle connection keeps, in octets.

@@ -16,6 +16,7 @@ mod pattern;
 mod pool;
 mod route;
 pub mod settings;
+mod shaping;
 pub mod sms;
 mod smtp;
 mod tls;
@@ -42,6 +43,7 @@ pub use route::{
     SmartHost, Takes, TlsLevel, TlsNeed, Transport,
 };
 pub use settings::{ConnectionSettings, Settings};
+pub use shaping::{Applies, Limits, Rule, Shaping};
 pub use sms::SmsSettings;
 pub use tls::TlsSetupError;
 
@@ -106,6 +108,11 @@ impl Deliveries {
     #[must_use]
     pub fn with_texts(self, texts: Option<sms::Texts>) -> Self {
         Self { texts, ..self }
+    }
+
+    /// Connections that may be open at once, to all destinations together.
+    pub fn connections(&self) -> usize {
+        self.settings.connections
     }
 
     /// Returns what deliveries along a route are grouped and counted by.

@@ -172,7 +172,10 @@ impl Deliveries {
             ..of_ending(ending, &connection.next_hop, sent.dsn)
         });
         let mut outcomes: Vec<Outcome> = outcomes.collect();
-        self.pool.park(key.clone(), connection);
+        let first = job.envelope.recipients.first();
+        let limits = first.map(|one| job.route.limits(&one.forward_path));
+        let most = limits.map_or(1, |limits| limits.messages_per_connection);
+        self.pool.park(key.clone(), connection, most);
         match outcomes.pop() {
             Some(last) if sent.untouched => Err(last),
             last => {

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use crate::base::Reference;
 use crate::content::{self, Content};
 use crate::mail::mime::{self, MimeError, Structure};
-use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message};
+use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message, Priority};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
@@ -189,7 +189,12 @@ impl Policy {
         }
     }
 
-    fn case<'a>(&'a self, look: &Look<'a>, reading: &'a Reading<'a>, tally: &'a Tally) -> Case<'a> {
+    pub(super) fn case<'a>(
+        &'a self,
+        look: &Look<'a>,
+        reading: &'a Reading<'a>,
+        tally: &'a Tally,
+    ) -> Case<'a> {
         let client = &look.transaction.client;
         Case {
             transaction: look.transaction,
@@ -223,7 +228,7 @@ impl Policy {
         })
     }
 
-    fn read<'m>(&self, transaction: &'m MailTransaction) -> Reading<'m> {
+    pub(super) fn read<'m>(&self, transaction: &'m MailTransaction) -> Reading<'m> {
         let message = &transaction.message;
         let structure = mime::parse(message.octets());
         let content = match &structure {
@@ -250,6 +255,7 @@ impl Policy {
             },
             edits: tally.edits,
             findings: tally.findings,
+            priority: Priority::Normal,
             policy: self.version.clone(),
         }
     }
@@ -263,14 +269,14 @@ impl Policy {
 }
 
 /// What is looked at, and how.
-struct Look<'a> {
-    transaction: &'a MailTransaction,
-    direction: Direction,
-    network: Network,
+pub(super) struct Look<'a> {
+    pub(super) transaction: &'a MailTransaction,
+    pub(super) direction: Direction,
+    pub(super) network: Network,
 }
 
 /// Whether a message is small and holds no file that would be opened by another process.
-fn is_soon_judged(message: &Message) -> bool {
+pub(super) fn is_soon_judged(message: &Message) -> bool {
     message.len() <= INLINE_OCTETS_MAX
         && FILES
             .as_ref()
@@ -294,7 +300,7 @@ static FILES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
 });
 
 /// A message, read once for all stages.
-struct Reading<'m> {
+pub(super) struct Reading<'m> {
     header: Header<'m>,
     structure: Result<Structure, MimeError>,
     content: Content,
@@ -302,7 +308,7 @@ struct Reading<'m> {
 
 impl Reading<'_> {
     /// Whether something in it was not opened for want of means, and may be the next time.
-    fn is_unfinished(&self) -> bool {
+    pub(super) fn is_unfinished(&self) -> bool {
         let mut unread = self.content.unreadable.iter();
         unread.any(|unread| unread.because == content::UNAVAILABLE)
     }
@@ -310,7 +316,7 @@ impl Reading<'_> {
 
 impl PlacedStage {
     /// Puts what a stage said into the tally, or what its failure means.
-    fn settle(&self, said: Result<Opinions, Panicked>, tally: &mut Tally) {
+    pub(super) fn settle(&self, said: Result<Opinions, Panicked>, tally: &mut Tally) {
         let failure = match said {
             Ok(mut opinions) => {
                 let failure = opinions.failure.take();
@@ -336,10 +342,10 @@ fn unresolved(transaction: &MailTransaction) -> Vec<ResolvedRecipient> {
 }
 
 /// Something panicked. What it said is for nobody: it may hold content.
-struct Panicked;
+pub(super) struct Panicked;
 
 /// Runs a future to its end, or to its panic.
-async fn without_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+pub(super) async fn without_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));

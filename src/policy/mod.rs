@@ -5,6 +5,7 @@
 //! [`Policy::decide`] has the whole message. Stages return [`Opinions`]; `combine` makes verdicts of
 //! them. A transaction keeps the policy it began with, and its version is in the audit trail.
 
+mod again;
 pub mod author;
 pub mod case;
 pub mod combine;
@@ -63,6 +64,7 @@ use stage::authenticate_sender::may_use;
 use stage::resolve_recipients::ResolveRecipients;
 use stage::{Stage, StageName};
 
+pub use again::Again;
 pub use case::{Case, ResolvedRecipient};
 pub use finding::Findings;
 pub use held::{Hears, Held, Holds};
