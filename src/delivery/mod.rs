@@ -14,6 +14,7 @@ mod maildir;
 mod outcomes;
 mod pattern;
 mod pool;
+mod race;
 mod route;
 pub mod settings;
 mod shaping;
@@ -43,7 +44,7 @@ pub use route::{
     SmartHost, Takes, TlsLevel, TlsNeed, Transport,
 };
 pub use settings::{ConnectionSettings, Settings};
-pub use shaping::{Applies, Limits, Rule, Shaping};
+pub use shaping::{Applies, Limits, Rule, Shaping, SourceBy};
 pub use sms::SmsSettings;
 pub use tls::TlsSetupError;
 

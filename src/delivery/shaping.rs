@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::mail::ForwardPath;
 
@@ -62,6 +63,10 @@ pub struct Shaping {
     pub recipients: usize,
     /// The sections of `[[shaping]]` that may concern it.
     pub rules: Arc<[Rule]>,
+    /// The addresses of ours that mail leaves from; empty: as the system chooses.
+    pub sources: Arc<[IpAddr]>,
+    /// How one of several is chosen.
+    pub source_by: SourceBy,
 }
 
 impl Default for Shaping {
@@ -70,6 +75,8 @@ impl Default for Shaping {
             messages_per_connection: MESSAGES_PER_CONNECTION,
             recipients: RECIPIENTS,
             rules: Arc::default(),
+            sources: Arc::default(),
+            source_by: SourceBy::Turns,
         }
     }
 }
@@ -108,6 +115,62 @@ impl Shaping {
     pub fn shared(&self) -> impl Iterator<Item = &Rule> {
         let is_shared = |rule: &&Rule| !matches!(rule.applies, Applies::Destinations(_));
         self.rules.iter().filter(is_shared)
+    }
+}
+
+/// How one of several addresses of ours is chosen for a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SourceBy {
+    /// One after the other.
+    Turns,
+    /// Always the same for one destination.
+    Destination,
+}
+
+/// The address of ours that one connection leaves from, of either family.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Source {
+    /// Whether the system chooses.
+    pub(super) any: bool,
+    v4: Option<IpAddr>,
+    v6: Option<IpAddr>,
+}
+
+impl Source {
+    /// The address to leave from for one of theirs; `None` if there is none of its family.
+    pub(super) fn to(self, theirs: IpAddr) -> Option<IpAddr> {
+        match theirs {
+            IpAddr::V4(_) => self.v4,
+            IpAddr::V6(_) => self.v6,
+        }
+    }
+}
+
+/// Counts connections, for the turns of addresses.
+static TURN: AtomicUsize = AtomicUsize::new(0);
+
+impl Shaping {
+    /// Chooses the address for a connection to a destination.
+    pub(super) fn source(&self, destination: &str) -> Source {
+        let turn = match self.source_by {
+            _ if self.sources.is_empty() => 0,
+            SourceBy::Turns => TURN.fetch_add(1, Ordering::Relaxed),
+            SourceBy::Destination => {
+                let spread =
+                    |sum: usize, octet: u8| sum.wrapping_mul(31).wrapping_add(usize::from(octet));
+                destination.bytes().fold(7, spread)
+            }
+        };
+        let choose = |v6: bool| {
+            let of_family = || self.sources.iter().filter(|one| one.is_ipv6() == v6);
+            let count = of_family().count().max(1);
+            of_family().nth(turn % count).copied()
+        };
+        Source {
+            any: self.sources.is_empty(),
+            v4: choose(false),
+            v6: choose(true),
+        }
     }
 }
 
@@ -207,5 +270,39 @@ mod tests {
         };
         assert_eq!(to("a@example.com", &shaping), shared, "the rest is shared");
         assert_eq!(shaping.shared().count(), 1);
+    }
+
+    #[test]
+    fn an_address_of_ours_is_chosen_by_turns_or_by_destination() {
+        let ours = ["192.0.2.1", "192.0.2.2", "2001:db8::1"].map(|one| one.parse().unwrap());
+        let shaping = |source_by| Shaping {
+            sources: ours.into(),
+            source_by,
+            ..Shaping::default()
+        };
+        let (v4, v6) = (
+            "198.51.100.1".parse().unwrap(),
+            "2001:db8::9".parse().unwrap(),
+        );
+
+        let by_turns = shaping(SourceBy::Turns);
+        let mut used: Vec<_> = (0..32).map(|_| by_turns.source("mx a").to(v4)).collect();
+        used.sort();
+        used.dedup();
+        assert_eq!(used, [Some(ours[0]), Some(ours[1])]);
+        assert_eq!(by_turns.source("mx a").to(v6), Some(ours[2]));
+
+        let by_destination = shaping(SourceBy::Destination);
+        let always = by_destination.source("mx a");
+        assert!((0..8).all(|_| by_destination.source("mx a") == always));
+        let others = (0..32).map(|i| by_destination.source(&format!("mx {i}.example")));
+        assert!(others.into_iter().any(|other| other != always));
+
+        assert!(Shaping::default().source("mx a").any);
+        let v4_alone = Shaping {
+            sources: [ours[0]].into(),
+            ..Shaping::default()
+        };
+        assert_eq!(v4_alone.source("mx a").to(v6), None);
     }
 }

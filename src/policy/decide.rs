@@ -97,6 +97,9 @@ impl Policy {
             header: &reading.header,
         };
         let mut decision = self.decision(look.transaction, tally);
+        decision.priority =
+            self.urgency
+                .class(look.transaction, &reading.header, &reading.content.subject);
         decision.held = self.held_of(look.transaction, &decision, &sender);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision

@@ -41,6 +41,7 @@ pub mod spam_corpus;
 pub mod stage;
 #[cfg(test)]
 mod testing;
+pub mod urgency;
 pub mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -90,6 +91,7 @@ pub struct Policy {
     /// How often a sender is told that a name is an old one; `None` for never.
     tell_of_old_names: Option<Duration>,
     holds: Holds,
+    urgency: urgency::Urgency,
     /// The tag that asks for encryption, as a sender is to write it.
     secure_tag: String,
     signing: Arc<Signing>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::{Diagnostic, Located, Section};
 use crate::delivery::pattern::Pattern;
 use crate::delivery::route::Transport;
-use crate::delivery::shaping::{Applies, Rule, Shaping};
+use crate::delivery::shaping::{Applies, Rule, Shaping, SourceBy};
 
 /// Reads all sections of `[[shaping]]`.
 pub(super) fn read_rules(top: &Section<'_>) -> Vec<Rule> {
@@ -69,6 +69,16 @@ pub(super) fn read_of_route(section: &Section<'_>) -> Shaping {
         messages_per_connection: at_most(section, "messages-per-connection")
             .map_or(default.messages_per_connection, to_u32),
         recipients: at_most(section, "recipients-at-once").map_or(default.recipients, to_usize),
+        sources: read_sources(section),
+        source_by: section
+            .word(
+                "source-by",
+                &[
+                    ("turns", SourceBy::Turns),
+                    ("destination", SourceBy::Destination),
+                ],
+            )
+            .map_or(default.source_by, Located::into_inner),
         ..default
     }
 }
@@ -82,12 +92,18 @@ pub(super) fn with_rules(shaping: Shaping, rules: &[Rule], transport: &Transport
     let concerns = |rule: &&Rule| match &rule.applies {
         Applies::Destinations(_) => true,
         Applies::Account(account) => username == Some(account),
-        Applies::Source(_) => false,
+        Applies::Source(source) => shaping.sources.contains(source),
     };
     Shaping {
         rules: Arc::from_iter(rules.iter().filter(concerns).cloned()),
         ..shaping
     }
+}
+
+/// Addresses of ours. That this machine has them is seen at the first connection.
+fn read_sources(section: &Section<'_>) -> Arc<[IpAddr]> {
+    let sources = section.parse_list::<IpAddr>("source").unwrap_or_default();
+    sources.into_iter().map(Located::into_inner).collect()
 }
 
 fn at_most(section: &Section<'_>, key: &str) -> Option<i64> {
@@ -100,4 +116,71 @@ fn to_usize(number: i64) -> usize {
 
 fn to_u32(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::delivery::Settings;
+    use crate::mail::ForwardPath;
+
+    fn read(text: &str) -> (Settings, Vec<String>) {
+        let file = Arc::new(SourceFile {
+            path: "policies/postern.toml".into(),
+            text: text.to_owned(),
+        });
+        let diagnostics = Diagnostics::default();
+        let settings = read_toml(&file, &diagnostics, Settings::read);
+        let said = diagnostics.into_vec().into_iter().map(|d| d.message);
+        (settings, said.collect())
+    }
+
+    const ROUTE: &str = "[[route]]\nname = \"r\"\nrecipients = [\"*\"]\nmx = true\n";
+
+    #[test]
+    fn a_route_has_limits_of_its_own_and_those_of_its_destinations() {
+        let (settings, said) = read(&format!(
+            "{ROUTE}messages-per-connection = 20\nrecipients-at-once = 50\nrate = 600
+             source = [\"192.0.2.1\", \"2001:db8::1\"]\nsource-by = \"destination\"
+             [[shaping]]\ndestinations = [\"*.nhs.uk\"]\nconnections = 3\nrate = 60
+             [[shaping]]\nsource = \"192.0.2.1\"\nrate = 60
+             [[shaping]]\nsource = \"192.0.2.2\"\nrate = 60
+             [[shaping]]\naccount = \"nobody\"\nconnections = 1\n"
+        ));
+        assert_eq!(said, Vec::<String>::new());
+        let route = &settings.routes[0];
+        let limits = |path| {
+            let limits = route.limits(&ForwardPath::parse(path).unwrap());
+            (
+                limits.connections,
+                limits.rate_per_minute,
+                limits.messages_per_connection,
+                limits.recipients,
+            )
+        };
+        assert_eq!(limits("a@x.nhs.uk"), (3, 60, 20, 50));
+        assert_eq!(limits("a@example.com"), (20, 600, 20, 50));
+        assert_eq!(route.shaping.sources.len(), 2);
+        assert_eq!(route.shaping.source_by, SourceBy::Destination);
+        let shared: Vec<String> = route
+            .shaping
+            .shared()
+            .map(|r| r.applies.to_string())
+            .collect();
+        assert_eq!(shared, ["source 192.0.2.1"], "what others use is theirs");
+    }
+
+    #[test]
+    fn every_fault_of_a_limit_is_reported() {
+        let (_, said) = read(&format!(
+            "{ROUTE}[[shaping]]\naccount = \"a\"\nsource = \"192.0.2.2\"\nrate = 1
+             [[shaping]]\ndestinations = [\"a.example\"]
+             [[shaping]]\nsource = \"nowhere\"\nrate = 1
+             [[shaping]]\nsource = \"192.0.2.2\"\nconnections = 0\nrat = 1\n"
+        ));
+        assert!(said.contains(&"a limit is for one kind of thing".to_owned()));
+        assert!(said.contains(&"this section limits nothing".to_owned()));
+        assert!(said.len() >= 5, "{said:#?}");
+    }
 }
