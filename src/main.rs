@@ -9,7 +9,7 @@ use clap::Parser;
 use postern::accounts::Store;
 use postern::admin::cli::{
     AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Evidence, EvidenceCommand,
-    Explain, Question, ReportCommand, SecureDomainsCommand,
+    Explain, List, Question, QueueCommand, ReportCommand, SecureDomainsCommand,
 };
 use postern::admin::dkim::DkimCommand;
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
@@ -190,6 +190,12 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             admin::secure_domains::import(asked, &settings.policy, today, cli.json, out)?
         }
         Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
+        Command::Queue(QueueCommand::List(List { by: Some(_), .. })) => {
+            let router = Router::new(settings.delivery.routes.clone());
+            let ways = server::ways(&router);
+            let (queue, now) = (queue().await?, Clock::system().now());
+            admin::destinations::list(&queue, &settings.data, &ways, cli.json, now, out).await?
+        }
         Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
         Command::Quarantine(command) => {
             admin::quarantine::run(command, &queue().await?, desk, out).await?

@@ -45,6 +45,7 @@ use describe::describe;
 use rulings::{exchangers, rulings};
 
 pub use letterhead::letterhead;
+pub use rulings::ways;
 pub use signals::Signals;
 pub use texts::opt_outs;
 
@@ -218,6 +219,7 @@ async fn start(
         shutdown.clone(),
         letterhead.clone(),
     );
+    scheduler.show_in(&settings.data);
     texts::listen(
         settings,
         texts.as_ref(),

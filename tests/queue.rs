@@ -1091,14 +1091,22 @@ async fn an_offer_ends_with_its_delivery_and_with_an_order() {
     }
 }
 
+/// Takes version 5 back.
+const TO_4: &str = "DROP INDEX delivery_ready; ALTER TABLE message DROP COLUMN mt_priority;
+    ALTER TABLE delivery DROP COLUMN priority; ALTER TABLE delivery DROP COLUMN policy;
+    CREATE INDEX delivery_ready ON delivery (ready_at) WHERE ready_at IS NOT NULL;";
+
 #[tokio::test]
 async fn a_queue_of_the_version_before_is_taken_over() {
     let f = Fixture::sqlite();
     f.accept(accepted(&["a@ward.example"])).await;
+    f.sql(TO_4);
     f.sql("DROP TABLE old_name; DROP TABLE told; DROP TABLE self_release; DROP TABLE idempotency; PRAGMA user_version = 1");
     drop(f.again());
+    f.sql(TO_4);
     f.sql("DROP TABLE self_release; DROP TABLE idempotency; PRAGMA user_version = 2");
     drop(f.again());
+    f.sql(TO_4);
     f.sql("DROP TABLE idempotency; PRAGMA user_version = 3");
     let again = f.again();
     f.sql("SELECT count(*) FROM self_release; SELECT count(*) FROM idempotency");

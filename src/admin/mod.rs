@@ -14,6 +14,7 @@ pub mod certs;
 pub mod check;
 pub mod cli;
 pub mod corpus;
+pub mod destinations;
 pub mod directory;
 pub mod dkim;
 pub mod evidence;

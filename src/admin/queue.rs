@@ -377,6 +377,7 @@ mod tests {
                 delivery("c@nhs.net", Standing::Due),
                 delivery("d@nhs.net", Standing::Quarantined),
             ],
+            handling: crate::queue::Handling::default(),
             unless_told: None,
             old_names: Vec::new(),
             events: vec![decided.fact("verdict", "hold")],

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
@@ -20,18 +19,23 @@ use crate::smtp::extension::Extensions;
 
 use super::dane::Dane;
 use super::outcomes::lost;
+use super::race::connect;
 use super::route::{Credentials, Shown, TlsLevel};
 use super::settings::ConnectionSettings;
+use super::shaping::Source;
 use super::tls::{Certificate, Fault, HandshakeError, Tls};
 use super::token::{TokenError, Tokens};
-use super::wire::{Lost, Stream, Wire};
+use super::wire::{Lost, Wire};
 
 /// Where to connect to and how.
 pub(super) struct Target<'a> {
     /// The name of the host, or its address in text: what the certificate must be for.
     pub(super) host: &'a str,
     pub(super) named_by: NamedBy,
-    pub(super) address: Address,
+    /// Where it listens; of several the first that answers.
+    pub(super) addresses: Vec<Address>,
+    /// Where to leave from.
+    pub(super) source: Source,
     pub(super) dialect: Dialect,
     pub(super) level: TlsLevel,
     /// The TLSA records that its certificate must match.
@@ -73,14 +77,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to a next hop and leads it to the point where it takes mail.
+    /// Connects to a next hop and leads it to the point where it takes mail. `met` is set to the address that
+    /// answered.
     pub(super) async fn open(
         target: &Target<'_>,
         us: &Us<'_>,
         permit: OwnedSemaphorePermit,
         deadline: Instant,
+        met: &mut Option<Address>,
     ) -> Result<Self, OpenError> {
-        let stream = connect(&target.address, us.settings.connect_timeout, deadline).await?;
+        let (stream, address) = connect(target, us.settings.connect_timeout, deadline).await?;
+        *met = Some(address.clone());
         let wire = Wire::new(stream, deadline);
         let (wire, mut extensions, tls, fault) = lead(wire, target, us, deadline).await?;
         extensions.chunking &= target.chunking;
@@ -90,7 +97,7 @@ impl Connection {
             extensions,
             dialect: target.dialect,
             local: target.local,
-            ip: match &target.address {
+            ip: match &address {
                 Address::Tcp(address) => Some(address.ip()),
                 Address::Unix(_) => None,
             },
@@ -211,10 +218,10 @@ impl Connection {
         self.reusable && self.wire.is_quiet()
     }
 
-    /// Whether it is worth keeping.
-    pub(super) fn may_serve_again(&self) -> bool {
+    /// Whether it is worth keeping, where a connection may have so many messages.
+    pub(super) fn may_serve_again(&self, messages: u32) -> bool {
         let limit = self.extensions.transactions_max;
-        self.reusable && self.served < limit.map_or(SERVED_MAX, |max| max.min(SERVED_MAX))
+        self.reusable && self.served < limit.map_or(messages, |max| max.min(messages))
     }
 
     /// Whether what goes there stays on this machine.
@@ -271,34 +278,6 @@ pub(super) enum OpenError {
     Opening(#[from] OpeningError),
     #[error(transparent)]
     Token(#[from] TokenError),
-}
-
-async fn connect(
-    address: &Address,
-    limit: Duration,
-    deadline: Instant,
-) -> Result<Box<dyn Stream>, OpenError> {
-    let until = (Instant::now() + limit).min(deadline);
-    let stream = timeout_at(until, async {
-        Ok::<Box<dyn Stream>, std::io::Error>(match address {
-            Address::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Box::new(stream)
-            }
-            Address::Unix(path) => Box::new(UnixStream::connect(path).await?),
-        })
-    });
-    match stream.await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(OpenError::Unreachable(format!(
-            "no connection to the next hop: {}",
-            error.kind()
-        ))),
-        Err(_) => Err(OpenError::Unreachable(
-            "no connection to the next hop in time".to_owned(),
-        )),
-    }
 }
 
 /// From the greeting to the point where mail may be sent.
@@ -384,14 +363,12 @@ async fn handshake(
 
 /// A name stands for itself, an address is written as a literal (RFC 3464 §2.1.2).
 fn name_in_reports(target: &Target<'_>) -> String {
-    match (&target.address, target.host.parse::<IpAddr>()) {
-        (Address::Tcp(_), Ok(address)) => AddressLiteral::from(address).to_string(),
+    match (target.addresses.first(), target.host.parse::<IpAddr>()) {
+        (Some(Address::Tcp(_)), Ok(address)) => AddressLiteral::from(address).to_string(),
         _ => target.host.to_owned(),
     }
 }
 
-/// Messages sent on one connection at most.
-const SERVED_MAX: u32 = 100;
 /// What is written at once, in octets; also the largest message that shares a write with its envelope.
 const BLOCK_OCTETS: usize = 64 * 1_024;
 /// What the buffer of an idle connection keeps, in octets.

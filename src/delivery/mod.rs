@@ -14,8 +14,10 @@ mod maildir;
 mod outcomes;
 mod pattern;
 mod pool;
+mod race;
 mod route;
 pub mod settings;
+mod shaping;
 pub mod sms;
 mod smtp;
 mod tls;
@@ -44,6 +46,7 @@ pub use route::{
     SmartHost, Takes, TlsLevel, TlsNeed, Transport,
 };
 pub use settings::{ConnectionSettings, Settings};
+pub use shaping::{Applies, Limits, Rule, Shaping, SourceBy};
 pub use sms::SmsSettings;
 pub use tls::TlsSetupError;
 
@@ -112,6 +115,11 @@ impl Deliveries {
     #[must_use]
     pub fn with_texts(self, texts: Option<sms::Texts>) -> Self {
         Self { texts, ..self }
+    }
+
+    /// Connections that may be open at once, to all destinations together.
+    pub fn connections(&self) -> usize {
+        self.settings.connections
     }
 
     /// Returns what deliveries along a route are grouped and counted by.

@@ -17,6 +17,17 @@ pub enum Pattern {
 }
 
 impl Pattern {
+    /// Whether it takes a host of this name.
+    pub(super) fn takes_host(&self, host: &str) -> bool {
+        let domain = Domain::parse(host).ok();
+        match (self, domain) {
+            (Self::Everyone, _) => true,
+            (Self::Below(parent), Some(domain)) => domain.is_below(parent),
+            (Self::Exactly(wanted), Some(domain)) => domain == *wanted,
+            (_, None) => false,
+        }
+    }
+
     /// Whether it takes this recipient.
     pub fn takes(&self, path: &ForwardPath) -> bool {
         match (self, path.domain()) {

@@ -69,10 +69,11 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for the next message, unless it is used up or another is waited for.
-    pub(super) fn park(self: &Arc<Self>, key: Key, connection: Connection) {
+    /// Keeps a connection for the next message, unless it is used up (it may have so many messages) or another is
+    /// waited for.
+    pub(super) fn park(self: &Arc<Self>, key: Key, connection: Connection, messages: u32) {
         let wanted = self.wanted.load(Ordering::Acquire) > 0;
-        if wanted || self.idle.is_zero() || !connection.may_serve_again() {
+        if wanted || self.idle.is_zero() || !connection.may_serve_again(messages) {
             tokio::spawn(connection.quit());
             return;
         }

@@ -14,6 +14,7 @@ use crate::mail::{Domain, ForwardPath, Host};
 use crate::smtp::client::LoginMechanism;
 
 use super::pattern::Pattern;
+use super::shaping::{Limits, Shaping};
 use super::token::TokenSource;
 use super::upstream::UpstreamLimits;
 
@@ -68,9 +69,25 @@ pub struct Route {
     pub chunking: bool,
     /// When it is tried again.
     pub schedule: RetrySchedule,
+    /// Limits besides connections and rate.
+    pub shaping: Shaping,
 }
 
 impl Route {
+    /// The limits of a recipient's destination.
+    pub fn limits(&self, path: &ForwardPath) -> Limits {
+        let next_hop = match &self.transport {
+            Transport::SmartHost(smart_host) => Some(smart_host.next_hop.host.as_str()),
+            Transport::Lmtp(Lmtp {
+                endpoint: Endpoint::Tcp(next_hop),
+                ..
+            }) => Some(next_hop.host.as_str()),
+            _ => None,
+        };
+        self.shaping
+            .limits((self.connections, self.rate_per_minute), next_hop, path)
+    }
+
     /// Returns what deliveries are grouped and counted by: those of one key may share a connection.
     pub fn destination(&self, path: &ForwardPath) -> String {
         match &self.transport {
@@ -403,6 +420,7 @@ mod tests {
             rate_per_minute: 0,
             chunking: true,
             schedule: RetrySchedule::default(),
+            shaping: Shaping::default(),
         })
     }
 

@@ -3,6 +3,8 @@
 //! A route has exactly one transport. What a transport does not use is refused and not ignored: a
 //! `tls` on a Maildir would look like protection that is not there.
 
+mod shaping;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use super::route::{
     Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Shown, SmartHost, Takes, TlsLevel,
     Transport,
 };
+use super::shaping::Rule;
 use super::sms::SmsSettings;
 use super::token::TokenSource;
 use super::upstream::UpstreamLimits;
@@ -76,8 +79,9 @@ impl Settings {
     /// Takes `[[route]]` and `[delivery]` out of the outermost section of the gateway's own file.
     pub fn read(top: &Section<'_>) -> Self {
         let mut routes = Vec::new();
+        let rules = shaping::read_rules(top);
         for section in top.sections("route") {
-            let route = read_route(&section);
+            let route = read_route(&section, &rules);
             section.finish();
             routes.extend(route.map(Arc::new));
         }
@@ -163,7 +167,7 @@ fn read_roots(section: &Section<'_>) -> Vec<CertificateDer<'static>> {
     }
 }
 
-fn read_route(section: &Section<'_>) -> Option<Route> {
+fn read_route(section: &Section<'_>, rules: &[Rule]) -> Option<Route> {
     let name = section.required_string("name");
     let takes = read_takes(section);
     let transport = read_transport(section);
@@ -171,11 +175,13 @@ fn read_route(section: &Section<'_>) -> Option<Route> {
     let rate = section.integer("rate", 0..=1_000_000);
     let chunking = section.flag("chunking");
     let schedule = read_schedule(section);
+    let shaping = shaping::read_of_route(section);
     let transport = transport?;
     let rate = rate.map_or(0, |rate| u32::try_from(*rate).unwrap_or(0));
     Some(Route {
         name: name?.into_inner(),
         takes: takes?,
+        shaping: shaping::with_rules(shaping, rules, &transport),
         connections,
         rate_per_minute: paced(&transport, rate),
         transport,

@@ -17,6 +17,7 @@ use super::Deliveries;
 use super::connection::{Address, Connection, OpenError, Target, Us};
 use super::outcomes::{kinder, of_ending, of_open_error};
 use super::pool::Key;
+use super::race::by_turns;
 use super::route::{Credentials, Endpoint, Route, TlsLevel, Transport};
 use super::way::{Plan, Way};
 
@@ -89,26 +90,27 @@ impl Deliveries {
                     continue;
                 }
             };
-            for address in addresses {
-                if tried == ADDRESSES_MAX {
-                    break;
-                }
-                tried += 1;
-                let met = (hop, &way, &plan);
-                match self.try_address(met, address, &key, job, deadline).await {
+            let mut addresses = by_turns(addresses);
+            addresses.truncate(ADDRESSES_MAX - tried);
+            while !addresses.is_empty() {
+                let there = (hop, &way, &plan);
+                let before = addresses.len();
+                let ended = self.try_addresses(there, &mut addresses, &key, job, deadline);
+                match ended.await {
                     Ok(outcomes) => return outcomes,
                     Err(outcome) => failure = Some(kinder(failure, outcome)),
                 }
+                tried += before - addresses.len();
             }
         }
         vec![failure.unwrap_or_else(nobody); job.envelope.recipients.len()]
     }
 
-    /// Errs if this address was of no use and another may be tried.
-    async fn try_address(
+    /// Errs if the address that answered was of no use, which is taken out then, or none did: then none is left.
+    async fn try_addresses(
         &self,
         (hop, way, plan): (&Hop, &Way, &Plan),
-        address: Address,
+        addresses: &mut Vec<Address>,
         key: &Key,
         job: &Job<'_>,
         deadline: Instant,
@@ -116,7 +118,8 @@ impl Deliveries {
         let target = Target {
             host: &hop.host,
             named_by: way.named_by,
-            address,
+            addresses: addresses.clone(),
+            source: job.route.shaping.source(&job.destination),
             dialect: dialect(job.route),
             level: way.level,
             dane: way.dane.as_ref(),
@@ -124,13 +127,20 @@ impl Deliveries {
             local: job.route.is_local(),
             chunking: job.route.chunking,
         };
-        let connection = self.open(target, (hop, way, plan), job, deadline).await?;
-        self.send_on(connection, key, job).await
+        let mut met = None;
+        let opened = self.open(target, &mut met, (hop, way, plan), job, deadline);
+        let opened = opened.await;
+        match &met {
+            Some(met) => addresses.retain(|address| address != met),
+            None => addresses.clear(),
+        }
+        self.send_on(opened?, key, job).await
     }
 
     async fn open(
         &self,
         mut target: Target<'_>,
+        met: &mut Option<Address>,
         (hop, way, plan): (&Hop, &Way, &Plan),
         job: &Job<'_>,
         deadline: Instant,
@@ -145,21 +155,22 @@ impl Deliveries {
         loop {
             let until = (Instant::now() + self.settings.connect_timeout).min(deadline);
             let permit = self.pool.permit(until).await.ok_or_else(all_busy)?;
-            let error = match Connection::open(&target, &us, permit, deadline).await {
+            let error = match Connection::open(&target, &us, permit, deadline, met).await {
                 Ok(mut connection) => {
-                    let met = (hop, way);
-                    self.note_opened(&mut connection, met, plan, job, fell_back.as_ref());
+                    let way = (hop, way);
+                    self.note_opened(&mut connection, way, plan, job, fell_back.as_ref());
                     return Ok(connection);
                 }
                 Err(error) => error,
             };
             if fell_back.is_none() {
-                self.note_failed(&error, (hop, way), &target.address, plan);
+                self.note_failed(&error, (hop, way), met.as_ref(), plan);
             }
             // Whoever does without TLS where there is none does without where it is broken
             // (RFC 7435 §3). The level is lowered once.
             if matches!(error, OpenError::Handshake(_)) && target.level == TlsLevel::Opportunistic {
                 target.level = TlsLevel::None;
+                target.addresses = met.iter().cloned().collect();
                 fell_back = Some(error);
                 continue;
             }
@@ -183,7 +194,10 @@ impl Deliveries {
             ..of_ending(ending, &connection.next_hop, sent.dsn)
         });
         let mut outcomes: Vec<Outcome> = outcomes.collect();
-        self.pool.park(key.clone(), connection);
+        let first = job.envelope.recipients.first();
+        let limits = first.map(|one| job.route.limits(&one.forward_path));
+        let most = limits.map_or(1, |limits| limits.messages_per_connection);
+        self.pool.park(key.clone(), connection, most);
         match outcomes.pop() {
             Some(last) if sent.untouched => Err(last),
             last => {

@@ -343,7 +343,7 @@ impl Deliveries {
         &self,
         error: &OpenError,
         (hop, way): (&Hop, &Way),
-        address: &Address,
+        address: Option<&Address>,
         plan: &Plan,
     ) {
         let failure = match error {
@@ -359,8 +359,8 @@ impl Deliveries {
             _ => return,
         };
         let ip = match address {
-            Address::Tcp(address) => address.ip().to_string(),
-            Address::Unix(_) => String::new(),
+            Some(Address::Tcp(address)) => address.ip().to_string(),
+            _ => String::new(),
         };
         let session = way.session.clone();
         self.count(plan, session, hop, &ip, Some(failure), &error.to_string());

@@ -227,6 +227,7 @@ fn server_settings(settings: &Settings, parts: &Parts, starttls: bool) -> Server
         recipients: settings.limits.recipients,
         transactions: settings.limits.messages_per_connection,
         errors: settings.limits.errors,
+        mt_priority: settings.limits.mt_priority,
     }
 }
 

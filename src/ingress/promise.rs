@@ -16,7 +16,8 @@ use crate::policy::self_release::{Ground, Leave, to_words};
 use crate::policy::verdict::Fate;
 use crate::policy::{Decision, Hears, OldName, RecipientDecision, Tell};
 use crate::queue::{
-    Accepted, Binding, NewDelivery, OldNameNotice, OldNameUse, SelfRelease, Standing,
+    Accepted, Binding, Handling, NewDelivery, OldNameNotice, OldNameUse, PolicyMark, SelfRelease,
+    Standing,
 };
 
 use super::finish::Copy;
@@ -111,6 +112,11 @@ impl Promise<'_> {
             message: copy.message.clone(),
             patient_data: !decision.may_be_quoted(),
             received_at: self.transaction.received_at,
+            handling: Handling {
+                priority: decision.priority,
+                mt_priority: envelope.mt_priority,
+                policy: Some(PolicyMark::of(&decision.policy)),
+            },
             deliveries,
             unless_told: None,
             old_names: Vec::new(),

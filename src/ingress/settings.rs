@@ -77,6 +77,8 @@ pub struct Limits {
     pub line_octets: usize,
     /// Bad commands before the session is closed.
     pub errors: u32,
+    /// Whether clients may say how urgent a message is (RFC 6710); that of accounts alone counts.
+    pub mt_priority: bool,
     /// Octets of all messages that are being received.
     pub memory_octets: u64,
     /// Octets of a message up to which it stays in memory while it comes in.
@@ -102,6 +104,7 @@ impl Default for Limits {
             header_octets: 1 << 20,
             line_octets: 2_048,
             errors: 20,
+            mt_priority: false,
             memory_octets: 512 << 20,
             in_memory_octets: 1 << 20,
             greeting_delay: Duration::ZERO,
@@ -282,6 +285,7 @@ fn read_limits(top: &Section<'_>) -> Limits {
         line_octets: count("line-length", 512, default.line_octets),
         errors: u32::try_from(count("errors", 1, default.errors as usize))
             .unwrap_or(default.errors),
+        mt_priority: section.flag("mt-priority").is_some_and(|flag| *flag),
         memory_octets: octets("memory", default.memory_octets),
         in_memory_octets: usize::try_from(in_memory).unwrap_or(default.in_memory_octets),
         greeting_delay: time("greeting-delay", default.greeting_delay),

@@ -23,6 +23,8 @@ pub struct Envelope {
     pub smtputf8: bool,
     /// Whether the message may only travel over verified TLS (RFC 8689 §2).
     pub require_tls: bool,
+    /// How urgent it is, from -9 to 9 (RFC 6710 §2); `None` if nothing was said.
+    pub mt_priority: Option<i8>,
 }
 
 impl Envelope {
@@ -36,6 +38,7 @@ impl Envelope {
             body: BodyType::SevenBit,
             smtputf8: false,
             require_tls: false,
+            mt_priority: None,
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use crate::base::Reference;
 use crate::content::{self, Content};
 use crate::mail::mime::{self, MimeError, Structure};
-use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message};
+use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message, Priority};
 
 use super::case::{Case, ResolvedRecipient};
 use super::combine::Tally;
@@ -98,6 +98,9 @@ impl Policy {
             header: &reading.header,
         };
         let mut decision = self.decision(look.transaction, tally);
+        decision.priority =
+            self.urgency
+                .class(look.transaction, &reading.header, &reading.content.subject);
         decision.held = self.held_of(look.transaction, &decision, &sender);
         decision.old_names = old_names(&decision, &sender, &self.directory, self.tell_of_old_names);
         decision
@@ -190,7 +193,12 @@ impl Policy {
         }
     }
 
-    fn case<'a>(&'a self, look: &Look<'a>, reading: &'a Reading<'a>, tally: &'a Tally) -> Case<'a> {
+    pub(super) fn case<'a>(
+        &'a self,
+        look: &Look<'a>,
+        reading: &'a Reading<'a>,
+        tally: &'a Tally,
+    ) -> Case<'a> {
         let client = &look.transaction.client;
         Case {
             transaction: look.transaction,
@@ -224,7 +232,7 @@ impl Policy {
         })
     }
 
-    fn read<'m>(&self, transaction: &'m MailTransaction) -> Reading<'m> {
+    pub(super) fn read<'m>(&self, transaction: &'m MailTransaction) -> Reading<'m> {
         let message = &transaction.message;
         let structure = mime::parse(message.octets());
         let content = match &structure {
@@ -251,6 +259,7 @@ impl Policy {
             },
             edits: tally.edits,
             findings: tally.findings,
+            priority: Priority::Normal,
             policy: self.version.clone(),
         }
     }
@@ -264,14 +273,14 @@ impl Policy {
 }
 
 /// What is looked at, and how.
-struct Look<'a> {
-    transaction: &'a MailTransaction,
-    direction: Direction,
-    network: Network,
+pub(super) struct Look<'a> {
+    pub(super) transaction: &'a MailTransaction,
+    pub(super) direction: Direction,
+    pub(super) network: Network,
 }
 
 /// Whether a message is small and holds no file that would be opened by another process.
-fn is_soon_judged(message: &Message) -> bool {
+pub(super) fn is_soon_judged(message: &Message) -> bool {
     let octets = message.octets();
     message.len() <= INLINE_OCTETS_MAX
         && !FILES.iter().any(|sign| sign.find(octets).is_some())
@@ -295,7 +304,7 @@ fn has_word(octets: &[u8], word: &[u8], rare: usize) -> bool {
 }
 
 /// A message, read once for all stages.
-struct Reading<'m> {
+pub(super) struct Reading<'m> {
     header: Header<'m>,
     structure: Result<Structure, MimeError>,
     content: Content,
@@ -303,7 +312,7 @@ struct Reading<'m> {
 
 impl Reading<'_> {
     /// Whether something in it was not opened for want of means, and may be the next time.
-    fn is_unfinished(&self) -> bool {
+    pub(super) fn is_unfinished(&self) -> bool {
         let mut unread = self.content.unreadable.iter();
         unread.any(|unread| unread.because == content::UNAVAILABLE)
     }
@@ -311,7 +320,7 @@ impl Reading<'_> {
 
 impl PlacedStage {
     /// Puts what a stage said into the tally, or what its failure means.
-    fn settle(&self, said: Result<Opinions, Panicked>, tally: &mut Tally) {
+    pub(super) fn settle(&self, said: Result<Opinions, Panicked>, tally: &mut Tally) {
         let failure = match said {
             Ok(mut opinions) => {
                 let failure = opinions.failure.take();
@@ -337,10 +346,10 @@ fn unresolved(transaction: &MailTransaction) -> Vec<ResolvedRecipient> {
 }
 
 /// Something panicked. What it said is for nobody: it may hold content.
-struct Panicked;
+pub(super) struct Panicked;
 
 /// Runs a future to its end, or to its panic.
-async fn without_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+pub(super) async fn without_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));

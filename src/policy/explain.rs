@@ -287,6 +287,7 @@ mod tests {
             direction: Direction::Outbound,
             has_sender: true,
             old_names: Vec::new(),
+            priority: crate::mail::Priority::Normal,
             held: crate::policy::Held::default(),
             recipients: vec![RecipientDecision {
                 given: path.clone(),

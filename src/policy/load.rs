@@ -76,6 +76,7 @@ impl Policy {
             directory: Arc::clone(&parts.directory),
             tell_of_old_names: settings.tell_of_old_names,
             holds: settings.holds,
+            urgency: settings.urgency,
             secure_tag,
             signing: Arc::new(signing),
             learned,

@@ -5,6 +5,7 @@
 //! [`Policy::decide`] has the whole message. Stages return [`Opinions`]; `combine` makes verdicts of
 //! them. A transaction keeps the policy it began with, and its version is in the audit trail.
 
+mod again;
 pub mod author;
 pub mod case;
 pub mod combine;
@@ -41,6 +42,7 @@ pub mod spam_corpus;
 pub mod stage;
 #[cfg(test)]
 mod testing;
+pub mod urgency;
 pub mod verdict;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,6 +67,7 @@ use stage::authenticate_sender::may_use;
 use stage::resolve_recipients::ResolveRecipients;
 use stage::{Stage, StageName};
 
+pub use again::Again;
 pub use case::{Case, ResolvedRecipient};
 pub use finding::Findings;
 pub use held::{Hears, Held, Holds};
@@ -90,6 +93,7 @@ pub struct Policy {
     /// How often a sender is told that a name is an old one; `None` for never.
     tell_of_old_names: Option<Duration>,
     holds: Holds,
+    urgency: urgency::Urgency,
     /// The tag that asks for encryption, as a sender is to write it.
     secure_tag: String,
     signing: Arc<Signing>,

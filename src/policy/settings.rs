@@ -16,6 +16,7 @@ use crate::mail::{Domain, Mailbox};
 use super::held::Holds;
 use super::signing::Signing;
 use super::stage::StageName;
+use super::urgency::Urgency;
 
 /// The `[policy]` and `[files]` sections, checked.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub struct Settings {
     pub tell_of_old_names: Option<Duration>,
     /// What happens to what is held.
     pub holds: Holds,
+    /// Which mail goes first.
+    pub urgency: Urgency,
     /// The stages in their order.
     pub stages: Vec<StageEntry>,
     /// Where the other files are.
@@ -177,6 +180,7 @@ impl Settings {
                 .map(Located::into_inner)
                 .filter(|every| !every.is_zero()),
             holds: Holds::read(top, postmaster.clone()),
+            urgency: Urgency::read(top),
             postmaster,
             stages: stages(&policy),
             served,

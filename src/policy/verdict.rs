@@ -3,7 +3,7 @@
 use crate::base::{PolicyVersion, Reference};
 use crate::directory::Hop;
 use crate::mail::{
-    Audience, Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Recipient, Reply,
+    Audience, Class, Edit, EnhancedStatusCode, ForwardPath, Mailbox, Priority, Recipient, Reply,
 };
 
 use super::finding::{Findings, SecureKeyword};
@@ -32,6 +32,8 @@ pub struct Decision {
     pub edits: Vec<Edit>,
     /// What the stages found.
     pub findings: Findings,
+    /// Before which others it goes.
+    pub priority: Priority,
     /// Which policy decided.
     pub policy: PolicyVersion,
 }
@@ -300,6 +302,7 @@ mod tests {
             held: Held::default(),
             edits: Vec::new(),
             findings: Findings::default(),
+            priority: Priority::Normal,
             policy: PolicyVersion("0123456789ab".into()),
         }
     }

@@ -5,7 +5,9 @@
 //! [`Queue::settle`] writes what came of an attempt together with the reports that follow, and
 //! [`Queue::administer`] carries out an administrator's order. A reply of 250 follows `accept`; nothing else may.
 
+pub mod destinations;
 pub mod error;
+mod handling;
 pub mod record;
 mod spool;
 pub mod sqlite;
@@ -21,6 +23,7 @@ use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
 pub use error::{QueueError, StoreError};
+pub use handling::{Handling, PolicyMark};
 pub use record::{
     Accepted, Binding, DeliveryId, Handoff, LEASE, Lease, LeasedDelivery, MessageId, NewDelivery,
     Next, OldNameNotice, OldNameUse, Once, QueuedMessage, Repeated, SelfRelease, Settlement,
@@ -28,8 +31,8 @@ pub use record::{
 };
 pub use sqlite::SqliteStore;
 pub use store::{
-    Administered, AuditEntry, Fault, Filter, OldNameCount, Order, Selection, SenderRelease, SentOn,
-    Skip, State, Store, TraceQuery, Verified, Waiting,
+    Administered, AuditEntry, Fault, Filter, Group, OldNameCount, Order, Recall, Recalled,
+    Selection, SenderRelease, SentOn, Skip, State, Store, TraceQuery, Verified, Waiting,
 };
 
 /// The queue. Cheap to clone; clones share it.
@@ -129,6 +132,16 @@ impl Queue {
         self.store.give_back(deliveries, at).await
     }
 
+    /// Makes due what waits for a later attempt because nobody was there, but for what `skip` passes over.
+    pub async fn recall(
+        &self,
+        now: Timestamp,
+        recall: Recall,
+        skip: Skip,
+    ) -> Result<Recalled, QueueError> {
+        self.store.recall(now, recall, skip).await
+    }
+
     /// Writes events that stand alone: refusals, reloads, changes of accounts.
     pub async fn record(&self, events: Vec<AuditEvent>) -> Result<(), QueueError> {
         self.store.record(events).await
@@ -177,6 +190,11 @@ impl Queue {
     /// Lists deliveries in the order of their acceptance.
     pub async fn list(&self, filter: Filter) -> Result<Vec<Waiting>, QueueError> {
         self.store.list(filter).await
+    }
+
+    /// What waits, one row for each domain, binding and state.
+    pub async fn groups(&self) -> Result<Vec<Group>, QueueError> {
+        self.store.groups(self.clock.now()).await
     }
 
     /// How many deliveries there are in each state.

@@ -5,10 +5,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::base::Reference;
-use crate::mail::{BodyType, EnvId, Envelope, ForwardPath, Message, Recipient, Ret, ReversePath};
+use crate::mail::{
+    BodyType, EnvId, Envelope, ForwardPath, Message, Priority, Recipient, Ret, ReversePath,
+};
 use crate::outcome::audit::AuditEvent;
 use crate::outcome::notify::{Notice, Original, UnlessTold};
 use crate::outcome::{Letterhead, Outcome};
+
+use super::handling::{Handling, PolicyMark};
 
 /// A message for which a client is about to get its 250, or one that the gateway itself wrote.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct Accepted {
     pub patient_data: bool,
     /// When it was received.
     pub received_at: Timestamp,
+    /// How it is handled while it waits.
+    pub handling: Handling,
     /// One for each recipient; not empty.
     pub deliveries: Vec<NewDelivery>,
     /// What it tells somebody of; it is queued only if he was not told of that lately.
@@ -185,6 +191,8 @@ pub struct QueuedMessage {
     pub patient_data: bool,
     /// When it was received.
     pub received_at: Timestamp,
+    /// What its sender said of its urgency (RFC 6710).
+    pub mt_priority: Option<i8>,
 }
 
 impl QueuedMessage {
@@ -213,6 +221,7 @@ impl QueuedMessage {
             body: self.body,
             smtputf8: self.smtputf8,
             require_tls: self.require_tls,
+            mt_priority: self.mt_priority,
         }
     }
 }
@@ -233,6 +242,7 @@ impl Accepted {
             message_id: Some(notice.message_id),
             patient_data: false,
             received_at: notice.at,
+            handling: Handling::default(),
             deliveries: vec![NewDelivery {
                 recipient: Recipient::new(ForwardPath::Mailbox(notice.to)),
                 standing: Standing::Due,
@@ -300,6 +310,10 @@ pub struct LeasedDelivery {
     pub attempts: u32,
     /// Whether the sender was told that it is late.
     pub delay_notified: bool,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Which policy decided; `None`: none is asked again.
+    pub policy: Option<PolicyMark>,
 }
 
 /// How one attempt settles: written in one transaction.
@@ -326,6 +340,8 @@ pub enum Next {
     Failed,
     /// It goes to the encryption next hop instead, at once.
     Diverted,
+    /// It is bound to verified TLS from now on, and tried at once.
+    Bound,
     /// It waits until somebody decides: the gateway itself cannot send it, as things are set up.
     Held,
     /// Nothing: its time is over.
@@ -354,6 +370,7 @@ mod tests {
             message_id: None,
             patient_data: false,
             received_at: Timestamp::UNIX_EPOCH,
+            mt_priority: None,
         };
         assert_eq!(message(false).original().ret, Some(Ret::Full));
         assert_eq!(message(true).original().ret, None);

@@ -55,6 +55,10 @@ pub trait Store: Send + Sync + 'static {
     /// Gives leased deliveries back untried: they are due again at `at`.
     fn give_back(&self, deliveries: Vec<DeliveryId>, at: Timestamp) -> Answer<'_, ()>;
 
+    /// Makes due, as of `now`, what waits for a later attempt and never got an answer from a next hop, but for what
+    /// `skip` passes over. Up to the limit of `recall`; what comes back says where to go on.
+    fn recall(&self, now: Timestamp, recall: Recall, skip: Skip) -> Answer<'_, Recalled>;
+
     /// Writes events that stand alone.
     fn record(&self, events: Vec<AuditEvent>) -> Answer<'_, ()>;
 
@@ -84,6 +88,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Lists deliveries in the order of their acceptance.
     fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>>;
+
+    /// What waits, one row for each domain, binding and state; `now` says what of it is due.
+    fn groups(&self, now: Timestamp) -> Answer<'_, Vec<Group>>;
 
     /// How many deliveries there are in each state.
     fn count(&self) -> Answer<'_, BTreeMap<&'static str, i64>>;
@@ -149,6 +156,45 @@ impl Skip {
             .as_ref()
             .is_some_and(|in_hand| in_hand(delivery))
     }
+}
+
+/// The deliveries of one domain, binding and state.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Group {
+    /// One of its recipients: the one who is next.
+    pub path: ForwardPath,
+    /// Over which transport.
+    pub binding: Binding,
+    /// Where they stand.
+    pub state: State,
+    /// How many there are.
+    pub count: i64,
+    /// How many of them may be tried now.
+    pub due: i64,
+    /// When the next one is due.
+    pub next: Option<Timestamp>,
+    /// What the last attempt at that one came to.
+    pub last_reply: Option<String>,
+}
+
+/// What to call back.
+#[derive(Clone, Debug)]
+pub struct Recall {
+    /// To this domain alone, in its comparable form.
+    pub domain: Option<String>,
+    /// Where the step before ended.
+    pub after: Option<(String, String)>,
+    /// Deliveries at most.
+    pub limit: usize,
+}
+
+/// What was called back.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Recalled {
+    /// Deliveries that are due now.
+    pub changed: usize,
+    /// Where to go on; `None` if that was all.
+    pub after: Option<(String, String)>,
 }
 
 /// Where a delivery stands (`manual::queue_states`).

@@ -1,6 +1,7 @@
 //! One attempt from its start to its settlement.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -15,16 +16,21 @@ use crate::outcome::{After, DeliveryResult, Outcome};
 use crate::queue::{Accepted, Binding, LeasedDelivery, Next, QueuedMessage, Settlement};
 
 use super::Shared;
+use super::answer::Answer;
 use super::courier::{Fallback, Then};
-use super::destination::Batch;
-use super::retry::{Judgement, judge};
+use super::destination::{Batch, End};
+use super::retry::{Circumstances, Judgement, judge};
 
 impl Shared {
     /// Makes the attempt of a batch and settles it; then starts what waited for its place.
     pub(super) async fn run(self: Arc<Self>, mut batch: Batch) {
+        if batch.generation != self.generation.load(Ordering::Acquire) {
+            return self.sort_again(batch).await;
+        }
+        self.judge_again(&mut batch).await;
         self.hold_what_may_not_go_any_more(&mut batch).await;
         if batch.deliveries.is_empty() {
-            self.finished(&batch.destination, true);
+            self.finished(&batch.route, &end(&batch, &[]));
             drop(batch.permit);
             self.one_less_in_hand();
             return;
@@ -33,22 +39,27 @@ impl Shared {
             outcomes = self.attempt(&batch) => Some(outcomes),
             () = self.cut_off.cancelled() => None,
         };
-        let answered = outcomes.as_ref().is_some_and(|all| all.iter().any(answers));
-        self.finished(&batch.destination, answered);
+        let end = end(&batch, outcomes.as_deref().unwrap_or_default());
+        let sooner = self.finished(&batch.route, &end);
         match outcomes {
             Some(outcomes) => {
-                self.settle(
-                    &batch.message,
-                    &batch.deliveries,
-                    outcomes,
-                    Some(&batch.route),
-                )
-                .await;
+                let route = Some(&*batch.route);
+                self.settle(&batch.message, &batch.deliveries, outcomes, route, sooner)
+                    .await;
             }
             None => self.give_back(batch.ids()).await,
         }
         drop(batch.permit);
         self.one_less_in_hand();
+    }
+
+    /// The routes have changed since the batch was sorted: it goes back and is found again.
+    async fn sort_again(self: Arc<Self>, batch: Batch) {
+        self.finished(&batch.route, &end(&batch, &[]));
+        self.give_back(batch.ids()).await;
+        drop(batch.permit);
+        self.one_less_in_hand();
+        self.wake.notify_one();
     }
 
     /// Takes out of a batch what is bound to a secured path and goes to a domain that is secure no more: its
@@ -109,7 +120,8 @@ impl Shared {
         message: &QueuedMessage,
         deliveries: &[LeasedDelivery],
         outcomes: Vec<Outcome>,
-        route: Option<&Arc<Route>>,
+        route: Option<&Route>,
+        sooner: Option<Timestamp>,
     ) {
         let now = self.clock.now();
         let judged: Vec<(&LeasedDelivery, Outcome, Judgement)> = deliveries
@@ -120,16 +132,13 @@ impl Shared {
                     true => outcome.redacted(),
                     false => outcome,
                 };
-                let route = route.map(|route| &**route);
-                let fallback = self.fallback(delivery);
-                let judgement = judge(
-                    &outcome,
-                    delivery,
+                let circumstances = Circumstances {
                     route,
-                    fallback,
-                    message.received_at,
-                    now,
-                );
+                    fallback: self.fallback(delivery),
+                    received_at: message.received_at,
+                    sooner,
+                };
+                let judgement = judge(&outcome, delivery, &circumstances, now);
                 (delivery, as_final(outcome, judgement.next), judgement)
             })
             .collect();
@@ -137,7 +146,7 @@ impl Shared {
     }
 
     /// Writes what follows from attempts, and tells whoever is to hear of it.
-    async fn conclude(
+    pub(super) async fn conclude(
         &self,
         message: &QueuedMessage,
         judged: Vec<(&LeasedDelivery, Outcome, Judgement)>,
@@ -183,7 +192,7 @@ impl Shared {
 
     /// What happens to a delivery without a secured path; nothing is diverted where nothing encrypts, and not from
     /// the encryption next hop to itself.
-    fn fallback(&self, delivery: &LeasedDelivery) -> Fallback {
+    pub(super) fn fallback(&self, delivery: &LeasedDelivery) -> Fallback {
         let path = &delivery.recipient.forward_path;
         let fallback = self.courier.fallback(path);
         let encrypts =
@@ -306,6 +315,9 @@ fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
             metrics::HELD.add(1);
             info!(%reference, %status, "held");
         }
+        Next::Bound => {
+            info!(%reference, %status, next_hop, "goes by verified TLS from now on");
+        }
         Next::Diverted => {
             info!(%reference, %status, next_hop, "goes to the encryption next hop");
         }
@@ -325,9 +337,32 @@ fn as_final(outcome: Outcome, next: Next) -> Outcome {
     }
 }
 
-/// Whether the next hop was there: it took the message, or said why not.
-fn answers(outcome: &Outcome) -> bool {
-    outcome.reply.is_some() || matches!(outcome.result, DeliveryResult::Delivered { .. })
+/// How the attempt of a batch ended; without outcomes it was none.
+fn end<'b>(batch: &'b Batch, outcomes: &[Outcome]) -> End<'b> {
+    let answer = Answer::of_all(outcomes);
+    let too_many = |one: &&Outcome| Answer::of(one) == Answer::TooMany;
+    End {
+        destination: &batch.destination,
+        route: &batch.route,
+        was_trial: batch.is_trial,
+        answer,
+        because: match outcomes.iter().find(|one| Answer::of(one) == answer) {
+            Some(outcome) if matches!(answer, Answer::Away | Answer::Busy) => in_short(outcome),
+            _ => String::new(),
+        },
+        took: match answer {
+            Answer::TooMany => outcomes.len() - outcomes.iter().filter(too_many).count(),
+            _ => 0,
+        },
+    }
+}
+
+/// Why, for others than those concerned: of a reply its codes alone, for its words may be about one message.
+fn in_short(outcome: &Outcome) -> String {
+    match &outcome.reply {
+        Some(reply) => format!("{} {}", reply.code().value(), reply.status()),
+        None => outcome.text(),
+    }
 }
 
 fn broken_off() -> Outcome {

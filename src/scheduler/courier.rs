@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::delivery::{Deliveries, Route, Router, TlsNeed};
-use crate::mail::{Envelope, ForwardPath, Mailbox, Message};
+use crate::mail::{Envelope, ForwardPath, Mailbox, Message, Recipient};
 use crate::outcome::Outcome;
+use crate::queue::{PolicyMark, QueuedMessage};
 
 /// What came of an attempt: one outcome for each recipient, in envelope order.
 pub type Attempt<'a> = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send + 'a>>;
@@ -41,6 +42,27 @@ pub trait Courier: Send + Sync + 'static {
         }
     }
 
+    /// Connections to all destinations together.
+    fn connections(&self) -> usize {
+        200
+    }
+
+    /// Which policy is in force, where it is asked again about mail that another one decided about.
+    fn policy(&self) -> Option<PolicyMark> {
+        None
+    }
+
+    /// What the policy in force says of recipients of a message that another one decided about: one answer for each,
+    /// in the order given.
+    fn judge_again<'a>(
+        &'a self,
+        message: &'a QueuedMessage,
+        recipients: Vec<Recipient>,
+    ) -> Answers<'a> {
+        let _ = message;
+        Box::pin(async move { vec![Again::Goes; recipients.len()] })
+    }
+
     /// Makes one attempt; it ends in bounded time.
     fn attempt<'a>(
         &'a self,
@@ -70,6 +92,33 @@ pub struct Rulings {
     pub is_secure: IsSecure,
     /// Who hears of what is held of a sender's mail, and who decides about it.
     pub holdings: Holdings,
+    /// Which policy it is.
+    pub in_force: InForce,
+    /// What it says of mail that another one decided about.
+    pub again: JudgesAgain,
+}
+
+/// Names the policy in force.
+pub(super) type InForce = Arc<dyn Fn() -> PolicyMark + Send + Sync>;
+/// Judges recipients of a message that waits.
+pub(super) type JudgesAgain =
+    Arc<dyn for<'a> Fn(&'a QueuedMessage, Vec<Recipient>) -> Answers<'a> + Send + Sync>;
+/// One answer for each recipient.
+pub type Answers<'a> = Pin<Box<dyn Future<Output = Vec<Again>> + Send + 'a>>;
+
+/// What the policy in force says of a recipient of mail that another one decided about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Again {
+    /// It may go as it is bound.
+    Goes,
+    /// It may go over verified TLS, or better.
+    VerifiedTls,
+    /// It may go to the encryption next hop.
+    Encrypt,
+    /// It may not go: why.
+    Forbidden(String),
+    /// That cannot be said now.
+    Unknown,
 }
 
 /// Says who hears of what is held of a sender's mail.
@@ -141,6 +190,22 @@ impl Courier for Onward {
 
     fn holding(&self, sender: &Mailbox) -> Holding {
         (self.rulings.holdings)(sender)
+    }
+
+    fn connections(&self) -> usize {
+        self.deliveries.connections()
+    }
+
+    fn policy(&self) -> Option<PolicyMark> {
+        Some((self.rulings.in_force)())
+    }
+
+    fn judge_again<'a>(
+        &'a self,
+        message: &'a QueuedMessage,
+        recipients: Vec<Recipient>,
+    ) -> Answers<'a> {
+        (self.rulings.again)(message, recipients)
     }
 
     fn attempt<'a>(

@@ -5,15 +5,21 @@
 //! Both ways have their own bound on what is in hand, so that neither a backlog nor a flood stops the other.
 //! Each destination has its row on the `destination::Board`: its own concurrency, its own rate.
 
+mod again;
+mod answer;
 mod attempt;
 mod courier;
 mod destination;
+mod health;
+mod meter;
+mod put_off;
 mod retry;
+mod shown;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +37,8 @@ use crate::queue::{
     Accepted, Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip,
 };
 
-pub use courier::{Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
-use destination::{Batch, Board};
+pub use courier::{Again, Answers, Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
+use destination::{Batch, Board, End, Now, Placed};
 
 /// The scheduler: one for each queue.
 pub struct Scheduler;
@@ -49,12 +55,20 @@ impl Scheduler {
         shutdown: Shutdown,
         letterhead: impl Into<Letterhead>,
     ) -> Handle {
+        let mut reloads = router.clone();
         let onward = Arc::new(Onward {
             router,
             deliveries,
             rulings,
         });
-        Self::start_with(queue, onward, clock, shutdown, letterhead)
+        let handle = Self::start_with(queue, onward, clock, shutdown.clone(), letterhead);
+        let shared = Arc::clone(&handle.shared);
+        shutdown.clone().spawn(async move {
+            while let Some(Ok(())) = shutdown.unless_begun(reloads.changed()).await {
+                shared.reroute().await;
+            }
+        });
+        handle
     }
 
     /// The same over any courier.
@@ -65,13 +79,17 @@ impl Scheduler {
         shutdown: Shutdown,
         letterhead: impl Into<Letterhead>,
     ) -> Handle {
+        let connections = courier.connections();
+        let policy = courier.policy().map(|mark| AtomicI64::new(mark.0));
         let shared = Arc::new(Shared {
             queue,
             courier,
             clock,
             letterhead: letterhead.into(),
             shutdown,
-            board: Mutex::new(Board::default()),
+            board: Mutex::new(Board::new(connections)),
+            generation: AtomicU64::new(0),
+            policy,
             in_hand: Mutex::new(HashSet::new()),
             wake: Notify::new(),
             hungry: AtomicBool::new(false),
@@ -133,6 +151,10 @@ struct Shared {
     letterhead: Letterhead,
     shutdown: Shutdown,
     board: Mutex<Board>,
+    /// Of the routes in force: a batch of another one is sorted again before it is tried.
+    generation: AtomicU64,
+    /// The policy in force, where there is one to ask.
+    policy: Option<AtomicI64>,
     /// Deliveries between their lease and their settlement: not leased again, whatever the clock says.
     in_hand: Mutex<HashSet<DeliveryId>>,
     wake: Notify,
@@ -194,16 +216,17 @@ impl Shared {
                 Arc::clone(self).hand_out(lease, Permit { _permit: permit }, Came::Leased);
             }
             // The loop leases no more than there are permits, and nobody else takes any.
-            Err(_) => self.return_to_queue(lease.deliveries),
+            Err(_) => self.return_to_queue(lease.deliveries, self.clock.now()),
         }
     }
 
     /// What to pass over: recipients whose destination has enough in hand.
     fn busy(self: &Arc<Self>) -> Skip {
         let (shared, holder) = (Arc::clone(self), Arc::clone(self));
+        let now = self.clock.now();
         Skip::when(move |path, binding| {
             let route = shared.courier.route(path, binding == Binding::Encryption);
-            route.is_some_and(|route| shared.board().is_full(&route.destination(path)))
+            route.is_some_and(|route| shared.board().is_full(&route.destination(path), now))
         })
         .and_what_is_in_hand(move |delivery| holder.in_hand().contains(&delivery))
     }
@@ -215,21 +238,9 @@ impl Shared {
         let ids = lease.deliveries.iter().map(|one| one.id);
         self.in_hand().extend(ids);
         let (batches, unroutable) = self.sort(&lease, &permit);
-        let now = Instant::now();
+        let now = self.now();
         for batch in batches {
-            let mut board = self.board();
-            let waiting_max = match came {
-                Came::Offered => HANDOFFS_WAITING,
-                Came::Leased => board.leased_max(&batch.destination),
-            };
-            if board.waiting(&batch.destination) >= waiting_max {
-                drop(board);
-                self.return_to_queue(batch.deliveries);
-                continue;
-            }
-            let started = board.add(batch, now);
-            drop(board);
-            started.into_iter().for_each(|batch| self.start(batch));
+            self.put_on_board(batch, came, now);
         }
         if !unroutable.is_empty() {
             let shared = Arc::clone(&self);
@@ -240,11 +251,37 @@ impl Shared {
         }
     }
 
+    fn put_on_board(self: &Arc<Self>, batch: Batch, came: Came, now: Now) {
+        let is_scarce = self.leases.available_permits() < LEASES_MAX / 2;
+        let mut board = self.board();
+        let mut placed = Vec::with_capacity(1);
+        for batch in board.split(batch) {
+            let waiting_max = match came {
+                Came::Offered => HANDOFFS_WAITING,
+                Came::Leased => board.leased_max(&batch.destination, is_scarce),
+            };
+            placed.push(match board.waiting(&batch.destination) >= waiting_max {
+                true => Placed::Paused(batch, now.time),
+                false => board.add(batch, now),
+            });
+        }
+        drop(board);
+        for one in placed {
+            match one {
+                Placed::Starts(batch) => self.start(batch),
+                Placed::Waits => {}
+                Placed::Shut(batch, why) => self.put_off(batch, why),
+                Placed::Paused(batch, until) => self.return_to_queue(batch.deliveries, until),
+            }
+        }
+    }
+
     /// Batches for attempts, and the deliveries that no route takes.
     fn sort(&self, lease: &Lease, permit: &Arc<Permit>) -> (Vec<Batch>, Vec<LeasedDelivery>) {
         let mut batches: Vec<Batch> = Vec::with_capacity(1);
         let mut open: HashMap<(String, String, TlsNeed), usize> = HashMap::new();
         let mut unroutable = Vec::new();
+        let generation = self.generation.load(Ordering::Acquire);
         for delivery in lease.deliveries.iter().cloned() {
             let path = &delivery.recipient.forward_path;
             let Some(route) = self
@@ -257,17 +294,21 @@ impl Shared {
             let (destination, need) = (route.destination(path), need(delivery.binding));
             let key = (route.name.clone(), destination.clone(), need);
             match open.get(&key) {
-                Some(at) if batches[*at].deliveries.len() < RECIPIENTS_MAX => {
+                Some(at) if batches[*at].deliveries.len() < batches[*at].limits.recipients => {
                     batches[*at].deliveries.push(delivery);
                 }
                 _ => {
                     open.insert(key, batches.len());
                     batches.push(Batch {
+                        limits: route.limits(path),
+                        priority: delivery.priority,
                         route,
                         destination,
                         need,
                         message: Arc::clone(&lease.message),
                         deliveries: vec![delivery],
+                        generation,
+                        is_trial: false,
                         permit: Arc::clone(permit),
                     });
                 }
@@ -288,7 +329,7 @@ impl Shared {
                 "no route takes this recipient",
             );
             let outcomes = vec![outcome; others.len()];
-            self.settle(&lease.message, &others, outcomes, None::<&Arc<Route>>)
+            self.settle(&lease.message, &others, outcomes, None, None)
                 .await;
         }
         if encrypt.is_empty() {
@@ -321,13 +362,25 @@ impl Shared {
         paced.into_iter().for_each(|batch| self.start(batch));
     }
 
-    /// An attempt has ended: its place is free.
-    fn finished(self: &Arc<Self>, destination: &str, answered: bool) {
-        let (started, room) = self.board().finished(destination, answered, Instant::now());
-        started.into_iter().for_each(|batch| self.start(batch));
-        if room {
+    /// An attempt has ended: its place is free. Returns when what has failed may be tried again, whatever the
+    /// schedule says.
+    fn finished(self: &Arc<Self>, route: &Arc<Route>, end: &End<'_>) -> Option<Timestamp> {
+        let ended = self.board().finished(end, self.now());
+        ended.started.into_iter().for_each(|one| self.start(one));
+        ended
+            .shut
+            .into_iter()
+            .for_each(|(one, why)| self.put_off(one, why));
+        for (batch, until) in ended.paused {
+            self.return_to_queue(batch.deliveries, until);
+        }
+        if ended.is_back {
+            self.recall(route, end.destination);
+        }
+        if ended.room {
             self.wake.notify_one();
         }
+        ended.sooner
     }
 
     /// A message less in hand: the loop may go on leasing if it had to stop.
@@ -346,7 +399,7 @@ impl Shared {
             let wait = Duration::try_from(at - self.clock.now()).unwrap_or_default();
             now + wait.clamp(LOOK_AT_LEAST, LOOK_EVERY)
         });
-        let paced = self.board().next_paced();
+        let paced = self.board().next_paced(now);
         let look = now + LOOK_EVERY;
         [ready, paced]
             .into_iter()
@@ -354,22 +407,42 @@ impl Shared {
             .fold(look, Instant::min)
     }
 
-    fn return_to_queue(self: &Arc<Self>, deliveries: Vec<LeasedDelivery>) {
+    fn return_to_queue(self: &Arc<Self>, deliveries: Vec<LeasedDelivery>, at: Timestamp) {
         let shared = Arc::clone(self);
         let ids = deliveries.iter().map(|one| one.id).collect();
         self.shutdown
-            .spawn(async move { shared.give_back(ids).await });
+            .spawn(async move { shared.give_back_until(ids, at).await });
     }
 
     async fn give_back(&self, deliveries: Vec<DeliveryId>) {
-        let given_back = self
-            .queue
-            .give_back(deliveries.clone(), self.clock.now())
-            .await;
+        self.give_back_until(deliveries, self.clock.now()).await;
+    }
+
+    /// Gives them back untried, not to be tried before a time.
+    async fn give_back_until(&self, deliveries: Vec<DeliveryId>, at: Timestamp) {
+        let given_back = self.queue.give_back(deliveries.clone(), at).await;
         if let Err(error) = given_back {
             error!(%error, "deliveries could not be given back: they are free when their lease ends");
         }
         self.out_of_hand(deliveries);
+    }
+
+    /// Routes or policy have changed: what waits for its turn is sorted again.
+    async fn reroute(&self) {
+        if let (Some(known), Some(mark)) = (&self.policy, self.courier.policy()) {
+            known.store(mark.0, Ordering::Release);
+        }
+        self.generation.fetch_add(1, Ordering::AcqRel);
+        let waiting: Vec<DeliveryId> = self.board().drain().iter().flat_map(Batch::ids).collect();
+        self.give_back(waiting).await;
+        self.wake.notify_one();
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            instant: Instant::now(),
+            time: self.clock.now(),
+        }
     }
 
     /// Gives back what waits, and lets what is in flight settle for a while.
@@ -425,8 +498,6 @@ const HANDOFFS_WAITING: usize = 192;
 const LEASES_MAX: usize = 512;
 /// Messages leased in one transaction.
 const LEASE_BATCH: usize = 64;
-/// Recipients in one attempt: what every server takes (RFC 5321 §4.5.3.1.8).
-const RECIPIENTS_MAX: usize = 100;
 /// Another process may change the queue: look at least this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Two looks are at least this far apart, whatever the clocks say.

@@ -11,7 +11,9 @@ use crate::outcome::notify::Event;
 use crate::outcome::{After, DeliveryResult, Outcome};
 use crate::queue::{Binding, LeasedDelivery, Next};
 
+use super::answer::Answer;
 use super::courier::{Fallback, Then};
+use super::health::PAUSE_FIRST;
 
 /// What follows an attempt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -22,15 +24,32 @@ pub(super) struct Judgement {
     pub(super) event: Option<Event>,
 }
 
-/// Judges what came of an attempt at `now` for a delivery whose message was received at `received_at`.
+/// What counts besides what came of the attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Circumstances<'r> {
+    /// The way it went; `None` if there was none.
+    pub(super) route: Option<&'r Route>,
+    /// What happens without a secured path.
+    pub(super) fallback: Fallback,
+    /// When the message was received.
+    pub(super) received_at: Timestamp,
+    /// When the next hop may be tried again, if that may be before the schedule says so.
+    pub(super) sooner: Option<Timestamp>,
+}
+
+/// Judges what came of an attempt at `now`.
 pub(super) fn judge(
     outcome: &Outcome,
     delivery: &LeasedDelivery,
-    route: Option<&Route>,
-    fallback: Fallback,
-    received_at: Timestamp,
+    circumstances: &Circumstances<'_>,
     now: Timestamp,
 ) -> Judgement {
+    let Circumstances {
+        route,
+        fallback,
+        received_at,
+        sooner,
+    } = *circumstances;
     let insecure = outcome.no_secured_path && delivery.binding != Binding::Any;
     match outcome.result {
         DeliveryResult::Delivered { dsn_passed_on } => Judgement {
@@ -48,7 +67,11 @@ pub(super) fn judge(
         DeliveryResult::Transient => {
             let default = RetrySchedule::default();
             let schedule = route.map_or(&default, |route| &route.schedule);
-            let deferred = after_deferral(delivery, schedule, received_at, now);
+            let pace = Pace {
+                answer: Answer::of(outcome),
+                sooner,
+            };
+            let deferred = after_deferral(delivery, schedule, pace, received_at, now);
             if outcome.after == After::Hold {
                 return Judgement {
                     next: Next::Held,
@@ -96,21 +119,55 @@ fn age(received_at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now - received_at).unwrap_or_default()
 }
 
+/// How soon the next attempt may be, by what the next hop said.
+#[derive(Clone, Copy)]
+struct Pace {
+    answer: Answer,
+    sooner: Option<Timestamp>,
+}
+
+impl Pace {
+    /// The number of failures that the schedule goes by: a full mailbox does not empty itself in minutes.
+    fn failures(self, attempts: u32) -> u32 {
+        match self.answer {
+            Answer::Full => attempts.saturating_add(1 + FULL_STEPS),
+            _ => attempts.saturating_add(1),
+        }
+    }
+
+    /// The next attempt, never after the scheduled one. What comes back early does so at pauses that double.
+    fn next(self, scheduled: Timestamp, attempts: u32, now: Timestamp) -> Timestamp {
+        let doubled = |first: Duration| now + first.saturating_mul(1 << attempts.min(16));
+        let early = match (self.answer, self.sooner) {
+            (Answer::ComeAgain, _) if attempts == 0 => now + COME_AGAIN,
+            (Answer::NotThis | Answer::ComeAgain | Answer::Full | Answer::Final, _) => scheduled,
+            (_, None) => scheduled,
+            (Answer::Busy, Some(at)) => at.max(doubled(PAUSE_FIRST)),
+            (Answer::TooMany, Some(at)) => at.max(doubled(REST_AFTER)),
+            (Answer::Away | Answer::Nothing, Some(at)) => at,
+        };
+        scheduled.min(early)
+    }
+}
+
 fn after_deferral(
     delivery: &LeasedDelivery,
     schedule: &RetrySchedule,
+    pace: Pace,
     received_at: Timestamp,
     now: Timestamp,
 ) -> Judgement {
     let age = age(received_at, now);
-    let Some(delay) = schedule.next_delay(delivery.attempts + 1, age) else {
+    let failures = pace.failures(delivery.attempts);
+    let Some(delay) = schedule.next_delay(failures, age) else {
         return Judgement {
             next: Next::Expired,
             event: Some(Event::Expired),
         };
     };
     let until = received_at + schedule.give_up_after;
-    let next = now + delay + jitter(delivery, delay);
+    let scheduled = now + delay + jitter(delivery, delay);
+    let next = pace.next(scheduled, delivery.attempts, now);
     let is_late = age >= schedule.warn_after && !delivery.delay_notified;
     Judgement {
         // The last attempt is made when its time is over, not before.
@@ -145,11 +202,17 @@ fn jitter(delivery: &LeasedDelivery, delay: Duration) -> Duration {
 
 /// Delays under this are kept to the letter.
 const JITTER_FROM: Duration = Duration::from_secs(60);
+/// When greylisting is over nearly everywhere: its authors say five minutes at most.
+const COME_AGAIN: Duration = Duration::from_secs(5 * 60 + 10);
+/// Steps of the schedule that are left out for a full mailbox.
+const FULL_STEPS: u32 = 2;
+/// When the rest of the recipients follow those that were taken.
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{EnhancedStatusCode, ForwardPath, Recipient};
+    use crate::mail::{EnhancedStatusCode, ForwardPath, Priority, Recipient, Reply};
     use crate::queue::DeliveryId;
 
     fn start() -> Timestamp {
@@ -163,6 +226,17 @@ mod tests {
             binding: Binding::Any,
             attempts,
             delay_notified: false,
+            priority: Priority::Normal,
+            policy: None,
+        }
+    }
+
+    fn circumstances(fallback: Fallback) -> Circumstances<'static> {
+        Circumstances {
+            route: None,
+            fallback,
+            received_at: start(),
+            sooner: None,
         }
     }
 
@@ -175,9 +249,7 @@ mod tests {
         judge(
             &outcome,
             &delivery,
-            None,
-            Fallback::default(),
-            start(),
+            &circumstances(Fallback::default()),
             start() + Duration::from_secs(3600 * hours),
         )
     }
@@ -229,9 +301,7 @@ mod tests {
             judge(
                 &outcome,
                 &delivery,
-                None,
-                Fallback { then, after },
-                start(),
+                &circumstances(Fallback { then, after }),
                 now,
             )
             .next
@@ -267,8 +337,8 @@ mod tests {
                 after,
                 ..Outcome::without_reply(status, "quiet hours")
             };
-            let fallback = Fallback::default();
-            judge(&outcome, &delivery(3), None, fallback, start(), start()).next
+            let circumstances = circumstances(Fallback::default());
+            judge(&outcome, &delivery(3), &circumstances, start()).next
         };
         let hours = |n: u64| start() + Duration::from_secs(3600 * n);
         assert_eq!(
@@ -287,9 +357,7 @@ mod tests {
         let judgement = judge(
             &outcome,
             &delivery(0),
-            None,
-            Fallback::default(),
-            start(),
+            &circumstances(Fallback::default()),
             earlier,
         );
         assert!(matches!(judgement.next, Next::RetryAt(_)));
@@ -304,14 +372,55 @@ mod tests {
                 judge(
                     &outcome,
                     &delivery(0),
-                    None,
-                    Fallback::default(),
-                    start(),
+                    &circumstances(Fallback::default()),
                     start()
                 )
                 .event,
                 event
             );
         }
+    }
+
+    #[test]
+    fn the_pause_goes_by_the_class_of_the_reply() {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        let pause = |code, status: &str, text: &str, attempts, sooner: Option<Duration>| {
+            let status = EnhancedStatusCode::parse(status).unwrap();
+            let outcome = Outcome::from_reply(Reply::new(code, status, text), "mx", false);
+            let circumstances = Circumstances {
+                sooner: sooner.map(|after| start() + after),
+                ..circumstances(Fallback::default())
+            };
+            let judged = judge(&outcome, &delivery(attempts), &circumstances, start());
+            let Next::RetryAt(at) = judged.next else {
+                panic!("another attempt")
+            };
+            Duration::try_from(at - start()).unwrap()
+        };
+        // The mailbox or the message has to wait: as the schedule says, whatever the next hop is up to.
+        assert!(pause(450, "4.2.1", "in use", 0, Some(minutes(1))) >= minutes(15));
+        assert!(pause(451, "4.3.0", "local error", 0, None) >= minutes(15));
+        // A full mailbox waits for longer.
+        assert!(pause(452, "4.2.2", "full", 0, None) >= minutes(60));
+        // Greylisting is over in five minutes, and if it is not the schedule speaks.
+        let greylisted = |attempts| pause(450, "4.7.1", "Greylisted, come again", attempts, None);
+        assert!(greylisted(0) < minutes(6), "{:?}", greylisted(0));
+        assert!(greylisted(1) >= minutes(30));
+        // A busy next hop gets its own pause, which doubles for a message that meets it again and again.
+        let busy = |attempts| {
+            pause(
+                421,
+                "4.3.2",
+                "busy",
+                attempts,
+                Some(Duration::from_secs(15)),
+            )
+        };
+        assert_eq!(busy(0), Duration::from_secs(15));
+        assert_eq!(busy(3), minutes(2));
+        assert!(busy(12) >= minutes(240));
+        // The rest of the recipients follow at once.
+        let rest = pause(452, "4.5.3", "too many", 0, Some(Duration::ZERO));
+        assert_eq!(rest, Duration::from_secs(1));
     }
 }

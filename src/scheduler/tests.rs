@@ -1,14 +1,17 @@
 //! The scheduler over a real queue and a courier that does as the test says.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicI64, AtomicUsize};
 
 use super::*;
 use crate::base::Reference;
-use crate::delivery::{RetrySchedule, Takes, Transport};
-use crate::mail::{BodyType, Envelope, ForwardPath, Message, Recipient, Reply, ReversePath};
+use crate::delivery::{RetrySchedule, SmartHost, Takes, TlsLevel, Transport};
+use crate::mail::{
+    BodyType, Envelope, ForwardPath, Message, Priority, Recipient, Reply, ReversePath,
+};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::queue::{
-    Accepted, Filter, Handoff, LEASE, NewDelivery, Order, Selection, Standing, State,
+    Accepted, Filter, Handling, Handoff, LEASE, NewDelivery, Order, PolicyMark, QueuedMessage,
+    Selection, Standing, State,
 };
 
 /// What the courier was asked to carry: the need and the recipients.
@@ -24,8 +27,14 @@ struct Scripted {
     /// Connections of each destination; 0 for two.
     connections: usize,
     no_encryption: bool,
-    /// `later` becomes `ok` once this is set.
+    /// `later` becomes `ok` once this is set; so do `away` and `busy`.
     recovered: AtomicBool,
+    /// The one pause of the schedule; 0 for half a minute.
+    pause_hours: u64,
+    /// Whether all mail goes to a smart host, which takes it.
+    moved: AtomicBool,
+    /// Which policy is in force.
+    policy: AtomicI64,
 }
 
 impl Scripted {
@@ -45,6 +54,10 @@ impl Scripted {
         match domain {
             "never.example" => reply(550, 5, "no such user"),
             "later.example" if !self.recovered.load(Ordering::SeqCst) => reply(450, 4, "later"),
+            "busy.example" if !self.recovered.load(Ordering::SeqCst) => reply(421, 4, "later"),
+            away if away.contains("away") && !self.recovered.load(Ordering::SeqCst) => {
+                Outcome::without_reply(EnhancedStatusCode::transient(4, 1), "nobody answers")
+            }
             _ => reply(250, 2, "taken"),
         }
     }
@@ -62,9 +75,16 @@ impl Courier for Scripted {
         Some(Arc::new(Route {
             name: if encryption { "encryption" } else { "all" }.to_owned(),
             takes: Takes::Encryption,
-            transport: Transport::Mx {
-                tls: crate::delivery::TlsLevel::None,
-                port: 25,
+            transport: match self.moved.load(Ordering::SeqCst) {
+                false => Transport::Mx {
+                    tls: TlsLevel::None,
+                    port: 25,
+                },
+                true => Transport::SmartHost(SmartHost {
+                    next_hop: "relay.example:25".parse().unwrap(),
+                    tls: TlsLevel::None,
+                    credentials: None,
+                }),
             },
             connections: match self.connections {
                 0 => 2,
@@ -73,11 +93,34 @@ impl Courier for Scripted {
             rate_per_minute: self.rate_per_minute,
             chunking: true,
             schedule: RetrySchedule {
-                delays: vec![Duration::from_secs(30)],
-                warn_after: Duration::from_secs(60),
-                give_up_after: Duration::from_secs(120),
+                delays: vec![match self.pause_hours {
+                    0 => Duration::from_secs(30),
+                    hours => Duration::from_secs(3_600 * hours),
+                }],
+                warn_after: Duration::from_secs(60 * (1 + 600 * self.pause_hours)),
+                give_up_after: Duration::from_secs(120 * (1 + 600 * self.pause_hours)),
             },
+            shaping: crate::delivery::Shaping::default(),
         }))
+    }
+
+    fn policy(&self) -> Option<PolicyMark> {
+        Some(PolicyMark(self.policy.load(Ordering::SeqCst)))
+    }
+
+    fn judge_again<'a>(&'a self, _: &'a QueuedMessage, to: Vec<Recipient>) -> Answers<'a> {
+        let answer = |one: &Recipient| {
+            let path = one.forward_path.to_string();
+            match path.split('@').next().unwrap_or_default() {
+                "forbidden" => Again::Forbidden("patient data was found".to_owned()),
+                "tls" => Again::VerifiedTls,
+                "encrypt" => Again::Encrypt,
+                "unknown" => Again::Unknown,
+                _ => Again::Goes,
+            }
+        };
+        let answers = to.iter().map(answer).collect();
+        Box::pin(async move { answers })
     }
 
     fn may_have_patient_data(&self, path: &ForwardPath, _: Timestamp) -> bool {
@@ -87,7 +130,7 @@ impl Courier for Scripted {
 
     fn attempt<'a>(
         &'a self,
-        _: &'a Arc<Route>,
+        route: &'a Arc<Route>,
         envelope: &'a Envelope,
         _: &'a Message,
         need: TlsNeed,
@@ -104,12 +147,21 @@ impl Courier for Scripted {
             self.asked.lock().unwrap().push((need, to.clone()));
             match domain.as_str() {
                 "panic.example" => panic!("as the test wants"),
+                _ if matches!(route.transport, Transport::SmartHost(_)) => {}
                 domain if domain.contains("hang") => std::future::pending().await,
                 "slow.example" => tokio::time::sleep(Duration::from_millis(20)).await,
                 _ => {}
             }
             self.running.fetch_sub(1, Ordering::SeqCst);
-            to.iter().map(|_| self.answer(&domain)).collect()
+            let one_of = |i| match domain.as_str() {
+                "few.example" if i >= 2 => {
+                    let status = EnhancedStatusCode::transient(5, 3);
+                    let reply = Reply::new(452, status, "too many recipients");
+                    Outcome::from_reply(reply, "mx.example", true)
+                }
+                domain => self.answer(domain),
+            };
+            (0..to.len()).map(one_of).collect()
         })
     }
 }
@@ -210,6 +262,7 @@ impl Running {
 fn accepted(clock: &Clock, to: &[&str]) -> Accepted {
     let reference = Reference::random();
     Accepted {
+        handling: Handling::default(),
         unless_told: None,
         old_names: Vec::new(),
         events: vec![AuditEvent::new(
@@ -562,4 +615,228 @@ async fn more_mail_than_fits_in_hand_all_arrives() {
     }
     running.until("delivered", 1_000).await;
     assert_eq!(running.states().await, []);
+}
+
+/// The circuit in a courier's world: pauses of an hour, so that nothing comes back by the schedule.
+fn slow_to_retry() -> Scripted {
+    Scripted {
+        pause_hours: 1,
+        ..Scripted::default()
+    }
+}
+
+#[tokio::test]
+async fn a_next_hop_that_is_away_is_left_alone_and_all_its_mail_goes_when_it_is_back() {
+    let running = Running::with(slow_to_retry(), &["x@away.example"; 60]).await;
+    running.until("deferred", 60).await;
+    let tried = running.courier.asked().len();
+    assert!(
+        (5..=12).contains(&tried),
+        "{tried} attempts for 60 messages"
+    );
+    let list = running.queue.list(Filter::default()).await.unwrap();
+    let not_tried = |one: &&crate::queue::Waiting| {
+        let reply = one.last_reply.as_deref().unwrap_or_default();
+        reply.starts_with("not tried: nobody is there since 2026-11-21T10:00:00Z")
+    };
+    assert_eq!(list.iter().filter(not_tried).count(), 60 - tried);
+
+    // Still away: one message finds that out, and nothing else is tried.
+    running.clock.advance(Duration::from_secs(30));
+    running.handle.wake();
+    running.until("deferred", 61).await;
+    assert_eq!(running.courier.asked().len(), tried + 1);
+
+    running.courier.recovered.store(true, Ordering::SeqCst);
+    running.clock.advance(Duration::from_secs(60));
+    running.handle.wake();
+    running.until("delivered", 60).await;
+    assert_eq!(running.states().await, []);
+}
+
+#[tokio::test]
+async fn what_comes_for_a_next_hop_that_is_away_is_put_off_and_expires_in_its_time() {
+    let running = Running::with(slow_to_retry(), &["x@away.example"; 10]).await;
+    running.until("deferred", 10).await;
+    let tried = running.courier.asked().len();
+
+    running
+        .hand_off(accepted(&running.clock, &["late@away.example"]))
+        .await;
+    running.until("deferred", 11).await;
+    assert_eq!(running.courier.asked().len(), tried, "without an attempt");
+
+    for _ in 0..24 {
+        running.clock.advance(Duration::from_secs(3_600));
+        running.handle.wake();
+        tokio::task::yield_now().await;
+    }
+    running.until("expired", 11).await;
+}
+
+#[tokio::test]
+async fn a_next_hop_that_wants_less_is_left_alone_for_a_while() {
+    let running = Running::with(slow_to_retry(), &["x@busy.example"; 20]).await;
+    running.until("deferred", 1).await;
+    running
+        .hand_off(accepted(&running.clock, &["y@ok.example"]))
+        .await;
+    running.until("delivered", 1).await;
+    let asked = || {
+        let asked = running.courier.carried_to();
+        asked.iter().filter(|to| to.contains("busy")).count()
+    };
+    let at_first = asked();
+    assert!(at_first <= 4, "{at_first} attempts, two at once");
+
+    running.courier.recovered.store(true, Ordering::SeqCst);
+    running.clock.advance(Duration::from_secs(15));
+    running.handle.wake();
+    running.until("delivered", 21).await;
+}
+
+#[tokio::test]
+async fn the_rest_of_too_many_recipients_follows_and_the_number_is_kept_to() {
+    let running = Running::with(slow_to_retry(), &[]).await;
+    let to: Vec<String> = (0..6).map(|i| format!("r{i}@few.example")).collect();
+    let to: Vec<&str> = to.iter().map(String::as_str).collect();
+    running.hand_off(accepted(&running.clock, &to)).await;
+    running.until("delivered", 2).await;
+    running.until("deferred", 4).await;
+
+    running.clock.advance(Duration::from_secs(1));
+    running.handle.wake();
+    running.until("delivered", 6).await;
+
+    let sizes: Vec<usize> = running.courier.asked().iter().map(|a| a.1.len()).collect();
+    assert_eq!(sizes, [6, 2, 2]);
+}
+
+#[tokio::test]
+async fn what_waits_for_its_turn_goes_by_the_new_routes_after_a_reload() {
+    let running = Running::with(Scripted::default(), &["x@hang.example"; 12]).await;
+    while running.courier.asked().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    running.courier.moved.store(true, Ordering::SeqCst);
+    running.handle.shared.reroute().await;
+
+    running.until("delivered", 10).await;
+}
+
+#[tokio::test]
+async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goes() {
+    let running = Running::start().await;
+    let to = [
+        "a@ok.example",
+        "forbidden@ok.example",
+        "tls@ok.example",
+        "encrypt@ok.example",
+        "unknown@ok.example",
+    ];
+    let decided_by = |mark| Handling {
+        policy: Some(PolicyMark(mark)),
+        ..Handling::default()
+    };
+    let by_another = Accepted {
+        handling: decided_by(7),
+        ..accepted(&running.clock, &to)
+    };
+
+    running.hand_off(by_another).await;
+    running.until("held", 1).await;
+    // Three of them, and the notice of the hold.
+    running.until("delivered", 4).await;
+
+    let mut asked = running.courier.asked();
+    asked.sort_by_key(|(_, to)| to.clone());
+    let asked: Vec<(TlsNeed, &str)> = asked.iter().map(|(need, to)| (*need, &*to[0])).collect();
+    let expected = [
+        (TlsNeed::AsRoute, "a@ok.example"),
+        (TlsNeed::Encryption, "encrypt@ok.example"),
+        (TlsNeed::AsRoute, "s@ok.example"),
+        (TlsNeed::Verified, "tls@ok.example"),
+    ];
+    assert_eq!(asked, expected);
+    let expected = [
+        ("forbidden@ok.example".to_owned(), State::Held),
+        ("unknown@ok.example".to_owned(), State::Due),
+    ];
+    assert_eq!(running.states().await, expected);
+
+    // What a person let go on goes, and what this policy decided about.
+    let release = Order::ReleaseHeld {
+        reason: "agreed".to_owned(),
+    };
+    let released = running.queue.administer(Selection::All, release, "root");
+    released.await.unwrap();
+    running.until("delivered", 5).await;
+    let by_this = Accepted {
+        handling: decided_by(0),
+        ..accepted(&running.clock, &["forbidden@ok.example"])
+    };
+    running.hand_off(by_this).await;
+    running.until("delivered", 6).await;
+}
+
+#[tokio::test]
+async fn a_reload_brings_the_new_policy_to_what_waits() {
+    let running = Running::start().await;
+    let message = Accepted {
+        handling: Handling {
+            policy: Some(PolicyMark(0)),
+            ..Handling::default()
+        },
+        ..accepted(&running.clock, &["forbidden@later.example"])
+    };
+    running.hand_off(message).await;
+    running.until("deferred", 1).await;
+
+    running.courier.policy.store(1, Ordering::SeqCst);
+    running.courier.recovered.store(true, Ordering::SeqCst);
+    running.handle.shared.reroute().await;
+    running.clock.advance(Duration::from_secs(30));
+    running.handle.wake();
+
+    running.until("held", 1).await;
+    let carried = running.courier.carried_to();
+    let to_him = carried.iter().filter(|to| to.contains("forbidden"));
+    assert_eq!(to_him.count(), 1, "the one before the reload");
+}
+
+#[tokio::test]
+async fn urgent_mail_goes_before_what_came_earlier_and_bulk_goes_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::fixed("2026-11-21T10:00:00Z".parse().unwrap());
+    let queue = Queue::open(folder.path(), clock.clone()).await.unwrap();
+    for (class, number) in [
+        (Priority::Bulk, 100),
+        (Priority::Normal, 100),
+        (Priority::Urgent, 40),
+    ] {
+        for _ in 0..number {
+            let message = Accepted {
+                handling: Handling {
+                    priority: class,
+                    ..Handling::default()
+                },
+                ..accepted(&clock, &["x@ok.example"])
+            };
+            queue.accept(message, Handoff::None).await.unwrap();
+        }
+    }
+
+    let mut shares = Vec::new();
+    for _ in 0..4 {
+        let leases = queue.lease(clock.now(), 64, Skip::nothing()).await.unwrap();
+        let of = |class| {
+            leases
+                .iter()
+                .filter(|l| l.deliveries[0].priority == class)
+                .count()
+        };
+        shares.push(Priority::ALL.map(of));
+    }
+    assert_eq!(shares, [[40, 16, 8], [0, 56, 8], [0, 28, 36], [0, 0, 48]]);
 }

@@ -21,6 +21,8 @@ pub struct ServerSettings {
     pub transactions: u32,
     /// Bad commands before the session is closed.
     pub errors: u32,
+    /// Whether clients may say how urgent a message is (RFC 6710).
+    pub mt_priority: bool,
 }
 
 /// What the driver does next.

@@ -279,6 +279,9 @@ impl Mail {
             ("AUTH", Some(value)) if !value.is_empty() => self.auth = true,
             ("SMTPUTF8", None) => envelope.smtputf8 = true,
             ("REQUIRETLS", None) => envelope.require_tls = true,
+            ("MT-PRIORITY", Some(value)) => {
+                envelope.mt_priority = Some(priority(value).ok_or(bad)?);
+            }
             _ => return Err(bad),
         }
         Ok(())
@@ -372,6 +375,12 @@ fn octets(text: &str) -> Option<u64> {
     shaped.then(|| text.parse().unwrap_or(u64::MAX))
 }
 
+/// A number from -9 to 9, without a sign or zeros that say nothing (RFC 6710 §6).
+fn priority(text: &str) -> Option<i8> {
+    let number: i8 = text.parse().ok()?;
+    ((-9..=9).contains(&number) && number.to_string() == text).then_some(number)
+}
+
 fn body(value: &str) -> Result<BodyType, CommandError> {
     match value.to_ascii_uppercase().as_str() {
         "7BIT" => Ok(BodyType::SevenBit),
@@ -425,6 +434,7 @@ const MAIL_KEYWORDS: &[&str] = &[
     "ENVID",
     "AUTH",
     "REQUIRETLS",
+    "MT-PRIORITY",
 ];
 const RCPT_KEYWORDS: &[&str] = &["NOTIFY", "ORCPT"];
 /// Longest name in EHLO, in octets (RFC 5321 §4.5.3.1.2).

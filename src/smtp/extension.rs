@@ -24,6 +24,8 @@ pub struct Extensions {
     pub starttls: bool,
     /// REQUIRETLS (RFC 8689).
     pub require_tls: bool,
+    /// MT-PRIORITY (RFC 6710), of the profile MIXER.
+    pub mt_priority: bool,
     /// SASL mechanisms, in upper case (RFC 4954). Empty: AUTH is not offered.
     pub auth: Vec<String>,
     /// The most recipients in a transaction (RFC 9422).
@@ -56,6 +58,7 @@ impl Extensions {
             "ENHANCEDSTATUSCODES" => self.enhanced_status_codes = true,
             "STARTTLS" => self.starttls = true,
             "REQUIRETLS" => self.require_tls = true,
+            "MT-PRIORITY" => self.mt_priority = true,
             "AUTH" => self.auth.extend(words.map(str::to_ascii_uppercase)),
             "LIMITS" => words.for_each(|limit| self.read_limit(limit)),
             // Servers of the last century write `AUTH=LOGIN`.
@@ -91,6 +94,7 @@ impl Extensions {
             (self.enhanced_status_codes, "ENHANCEDSTATUSCODES"),
             (self.starttls, "STARTTLS"),
             (self.require_tls, "REQUIRETLS"),
+            (self.mt_priority, "MT-PRIORITY"),
         ];
         let offered = flags.iter().filter(|(on, _)| *on);
         let mut lines: Vec<String> = offered.map(|(_, keyword)| (*keyword).to_owned()).collect();
@@ -136,10 +140,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_parses_back(flags in any::<[bool; 8]>(), size in any::<Option<u64>>(), auth in proptest::collection::vec("[A-Z]{1,8}", 0..3), recipients in proptest::option::of(1u32..999_999), transactions in proptest::option::of(1u32..999_999)) {
-            let [pipelining, eight_bit_mime, smtputf8, chunking, dsn, enhanced_status_codes, starttls, require_tls] = flags;
+        fn what_is_printed_parses_back(flags in any::<[bool; 9]>(), size in any::<Option<u64>>(), auth in proptest::collection::vec("[A-Z]{1,8}", 0..3), recipients in proptest::option::of(1u32..999_999), transactions in proptest::option::of(1u32..999_999)) {
+            let [pipelining, eight_bit_mime, smtputf8, chunking, dsn, enhanced_status_codes, starttls, require_tls, mt_priority] = flags;
             let offered = Extensions {
-                pipelining, eight_bit_mime, smtputf8, chunking, dsn, enhanced_status_codes, starttls, require_tls,
+                pipelining, eight_bit_mime, smtputf8, chunking, dsn, enhanced_status_codes, starttls, require_tls, mt_priority,
                 size, auth, recipients_max: recipients, transactions_max: transactions,
             };
             let lines = offered.lines();

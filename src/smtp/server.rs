@@ -298,6 +298,7 @@ impl Session {
             enhanced_status_codes: true,
             starttls: self.settings.starttls && !secured,
             require_tls: secured,
+            mt_priority: self.settings.mt_priority,
             auth: self.mechanisms().map(str::to_owned).collect(),
             recipients_max: u32::try_from(self.settings.recipients).ok(),
             transactions_max: Some(self.settings.transactions),
@@ -327,7 +328,7 @@ impl Session {
         self.client.tls.is_some()
     }
 
-    fn mail(&mut self, mail: Mail) -> Action {
+    fn mail(&mut self, mut mail: Mail) -> Action {
         match self.state {
             State::Greeted => {}
             State::Fresh => return self.bad(sequence("EHLO first")),
@@ -351,7 +352,8 @@ impl Session {
         }
         // A parameter of an extension that is not offered now is one that is not known.
         let unknown = (mail.envelope.require_tls && self.client.tls.is_none())
-            || (mail.auth && !self.offers_auth());
+            || (mail.auth && !self.offers_auth())
+            || (mail.envelope.mt_priority.is_some() && !self.settings.mt_priority);
         if unknown {
             return self.bad(CommandError::UnknownParameter);
         }
@@ -360,6 +362,10 @@ impl Session {
             .is_some_and(|octets| octets > self.settings.message_octets)
         {
             return Action::Reply(DataError::TooBig.into());
+        }
+        // Who is not known has no say in what goes first (RFC 6710 §4.1).
+        if self.client.account.is_none() {
+            mail.envelope.mt_priority = None;
         }
         self.transactions += 1;
         self.state = State::Mail(Box::new(mail.envelope));
@@ -542,6 +548,7 @@ mod tests {
             recipients: 3,
             transactions: 5,
             errors: 6,
+            mt_priority: false,
         };
         let client = Client {
             address: "192.0.2.1:4711".parse().unwrap(),

@@ -57,6 +57,7 @@ pub(crate) fn accepted_with(to: &[&str], message: impl Into<String>) -> Accepted
             .iter()
             .map(|to| new_delivery(to, Standing::Due))
             .collect(),
+        handling: postern::queue::Handling::default(),
         unless_told: None,
         old_names: Vec::new(),
         events: vec![event],

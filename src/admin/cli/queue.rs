@@ -62,6 +62,9 @@ pub enum AllowedCommand {
 /// Which deliveries to list.
 #[derive(Args, Clone, Debug)]
 pub struct List {
+    /// One line for each next hop: what waits for it, what it waits for, and when it is tried
+    #[arg(long, value_name = "WHAT", value_parser = ["destination"], conflicts_with_all = ["state", "domain"])]
+    pub by: Option<String>,
     /// In this state alone; may be given several times
     #[arg(long, value_name = "STATE", value_parser = ["due", "leased", "held", "quarantined"])]
     pub state: Vec<String>,

@@ -8,6 +8,7 @@ use crate::base::Clock;
 use crate::base::dns::Dns;
 use crate::base::secret::{Secret, SecretSource};
 use crate::config::{Diagnostic, Located, Section};
+use crate::delivery::Shaping;
 use crate::delivery::route::{RetrySchedule, Route, Takes, Transport};
 use crate::delivery::tls::Tls;
 use crate::mail::Domain;
@@ -117,6 +118,7 @@ impl SmsSettings {
             rate_per_minute: rate.map_or(RATE, |n| u32::try_from(*n).unwrap_or(RATE)),
             chunking: false,
             schedule,
+            shaping: Shaping::default(),
         };
         let settings = Self {
             domain,

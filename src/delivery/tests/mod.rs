@@ -61,6 +61,7 @@ fn route(transport: Transport) -> Arc<Route> {
         rate_per_minute: 0,
         chunking: true,
         schedule: RetrySchedule::default(),
+        shaping: Shaping::default(),
     })
 }
 

@@ -32,7 +32,8 @@ use crate::policy::verdict::{Decision, Direction, FinalReply};
 use grey::{Greylisting, State, network};
 use lists::{Allowed, Blocked};
 use own::{OwnDomains, unverified};
-use pattern::{RecipientPattern, SenderPattern};
+use pattern::RecipientPattern;
+pub(super) use pattern::SenderPattern;
 
 use pending::Note;
 

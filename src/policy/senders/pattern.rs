@@ -11,7 +11,7 @@ use crate::mail::{Domain, Mailbox};
 
 /// Whom a line is about.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum SenderPattern {
+pub(in crate::policy) enum SenderPattern {
     /// One address; local parts are compared without case.
     Mailbox(Mailbox),
     /// A domain alone.
@@ -24,7 +24,7 @@ pub(super) enum SenderPattern {
 
 impl SenderPattern {
     /// Whether an address is meant; of a network none is.
-    pub(super) fn is(&self, mailbox: &Mailbox) -> bool {
+    pub(in crate::policy) fn is(&self, mailbox: &Mailbox) -> bool {
         match self {
             Self::Mailbox(one) => *one == mailbox.folded(),
             Self::Domain(domain) => mailbox.domain() == Some(domain),
@@ -34,7 +34,7 @@ impl SenderPattern {
     }
 
     /// Whether a client is meant.
-    pub(super) fn has(&self, client: IpAddr) -> bool {
+    pub(in crate::policy) fn has(&self, client: IpAddr) -> bool {
         matches!(self, Self::Network(network) if network.contains(client.to_canonical()))
     }
 }
@@ -113,7 +113,7 @@ impl FromStr for RecipientPattern {
 
 /// The text names nobody.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct BadPattern;
+pub(in crate::policy) struct BadPattern;
 
 impl fmt::Display for BadPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -335,7 +335,12 @@ impl ResolveRecipients {
     }
 
     /// A recipient as it is, with what is known of its domain.
-    fn as_given(&self, of: usize, recipient: &Recipient, now: Timestamp) -> ResolvedRecipient {
+    pub(in crate::policy) fn as_given(
+        &self,
+        of: usize,
+        recipient: &Recipient,
+        now: Timestamp,
+    ) -> ResolvedRecipient {
         let mut resolved = ResolvedRecipient::unresolved(of, recipient);
         if let Some(domain) = recipient.forward_path.domain() {
             resolved.served = self.directory.serves(domain);

@@ -7,6 +7,7 @@ use rusqlite::params;
 
 use crate::mail::BodyType;
 use crate::queue::error::QueueError;
+use crate::queue::handling::Handling;
 use crate::queue::record::{
     Accepted, DeliveryId, Handoff, Lease, LeasedDelivery, MessageId, NewDelivery, QueuedMessage,
     Standing,
@@ -78,9 +79,11 @@ fn accept_one(
         )?;
     }
     let mut leased = Vec::new();
+    let handling = accepted.handling;
     for (place, delivery) in accepted.deliveries.iter().enumerate() {
         let id = delivery_of(id, place);
-        let state = insert_delivery(batch, id, delivery, accepted.received_at, handoff)?;
+        let came = (accepted.received_at, handling);
+        let state = insert_delivery(batch, id, delivery, came, handoff)?;
         if state == State::Leased {
             leased.push(LeasedDelivery {
                 id,
@@ -88,6 +91,8 @@ fn accept_one(
                 binding: delivery.binding,
                 attempts: 0,
                 delay_notified: false,
+                priority: handling.priority,
+                policy: handling.policy,
             });
         }
     }
@@ -112,8 +117,8 @@ fn insert_message(batch: &Batch<'_>, placed: &Placed) -> Result<MessageId, Queue
     };
     let mut statement = batch.db.prepare_cached(
         "INSERT INTO message (reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls,
-                              patient_data, received_at, message_id, octets, spool, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                              patient_data, received_at, message_id, octets, spool, body, mt_priority)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?;
     let id = statement.insert(params![
         accepted.reference.to_string(),
@@ -129,6 +134,7 @@ fn insert_message(batch: &Batch<'_>, placed: &Placed) -> Result<MessageId, Queue
         i64::try_from(accepted.message.len()).unwrap_or(i64::MAX),
         placed.file,
         body,
+        accepted.handling.mt_priority,
     ])?;
     Ok(MessageId(id))
 }
@@ -137,7 +143,7 @@ fn insert_delivery(
     batch: &Batch<'_>,
     id: DeliveryId,
     delivery: &NewDelivery,
-    received_at: Timestamp,
+    (received_at, handling): (Timestamp, Handling),
     handoff: Handoff,
 ) -> Result<State, QueueError> {
     let (state, ready_at) = match (delivery.standing, handoff) {
@@ -149,8 +155,8 @@ fn insert_delivery(
     let recipient = &delivery.recipient;
     let mut statement = batch.db.prepare_cached(
         "INSERT INTO delivery (id, state, ready_at, domain, forward_path, notify, orcpt, binding, rule,
-                               because, attempts, delay_notified)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0)",
+                               because, attempts, delay_notified, priority, policy)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, 0, ?11, ?12)",
     )?;
     statement.insert(params![
         id.0,
@@ -163,6 +169,8 @@ fn insert_delivery(
         delivery.binding.word(),
         delivery.rule,
         delivery.because,
+        handling.priority.number(),
+        handling.policy.map(|mark| mark.0),
     ])?;
     if let (State::Held | State::Quarantined, Some(offer)) = (state, &delivery.self_release) {
         self_release::offer(batch.db, id, offer)?;
@@ -185,5 +193,6 @@ fn queued(id: MessageId, accepted: Accepted) -> QueuedMessage {
         message_id: accepted.message_id,
         patient_data: accepted.patient_data,
         received_at: accepted.received_at,
+        mt_priority: accepted.handling.mt_priority,
     }
 }

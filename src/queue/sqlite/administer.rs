@@ -117,7 +117,7 @@ fn change(
             batch
                 .db
                 .prepare_cached(
-                    "UPDATE delivery SET state = 'due', ready_at = ?2, binding = ?3 WHERE id = ?1",
+                    "UPDATE delivery SET state = 'due', ready_at = ?2, binding = ?3, policy = NULL WHERE id = ?1",
                 )?
                 .execute(params![
                     delivery.0,
@@ -126,11 +126,21 @@ fn change(
                 ])?;
             Ok(())
         }
-        Order::Retry | Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
-            self_release::withdraw(batch.db, delivery)?;
+        Order::Retry => {
             batch
                 .db
-                .prepare_cached("UPDATE delivery SET state = 'due', ready_at = ?2 WHERE id = ?1")?
+                .prepare_cached("UPDATE delivery SET ready_at = ?2 WHERE id = ?1")?
+                .execute(params![delivery.0, now.as_millisecond()])?;
+            Ok(())
+        }
+        Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
+            self_release::withdraw(batch.db, delivery)?;
+            // Somebody has decided: no policy is asked again.
+            batch
+                .db
+                .prepare_cached(
+                    "UPDATE delivery SET state = 'due', ready_at = ?2, policy = NULL WHERE id = ?1",
+                )?
                 .execute(params![delivery.0, now.as_millisecond()])?;
             Ok(())
         }
@@ -190,7 +200,8 @@ fn recipient(
     delivery: DeliveryId,
 ) -> Result<Option<crate::mail::Recipient>, QueueError> {
     let mut statement = db.prepare_cached(
-        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified FROM delivery WHERE id = ?1",
+        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy
+         FROM delivery WHERE id = ?1",
     )?;
     let mut rows = statement.query([delivery.0])?;
     match rows.next()? {

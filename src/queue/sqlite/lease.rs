@@ -11,6 +11,7 @@ use std::ops::ControlFlow;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::mail::Priority;
 use crate::queue::error::{QueueError, StoreError};
 use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId};
 use crate::queue::store::{PLACES, Skip, message_of};
@@ -27,7 +28,7 @@ pub(super) fn lease(
     skip: &Skip,
 ) -> Result<Vec<Lease>, QueueError> {
     let mut found = Found::default();
-    if oldest_first(batch.db, now, limit, skip, &mut found)?.is_break() {
+    if by_class(batch.db, now, limit, skip, &mut found)?.is_break() {
         domain_by_domain(batch.db, now, limit, skip, &mut found)?;
     }
     let mut leases = Vec::with_capacity(found.messages.len());
@@ -53,19 +54,56 @@ impl Found {
     }
 }
 
-/// Looks at what has been ready longest. Breaks off if it looked at enough without finding enough.
-fn oldest_first(
+/// The higher classes first. Where several have something due a higher one leaves the lower ones a part of the room,
+/// so that nothing waits for ever.
+fn by_class(
     db: &Connection,
     now: Timestamp,
     limit: usize,
     skip: &Skip,
     found: &mut Found,
 ) -> Result<ControlFlow<()>, QueueError> {
+    let mut due = Vec::with_capacity(1);
+    for class in Priority::ALL {
+        if next_of_class(db, class)?.is_some_and(|at| at <= now.as_millisecond()) {
+            due.push(class);
+        }
+    }
+    let mut flow = ControlFlow::Continue(());
+    for (at, class) in due.iter().enumerate() {
+        let lower = due.len() - 1 - at;
+        let room = (limit - limit * lower / LOWER_PART).max(found.messages.len());
+        if oldest_first(db, now, (*class, room), skip, found)?.is_break() {
+            flow = ControlFlow::Break(());
+        }
+    }
+    // What the lower ones left over.
+    if due.len() > 1 && found.messages.len() < limit {
+        for class in due {
+            if oldest_first(db, now, (class, limit), skip, found)?.is_break() {
+                flow = ControlFlow::Break(());
+            }
+        }
+    }
+    Ok(match found.messages.len() >= limit {
+        true => ControlFlow::Continue(()),
+        false => flow,
+    })
+}
+
+/// Looks at what has been ready longest. Breaks off if it looked at enough without finding enough.
+fn oldest_first(
+    db: &Connection,
+    now: Timestamp,
+    (class, limit): (Priority, usize),
+    skip: &Skip,
+    found: &mut Found,
+) -> Result<ControlFlow<()>, QueueError> {
     let mut statement = db.prepare_cached(
         "SELECT id, forward_path, binding FROM delivery
-         WHERE ready_at IS NOT NULL AND ready_at <= ?1 ORDER BY ready_at LIMIT ?2",
+         WHERE ready_at IS NOT NULL AND priority = ?3 AND ready_at <= ?1 ORDER BY ready_at LIMIT ?2",
     )?;
-    let mut rows = statement.query(params![now.as_millisecond(), LOOK_MAX])?;
+    let mut rows = statement.query(params![now.as_millisecond(), LOOK_MAX, class.number()])?;
     let mut looked = 0;
     while let Some(row) = rows.next()? {
         looked += 1;
@@ -124,7 +162,8 @@ fn domain_by_domain(
     Ok(())
 }
 
-fn skipped(
+/// Whether a recipient with this path and binding, as the database has them, is passed over.
+pub(super) fn skipped(
     path: rusqlite::types::ValueRef<'_>,
     binding: rusqlite::types::ValueRef<'_>,
     skip: &Skip,
@@ -187,7 +226,7 @@ fn ready(
 ) -> Result<Vec<LeasedDelivery>, QueueError> {
     let (first, last) = of_message(message);
     let mut statement = db.prepare_cached(
-        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified
+        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy
          FROM delivery WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
     )?;
     let mut rows = statement.query(params![first, last, now.as_millisecond()])?;
@@ -253,14 +292,26 @@ pub(super) fn recover(
 
 /// When something becomes ready next.
 pub(super) fn next_ready(db: &Connection) -> Result<Option<Timestamp>, QueueError> {
-    let mut statement =
-        db.prepare_cached("SELECT min(ready_at) FROM delivery WHERE ready_at IS NOT NULL")?;
-    let milliseconds: Option<i64> = statement.query_row([], |row| row.get(0))?;
-    Ok(milliseconds.map(rows::time))
+    let mut first = None;
+    for class in Priority::ALL {
+        let next = next_of_class(db, class)?;
+        first = [first, next].into_iter().flatten().min();
+    }
+    Ok(first.map(rows::time))
+}
+
+/// When something of a class becomes ready next, in milliseconds.
+fn next_of_class(db: &Connection, class: Priority) -> Result<Option<i64>, QueueError> {
+    let mut statement = db.prepare_cached(
+        "SELECT min(ready_at) FROM delivery WHERE ready_at IS NOT NULL AND priority = ?1",
+    )?;
+    Ok(statement.query_row([class.number()], |row| row.get(0))?)
 }
 
 /// Deliveries that are looked at in the order of time.
 const LOOK_MAX: i64 = 2_000;
+/// Of the room, one part in so many is left to each lower class.
+const LOWER_PART: usize = 8;
 /// Domains that are gone through.
 const DOMAINS_MAX: usize = 5_000;
 /// Deliveries that are taken of one domain in that case.

@@ -7,10 +7,12 @@
 mod accept;
 mod administer;
 mod audit;
+mod groups;
 mod lease;
 mod list;
 mod old_names;
 mod once;
+mod recall;
 mod rows;
 mod self_release;
 mod settle;
@@ -38,8 +40,8 @@ use super::record::{
 };
 use super::spool::{self, Spool};
 use super::store::{
-    Administered, Answer, AuditEntry, Filter, OldNameCount, Order, Selection, SenderRelease,
-    SentOn, Skip, Store, TraceQuery, Verified, Waiting, message_of,
+    Administered, Answer, AuditEntry, Filter, Group, OldNameCount, Order, Recall, Recalled,
+    Selection, SenderRelease, SentOn, Skip, Store, TraceQuery, Verified, Waiting, message_of,
 };
 use writer::{Batch, Writer};
 
@@ -192,6 +194,10 @@ impl Store for SqliteStore {
         Box::pin(self.write(move |batch| lease::give_back(batch, &deliveries, at)))
     }
 
+    fn recall(&self, now: Timestamp, recall: Recall, skip: Skip) -> Answer<'_, Recalled> {
+        Box::pin(self.write(move |batch| recall::recall(batch, now, &recall, &skip)))
+    }
+
     fn record(&self, events: Vec<AuditEvent>) -> Answer<'_, ()> {
         Box::pin(self.write(move |batch| events.iter().try_for_each(|event| batch.append(event))))
     }
@@ -239,6 +245,10 @@ impl Store for SqliteStore {
 
     fn list(&self, filter: Filter) -> Answer<'_, Vec<Waiting>> {
         Box::pin(self.read(move |connection| list::list(connection, &filter)))
+    }
+
+    fn groups(&self, now: Timestamp) -> Answer<'_, Vec<Group>> {
+        Box::pin(self.read(move |connection| groups::groups(connection, now)))
     }
 
     fn count(&self) -> Answer<'_, BTreeMap<&'static str, i64>> {
@@ -338,13 +348,14 @@ fn wait_for_the_other_process(tries: i32) -> bool {
 
 const DATABASE: &str = "queue.sqlite";
 const LOCK: &str = "scheduler.lock";
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 /// What each version adds to the one before it.
-const SCHEMAS: [&str; 4] = [
+const SCHEMAS: [&str; 5] = [
     include_str!("../schema/sqlite.sql"),
     include_str!("../schema/sqlite-2.sql"),
     include_str!("../schema/sqlite-3.sql"),
     include_str!("../schema/sqlite-4.sql"),
+    include_str!("../schema/sqlite-5.sql"),
 ];
 /// Bodies of usual size then take one or two pages.
 const PAGE_OCTETS: i64 = 4_096;

@@ -7,9 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::base::Reference;
 use crate::mail::{
-    BodyType, EnvId, ForwardPath, Message, Notify, Orcpt, Recipient, Ret, ReversePath,
+    BodyType, EnvId, ForwardPath, Message, Notify, Orcpt, Priority, Recipient, Ret, ReversePath,
 };
 use crate::queue::error::{QueueError, StoreError};
+use crate::queue::handling::PolicyMark;
 use crate::queue::record::{Binding, DeliveryId, LeasedDelivery, MessageId, QueuedMessage};
 use crate::queue::spool::Spool;
 
@@ -21,7 +22,7 @@ pub(super) fn message(
 ) -> Result<Option<Arc<QueuedMessage>>, QueueError> {
     let mut statement = db.prepare_cached(
         "SELECT reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls, patient_data,
-                received_at, message_id, spool, body
+                received_at, message_id, spool, body, mt_priority
          FROM message WHERE id = ?1",
     )?;
     let row = statement
@@ -60,10 +61,11 @@ fn read_message(
         message_id: row.get(9)?,
         patient_data: row.get(7)?,
         received_at: time(row.get(8)?),
+        mt_priority: row.get(12)?,
     }))
 }
 
-/// Reads a delivery: `id, forward_path, notify, orcpt, binding, attempts, delay_notified`.
+/// Reads a delivery: `id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy`.
 pub(super) fn delivery(row: &Row<'_>) -> Result<LeasedDelivery, QueueError> {
     let id: i64 = row.get(0)?;
     let damaged = |what| StoreError::Damaged { row: id, what };
@@ -84,6 +86,8 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<LeasedDelivery, QueueError> {
         binding: binding(row.get_ref(4)?.as_str().unwrap_or_default()).ok_or(damaged("binding"))?,
         attempts: row.get(5)?,
         delay_notified: row.get(6)?,
+        priority: Priority::of_number(row.get(7)?),
+        policy: row.get::<_, Option<i64>>(8)?.map(PolicyMark),
     })
 }
 

@@ -60,7 +60,7 @@ pub(super) fn release(
         batch
             .db
             .prepare_cached(
-                "UPDATE delivery SET state = 'due', ready_at = ?2,
+                "UPDATE delivery SET state = 'due', ready_at = ?2, policy = NULL,
                      binding = CASE ?3 WHEN 'encryption' THEN 'encryption' ELSE binding END WHERE id = ?1",
             )?
             .execute(params![one.delivery.0, now.as_millisecond(), binding.word()])?;

@@ -60,6 +60,13 @@ fn settle_one(
                 .execute([id.0])?;
             ("due", Some(now.as_millisecond()))
         }
+        Next::Bound => {
+            batch
+                .db
+                .prepare_cached("UPDATE delivery SET binding = 'verified-tls' WHERE id = ?1")?
+                .execute([id.0])?;
+            ("due", Some(now.as_millisecond()))
+        }
     };
     // A delivery that was held while it was tried stays held.
     batch
@@ -144,7 +151,7 @@ impl Known {
         let outcome = &settlement.outcome;
         let kind = match settlement.next {
             Next::Delivered => AuditKind::Delivered,
-            Next::RetryAt(_) | Next::Diverted => AuditKind::Deferred,
+            Next::RetryAt(_) | Next::Diverted | Next::Bound => AuditKind::Deferred,
             Next::Failed => AuditKind::Failed,
             Next::Expired => AuditKind::Expired,
             Next::Held => AuditKind::Held,
@@ -170,6 +177,9 @@ impl Known {
         }
         if settlement.next == Next::Diverted {
             event = event.fact("diverted", "encryption");
+        }
+        if settlement.next == Next::Bound {
+            event = event.fact("bound", "verified-tls");
         }
         event
     }

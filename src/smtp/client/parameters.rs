@@ -82,6 +82,9 @@ impl Needs {
         if envelope.require_tls && extensions.require_tls {
             line.push_str(" REQUIRETLS");
         }
+        if let Some(priority) = envelope.mt_priority.filter(|_| extensions.mt_priority) {
+            let _ = write!(line, " MT-PRIORITY={priority}");
+        }
         if extensions.dsn {
             if let Some(ret) = envelope.ret {
                 let _ = write!(line, " RET={ret}");

@@ -1,0 +1,186 @@
+//! The limits in a route, and `[[shaping]]`.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::config::{Diagnostic, Located, Section};
+use crate::delivery::pattern::Pattern;
+use crate::delivery::route::Transport;
+use crate::delivery::shaping::{Applies, Rule, Shaping, SourceBy};
+
+/// Reads all sections of `[[shaping]]`.
+pub(super) fn read_rules(top: &Section<'_>) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for section in top.sections("shaping") {
+        rules.extend(read_rule(&section));
+        section.finish();
+    }
+    rules
+}
+
+fn read_rule(section: &Section<'_>) -> Option<Rule> {
+    let destinations = section.parse_list::<Pattern>("destinations");
+    let account = section.string("account");
+    let source = section.parse::<IpAddr>("source");
+    let rule = |applies| Rule {
+        applies,
+        connections: at_most(section, "connections").map(to_usize),
+        messages_per_connection: at_most(section, "messages-per-connection").map(to_u32),
+        rate_per_minute: section
+            .integer("rate", 0..=1_000_000)
+            .map_or(0, |rate| to_u32(*rate)),
+        recipients: at_most(section, "recipients-at-once").map(to_usize),
+    };
+    let applies = match (destinations, account, source) {
+        (Some(patterns), None, None) => {
+            let patterns = patterns.into_iter().map(Located::into_inner);
+            Applies::Destinations(patterns.collect())
+        }
+        (None, Some(account), None) => Applies::Account(account.into_inner()),
+        (None, None, Some(source)) => Applies::Source(source.into_inner()),
+        _ => {
+            section.diagnostics().push(
+                Diagnostic::error("bad-shaping", "a limit is for one kind of thing")
+                    .at(section.place(), "")
+                    .help("write one of destinations = [\"*.nhs.uk\"], account = \"user\", source = \"192.0.2.1\""),
+            );
+            let _ = rule(Applies::Destinations(Vec::new()));
+            return None;
+        }
+    };
+    let rule = rule(applies);
+    if rule.rate_per_minute == 0
+        && (rule.connections, rule.recipients) == (None, None)
+        && rule.messages_per_connection.is_none()
+    {
+        section.diagnostics().push(
+            Diagnostic::warning("empty-shaping", "this section limits nothing")
+                .at(section.place(), "")
+                .help("write connections, messages-per-connection, rate or recipients-at-once"),
+        );
+    }
+    Some(rule)
+}
+
+/// The limits that a route has of its own.
+pub(super) fn read_of_route(section: &Section<'_>) -> Shaping {
+    let default = Shaping::default();
+    Shaping {
+        messages_per_connection: at_most(section, "messages-per-connection")
+            .map_or(default.messages_per_connection, to_u32),
+        recipients: at_most(section, "recipients-at-once").map_or(default.recipients, to_usize),
+        sources: read_sources(section),
+        source_by: section
+            .word(
+                "source-by",
+                &[
+                    ("turns", SourceBy::Turns),
+                    ("destination", SourceBy::Destination),
+                ],
+            )
+            .map_or(default.source_by, Located::into_inner),
+        ..default
+    }
+}
+
+/// The same with the rules that may concern a route.
+pub(super) fn with_rules(shaping: Shaping, rules: &[Rule], transport: &Transport) -> Shaping {
+    let username = match transport {
+        Transport::SmartHost(smart_host) => smart_host.credentials.as_ref().map(|c| &c.username),
+        _ => None,
+    };
+    let concerns = |rule: &&Rule| match &rule.applies {
+        Applies::Destinations(_) => true,
+        Applies::Account(account) => username == Some(account),
+        Applies::Source(source) => shaping.sources.contains(source),
+    };
+    Shaping {
+        rules: Arc::from_iter(rules.iter().filter(concerns).cloned()),
+        ..shaping
+    }
+}
+
+/// Addresses of ours. That this machine has them is seen at the first connection.
+fn read_sources(section: &Section<'_>) -> Arc<[IpAddr]> {
+    let sources = section.parse_list::<IpAddr>("source").unwrap_or_default();
+    sources.into_iter().map(Located::into_inner).collect()
+}
+
+fn at_most(section: &Section<'_>, key: &str) -> Option<i64> {
+    section.integer(key, 1..=100_000).map(|number| *number)
+}
+
+fn to_usize(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn to_u32(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::delivery::Settings;
+    use crate::mail::ForwardPath;
+
+    fn read(text: &str) -> (Settings, Vec<String>) {
+        let file = Arc::new(SourceFile {
+            path: "policies/postern.toml".into(),
+            text: text.to_owned(),
+        });
+        let diagnostics = Diagnostics::default();
+        let settings = read_toml(&file, &diagnostics, Settings::read);
+        let said = diagnostics.into_vec().into_iter().map(|d| d.message);
+        (settings, said.collect())
+    }
+
+    const ROUTE: &str = "[[route]]\nname = \"r\"\nrecipients = [\"*\"]\nmx = true\n";
+
+    #[test]
+    fn a_route_has_limits_of_its_own_and_those_of_its_destinations() {
+        let (settings, said) = read(&format!(
+            "{ROUTE}messages-per-connection = 20\nrecipients-at-once = 50\nrate = 600
+             source = [\"192.0.2.1\", \"2001:db8::1\"]\nsource-by = \"destination\"
+             [[shaping]]\ndestinations = [\"*.nhs.uk\"]\nconnections = 3\nrate = 60
+             [[shaping]]\nsource = \"192.0.2.1\"\nrate = 60
+             [[shaping]]\nsource = \"192.0.2.2\"\nrate = 60
+             [[shaping]]\naccount = \"nobody\"\nconnections = 1\n"
+        ));
+        assert_eq!(said, Vec::<String>::new());
+        let route = &settings.routes[0];
+        let limits = |path| {
+            let limits = route.limits(&ForwardPath::parse(path).unwrap());
+            (
+                limits.connections,
+                limits.rate_per_minute,
+                limits.messages_per_connection,
+                limits.recipients,
+            )
+        };
+        assert_eq!(limits("a@x.nhs.uk"), (3, 60, 20, 50));
+        assert_eq!(limits("a@example.com"), (20, 600, 20, 50));
+        assert_eq!(route.shaping.sources.len(), 2);
+        assert_eq!(route.shaping.source_by, SourceBy::Destination);
+        let shared: Vec<String> = route
+            .shaping
+            .shared()
+            .map(|r| r.applies.to_string())
+            .collect();
+        assert_eq!(shared, ["source 192.0.2.1"], "what others use is theirs");
+    }
+
+    #[test]
+    fn every_fault_of_a_limit_is_reported() {
+        let (_, said) = read(&format!(
+            "{ROUTE}[[shaping]]\naccount = \"a\"\nsource = \"192.0.2.2\"\nrate = 1
+             [[shaping]]\ndestinations = [\"a.example\"]
+             [[shaping]]\nsource = \"nowhere\"\nrate = 1
+             [[shaping]]\nsource = \"192.0.2.2\"\nconnections = 0\nrat = 1\n"
+        ));
+        assert!(said.contains(&"a limit is for one kind of thing".to_owned()));
+        assert!(said.contains(&"this section limits nothing".to_owned()));
+        assert!(said.len() >= 5, "{said:#?}");
+    }
+}

@@ -1,0 +1,93 @@
+//! A policy that has changed since a delivery was decided about: it is asked again before the next attempt.
+//!
+//! What it forbids is held, with a notice; what it wants better protected is bound so; what cannot be judged waits for
+//! the next attempt. Nothing gets looser: a binding stays whatever the new policy would have said, what is held stays
+//! held, and what a person has let go on is not judged again.
+
+use std::sync::atomic::Ordering;
+
+use crate::mail::EnhancedStatusCode;
+use crate::outcome::Outcome;
+use crate::queue::{Binding, LeasedDelivery, Next, PolicyMark};
+
+use super::Shared;
+use super::courier::Again;
+use super::destination::Batch;
+use super::retry::{Circumstances, Judgement, judge};
+
+impl Shared {
+    /// Takes out of a batch what may not go as it is bound by the policy in force.
+    pub(super) async fn judge_again(&self, batch: &mut Batch) {
+        let Some(in_force) = &self.policy else { return };
+        let in_force = PolicyMark(in_force.load(Ordering::Acquire));
+        let is_other = |one: &LeasedDelivery| one.policy.is_some_and(|mark| mark != in_force);
+        if !batch.deliveries.iter().any(is_other) {
+            return;
+        }
+        let (others, mut going): (Vec<_>, Vec<_>) = batch.deliveries.drain(..).partition(is_other);
+        let recipients = others.iter().map(|one| one.recipient.clone()).collect();
+        let mut answers = self.courier.judge_again(&batch.message, recipients).await;
+        answers.resize(others.len(), Again::Unknown);
+        let now = self.clock.now();
+        let mut stopped = Vec::new();
+        for (delivery, answer) in others.into_iter().zip(answers) {
+            match self.ruling(batch, &delivery, answer) {
+                None => going.push(delivery),
+                Some((outcome, judgement)) => stopped.push((delivery, outcome, judgement)),
+            }
+        }
+        batch.deliveries = going;
+        if !stopped.is_empty() {
+            let judged = stopped.iter();
+            let judged = judged.map(|(one, outcome, judgement)| (one, outcome.clone(), *judgement));
+            self.conclude(&batch.message, judged.collect(), now).await;
+        }
+    }
+
+    /// What follows from an answer; `None`: it goes.
+    fn ruling(
+        &self,
+        batch: &Batch,
+        delivery: &LeasedDelivery,
+        answer: Again,
+    ) -> Option<(Outcome, Judgement)> {
+        let transient = |detail, because: String| {
+            Outcome::without_reply(EnhancedStatusCode::transient(7, detail), because)
+        };
+        let silently = |next| Judgement { next, event: None };
+        Some(match answer {
+            Again::Goes => return None,
+            Again::VerifiedTls if delivery.binding != Binding::Any => return None,
+            Again::Encrypt if delivery.binding == Binding::Encryption => return None,
+            Again::VerifiedTls => (
+                transient(5, format!("{CHANGED}: verified TLS is needed")),
+                silently(Next::Bound),
+            ),
+            Again::Encrypt => (
+                transient(5, format!("{CHANGED}: it must be encrypted")),
+                silently(Next::Diverted),
+            ),
+            Again::Forbidden(because) => (
+                Outcome {
+                    no_secured_path: batch.message.patient_data,
+                    ..transient(1, format!("{CHANGED}: {because}"))
+                },
+                silently(Next::Held),
+            ),
+            Again::Unknown => {
+                let outcome = transient(0, format!("{CHANGED}, and it cannot be judged now"));
+                let circumstances = Circumstances {
+                    route: Some(&batch.route),
+                    fallback: self.fallback(delivery),
+                    received_at: batch.message.received_at,
+                    sooner: None,
+                };
+                let judgement = judge(&outcome, delivery, &circumstances, self.clock.now());
+                (outcome, judgement)
+            }
+        })
+    }
+}
+
+/// How each reason begins.
+const CHANGED: &str = "the policy has changed since it came";

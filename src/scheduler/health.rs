@@ -1,0 +1,319 @@
+//! How a destination is: whether anybody is there, and how much of us it takes.
+//!
+//! A circuit opens after some attempts in a row that found nobody. While it is open nothing is tried but one message
+//! at a time of its own, the trial, at pauses that double; all else is put off without an attempt, so that a dead next
+//! hop takes no connections from others. The first answer closes it. A next hop that wants less gets less at once
+//! than it refused, and nothing for a while if it refused the only one; what it takes is found again step by step.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// What is known of a destination that is not simply well.
+#[derive(Clone, Debug)]
+pub(super) struct Health {
+    /// Attempts in a row that found nobody.
+    away: u32,
+    /// Pauses since anybody was there.
+    rounds: u32,
+    /// Since when nobody is there.
+    since: Timestamp,
+    next_trial: Timestamp,
+    /// Whether the trial is under way.
+    on_trial: bool,
+    /// What the last attempt that failed came to.
+    because: String,
+    busy_until: Timestamp,
+    busy_rounds: u32,
+    /// Attempts at once that it takes, as found out; `None`: as many as its limits allow.
+    ceiling: Option<usize>,
+    /// Attempts that went well since the ceiling moved.
+    went_well: usize,
+    /// Recipients that it takes at once, as found out.
+    recipients_max: Option<usize>,
+    touched: Timestamp,
+}
+
+/// Whether a destination may be tried.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Gate {
+    /// It may.
+    Open,
+    /// By one message, to see whether anybody is there.
+    Trial,
+    /// Nobody is there; the next trial is at this time.
+    Shut(Timestamp),
+    /// It asked for less: nothing before this time.
+    Paused(Timestamp),
+}
+
+impl Health {
+    /// Of a destination of which nothing bad is known.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            away: 0,
+            rounds: 0,
+            since: now,
+            next_trial: now,
+            on_trial: false,
+            because: String::new(),
+            busy_until: now,
+            busy_rounds: 0,
+            ceiling: None,
+            went_well: 0,
+            recipients_max: None,
+            touched: now,
+        }
+    }
+
+    /// Whether it may be tried.
+    pub(super) fn gate(&self, now: Timestamp) -> Gate {
+        let is_open = self.away >= TRIP_AFTER;
+        match (is_open, self.on_trial || now < self.next_trial) {
+            (true, true) => Gate::Shut(self.next_trial.max(now)),
+            (true, false) => Gate::Trial,
+            (false, _) if now < self.busy_until => Gate::Paused(self.busy_until),
+            (false, _) => Gate::Open,
+        }
+    }
+
+    /// A trial begins.
+    pub(super) fn begin_trial(&mut self) {
+        self.on_trial = true;
+    }
+
+    /// Nobody was there. Returns when it is tried again by the message that has just failed; `None` if another one
+    /// will.
+    pub(super) fn note_away(
+        &mut self,
+        was_trial: bool,
+        because: String,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        if self.away == 0 {
+            self.since = now;
+        }
+        self.away = self.away.saturating_add(1);
+        self.because = because;
+        self.touched = now;
+        self.on_trial &= !was_trial;
+        self.went_well = 0;
+        self.next_round(now)
+    }
+
+    /// A trial ended that says nothing: for a reason of our own.
+    pub(super) fn note_nothing(&mut self, now: Timestamp) -> Option<Timestamp> {
+        self.on_trial = false;
+        self.next_round(now)
+    }
+
+    fn next_round(&mut self, now: Timestamp) -> Option<Timestamp> {
+        if self.rounds > 0 && now < self.next_trial {
+            return None;
+        }
+        self.next_trial = now + doubled(TRIAL_FIRST, self.rounds).min(TRIAL_MAX);
+        self.rounds = self.rounds.saturating_add(1);
+        Some(self.next_trial)
+    }
+
+    /// It wanted less while so many others were under way. Returns when it is to be tried again.
+    pub(super) fn note_busy(
+        &mut self,
+        was_trial: bool,
+        others: usize,
+        because: String,
+        now: Timestamp,
+    ) -> Timestamp {
+        self.answered(was_trial);
+        self.because = because;
+        self.touched = now;
+        self.went_well = 0;
+        let ceiling = self.ceiling.unwrap_or(usize::MAX);
+        self.ceiling = Some(ceiling.min(others).max(1));
+        if others == 0 && now >= self.busy_until {
+            self.busy_until = now + doubled(PAUSE_FIRST, self.busy_rounds).min(PAUSE_MAX);
+            self.busy_rounds = self.busy_rounds.saturating_add(1);
+        }
+        self.busy_until.max(now + PAUSE_FIRST)
+    }
+
+    /// It did its work. Returns whether nobody had been there before.
+    pub(super) fn note_works(
+        &mut self,
+        was_trial: bool,
+        connections: usize,
+        now: Timestamp,
+    ) -> bool {
+        let returned = self.rounds > 0;
+        self.answered(was_trial);
+        self.touched = now;
+        if now >= self.busy_until {
+            self.busy_rounds = 0;
+        }
+        self.went_well += 1;
+        if let Some(ceiling) = self.ceiling
+            && self.went_well >= ceiling.saturating_mul(STEPS)
+        {
+            self.went_well = 0;
+            self.ceiling = Some(ceiling + 1).filter(|ceiling| *ceiling < connections);
+        }
+        returned
+    }
+
+    fn answered(&mut self, was_trial: bool) {
+        self.away = 0;
+        self.rounds = 0;
+        self.on_trial &= !was_trial;
+    }
+
+    /// It took so many recipients and wanted the others later.
+    pub(super) fn takes_recipients(&mut self, number: usize, now: Timestamp) {
+        self.touched = now;
+        let known = self.recipients_max.unwrap_or(usize::MAX);
+        self.recipients_max = Some(known.min(number).max(1));
+    }
+
+    /// Recipients that it takes at once.
+    pub(super) fn recipients_max(&self) -> Option<usize> {
+        self.recipients_max
+    }
+
+    /// Attempts at once that it takes.
+    pub(super) fn ceiling(&self) -> Option<usize> {
+        self.ceiling
+    }
+
+    /// What the last attempt that failed came to, and since when nobody is there.
+    pub(super) fn because(&self) -> (&str, Timestamp) {
+        (&self.because, self.since)
+    }
+
+    /// Whether there is nothing left to know, or nobody has asked for long.
+    pub(super) fn may_be_forgotten(&self, now: Timestamp) -> bool {
+        let well = self.away == 0
+            && now >= self.busy_until
+            && self.ceiling.is_none()
+            && self.recipients_max.is_none();
+        well || now > self.touched.max(self.next_trial) + REMEMBERED
+    }
+}
+
+fn doubled(first: Duration, times: u32) -> Duration {
+    first.saturating_mul(1 << times.min(16))
+}
+
+/// Attempts in a row that find nobody before a destination is left alone.
+pub(super) const TRIP_AFTER: u32 = 5;
+/// Before the first trial; each pause after it is twice as long.
+pub(super) const TRIAL_FIRST: Duration = Duration::from_secs(30);
+/// The longest pause before a trial: a next hop that is back is found within this.
+pub(super) const TRIAL_MAX: Duration = Duration::from_secs(5 * 60);
+/// The first pause that a busy next hop gets; each one after it is twice as long.
+pub(super) const PAUSE_FIRST: Duration = Duration::from_secs(15);
+/// The longest pause that a busy next hop gets: under a lease.
+const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
+/// Attempts that must go well for each one at once, before one more is tried.
+const STEPS: usize = 8;
+/// How long it is remembered what a destination takes.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn away(health: &mut Health, seconds: i64) -> Option<Timestamp> {
+        health.note_away(false, "nobody".to_owned(), at(seconds))
+    }
+
+    #[test]
+    fn after_some_attempts_that_found_nobody_one_at_a_time_is_tried() {
+        let mut health = Health::new(at(0));
+        assert_eq!(away(&mut health, 0), Some(at(30)));
+        for _ in 2..TRIP_AFTER {
+            assert_eq!(away(&mut health, 1), None);
+            assert_eq!(health.gate(at(1)), Gate::Open);
+        }
+        assert_eq!(away(&mut health, 2), None);
+
+        assert_eq!(health.gate(at(29)), Gate::Shut(at(30)));
+        assert_eq!(health.gate(at(30)), Gate::Trial);
+        health.begin_trial();
+        assert!(matches!(health.gate(at(31)), Gate::Shut(_)));
+        assert_eq!(
+            health.note_away(true, "nobody".to_owned(), at(60)),
+            Some(at(120))
+        );
+        assert_eq!(health.gate(at(119)), Gate::Shut(at(120)));
+        health.begin_trial();
+        assert!(health.note_works(true, 20, at(121)));
+        assert_eq!(health.gate(at(121)), Gate::Open);
+        assert!(!health.note_works(false, 20, at(122)), "told once");
+    }
+
+    #[test]
+    fn pauses_before_a_trial_double_up_to_a_bound() {
+        let mut health = Health::new(at(0));
+        let (mut now, mut pauses) = (0, Vec::new());
+        for _ in 0..7 {
+            let next = away(&mut health, now).unwrap().as_second() - at(0).as_second();
+            pauses.push(next - now);
+            now = next;
+        }
+        assert_eq!(pauses, [30, 60, 120, 240, 300, 300, 300]);
+    }
+
+    #[test]
+    fn a_trial_that_says_nothing_is_followed_by_another() {
+        let mut health = Health::new(at(0));
+        for _ in 0..TRIP_AFTER {
+            away(&mut health, 0);
+        }
+        health.begin_trial();
+        assert_eq!(health.note_nothing(at(40)), Some(at(100)));
+        assert_eq!(health.gate(at(100)), Gate::Trial);
+    }
+
+    #[test]
+    fn who_wants_less_gets_less_and_is_found_out_again() {
+        let mut health = Health::new(at(0));
+        health.note_busy(false, 9, "421".to_owned(), at(0));
+        assert_eq!(health.ceiling(), Some(9));
+        assert_eq!(health.gate(at(0)), Gate::Open, "the others go on");
+        health.note_busy(false, 3, "421".to_owned(), at(0));
+        assert_eq!(health.ceiling(), Some(3));
+
+        for _ in 0..3 * STEPS {
+            health.note_works(false, 5, at(1));
+        }
+        assert_eq!(health.ceiling(), Some(4));
+        for _ in 0..4 * STEPS {
+            health.note_works(false, 5, at(1));
+        }
+        assert_eq!(health.ceiling(), None, "as its limits allow");
+        assert!(health.may_be_forgotten(at(1)));
+    }
+
+    #[test]
+    fn who_wants_nothing_gets_nothing_for_longer_each_time() {
+        let mut health = Health::new(at(0));
+        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(0)), at(15));
+        assert_eq!(health.gate(at(14)), Gate::Paused(at(15)));
+        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(15)), at(45));
+        health.note_works(false, 5, at(50));
+        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(60)), at(75));
+    }
+
+    #[test]
+    fn what_a_destination_takes_is_forgotten_in_the_end() {
+        let mut health = Health::new(at(0));
+        health.takes_recipients(10, at(0));
+        health.takes_recipients(20, at(0));
+        assert_eq!(health.recipients_max(), Some(10));
+        assert!(!health.may_be_forgotten(at(3_600)));
+        assert!(health.may_be_forgotten(at(24 * 3_600 + 1)));
+    }
+}

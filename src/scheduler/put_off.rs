@@ -1,0 +1,110 @@
+//! What waits for a next hop that is away: put off without an attempt, and called back when somebody is there again.
+//!
+//! Each message keeps its own schedule, so that its sender hears of the delay in time and it is given up when its time
+//! is over. What was put off, or found nobody, is due at once when the next hop answers, and does not wait for hours
+//! more because it failed early.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{error, info};
+
+use crate::delivery::{Route, Transport};
+use crate::mail::EnhancedStatusCode;
+use crate::outcome::Outcome;
+use crate::queue::{Binding, Recall, Skip};
+
+use super::Shared;
+use super::destination::{Batch, NotTried};
+use super::health::Gate;
+
+impl Shared {
+    /// Settles a batch without an attempt.
+    pub(super) fn put_off(self: &Arc<Self>, batch: Batch, why: NotTried) {
+        let shared = Arc::clone(self);
+        self.shutdown.spawn(async move {
+            let outcome = not_tried(&why);
+            let outcomes = vec![outcome; batch.deliveries.len()];
+            let route = Some(&*batch.route);
+            shared
+                .settle(&batch.message, &batch.deliveries, outcomes, route, None)
+                .await;
+            drop(batch.permit);
+            shared.one_less_in_hand();
+        });
+    }
+
+    /// Somebody is there again: what waits for this destination, and never got an answer, is due now. In steps, so
+    /// that a long queue stops nobody else, and no further if nobody is there after all.
+    pub(super) fn recall(self: &Arc<Self>, route: &Arc<Route>, destination: &str) {
+        info!(destination, "the next hop answers again");
+        let (shared, destination) = (Arc::clone(self), destination.to_owned());
+        let domain = match route.transport {
+            Transport::Mx { .. } => destination.strip_prefix("mx ").map(str::to_owned),
+            _ => None,
+        };
+        let stop = self.shutdown.clone();
+        self.shutdown.spawn(async move {
+            let steps = shared.recall_in_steps(&destination, domain);
+            stop.unless_begun(steps).await;
+        });
+    }
+
+    async fn recall_in_steps(self: &Arc<Self>, destination: &str, domain: Option<String>) {
+        let mut recall = Recall {
+            domain,
+            after: None,
+            limit: RECALL_STEP,
+        };
+        loop {
+            let now = self.clock.now();
+            let gate = self.board().health.get(destination).map(|h| h.gate(now));
+            if matches!(gate, Some(Gate::Shut(_) | Gate::Trial)) {
+                return;
+            }
+            let others = self.all_but(destination);
+            match self.queue.recall(now, recall.clone(), others).await {
+                Ok(recalled) => {
+                    if recalled.changed > 0 {
+                        self.wake.notify_one();
+                    }
+                    let Some(after) = recalled.after else { return };
+                    recall.after = Some(after);
+                }
+                Err(error) => {
+                    error!(%error, "what waits for a next hop that is back could not be called back");
+                    return;
+                }
+            }
+            tokio::time::sleep(BETWEEN_STEPS).await;
+        }
+    }
+
+    /// Passes over all recipients of other destinations.
+    fn all_but(self: &Arc<Self>, destination: &str) -> Skip {
+        let (shared, destination) = (Arc::clone(self), destination.to_owned());
+        Skip::when(move |path, binding| {
+            let route = shared.courier.route(path, binding == Binding::Encryption);
+            route.is_none_or(|route| route.destination(path) != destination)
+        })
+    }
+}
+
+fn not_tried(why: &NotTried) -> Outcome {
+    let NotTried {
+        because,
+        since,
+        next_trial,
+    } = why;
+    let because = format!(
+        "{NOT_TRIED}nobody is there since {since:.0}, looked for again at {next_trial:.0}: {because}"
+    );
+    Outcome::without_reply(EnhancedStatusCode::transient(4, 1), because)
+}
+
+/// How the words of something begin that was put off without an attempt.
+const NOT_TRIED: &str = "not tried: ";
+/// Deliveries that are called back in one transaction.
+const RECALL_STEP: usize = 500;
+/// Between two such transactions: what was called back is to be on its way.
+const BETWEEN_STEPS: Duration = Duration::from_millis(250);
