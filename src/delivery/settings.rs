@@ -168,6 +168,7 @@ fn read_route(section: &Section<'_>) -> Option<Route> {
     let connections = count(section, "connections", DEFAULT_CONNECTIONS);
     let rate = section.integer("rate", 0..=1_000_000);
     let chunking = section.flag("chunking");
+    let straight_through = section.flag("straight-through");
     let schedule = read_schedule(section);
     Some(Route {
         name: name?.into_inner(),
@@ -176,6 +177,7 @@ fn read_route(section: &Section<'_>) -> Option<Route> {
         connections,
         rate_per_minute: rate.map_or(0, |rate| u32::try_from(*rate).unwrap_or(0)),
         chunking: chunking.is_none_or(Located::into_inner),
+        straight_through: straight_through.is_none_or(Located::into_inner),
         schedule,
     })
 }

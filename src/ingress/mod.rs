@@ -37,6 +37,7 @@ pub mod receive;
 mod release;
 pub mod settings;
 mod sign;
+mod straight;
 mod stream;
 mod text;
 pub mod tls;
@@ -175,6 +176,7 @@ fn serve_all(
             limits: limits.clone(),
             server: Arc::new(server_settings(settings, parts, starttls.is_some())),
             service: of.service,
+            straight: of.straight_through.then_some(limits.straight_wait),
             starttls,
             budget: budget.clone(),
             decisions: Arc::clone(&decisions),
@@ -223,7 +225,12 @@ fn describe(listener: &ListenerSettings) -> String {
     } else {
         ""
     };
-    format!("{service}, {tls}{proxied}")
+    let straight = if listener.straight_through {
+        ", straight through"
+    } else {
+        ""
+    };
+    format!("{service}, {tls}{proxied}{straight}")
 }
 
 /// The folder of large messages, below the data folder.

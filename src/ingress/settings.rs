@@ -34,6 +34,8 @@ pub struct ListenerSettings {
     pub tls: ListenerTls,
     /// Whether each connection begins with a PROXY protocol header.
     pub proxy_protocol: bool,
+    /// Whether messages are delivered while the client waits, where that can be.
+    pub straight_through: bool,
 }
 
 /// How a listener speaks TLS.
@@ -87,6 +89,8 @@ pub struct Limits {
     pub command_timeout: Duration,
     /// For the next block of data (RFC 5321 §4.5.3.2.5).
     pub data_timeout: Duration,
+    /// How long a client waits for the next hop before its message goes into the queue.
+    pub straight_wait: Duration,
 }
 
 impl Default for Limits {
@@ -106,6 +110,7 @@ impl Default for Limits {
             received_hops: 50,
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(180),
+            straight_wait: Duration::from_secs(5),
         }
     }
 }
@@ -209,12 +214,16 @@ fn read_listener(section: &Section<'_>) -> Option<ListenerSettings> {
     let proxy_protocol = section
         .flag("proxy-protocol")
         .is_some_and(Located::into_inner);
+    let straight_through = section
+        .flag("straight-through")
+        .is_some_and(Located::into_inner);
     Some(ListenerSettings {
         name: name?,
         address: address?,
         service,
         tls,
         proxy_protocol,
+        straight_through,
     })
 }
 
@@ -275,11 +284,14 @@ fn read_limits(top: &Section<'_>) -> Limits {
         received_hops: count("received-hops", 10, default.received_hops),
         command_timeout: time("command-timeout", default.command_timeout),
         data_timeout: time("data-timeout", default.data_timeout),
+        straight_wait: time("straight-through-wait", default.straight_wait).min(STRAIGHT_WAIT_MAX),
     };
     section.finish();
     limits
 }
 
+/// Longest wait for a next hop: a tenth of what a client has patience for (RFC 5321 §4.5.3.2.6), and shorter than a drain.
+const STRAIGHT_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The largest number that the extension LIMITS can say (RFC 9422 §4: six digits).
 const LIMITS_MAX: i64 = 999_999;
 

@@ -79,7 +79,7 @@ impl Shared {
 
     /// Attempts; one outcome for each recipient, whatever happens. A panic is one more failure
     /// that may go by.
-    async fn attempt(&self, batch: &Batch) -> Vec<Outcome> {
+    pub(super) async fn attempt(&self, batch: &Batch) -> Vec<Outcome> {
         let recipients: Vec<Recipient> = batch
             .deliveries
             .iter()
@@ -278,7 +278,7 @@ fn soonest(settlements: &[Settlement]) -> Option<Timestamp> {
 }
 
 /// Counts it, and tells the operator: ids and codes, nobody's address.
-fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
+pub(super) fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
     let (reference, status) = (&message.reference, outcome.status);
     let next_hop = outcome.next_hop.as_deref().unwrap_or("-");
     if outcome.no_secured_path && !matches!(next, Next::RetryAt(_) | Next::Expired) {
@@ -326,7 +326,7 @@ fn as_final(outcome: Outcome, next: Next) -> Outcome {
 }
 
 /// Whether the next hop was there: it took the message, or said why not.
-fn answers(outcome: &Outcome) -> bool {
+pub(super) fn answers(outcome: &Outcome) -> bool {
     outcome.reply.is_some() || matches!(outcome.result, DeliveryResult::Delivered { .. })
 }
 

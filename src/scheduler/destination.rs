@@ -108,6 +108,25 @@ impl Board {
         row.start(now)
     }
 
+    /// Takes a place for an attempt that is not queued: only if one is free and nobody waits for it. It is given back
+    /// by [`Board::finished`].
+    pub(super) fn claim(&mut self, route: &Route, destination: &str, now: Instant) -> bool {
+        let row = self.rows.entry(destination.to_owned()).or_default();
+        row.connections = route.connections.max(1);
+        row.interval = match route.rate_per_minute {
+            0 => Duration::ZERO,
+            rate => MINUTE / rate,
+        };
+        if !row.waiting.is_empty() || !row.may_start(now) {
+            return false;
+        }
+        row.running += 1;
+        if !row.interval.is_zero() {
+            row.next_start = Some(now + row.interval);
+        }
+        true
+    }
+
     /// An attempt at this destination has ended, with an answer of the next hop or without. Returns
     /// what may start in its place, and whether the destination has just got room again.
     pub(super) fn finished(

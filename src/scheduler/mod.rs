@@ -9,6 +9,7 @@ mod attempt;
 mod courier;
 mod destination;
 mod retry;
+mod straight;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +34,8 @@ use crate::queue::{
 
 pub use courier::{Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
 use destination::{Batch, Board};
+pub use straight::Flight;
+use straight::Runway;
 
 /// The scheduler: one for each queue.
 pub struct Scheduler;
@@ -78,6 +81,7 @@ impl Scheduler {
             cut_off: CancellationToken::new(),
             handoffs: Arc::new(Semaphore::new(HANDOFFS_MAX)),
             leases: Arc::new(Semaphore::new(LEASES_MAX)),
+            runway: Runway::default(),
         });
         shared.shutdown.spawn(Arc::clone(&shared).work());
         Handle { shared }
@@ -142,6 +146,8 @@ struct Shared {
     cut_off: CancellationToken,
     handoffs: Arc<Semaphore>,
     leases: Arc<Semaphore>,
+    /// Where nothing is sent straight on for now.
+    runway: Runway,
 }
 
 impl Shared {

@@ -1,5 +1,7 @@
 //! The scheduler over a real queue and a courier that does as the test says.
 
+mod straight;
+
 use std::sync::atomic::AtomicUsize;
 
 use super::*;
@@ -72,6 +74,7 @@ impl Courier for Scripted {
             },
             rate_per_minute: self.rate_per_minute,
             chunking: true,
+            straight_through: true,
             schedule: RetrySchedule {
                 delays: vec![Duration::from_secs(30)],
                 warn_after: Duration::from_secs(60),
