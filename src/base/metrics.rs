@@ -127,6 +127,10 @@ metrics! {
     FAILED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "failed");
     /// Deliveries whose time ran out.
     EXPIRED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "expired");
+    /// Messages sent on while their client waited, or tried so.
+    STRAIGHT_BEGUN = Metric::counter("postern_straight_through_total", "Messages that were tried while their client waited.").with("result", "begun");
+    /// Messages whose next hop decided while their client waited.
+    STRAIGHT_THROUGH = Metric::counter("postern_straight_through_total", "Messages that were tried while their client waited.").with("result", "decided");
     /// Deliveries that were held, diverted or failed because no secured path could be had.
     NO_SECURED_PATH = Metric::counter("postern_no_secured_path_total", "Deliveries of patient data held, diverted or failed because no secured path could be had.");
     /// Connections that took mail less well protected than they might have.

@@ -67,6 +67,8 @@ pub struct Route {
     pub rate_per_minute: u32,
     /// Whether messages go by BDAT where the next hop offers CHUNKING (RFC 3030): not to one that gets it wrong.
     pub chunking: bool,
+    /// Whether a message may go this way while its client waits.
+    pub straight_through: bool,
     /// When it is tried again.
     pub schedule: RetrySchedule,
     /// Limits besides connections and rate.
@@ -419,6 +421,7 @@ mod tests {
             connections: 20,
             rate_per_minute: 0,
             chunking: true,
+            straight_through: true,
             schedule: RetrySchedule::default(),
             shaping: Shaping::default(),
         })

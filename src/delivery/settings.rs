@@ -174,6 +174,7 @@ fn read_route(section: &Section<'_>, rules: &[Rule]) -> Option<Route> {
     let connections = count(section, "connections", DEFAULT_CONNECTIONS);
     let rate = section.integer("rate", 0..=1_000_000);
     let chunking = section.flag("chunking");
+    let straight_through = section.flag("straight-through");
     let schedule = read_schedule(section);
     let shaping = shaping::read_of_route(section);
     let transport = transport?;
@@ -186,6 +187,7 @@ fn read_route(section: &Section<'_>, rules: &[Rule]) -> Option<Route> {
         rate_per_minute: paced(&transport, rate),
         transport,
         chunking: chunking.is_none_or(Located::into_inner),
+        straight_through: straight_through.is_none_or(Located::into_inner),
         schedule,
     })
 }

@@ -43,6 +43,8 @@ pub(super) struct Door {
     pub(super) server: Arc<ServerSettings>,
     /// What the listener is for.
     pub(super) service: Service,
+    /// How long a client waits for a next hop; `None`: it does not.
+    pub(super) straight: Option<Duration>,
     /// For STARTTLS; `None` where it is not offered.
     pub(super) starttls: Option<TlsAcceptor>,
     /// Room for messages that are being received.

@@ -38,6 +38,7 @@ pub mod receive;
 mod release;
 pub mod settings;
 mod sign;
+mod straight;
 mod stream;
 mod text;
 pub mod tls;
@@ -182,6 +183,7 @@ fn serve_all(
             limits: limits.clone(),
             server: Arc::new(server_settings(settings, parts, starttls.is_some())),
             service: of.service,
+            straight: of.straight_through.then_some(limits.straight_wait),
             starttls,
             budget: budget.clone(),
             decisions: Arc::clone(&decisions),
@@ -251,7 +253,12 @@ fn describe(listener: &ListenerSettings) -> String {
     } else {
         ""
     };
-    format!("{service}, {tls}{asking}{proxied}")
+    let straight = if listener.straight_through {
+        ", straight through"
+    } else {
+        ""
+    };
+    format!("{service}, {tls}{asking}{proxied}{straight}")
 }
 
 /// The folder of large messages, below the data folder.

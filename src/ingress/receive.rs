@@ -1,7 +1,7 @@
 //! From a transaction to the reply that it gets: the step in which responsibility changes hands.
 //!
-//! A 250 leaves here after the queue has the message on disk, and not before. Whatever fails on the
-//! way, a time-out, a panic in a stage, a full disk, ends in a 4xx: the client keeps the message.
+//! A 250 leaves here after the queue has the message on disk, or after the next hop has said 250 and that is on record
+//! (`straight`), and not before. Whatever fails on the way, a time-out, a panic in a stage, a full disk, ends in a 4xx: the client keeps the message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::queue::{Handoff, Once, QueueError};
 
 use super::finish::{Copy, finish};
 use super::settings::Limits;
+use super::straight::{self, Begun, Straight};
 use super::text::Texts;
 use super::{Parts, at_sight, events, lesson, once, promise, release, text};
 
@@ -72,12 +73,13 @@ pub enum Came {
     Again,
 }
 
-/// Takes a message in, or refuses it; returns what the client hears.
+/// Takes a message in, or refuses it; returns what the client hears. `straight`: how long the client may wait for a next
+/// hop, where messages are sent straight on.
 pub async fn receive(
     parts: &Parts,
     policy: Arc<Policy>,
     transaction: MailTransaction,
-    limits: &Limits,
+    (limits, straight): (&Limits, Option<Duration>),
 ) -> (Reply, Came) {
     let hostname = parts.hostname.as_str();
     let once = match once::once(&transaction) {
@@ -101,7 +103,7 @@ pub async fn receive(
         }
         None => match lesson {
             Some(verdict) => first(lesson::keep(parts, policy, transaction, verdict).await),
-            None => judge(parts, policy, transaction, once).await,
+            None => judge(parts, policy, transaction, (once, straight)).await,
         },
     };
     count(&reply);
@@ -124,14 +126,17 @@ async fn repeated(
     Some(answered)
 }
 
+/// That a message is meant once, if it is; how long its client may wait for a next hop, if it may.
+type How = (Option<Once>, Option<Duration>);
+
 async fn judge(
     parts: &Parts,
     policy: Arc<Policy>,
     transaction: MailTransaction,
-    once: Option<Once>,
+    how: How,
 ) -> (Reply, Came) {
     match timeout(DECISION_MAX, policy.decide(&transaction)).await {
-        Ok(decision) => carry_out(parts, &policy, transaction, decision, once).await,
+        Ok(decision) => carry_out(parts, &policy, transaction, decision, how).await,
         Err(_) => {
             error!("the policy took too long: the client was told to try again");
             (try_later(), Came::First)
@@ -144,7 +149,7 @@ async fn carry_out(
     policy: &Policy,
     transaction: MailTransaction,
     mut decision: Decision,
-    once: Option<Once>,
+    how: How,
 ) -> (Reply, Came) {
     let Some(texts) = text::disguise(parts, policy.sms(), &transaction, &mut decision) else {
         error!("text messages can be sent after a restart: the client was told to try again");
@@ -156,7 +161,7 @@ async fn carry_out(
             remember(policy, &transaction, &decision);
             (reply, Came::First)
         }
-        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision, texts, once).await,
+        FinalReply::Accepted(_) => accept(parts, policy, transaction, decision, texts, how).await,
     }
 }
 
@@ -191,7 +196,7 @@ async fn accept(
     transaction: MailTransaction,
     mut decision: Decision,
     texts: Texts,
-    once: Option<Once>,
+    (once, straight): How,
 ) -> (Reply, Came) {
     let mail = match texts.is_all {
         true => Some(Vec::new()),
@@ -205,12 +210,29 @@ async fn accept(
     let reply = decision.reply().reply().clone();
     let octets = copies.iter().map(|copy| copy.message.len()).max();
     let octets = octets.unwrap_or_default();
+    let is_one = copies.len() == 1 && once.is_none();
     let unread = policy.take_out_unread(&transaction, &mut decision);
-    let (accepted, others) = promise::messages(parts, &transaction, &decision, copies, &unread);
-    let permit = parts.scheduler.reserve();
-    let handoff = match &permit {
-        Some(_) => Handoff::LeaseUntil(parts.clock.now() + LEASE),
-        None => Handoff::None,
+    let (mut accepted, others) = promise::messages(parts, &transaction, &decision, copies, &unread);
+    let mut begun = None;
+    if let Some(wait) = straight.filter(|_| is_one && others.is_empty() && unread.is_empty()) {
+        match straight::go(parts, &transaction, &decision, &mut accepted, wait).await {
+            Straight::Decided(reply) => {
+                if reply.code().is_positive() {
+                    tell(&decision, octets);
+                }
+                remember(policy, &transaction, &decision);
+                return (reply, Came::First);
+            }
+            Straight::Queue(attempt) => begun = attempt,
+        }
+    }
+    let permit = match begun {
+        Some(_) => None,
+        None => parts.scheduler.reserve(),
+    };
+    let handoff = match permit.is_some() || begun.is_some() {
+        true => Handoff::LeaseUntil(parts.clock.now() + LEASE),
+        false => Handoff::None,
     };
     let queue = &parts.queue;
     let queued = match once {
@@ -219,8 +241,10 @@ async fn accept(
     };
     let reply = match queued {
         Ok(lease) => {
-            match (permit, lease) {
-                (Some(permit), Some(lease)) => parts.scheduler.offer(permit, lease),
+            parts.scheduler.writes_again();
+            match (begun, permit, lease) {
+                (Some(begun), _, Some(lease)) => begun.adopt(lease),
+                (None, Some(permit), Some(lease)) => parts.scheduler.offer(permit, lease),
                 _ => parts.scheduler.wake(),
             }
             tell(&decision, octets);
@@ -230,7 +254,15 @@ async fn accept(
         Err(QueueError::Repeated(found)) => {
             return once::answer(parts, &transaction, &found).await;
         }
-        Err(QueueError::Full { .. }) => {
+        Err(error) => not_queued(&error, begun),
+    };
+    (reply, Came::First)
+}
+
+/// What the client hears when the queue does not take its message: the next hop's word, if that has put it off too.
+fn not_queued(error: &QueueError, begun: Option<Begun>) -> Reply {
+    let ours = match error {
+        QueueError::Full { .. } => {
             warn!("the disk is nearly full: the client was told to try again");
             Reply::new(
                 452,
@@ -238,12 +270,12 @@ async fn accept(
                 "insufficient storage, try again later",
             )
         }
-        Err(error) => {
+        error => {
             error!(%error, "the queue does not take mail: the client was told to try again");
             try_later()
         }
     };
-    (reply, Came::First)
+    begun.and_then(|begun| begun.deferral).unwrap_or(ours)
 }
 
 pub(super) fn try_later() -> Reply {

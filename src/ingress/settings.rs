@@ -36,6 +36,8 @@ pub struct ListenerSettings {
     pub proxy_protocol: bool,
     /// Whether clients are asked for a certificate. None needs to have one.
     pub client_certificates: bool,
+    /// Whether messages are delivered while the client waits, where that can be.
+    pub straight_through: bool,
 }
 
 /// How a listener speaks TLS.
@@ -91,6 +93,8 @@ pub struct Limits {
     pub command_timeout: Duration,
     /// For the next block of data (RFC 5321 §4.5.3.2.5).
     pub data_timeout: Duration,
+    /// How long a client waits for the next hop before its message goes into the queue.
+    pub straight_wait: Duration,
 }
 
 impl Default for Limits {
@@ -111,6 +115,7 @@ impl Default for Limits {
             received_hops: 50,
             command_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(180),
+            straight_wait: Duration::from_secs(5),
         }
     }
 }
@@ -224,6 +229,9 @@ fn read_listener(section: &Section<'_>) -> Option<ListenerSettings> {
     let client_certificates = section
         .flag("client-certificates")
         .is_some_and(Located::into_inner);
+    let straight_through = section
+        .flag("straight-through")
+        .is_some_and(Located::into_inner);
     Some(ListenerSettings {
         name: name?,
         address: address?,
@@ -231,6 +239,7 @@ fn read_listener(section: &Section<'_>) -> Option<ListenerSettings> {
         tls,
         proxy_protocol,
         client_certificates,
+        straight_through,
     })
 }
 
@@ -292,11 +301,14 @@ fn read_limits(top: &Section<'_>) -> Limits {
         received_hops: count("received-hops", 10, default.received_hops),
         command_timeout: time("command-timeout", default.command_timeout),
         data_timeout: time("data-timeout", default.data_timeout),
+        straight_wait: time("straight-through-wait", default.straight_wait).min(STRAIGHT_WAIT_MAX),
     };
     section.finish();
     limits
 }
 
+/// Longest wait for a next hop: a tenth of what a client has patience for (RFC 5321 §4.5.3.2.6), and shorter than a drain.
+const STRAIGHT_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The largest number that the extension LIMITS can say (RFC 9422 §4: six digits).
 const LIMITS_MAX: i64 = 999_999;
 

@@ -1,4 +1,5 @@
 //! Design pages.
 
+pub mod crash_points;
 pub mod directory_changes;
 pub mod queue_states;

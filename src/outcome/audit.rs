@@ -5,6 +5,8 @@ use serde::Serialize;
 
 use crate::base::{PolicyVersion, Reference};
 
+use super::Outcome;
+
 /// One line of the audit trail, before it gets its place in the chain.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct AuditEvent {
@@ -61,6 +63,26 @@ impl AuditEvent {
             rule: None,
             facts: std::collections::BTreeMap::new(),
         }
+    }
+
+    /// Adds what one attempt came to: status, words and name of the next hop, what protected the connection. The
+    /// same for an attempt from the queue and for one while the client waits.
+    #[must_use]
+    pub fn with_outcome(mut self, outcome: &Outcome) -> Self {
+        let facts = &mut self.facts;
+        facts.insert("status", outcome.status.to_string());
+        facts.insert("reply", outcome.short_text());
+        if let Some(next_hop) = &outcome.next_hop {
+            facts.insert("next-hop", next_hop.clone());
+        }
+        if let Some(tls) = &outcome.tls {
+            facts.insert("tls", tls.to_string());
+            facts.insert("authenticated", tls.authenticated.word().to_owned());
+        }
+        if let Some(downgrade) = &outcome.downgrade {
+            facts.insert("downgrade", downgrade.clone());
+        }
+        self
     }
 
     /// Adds a fact.

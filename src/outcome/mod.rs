@@ -120,6 +120,11 @@ impl Outcome {
         }
     }
 
+    /// The next hop's words or ours, cut to what a list has room for.
+    pub fn short_text(&self) -> String {
+        self.text().chars().take(SHORT_TEXT).collect()
+    }
+
     /// The next hop's words, or ours.
     pub fn text(&self) -> String {
         match (&self.reply, &self.because) {
@@ -129,6 +134,9 @@ impl Outcome {
         }
     }
 }
+
+/// Characters of a reply that are kept.
+const SHORT_TEXT: usize = 300;
 
 /// What protected the connection to the next hop, for the audit trail.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -3,7 +3,8 @@
 //! A delivery is one recipient of one message. Four transactions move it (`manual::queue_states`
 //! has the table): [`Queue::accept`] makes it, [`Queue::lease`] hands it to the scheduler,
 //! [`Queue::settle`] writes what came of an attempt together with the reports that follow, and
-//! [`Queue::administer`] carries out an administrator's order. A reply of 250 follows `accept`; nothing else may.
+//! [`Queue::administer`] carries out an administrator's order. A reply of 250 follows `accept`; nothing else may. (Of what
+//! went straight through `accept` has the record alone: a message without deliveries.)
 
 pub mod destinations;
 pub mod error;
@@ -96,6 +97,12 @@ impl Queue {
     ) -> Result<Option<Lease>, QueueError> {
         let all = std::iter::once(accepted).chain(notices).collect();
         self.store.accept_once(all, handoff, once).await
+    }
+
+    /// Whether a message of so many octets could be taken now: errs with [`QueueError::Full`] if not. For whoever must
+    /// not begin what could not be written down.
+    pub fn check_room(&self, octets: u64) -> Result<(), QueueError> {
+        self.store.check_room(octets)
     }
 
     /// The message that came before under this key, if there is one. That there is none may not be true any more when

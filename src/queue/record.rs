@@ -227,6 +227,25 @@ impl QueuedMessage {
 }
 
 impl Accepted {
+    /// The message as its lease has it: the octets are those that came, not read back.
+    pub fn into_queued(self, id: MessageId) -> QueuedMessage {
+        QueuedMessage {
+            id,
+            reference: self.reference,
+            reverse_path: self.reverse_path,
+            env_id: self.env_id,
+            ret: self.ret,
+            body: self.body,
+            smtputf8: self.smtputf8,
+            require_tls: self.require_tls,
+            message: self.message,
+            message_id: self.message_id,
+            patient_data: self.patient_data,
+            received_at: self.received_at,
+            mt_priority: self.handling.mt_priority,
+        }
+    }
+
     /// A notification on the gateway's paper, signed. It is queued without asking the policy (`style.md` §5): it
     /// holds nothing that the policy guards.
     pub fn notice(notice: Notice, letterhead: &Letterhead) -> Self {

@@ -39,6 +39,11 @@ pub(super) fn files_of(placed: &[Placed]) -> Vec<String> {
     placed.iter().filter_map(|one| one.file.clone()).collect()
 }
 
+/// The octets of these messages, all together.
+pub(super) fn octets_of(accepted: &[Accepted]) -> u64 {
+    accepted.iter().map(|one| one.message.len() as u64).sum()
+}
+
 impl Spool {
     /// Opens `folder/spool`, and makes both for this user alone if there are none.
     pub(super) fn open(folder: &Path) -> Result<Self, QueueError> {
@@ -53,10 +58,9 @@ impl Spool {
         })
     }
 
-    /// Returns `Full` unless the volume has room for the messages and what must stay free.
-    pub(super) fn check_room(&self, accepted: &[Accepted]) -> Result<(), QueueError> {
-        let octets: usize = accepted.iter().map(|one| one.message.len()).sum();
-        let needed_octets = octets as u64 + RESERVE_OCTETS;
+    /// Returns `Full` unless the volume has room for so many octets and what must stay free.
+    pub(super) fn check_room(&self, octets: u64) -> Result<(), QueueError> {
+        let needed_octets = octets.saturating_add(RESERVE_OCTETS);
         let volume = rustix::fs::statvfs(&*self.folder)
             .map_err(|error| StoreError::file(&self.folder, error.into()))?;
         let free_octets = volume.f_bavail.saturating_mul(volume.f_frsize);

@@ -36,6 +36,9 @@ pub trait Store: Send + Sync + 'static {
         once: Once,
     ) -> Answer<'_, Option<Lease>>;
 
+    /// Errs with [`QueueError::Full`] unless the volume has room for so many octets and for what must stay free.
+    fn check_room(&self, octets: u64) -> Result<(), QueueError>;
+
     /// The message that came before under a key, if its time is not over.
     fn repeated(&self, once: Once) -> Answer<'_, Option<Repeated>>;
 

@@ -90,7 +90,7 @@ impl Shared {
 
     /// Attempts; one outcome for each recipient, whatever happens. A panic is one more failure
     /// that may go by.
-    async fn attempt(&self, batch: &Batch) -> Vec<Outcome> {
+    pub(super) async fn attempt(&self, batch: &Batch) -> Vec<Outcome> {
         let recipients: Vec<Recipient> = batch
             .deliveries
             .iter()
@@ -287,7 +287,7 @@ fn soonest(settlements: &[Settlement]) -> Option<Timestamp> {
 }
 
 /// Counts it, and tells the operator: ids and codes, nobody's address.
-fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
+pub(super) fn say(message: &QueuedMessage, outcome: &Outcome, next: Next) {
     let (reference, status) = (&message.reference, outcome.status);
     let next_hop = outcome.next_hop.as_deref().unwrap_or("-");
     if outcome.no_secured_path && !matches!(next, Next::RetryAt(_) | Next::Expired) {
@@ -338,7 +338,7 @@ fn as_final(outcome: Outcome, next: Next) -> Outcome {
 }
 
 /// How the attempt of a batch ended; without outcomes it was none.
-fn end<'b>(batch: &'b Batch, outcomes: &[Outcome]) -> End<'b> {
+pub(super) fn end<'b>(batch: &'b Batch, outcomes: &[Outcome]) -> End<'b> {
     let answer = Answer::of_all(outcomes);
     let too_many = |one: &&Outcome| Answer::of(one) == Answer::TooMany;
     End {
@@ -363,6 +363,11 @@ fn in_short(outcome: &Outcome) -> String {
         Some(reply) => format!("{} {}", reply.code().value(), reply.status()),
         None => outcome.text(),
     }
+}
+
+/// Whether the next hop was there: it took the message, or said why not.
+pub(super) fn answers(outcome: &Outcome) -> bool {
+    outcome.reply.is_some() || matches!(outcome.result, DeliveryResult::Delivered { .. })
 }
 
 fn broken_off() -> Outcome {

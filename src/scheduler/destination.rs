@@ -268,25 +268,53 @@ impl Board {
 
     /// Starts the next one of a destination, if it may start.
     fn start(&mut self, destination: &str, now: Instant) -> Option<Batch> {
+        let route = Arc::clone(&self.rows.get(destination)?.waiting.front()?.route);
+        if !self.may_start(destination, &route, now) {
+            return None;
+        }
+        let batch = self.rows.get_mut(destination)?.waiting.pop_front()?;
+        self.begin(destination, &route, now);
+        Some(batch)
+    }
+
+    fn may_start(&mut self, destination: &str, route: &Route, now: Instant) -> bool {
         let ceiling = self.ceiling(destination);
         let share = (self.connections * 3 / 4 / self.rows.len().max(1)).max(1);
         let is_scarce = self.running >= self.connections / 2;
-        let row = self.rows.get_mut(destination)?;
-        let may_start = row.running < row.window(ceiling)
+        let Some(row) = self.rows.get(destination) else {
+            return false;
+        };
+        row.running < row.window(ceiling)
             && row.next_start.is_none_or(|at| at <= now)
-            && (!is_scarce || row.running < share);
-        let next = row.waiting.front().filter(|_| may_start)?;
-        if !self.meters.may_start(&next.route, now) {
-            return None;
+            && (!is_scarce || row.running < share)
+            && self.meters.may_start(route, now)
+    }
+
+    fn begin(&mut self, destination: &str, route: &Route, now: Instant) {
+        if let Some(row) = self.rows.get_mut(destination) {
+            row.running += 1;
+            if !row.interval.is_zero() {
+                row.next_start = Some(now + row.interval);
+            }
         }
-        let batch = row.waiting.pop_front()?;
-        row.running += 1;
         self.running += 1;
-        if !row.interval.is_zero() {
-            row.next_start = Some(now + row.interval);
+        self.meters.start(route, now);
+    }
+
+    /// Takes a place for an attempt that is not queued: only if one is free, nobody waits for it, and nothing bad is
+    /// known of the destination. It is given back by [`Board::finished`].
+    pub(super) fn claim(&mut self, batch: &Batch, now: Now) -> bool {
+        let health = self.health.get(&batch.destination);
+        let takes = health.and_then(Health::recipients_max);
+        let is_well = self.gate(batch, now.time) == Gate::Open
+            && takes.is_none_or(|takes| batch.deliveries.len() <= takes);
+        let may_start = is_well
+            && self.row_of(batch).is_some_and(|row| row.waiting.is_empty())
+            && self.may_start(&batch.destination, &batch.route, now.instant);
+        if may_start {
+            self.begin(&batch.destination, &batch.route, now.instant);
         }
-        self.meters.start(&batch.route, now);
-        Some(batch)
+        may_start
     }
 
     fn start_all(&mut self, destination: &str, now: Instant) -> Vec<Batch> {

@@ -15,6 +15,7 @@ mod meter;
 mod put_off;
 mod retry;
 mod shown;
+mod straight;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +40,8 @@ use crate::queue::{
 
 pub use courier::{Again, Answers, Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
 use destination::{Batch, Board, End, Now, Placed};
+pub use straight::Flight;
+use straight::Runway;
 
 /// The scheduler: one for each queue.
 pub struct Scheduler;
@@ -96,6 +99,7 @@ impl Scheduler {
             cut_off: CancellationToken::new(),
             handoffs: Arc::new(Semaphore::new(HANDOFFS_MAX)),
             leases: Arc::new(Semaphore::new(LEASES_MAX)),
+            runway: Runway::default(),
         });
         shared.shutdown.spawn(Arc::clone(&shared).work());
         Handle { shared }
@@ -164,6 +168,8 @@ struct Shared {
     cut_off: CancellationToken,
     handoffs: Arc<Semaphore>,
     leases: Arc<Semaphore>,
+    /// Where nothing is sent straight on for now.
+    runway: Runway,
 }
 
 impl Shared {

@@ -1,5 +1,7 @@
 //! The scheduler over a real queue and a courier that does as the test says.
 
+mod straight;
+
 use std::sync::atomic::{AtomicI64, AtomicUsize};
 
 use super::*;
@@ -92,6 +94,7 @@ impl Courier for Scripted {
             },
             rate_per_minute: self.rate_per_minute,
             chunking: true,
+            straight_through: true,
             schedule: RetrySchedule {
                 delays: vec![match self.pause_hours {
                     0 => Duration::from_secs(30),

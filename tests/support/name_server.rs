@@ -41,6 +41,8 @@ pub(crate) struct Known {
     pub(crate) fails: bool,
     /// What there is no record for is not answered.
     pub(crate) is_silent: bool,
+    /// What is said of it is said to be validated by DNSSEC.
+    pub(crate) is_signed: bool,
 }
 
 impl NameServer {
@@ -115,6 +117,14 @@ impl NameServer {
     pub(crate) fn with_host(self, name: &str, address: &str) -> Self {
         let reverse = reverse(address.parse().unwrap());
         self.with_address(name, address).with(&reverse, ptr(name))
+    }
+
+    /// These names are said to be validated, also that something is not there.
+    pub(crate) fn signed(self, names: &[&str]) -> Self {
+        for name in names {
+            self.change(name, |known| known.is_signed = true);
+        }
+        self
     }
 
     pub(crate) fn silent_for(self, name: &str) -> Self {
@@ -215,6 +225,7 @@ impl RequestHandler for Handler {
             return silence(&request.metadata);
         };
         metadata.response_code = code;
+        metadata.authentic_data = self.is_signed(&asked);
         let soa = match records.is_empty() && code != ResponseCode::ServFail {
             true => vec![soa()],
             false => Vec::new(),
@@ -234,6 +245,11 @@ impl RequestHandler for Handler {
 }
 
 impl Handler {
+    fn is_signed(&self, asked: &Name) -> bool {
+        let names = self.0.names.read().unwrap();
+        names.get(&key(asked)).is_some_and(|known| known.is_signed)
+    }
+
     /// `None` is silence.
     fn answer(&self, asked: &Name, kind: RecordType) -> Option<(ResponseCode, Vec<Record>)> {
         let names = self.0.names.read().unwrap();

@@ -44,7 +44,15 @@ impl NextHop {
 
     /// One that answers so to every message.
     pub(crate) fn answering(protection: &Protection, answer: &'static str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::on(
+            TcpListener::bind("127.0.0.1:0").unwrap(),
+            protection,
+            answer,
+        )
+    }
+
+    /// The same where it is told to listen.
+    pub(crate) fn on(listener: TcpListener, protection: &Protection, answer: &'static str) -> Self {
         let hop = Self {
             port: listener.local_addr().unwrap().port(),
             messages: Arc::default(),

@@ -117,6 +117,8 @@ impl SmsSettings {
                 .map_or(CONNECTIONS, |n| usize::try_from(*n).unwrap_or(CONNECTIONS)),
             rate_per_minute: rate.map_or(RATE, |n| u32::try_from(*n).unwrap_or(RATE)),
             chunking: false,
+            // A text is not mail: when it may go, and what became of it, is not known in seconds.
+            straight_through: false,
             schedule,
             shaping: Shaping::default(),
         };

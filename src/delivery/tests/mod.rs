@@ -60,6 +60,7 @@ fn route(transport: Transport) -> Arc<Route> {
         connections: 20,
         rate_per_minute: 0,
         chunking: true,
+        straight_through: true,
         schedule: RetrySchedule::default(),
         shaping: Shaping::default(),
     })

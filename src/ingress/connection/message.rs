@@ -108,7 +108,8 @@ impl Connection {
         };
         let claim = self.transaction().claim.take();
         let octets = transaction.message.len();
-        let (reply, came) = receive::receive(parts, policy, transaction, &door.limits).await;
+        let (reply, came) =
+            receive::receive(parts, policy, transaction, (&door.limits, door.straight)).await;
         if let Some(claim) = claim {
             let outcome = match (came, reply.code().value()) {
                 (Came::Again, _) => Outcome::Repeated,

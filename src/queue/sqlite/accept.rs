@@ -9,8 +9,7 @@ use crate::mail::BodyType;
 use crate::queue::error::QueueError;
 use crate::queue::handling::Handling;
 use crate::queue::record::{
-    Accepted, DeliveryId, Handoff, Lease, LeasedDelivery, MessageId, NewDelivery, QueuedMessage,
-    Standing,
+    DeliveryId, Handoff, Lease, LeasedDelivery, MessageId, NewDelivery, Standing,
 };
 use crate::queue::spool::Placed;
 use crate::queue::store::{State, delivery_of};
@@ -101,7 +100,7 @@ fn accept_one(
     }
     Ok(match handoff {
         Handoff::LeaseUntil(until) if !leased.is_empty() => Some(Lease {
-            message: Arc::new(queued(id, accepted)),
+            message: Arc::new(accepted.into_queued(id)),
             deliveries: leased,
             until,
         }),
@@ -176,23 +175,4 @@ fn insert_delivery(
         self_release::offer(batch.db, id, offer)?;
     }
     Ok(state)
-}
-
-/// The message as its lease has it: the octets are those that came, not read back.
-fn queued(id: MessageId, accepted: Accepted) -> QueuedMessage {
-    QueuedMessage {
-        id,
-        reference: accepted.reference,
-        reverse_path: accepted.reverse_path,
-        env_id: accepted.env_id,
-        ret: accepted.ret,
-        body: accepted.body,
-        smtputf8: accepted.smtputf8,
-        require_tls: accepted.require_tls,
-        message: accepted.message,
-        message_id: accepted.message_id,
-        patient_data: accepted.patient_data,
-        received_at: accepted.received_at,
-        mt_priority: accepted.handling.mt_priority,
-    }
 }

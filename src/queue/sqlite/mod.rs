@@ -137,7 +137,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn accept(&self, accepted: Vec<Accepted>, handoff: Handoff) -> Answer<'_, Option<Lease>> {
         Box::pin(async move {
-            self.spool.check_room(&accepted)?;
+            self.spool.check_room(spool::octets_of(&accepted))?;
             let placed = self.spool.put_large(accepted).await?;
             let files = spool::files_of(&placed);
             let accepted = self
@@ -154,7 +154,7 @@ impl Store for SqliteStore {
         once: Once,
     ) -> Answer<'_, Option<Lease>> {
         Box::pin(async move {
-            self.spool.check_room(&accepted)?;
+            self.spool.check_room(spool::octets_of(&accepted))?;
             let placed = self.spool.put_large(accepted).await?;
             let files = spool::files_of(&placed);
             let accepted = self
@@ -162,6 +162,10 @@ impl Store for SqliteStore {
                 .await;
             self.unless_unknown(accepted, files)
         })
+    }
+
+    fn check_room(&self, octets: u64) -> Result<(), QueueError> {
+        self.spool.check_room(octets)
     }
 
     fn repeated(&self, once: Once) -> Answer<'_, Option<Repeated>> {

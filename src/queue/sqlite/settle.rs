@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::outcome::Outcome;
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::queue::error::QueueError;
 use crate::queue::record::{DeliveryId, MessageId, Next, Settlement};
@@ -80,7 +79,7 @@ fn settle_one(
                  attempts = attempts + (?2 = 'due'), delay_notified = max(delay_notified, ?4), last_reply = ?5
              WHERE id = ?1",
         )?
-        .execute(params![id.0, state, ready_at, settlement.delay_notified, short(&settlement.outcome)])?;
+        .execute(params![id.0, state, ready_at, settlement.delay_notified, settlement.outcome.short_text()])?;
     Ok(())
 }
 
@@ -148,7 +147,6 @@ impl Known {
     }
 
     fn event(&self, at: Timestamp, settlement: &Settlement) -> AuditEvent {
-        let outcome = &settlement.outcome;
         let kind = match settlement.next {
             Next::Delivered => AuditKind::Delivered,
             Next::RetryAt(_) | Next::Diverted | Next::Bound => AuditKind::Deferred,
@@ -159,19 +157,7 @@ impl Known {
         let mut event = self
             .about(at, kind)
             .fact("attempt", (self.attempts + 1).to_string())
-            .fact("status", outcome.status.to_string())
-            .fact("reply", short(outcome));
-        if let Some(next_hop) = &outcome.next_hop {
-            event = event.fact("next-hop", next_hop);
-        }
-        if let Some(tls) = &outcome.tls {
-            event = event
-                .fact("tls", tls.to_string())
-                .fact("authenticated", tls.authenticated.word());
-        }
-        if let Some(downgrade) = &outcome.downgrade {
-            event = event.fact("downgrade", downgrade);
-        }
+            .with_outcome(&settlement.outcome);
         if let Next::RetryAt(next) = settlement.next {
             event = event.fact("next-attempt", next.to_string());
         }
@@ -184,11 +170,3 @@ impl Known {
         event
     }
 }
-
-/// The next hop's words or ours, cut to what a list has room for.
-fn short(outcome: &Outcome) -> String {
-    outcome.text().chars().take(REPLY_MAX).collect()
-}
-
-/// Characters of a reply that are kept.
-const REPLY_MAX: usize = 300;
