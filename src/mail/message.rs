@@ -91,6 +91,15 @@ impl Message {
         &self.octets[self.body..]
     }
 
+    /// The header alone, as a message of its own: it keeps nothing of the octets of this one.
+    #[must_use]
+    pub fn without_body(&self) -> Self {
+        Self {
+            octets: Bytes::copy_from_slice(&self.octets[..self.body]),
+            body: self.body,
+        }
+    }
+
     /// Where the body lies in the octets.
     pub fn body_range(&self) -> Range<usize> {
         self.body..self.octets.len()
@@ -118,6 +127,21 @@ fn body_offset(octets: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_alone_is_read_as_before() {
+        for text in [
+            "A: b\r\nC: d\r\n\r\nbody\r\n",
+            "\r\nbody",
+            "no body\r\n",
+            "",
+        ] {
+            let message = Message::new(text.as_bytes().to_vec());
+            let header = message.without_body();
+            assert_eq!(header.header_octets(), message.header_octets(), "{text:?}");
+            assert_eq!(header.body_octets(), b"", "{text:?}");
+        }
+    }
 
     #[test]
     fn a_text_file_gets_the_line_ends_of_mail_and_mail_stays_as_it_is() {

@@ -108,3 +108,14 @@ pub struct MailTransaction {
     /// When its last octet came.
     pub received_at: jiff::Timestamp,
 }
+
+impl MailTransaction {
+    /// The same with the header of its message alone.
+    #[must_use]
+    pub fn without_body(self) -> Self {
+        Self {
+            message: self.message.without_body(),
+            ..self
+        }
+    }
+}

@@ -98,6 +98,7 @@ impl Scheduler {
             hungry: AtomicBool::new(false),
             cut_off: CancellationToken::new(),
             handoffs: Arc::new(Semaphore::new(HANDOFFS_MAX)),
+            handoffs_kib: Arc::new(Semaphore::new(HANDOFFS_KIB)),
             leases: Arc::new(Semaphore::new(LEASES_MAX)),
             runway: Runway::default(),
         });
@@ -113,14 +114,20 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Room for one more message in hand; `None` if there is none, or the gateway is stopping: the
+    /// Room for one more message of so many octets in hand; `None` if there is none, or the gateway is stopping: the
     /// message then waits in the queue.
-    pub fn reserve(&self) -> Option<Permit> {
+    pub fn reserve(&self, octets: usize) -> Option<Permit> {
         if self.shared.shutdown.has_begun() {
             return None;
         }
         let permit = Arc::clone(&self.shared.handoffs).try_acquire_owned().ok()?;
-        Some(Permit { _permit: permit })
+        let room = octets.div_ceil(1024).clamp(1, HANDOFFS_KIB);
+        let room = u32::try_from(room).ok()?; // it is: see the limit
+        let room = Arc::clone(&self.shared.handoffs_kib).try_acquire_many_owned(room);
+        Some(Permit {
+            _permit: permit,
+            _room: Some(room.ok()?),
+        })
     }
 
     /// Hands over a message that was accepted under a lease. Returns at once.
@@ -145,6 +152,17 @@ impl Handle {
 /// Room for one message in hand.
 pub struct Permit {
     _permit: OwnedSemaphorePermit,
+    /// The memory of one that was offered.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Permit {
+    fn of_lease(permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            _permit: permit,
+            _room: None,
+        }
+    }
 }
 
 /// What the loop, the attempts and the handles share.
@@ -167,6 +185,7 @@ struct Shared {
     /// The end of waiting for attempts in flight.
     cut_off: CancellationToken,
     handoffs: Arc<Semaphore>,
+    handoffs_kib: Arc<Semaphore>,
     leases: Arc<Semaphore>,
     /// Where nothing is sent straight on for now.
     runway: Runway,
@@ -219,7 +238,7 @@ impl Shared {
     fn take(self: &Arc<Self>, lease: Lease) {
         match Arc::clone(&self.leases).try_acquire_owned() {
             Ok(permit) => {
-                Arc::clone(self).hand_out(lease, Permit { _permit: permit }, Came::Leased);
+                Arc::clone(self).hand_out(lease, Permit::of_lease(permit), Came::Leased);
             }
             // The loop leases no more than there are permits, and nobody else takes any.
             Err(_) => self.return_to_queue(lease.deliveries, self.clock.now()),
@@ -498,6 +517,9 @@ fn need(binding: Binding) -> TlsNeed {
 
 /// Messages in hand that were offered.
 const HANDOFFS_MAX: usize = 256;
+/// Their memory together, in KiB; one that is larger is offered while nothing else is. What finds no room waits in the
+/// queue, which costs a read and no mail.
+const HANDOFFS_KIB: usize = 8 << 10;
 /// Offered messages that may wait for one destination: the rest stays for the others.
 const HANDOFFS_WAITING: usize = 192;
 /// Messages in hand that were leased.

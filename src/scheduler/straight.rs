@@ -51,7 +51,7 @@ impl Handle {
         if !shared.runway.is_open(&destination) {
             return None;
         }
-        let permit = Arc::new(self.reserve()?);
+        let permit = Arc::new(self.reserve(accepted.message.len())?);
         let limits = route.limits(&accepted.deliveries.first()?.recipient.forward_path);
         if accepted.deliveries.len() > limits.recipients {
             return None;

@@ -214,7 +214,7 @@ impl Running {
     }
 
     async fn hand_off(&self, accepted: Accepted) {
-        let permit = self.handle.reserve().unwrap();
+        let permit = self.handle.reserve(1_000).unwrap();
         let until = self.clock.now() + LEASE;
         let lease = self
             .queue
@@ -579,7 +579,7 @@ async fn a_shutdown_gives_back_what_waits_and_settles_what_is_in_flight() {
     running.shutdown.begin();
     running.shutdown.finished().await;
 
-    assert!(running.handle.reserve().is_none());
+    assert!(running.handle.reserve(1_000).is_none());
     let states = running.states().await;
     let delivered = running
         .kinds()
@@ -595,12 +595,27 @@ async fn a_shutdown_gives_back_what_waits_and_settles_what_is_in_flight() {
 }
 
 #[tokio::test]
+async fn messages_in_hand_share_a_memory_and_one_larger_than_it_has_it_alone() {
+    let running = Running::start().await;
+    let handle = &running.handle;
+    let large = handle.reserve(HANDOFFS_KIB << 20).unwrap();
+    assert!(handle.reserve(1).is_none());
+    drop(large);
+    let half = (HANDOFFS_KIB << 10) / 2;
+    let (first, second) = (handle.reserve(half), handle.reserve(half));
+    assert!(first.is_some() && second.is_some());
+    assert!(handle.reserve(1).is_none());
+    drop(first);
+    assert!(handle.reserve(1).is_some());
+}
+
+#[tokio::test]
 async fn more_mail_than_fits_in_hand_all_arrives() {
     let queued = vec!["x@ok.example"; 700];
     let running = Running::with(Scripted::default(), &queued).await;
     for _ in 0..300 {
         let message = accepted(&running.clock, &["z@ok.example"]);
-        match running.handle.reserve() {
+        match running.handle.reserve(1_000) {
             Some(permit) => {
                 let until = running.clock.now() + LEASE;
                 let lease = running
