@@ -1,36 +1,41 @@
-"""Writes the table of `benches/spam/run.sh`: what Postern was measured at, and the peers that are installed."""
+"""Writes the table of `benches/spam/run.sh`: what Postern was measured at, and what the peers were.
 
+    table.py WORK-FOLDER
+"""
+
+import bisect
 import json
 import pathlib
-import random
-import re
-import shutil
-import subprocess
 import sys
-import time
+
+# The thresholds of the peers as they ship: `required_score`, `add_header`.
+PEERS = (("SpamAssassin", "spamassassin", 5.0), ("rspamd", "rspamd", 6.0))
 
 
 def figures(spam, ham, threshold):
     """1-AUC, recall at 0.1 % and 1 % false positives, recall and false positives at the threshold, in per cent."""
-    ham_sorted = sorted(ham, reverse=True)
-    wrong = sum(sum(h > s for h in ham) + sum(h == s for h in ham) / 2 for s in spam)
+    ham = sorted(ham)
+
+    def wrong(score):
+        below, upto = bisect.bisect_left(ham, score), bisect.bisect_right(ham, score)
+        return len(ham) - upto + (upto - below) / 2
 
     def recall(most):
-        bound = ham_sorted[int(len(ham) * most)]
-        return 100 * sum(s > bound for s in spam) / len(spam)
+        bound = ham[-1 - int(len(ham) * most)]
+        return 100 * sum(score > bound for score in spam) / len(spam)
 
     return (
-        100 * wrong / (len(spam) * len(ham)),
+        100 * sum(map(wrong, spam)) / (len(spam) * len(ham)),
         recall(0.001),
         recall(0.01),
-        100 * sum(s >= threshold for s in spam) / len(spam),
-        100 * sum(h >= threshold for h in ham) / len(ham),
+        100 * sum(score >= threshold for score in spam) / len(spam),
+        100 * sum(score >= threshold for score in ham) / len(ham),
     )
 
 
 def line(name, corpus, values, rate):
     misordered, strict, loose, caught, wrong = values
-    print(f"| {name} | {corpus} | {misordered:.3f} | {strict:.1f} | {loose:.1f} | {caught:.1f} / {wrong:.2f} | {rate:.0f} |")
+    print(f"| {name} | {corpus} | {misordered:.3f} | {strict:.1f} | {loose:.1f} | {caught:.1f} / {wrong:.2f} | {rate} |")
 
 
 def postern(work, state, corpus):
@@ -42,47 +47,45 @@ def postern(work, state, corpus):
         said["recall"],
         said["false_positives"],
     ]
-    line(f"Postern, {state}", corpus, [100 * value for value in values], said["messages_per_second"])
+    line(f"Postern, {state}", corpus, [100 * value for value in values], round(said["messages_per_second"]))
 
 
-def spamassassin(path):
-    said = subprocess.run(["spamassassin", "-L", "-t", path], capture_output=True, check=False).stdout.decode("latin1")
-    return float(re.search(r"score=(-?[\d.]+)", said).group(1))
-
-
-def rspamd(path):
-    said = subprocess.run(["rspamc", "--json", path], capture_output=True, check=False).stdout
-    return float(json.loads(said)["score"])
-
-
-def peer(name, score, threshold, work, corpus, sample):
-    picked = {}
-    started, count = time.monotonic(), 0
-    try:
-        score(str(next((work / "dev" / corpus / "devtest" / "spam").iterdir())))
-    except (ValueError, AttributeError, OSError):
-        print(f"| {name} | {corpus} | installed, and does not answer | | | | |")
+def peer(work, name, program, threshold, learning, corpus):
+    """A line for a peer, if it was run; of a run that was stopped, with the number of messages that it judged."""
+    path = work / "peers" / f"{program}{'-bayes' if learning else ''}-{corpus}.tsv"
+    if not path.exists():
         return
-    for kind in ("spam", "ham"):
-        files = sorted((work / "dev" / corpus / "devtest" / kind).iterdir())
-        random.Random(1).shuffle(files)
-        picked[kind] = [score(str(path)) for path in files[:sample]]
-        count += len(picked[kind])
-    rate = count / (time.monotonic() - started)
-    line(f"{name}, no learning, {sample} of each", corpus, figures(picked["spam"], picked["ham"], threshold), rate)
+    scores = {"spam": [], "ham": []}
+    for row in path.read_text().splitlines():
+        if row.count("\t") == 2:
+            kind, _, score = row.split("\t")
+            scores[kind].append(float(score))
+    if not scores["spam"] or not scores["ham"]:
+        return
+    of = work / "dev" / corpus / "devtest"
+    all_of_them = sum(1 for kind in scores for _ in (of / kind).iterdir())
+    judged = len(scores["spam"]) + len(scores["ham"])
+    part = "" if judged == all_of_them else f" ({judged} of {all_of_them})"
+    rate = "?"
+    cpu = pathlib.Path(f"{path}.cpu")
+    if cpu.exists():
+        runs = [list(map(float, row.split())) for row in cpu.read_text().splitlines()]
+        seconds = sum(run[1] for run in runs)
+        rate = f"{sum(run[0] for run in runs) / max(seconds, 0.01):.1f}"
+    what = "+ Bayes" if learning else "no learning"
+    line(f"{name} {what}{part}", corpus, figures(scores["spam"], scores["ham"], threshold), rate)
 
 
 def main():
-    work, sample = pathlib.Path(sys.argv[1]), int(sys.argv[2])
-    print("| system | corpus | 1-AUC % | recall @0.1 % FP | recall @1 % FP | at own threshold: recall / FP % | messages a second |")
+    work = pathlib.Path(sys.argv[1])
+    print("| system | corpus | 1-AUC % | recall @0.1 % FP | recall @1 % FP | at own threshold: recall / FP % | messages per CPU second |")
     print("|---|---|---|---|---|---|---|")
     for corpus in ("sa", "trec07"):
         for state in ("rules", "shipped", "trained"):
             postern(work, state, corpus)
-        if shutil.which("spamassassin"):
-            peer("SpamAssassin", spamassassin, 5.0, work, corpus, sample)
-        if shutil.which("rspamc"):
-            peer("rspamd", rspamd, 15.0, work, corpus, sample)
+        for name, program, threshold in PEERS:
+            for learning in (False, True):
+                peer(work, name, program, threshold, learning, corpus)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,13 @@ pub fn run(
 ) -> Result<Answer, CommandError> {
     let organisation = asked.organisation.clone().unwrap_or(Organisation::ALL);
     let mut lessons = Lessons::open(school.data)?;
+    if lessons.forgotten() > 0 && !school.json {
+        writeln!(
+            out,
+            "{} lessons of an older version cannot be read by this one and are gone: hand that mail in again",
+            lessons.forgotten()
+        )?;
+    }
     let files = files(&asked.files)?;
     let bar = bar(files.len(), "reading");
     let (mut read, mut new) = (0, 0);

@@ -106,8 +106,8 @@ impl<'c> Facts<'c> {
     }
 
     /// The message as rules and learner see it.
-    pub fn mail(&self) -> &Mail<'c> {
-        &self.look.mail
+    pub fn look(&self) -> &Look<'c> {
+        &self.look
     }
 
     /// Whether DMARC vouches for the author, and there is one alone: of several it is not known which of

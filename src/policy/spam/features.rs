@@ -1,11 +1,13 @@
 //! A message as a set of hashed features: sequences of four characters of the text and the subject, and
-//! what the header and the parts are like.
+//! what the header, the parts, the links and the HTML are like.
 //!
 //! Sequences of characters rather than words: they see through `v1agra` and need no language. Each feature is there or
-//! not, however often, so that no word can shout; a message counts the same whatever its length.
+//! not, however often, so that no word can shout; a message counts the same whatever its length, and so does each side
+//! of it ([`View`]).
 
-use super::Mail;
-use super::head;
+use super::look::Look;
+use super::views::View;
+use super::{head, markup};
 
 /// The features of a message, sorted, each once.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -21,25 +23,32 @@ impl Features {
     }
 
     /// Takes a message apart. Looks at so much of it and no more, whatever its size.
-    pub fn of(mail: &Mail<'_>) -> Self {
+    pub fn of(look: &Look<'_>) -> Self {
         let mut sink = Sink::new();
+        let content = look.mail.content;
         let mut left = TEXT_OCTETS;
-        for piece in &mail.content.texts {
+        for piece in &content.texts {
             if piece.place.starts_with("body:") && left > 0 {
                 sink.sequences(TEXT, &piece.text, left);
                 left = left.saturating_sub(piece.text.len());
             }
         }
-        sink.sequences(SUBJECT, &mail.content.subject, SUBJECT_OCTETS);
-        sink.words(SUBJECT_WORDS, &mail.content.subject, SUBJECT_OCTETS);
-        for attachment in &mail.content.attachments {
+        sink.turn(View::Subject);
+        sink.sequences(SUBJECT, &content.subject, SUBJECT_OCTETS);
+        sink.turn(View::Head);
+        head::fields(&look.mail, &mut sink);
+        sink.turn(View::Parts);
+        head::parts(&look.mail, &mut sink);
+        for attachment in &content.attachments {
             let name = attachment.filename.as_deref().unwrap_or("-");
             sink.words(FILENAME, name, NAME_OCTETS);
             sink.put(hash(KIND, attachment.declared.as_bytes()));
         }
-        head::fields(mail, &mut sink);
-        head::parts(mail, &mut sink);
-        Self::new(sink.0)
+        sink.turn(View::Links);
+        markup::links(look, &mut sink);
+        sink.turn(View::Markup);
+        markup::tags(look, &mut sink);
+        Self(sink.sorted())
     }
 
     /// How many there are.
@@ -57,17 +66,27 @@ impl Features {
         self.0.iter().map(|number| *number as usize)
     }
 
-    /// What each feature of a message counts: all together have the length 1.
+    /// The features of each side, and what each of them counts: all together have the length 1.
     #[expect(clippy::cast_precision_loss, reason = "some thousands of features")]
-    pub fn share(&self) -> f32 {
-        1.0 / (self.0.len().max(1) as f32).sqrt()
+    pub fn views(&self) -> impl Iterator<Item = (&[u32], f32)> {
+        let mut rest = &self.0[..];
+        let views = View::ALL.map(|view| {
+            let (of, behind) = rest.split_at(rest.partition_point(|number| *number < view.end()));
+            rest = behind;
+            (of, view.weight())
+        });
+        let there = views.into_iter().filter(|(of, _)| !of.is_empty());
+        let length: f32 = there.clone().map(|(_, weight)| weight * weight).sum();
+        there.map(move |(of, weight)| (of, weight / (length * of.len() as f32).sqrt()))
     }
 
     /// The sum of the weights of these features.
     pub fn sum(&self, weights: &[f32]) -> f32 {
         // Every number is below FEATURES; a slice of another length counts as far as it goes.
-        let weight = |at: usize| weights.get(at).copied().unwrap_or_default();
-        self.iter().map(weight).sum::<f32>() * self.share()
+        let weight = |at: &u32| weights.get(*at as usize).copied().unwrap_or_default();
+        self.views()
+            .map(|(of, each)| of.iter().map(weight).sum::<f32>() * each)
+            .sum()
     }
 
     /// As distances from one to the next.
@@ -92,19 +111,45 @@ impl Features {
     }
 }
 
-/// Collects features.
-pub(super) struct Sink(Vec<u32>);
+/// Collects features: a bit for each, for that is sooner sorted than a list.
+pub(super) struct Sink {
+    bits: Box<[u64]>,
+    view: View,
+    count: usize,
+}
 
 impl Sink {
     fn new() -> Self {
-        Self(Vec::with_capacity(TEXT_OCTETS))
+        Self {
+            bits: vec![0; FEATURES / 64].into(),
+            view: View::Text,
+            count: 0,
+        }
+    }
+
+    /// What follows belongs to another side of the message.
+    fn turn(&mut self, view: View) {
+        self.view = view;
     }
 
     /// Adds the feature of a hash.
     pub(super) fn put(&mut self, hash: u64) {
-        // The highest bits are the best mixed; FEATURE_BITS of them fit.
-        self.0
-            .push((hash.wrapping_mul(MIX) >> (64 - FEATURE_BITS)) as u32);
+        let number = self.view.number(hash.wrapping_mul(MIX));
+        // A number lies within the room of its view, that below FEATURES.
+        self.bits[number as usize / 64] |= 1 << (number % 64);
+        self.count += 1;
+    }
+
+    fn sorted(self) -> Box<[u32]> {
+        let mut numbers = Vec::with_capacity(self.count);
+        for (first, word) in (0..).step_by(64).zip(self.bits) {
+            let mut left = word;
+            while left != 0 {
+                numbers.push(first + left.trailing_zeros());
+                left &= left - 1;
+            }
+        }
+        numbers.into()
     }
 
     /// Every word of a text, and every two that follow each other.
@@ -176,19 +221,17 @@ pub(super) fn cut(text: &str, octets: usize) -> &str {
     &text[..text.floor_char_boundary(octets)]
 }
 
-const FEATURE_BITS: u32 = 20;
-/// How many features there are.
-pub const FEATURES: usize = 1 << FEATURE_BITS;
+/// How many features there are, of all sides together ([`View`]). More told nothing apart that these do not.
+pub const FEATURES: usize = 1 << 19;
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Text that is looked at, in octets: what is to be read first says what a message is.
-const TEXT_OCTETS: usize = 4_000;
+const TEXT_OCTETS: usize = 6_000;
 const SUBJECT_OCTETS: usize = 200;
 const NAME_OCTETS: usize = 60;
 const WORD_OCTETS: usize = 40;
 // Spaces: a word in the subject is another feature than the same in the text.
 const TEXT: u64 = 1;
 const SUBJECT: u64 = 3;
-const SUBJECT_WORDS: u64 = 4;
 const FILENAME: u64 = 9;
 const KIND: u64 = 10;
 

@@ -179,7 +179,9 @@ pub(super) fn take_number(octets: &mut &[u8]) -> Option<usize> {
 /// How such a file begins.
 const MAGIC: &str = "postern-spam-model";
 /// The version of the file and of the way in which messages are taken apart: with either of them this changes.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
+/// The same as a number, for the lessons.
+pub(super) const VERSION_NUMBER: i64 = 2;
 const HEAD_OCTETS_MAX: usize = 64;
 /// More than any model has, so that a file that is none does not fill the memory.
 const FILE_OCTETS_MAX: u64 = 16 << 20;
@@ -223,10 +225,15 @@ mod tests {
         let newer = [b"postern-spam-model 9\n", &whole[21..]].concat();
         assert_eq!(
             said(&newer),
-            "the model is of version `9`, this program knows `1`: make it again"
+            "the model is of version `9`, this program knows `2`: make it again"
         );
         let endless = model(&[(3, f32::INFINITY)]).to_octets();
         assert_eq!(said(&endless), said(&flipped));
+    }
+
+    #[test]
+    fn the_number_of_the_version_is_the_version() {
+        assert_eq!(VERSION, VERSION_NUMBER.to_string());
     }
 
     #[test]
@@ -255,7 +262,7 @@ mod tests {
         #[test]
         fn any_octets_are_a_model_or_none(octets in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = Model::from_octets(&octets);
-            let packed = [b"postern-spam-model 1\n", &Sha256::digest(&octets)[..], &octets].concat();
+            let packed = [b"postern-spam-model 2\n", &Sha256::digest(&octets)[..], &octets].concat();
             let _ = Model::from_octets(&packed);
         }
     }

@@ -153,9 +153,12 @@ fn weigh(pupils: &[&Pupil<'_>], mut step: impl FnMut(f64)) -> (Vec<f32>, f32) {
             }
             moved = moved.max(change.abs());
             pulled[at] = now;
-            let each = change * pupil.side * features.share();
-            for feature in features.iter() {
-                weights[feature] += each;
+            for (of, each) in features.views() {
+                let each = change * pupil.side * each;
+                for feature in of {
+                    // Every number is below FEATURES.
+                    weights[*feature as usize] += each;
+                }
             }
             bias += change * pupil.side * BIAS * BIAS;
         }

@@ -125,7 +125,7 @@ fn size(octets: usize) -> [u8; 1] {
 }
 
 /// How a value is written: small letters `a`, capitals `A`, digits `0`, runs of them as one.
-fn shape(text: &str) -> Vec<u8> {
+pub(super) fn shape(text: &str) -> Vec<u8> {
     let mut shape: Vec<u8> = Vec::with_capacity(40);
     for octet in text.bytes().take(80) {
         let class = match octet {

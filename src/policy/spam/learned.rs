@@ -194,7 +194,7 @@ fn files(folder: &Path) -> Vec<(Organisation, PathBuf, SystemTime)> {
 
 /// The folder of the models that were made here, below the data folder.
 pub const MODELS: &str = "models";
-/// Each takes 4 MiB.
+/// Each takes 2 MiB.
 const MODELS_MAX: usize = 12;
 
 #[cfg(test)]
@@ -229,7 +229,7 @@ mod tests {
 
         std::fs::write(
             folder.path().join("site.model"),
-            "postern-spam-model 1\ncut",
+            "postern-spam-model 2\ncut",
         )
         .unwrap();
         let failed = learned.refresh();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
 use super::features::Features;
@@ -113,21 +113,31 @@ pub enum LessonError {
 #[derive(Debug)]
 pub struct Lessons {
     connection: Connection,
+    forgotten: usize,
 }
 
 impl Lessons {
-    /// Opens the database of a data folder, and makes it if there is none.
+    /// Opens the database of a data folder, and makes it if there is none. Lessons that another version took apart in
+    /// another way say nothing to this one and are forgotten ([`Lessons::forgotten`]).
     pub fn open(data: &Path) -> Result<Self, LessonError> {
         std::fs::create_dir_all(data).map_err(|error| LessonError::Folder {
             path: data.to_owned(),
             error,
         })?;
-        let connection = Connection::open(data.join(FILE))?;
+        let mut connection = Connection::open(data.join(FILE))?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;
-        connection.execute_batch(SCHEMA)?;
-        Ok(Self { connection })
+        let forgotten = prepare(&mut connection)?;
+        Ok(Self {
+            connection,
+            forgotten,
+        })
+    }
+
+    /// How many lessons of an older version were thrown away when this was opened: they must be handed in again.
+    pub fn forgotten(&self) -> usize {
+        self.forgotten
     }
 
     /// Opens it if it is there; for those who only ask.
@@ -213,6 +223,26 @@ impl Lessons {
     }
 }
 
+/// Makes the table, anew where it is of another version. Returns how many lessons went with the old one.
+fn prepare(connection: &mut Connection) -> Result<usize, rusqlite::Error> {
+    let version = |connection: &Connection| -> Result<i64, rusqlite::Error> {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0))
+    };
+    if version(connection)? == VERSION {
+        return Ok(0);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have been sooner.
+    if version(&transaction)? == VERSION {
+        return Ok(0);
+    }
+    transaction.execute_batch(SCHEMA)?;
+    let old = transaction.execute("delete from lesson", [])?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(old)
+}
+
 /// Eight octets of a SHA-256, as SQLite keeps numbers; 0 for nobody.
 fn name_hash(name: &str) -> i64 {
     if name.is_empty() {
@@ -224,6 +254,8 @@ fn name_hash(name: &str) -> i64 {
 }
 
 const FILE: &str = "lessons.db";
+/// Of the way in which messages are taken apart, as in the file of a model; kept as `user_version`.
+const VERSION: i64 = super::file::VERSION_NUMBER;
 const SCHEMA: &str = "
     create table if not exists lesson (
         organisation text not null,      -- ODS code; '' for the whole gateway
@@ -279,10 +311,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut lessons = Lessons::open(folder.path()).unwrap();
         let now = at("2026-11-21T10:00:00Z");
-        let one = [lesson(&[1, 5, 900_000], Verdict::Spam)];
+        let one = [lesson(&[1, 5, 500_000], Verdict::Spam)];
         assert_eq!(lessons.keep(&Organisation::ALL, &one, now).unwrap(), 1);
         assert_eq!(lessons.keep(&Organisation::ALL, &one, now).unwrap(), 0);
-        let other = [lesson(&[1, 5, 900_000], Verdict::Ham)];
+        let other = [lesson(&[1, 5, 500_000], Verdict::Ham)];
         assert_eq!(lessons.keep(&Organisation::ALL, &other, now).unwrap(), 1);
 
         let again = Lessons::open(folder.path()).unwrap();
@@ -290,8 +322,28 @@ mod tests {
         assert_eq!((kept.len(), kept[0].verdict), (1, Verdict::Ham));
         assert_eq!(
             Features::unpack(&kept[0].packed),
-            Features::new(vec![1, 5, 900_000])
+            Features::new(vec![1, 5, 500_000])
         );
+    }
+
+    #[test]
+    fn lessons_that_an_older_version_took_apart_are_forgotten_and_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut lessons = Lessons::open(folder.path()).unwrap();
+        assert_eq!(lessons.forgotten(), 0);
+        let now = at("2026-11-21T10:00:00Z");
+        let one = [lesson(&[1, 5], Verdict::Spam)];
+        lessons.keep(&Organisation::ALL, &one, now).unwrap();
+        assert_eq!(Lessons::open(folder.path()).unwrap().forgotten(), 0);
+        // As version 1 left it.
+        lessons
+            .connection
+            .pragma_update(None, "user_version", 0)
+            .unwrap();
+
+        let again = Lessons::open(folder.path()).unwrap();
+        assert_eq!(again.forgotten(), 1);
+        assert!(again.all(&Organisation::ALL, now).unwrap().is_empty());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod lateness;
 pub mod learned;
 pub mod lessons;
 pub mod look;
+mod markup;
 pub mod model;
 pub mod patterns;
 pub mod released;
@@ -24,6 +25,7 @@ pub mod settings;
 pub mod signs;
 pub mod specimen;
 pub mod teach;
+mod views;
 
 use crate::content::Content;
 use crate::mail::Header;

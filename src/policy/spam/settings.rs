@@ -19,8 +19,12 @@ pub struct Settings {
     most: f64,
     /// How much surer, as a logarithm of the odds, what was learnt here must be that something is spam.
     caution: f64,
-    /// The share of both that the model that ships has, which knows no mail of this place.
+    /// The share of the points that the model that ships has, which knows no mail of this place.
     shipped_share: f64,
+    /// As `caution`, for the model that ships.
+    shipped_caution: f64,
+    /// As `most`, for the model that ships.
+    shipped_most: f64,
     /// Where people send what is spam.
     pub spam_address: Option<Mailbox>,
     /// Where they send what is not.
@@ -35,6 +39,8 @@ impl Default for Settings {
             most: MOST,
             caution: CAUTION,
             shipped_share: SHIPPED_SHARE,
+            shipped_caution: SHIPPED_CAUTION,
+            shipped_most: SHIPPED_MOST,
             spam_address: None,
             ham_address: None,
         }
@@ -62,6 +68,8 @@ impl Settings {
             most: number("most", MOST, 1_000.0),
             caution: number("caution", CAUTION, 20.0),
             shipped_share: number("shipped-share", SHIPPED_SHARE, 1.0),
+            shipped_caution: number("shipped-caution", SHIPPED_CAUTION, 20.0),
+            shipped_most: number("shipped-most", SHIPPED_MOST, 1_000.0),
             spam_address: section.parse("spam-address").map(Located::into_inner),
             ham_address: section.parse("ham-address").map(Located::into_inner),
         };
@@ -71,12 +79,12 @@ impl Settings {
 
     /// The points that an answer is worth.
     pub fn points(&self, answer: Answer) -> f64 {
-        let (share, caution) = match answer.by {
-            By::Shipped => (self.shipped_share, 0.0),
-            By::Site | By::Organisation => (1.0, self.caution),
+        let (share, caution, most) = match answer.by {
+            By::Shipped => (self.shipped_share, self.shipped_caution, self.shipped_most),
+            By::Site | By::Organisation => (1.0, self.caution, self.most),
         };
-        let points = ((answer.log_odds - caution) * self.points).clamp(-self.most, self.most);
-        (points * share * 100.0).round() / 100.0 + 0.0
+        let points = (answer.log_odds - caution) * self.points * share;
+        (points.clamp(-most, most) * 100.0).round() / 100.0 + 0.0
     }
 
     /// What mail for this address says of what is attached to it.
@@ -97,8 +105,10 @@ impl Settings {
 
 const POINTS: f64 = 2.4;
 const MOST: f64 = 18.0;
-const CAUTION: f64 = 1.5;
-const SHIPPED_SHARE: f64 = 0.25;
+const CAUTION: f64 = 3.0;
+const SHIPPED_SHARE: f64 = 0.35;
+const SHIPPED_CAUTION: f64 = 1.0;
+const SHIPPED_MOST: f64 = 4.5;
 
 #[cfg(test)]
 mod tests {
@@ -108,10 +118,11 @@ mod tests {
     fn what_was_learnt_elsewhere_counts_little_and_what_was_learnt_here_must_be_sure() {
         let settings = Settings::default();
         let points = |log_odds, by| settings.points(Answer { log_odds, by });
-        assert_eq!(points(2.0, By::Shipped), 1.2);
-        assert_eq!(points(2.0, By::Site), 1.2);
-        assert_eq!(points(0.0, By::Site), -3.6);
+        assert_eq!(points(2.0, By::Shipped), 0.84);
+        assert_eq!(points(4.0, By::Site), 2.4);
+        assert_eq!(points(0.0, By::Site), -7.2);
         assert_eq!(points(20.0, By::Organisation), 18.0);
+        assert_eq!(points(20.0, By::Shipped), 4.5);
         assert_eq!(points(-20.0, By::Shipped), -4.5);
     }
 }

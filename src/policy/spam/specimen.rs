@@ -6,6 +6,7 @@ use crate::mail::mime::{self, Structure};
 use crate::mail::{Header, Message};
 use crate::policy::author::authors;
 
+use super::look::Look;
 use super::{Features, Mail};
 
 /// A message and what can be read in it.
@@ -40,7 +41,7 @@ impl Specimen {
 
     /// What is in it.
     pub fn features(&self) -> Features {
-        self.ask(Features::of)
+        self.ask(|mail| Features::of(&Look::new(*mail)))
     }
 
     /// The address of its author in lower case; empty if it has none.

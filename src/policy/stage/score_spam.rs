@@ -132,12 +132,12 @@ impl ScoreSpam {
         let organisation = match case.network_allowed {
             true => organisation_of(case),
             false => {
-                return self.learnt_symbol(self.learned.ask_shipped(&Features::of(facts.mail()))?);
+                return self.learnt_symbol(self.learned.ask_shipped(&Features::of(facts.look()))?);
             }
         };
         let answer = self
             .learned
-            .ask(&organisation, &Features::of(facts.mail()))?;
+            .ask(&organisation, &Features::of(facts.look()))?;
         self.learnt_symbol(answer)
     }
 
