@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::accounts::{Account, ForeignFrom, InTexts, PastLimit, Replies, Sender, SmsContract};
+use crate::base::certificate::KnownCertificate;
 
 /// The contract of an account.
 #[derive(Serialize)]
@@ -60,7 +61,7 @@ impl ContractShown {
             networks: texts(&contract.networks),
             network_login: texts(&contract.pinned_to),
             token_subjects: contract.token_subjects.clone(),
-            certificates: texts(&contract.certificates),
+            certificates: contract.certificates.iter().map(certificate).collect(),
             valid_from: contract.valid_from.map(|date| date.to_string()),
             valid_until: contract.valid_until.map(|date| date.to_string()),
             sms: account.sms.map(SmsShown::of),
@@ -191,6 +192,17 @@ fn replies(replies: &Replies) -> (&'static str, Option<String>) {
         Replies::Discard => ("discard", None),
         Replies::Answer { contact } => ("answer", Some(contact.clone())),
         Replies::LinkedMailbox => ("linked-mailbox", None),
+    }
+}
+
+/// By what it is known; of one that is in a file also which, and until when it is good.
+fn certificate(known: &KnownCertificate) -> String {
+    match known {
+        KnownCertificate::Itself {
+            read: Some((file, ends_at)),
+            ..
+        } => format!("{known} of {}, good until {ends_at}", file.display()),
+        _ => known.to_string(),
     }
 }
 

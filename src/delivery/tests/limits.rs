@@ -49,11 +49,12 @@ async fn what_is_over_the_day_of_an_account_waits_until_there_is_room() {
         script.with_tls(authority.acceptor(Wrong::Nothing))
     };
     let refusing = NextHop::start(script().at("MAIL", Act::Say("452 4.3.1 full"))).await;
-    // What is not taken does not count: the second is tried as well.
-    for _ in 0..2 {
-        let refused = outcomes(&deliveries, &limited(&refusing, 0, 1), &["z@x.example"]).await;
-        assert_eq!(in_short(&refused[0]), "transient 4.3.1: 452 4.3.1 full");
-    }
+    let one_a_day = limited(&refusing, 0, 1);
+    let refused = outcomes(&deliveries, &one_a_day, &["z@x.example"]).await;
+    assert_eq!(in_short(&refused[0]), "transient 4.3.1: 452 4.3.1 full");
+    // What was not taken does not count: the second goes.
+    let again = outcomes(&deliveries, &one_a_day, &["z@x.example"]).await;
+    assert_eq!(in_short(&again[0]), "delivered 2.0.0: 250 2.0.0 queued");
 
     let next_hop = NextHop::start(script()).await;
     let route = limited(&next_hop, 0, 3);
