@@ -123,6 +123,10 @@ metrics! {
     FAILED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "failed");
     /// Deliveries whose time ran out.
     EXPIRED = Metric::counter("postern_deliveries_total", "Attempts to deliver, by result.").with("result", "expired");
+    /// Next hops at which nobody answers.
+    DESTINATIONS_AWAY = Metric::gauge("postern_destinations", "Next hops that mail waits for, by what is wrong with them.").with("state", "away");
+    /// Next hops that wanted less and have a pause.
+    DESTINATIONS_PAUSED = Metric::gauge("postern_destinations", "Next hops that mail waits for, by what is wrong with them.").with("state", "paused");
     /// Deliveries that were held, diverted or failed because no secured path could be had.
     NO_SECURED_PATH = Metric::counter("postern_no_secured_path_total", "Deliveries of patient data held, diverted or failed because no secured path could be had.");
     /// Connections that took mail less well protected than they might have.

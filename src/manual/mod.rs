@@ -2,3 +2,4 @@
 
 pub mod directory_changes;
 pub mod queue_states;
+pub mod shaping;
