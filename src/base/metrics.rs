@@ -131,6 +131,10 @@ metrics! {
     STRAIGHT_BEGUN = Metric::counter("postern_straight_through_total", "Messages that were tried while their client waited.").with("result", "begun");
     /// Messages whose next hop decided while their client waited.
     STRAIGHT_THROUGH = Metric::counter("postern_straight_through_total", "Messages that were tried while their client waited.").with("result", "decided");
+    /// Next hops at which nobody answers.
+    DESTINATIONS_AWAY = Metric::gauge("postern_destinations", "Next hops that mail waits for, by what is wrong with them.").with("state", "away");
+    /// Next hops that wanted less and have a pause.
+    DESTINATIONS_PAUSED = Metric::gauge("postern_destinations", "Next hops that mail waits for, by what is wrong with them.").with("state", "paused");
     /// Deliveries that were held, diverted or failed because no secured path could be had.
     NO_SECURED_PATH = Metric::counter("postern_no_secured_path_total", "Deliveries of patient data held, diverted or failed because no secured path could be had.");
     /// Connections that took mail less well protected than they might have.

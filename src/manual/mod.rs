@@ -3,3 +3,4 @@
 pub mod crash_points;
 pub mod directory_changes;
 pub mod queue_states;
+pub mod shaping;

@@ -16,7 +16,7 @@
 //! `accept` with a hand-off makes a delivery *leased* at once, in the same transaction: the message is
 //! durable, its octets are still in memory, and no other scheduler takes it. A policy that holds or
 //! quarantines makes the delivery so in `accept`; `settle` holds what no route for encryption takes, and what is
-//! bound for a domain that is secure no more; `lease` holds a message that cannot be read. A retry asked for leaves a delivery *due*, from now on.
+//! bound for a domain that is secure no more or that a changed policy forbids; `lease` holds a message that cannot be read. A retry asked for leaves a delivery *due*, from now on.
 //!
 //! # Each step is one transaction
 //!
@@ -26,6 +26,7 @@
 //! | `lease` | `leased` and the end of the lease | attempt |
 //! | `settle` | the delivery's next state or its end, its event, the report to the sender | forget the attempt |
 //! | `give_back` | *due* again, untried | forget the delivery |
+//! | `recall` | *due* from now on, what waits for a next hop that is back (`manual::shaping`) | lease |
 //! | `recover` | every lease ended | lease |
 //! | `administer` | the change, its event, the report to the sender | tell the administrator |
 //! | `release_by_sender` | *due* again, the code used up, its event, the notices of it | tell the sender |

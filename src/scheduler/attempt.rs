@@ -27,8 +27,8 @@ impl Shared {
         if batch.generation != self.generation.load(Ordering::Acquire) {
             return self.sort_again(batch).await;
         }
-        self.judge_again(&mut batch).await;
         self.hold_what_may_not_go_any_more(&mut batch).await;
+        self.judge_again(&mut batch).await;
         if batch.deliveries.is_empty() {
             self.finished(&batch.route, &end(&batch, &[]));
             drop(batch.permit);
@@ -345,6 +345,7 @@ pub(super) fn end<'b>(batch: &'b Batch, outcomes: &[Outcome]) -> End<'b> {
         destination: &batch.destination,
         route: &batch.route,
         was_trial: batch.is_trial,
+        tried: !outcomes.is_empty(),
         answer,
         because: match outcomes.iter().find(|one| Answer::of(one) == answer) {
             Some(outcome) if matches!(answer, Answer::Away | Answer::Busy) => in_short(outcome),

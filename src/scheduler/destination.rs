@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::delivery::{Limits, Route, TlsNeed, Transport};
 use crate::mail::Priority;
@@ -118,6 +119,8 @@ pub(super) struct End<'a> {
     pub(super) because: String,
     /// Recipients that were taken, if others were too many.
     pub(super) took: usize,
+    /// Whether anything was tried.
+    pub(super) tried: bool,
 }
 
 /// All destinations that have something in hand or are not well.
@@ -330,7 +333,8 @@ impl Board {
         row.running = row.running.saturating_sub(1);
         row.credit = match end.answer.is_of_one_who_works() {
             true => row.connections.min(row.credit + 1),
-            false => row.credit / 2,
+            false if end.tried => row.credit / 2,
+            false => row.credit,
         };
         self.running = self.running.saturating_sub(1);
         let metered = self.meters.finished(end.route);
@@ -373,7 +377,16 @@ impl Board {
         };
         let because = end.because.clone();
         match end.answer {
-            Answer::Away => ended.sooner = health.note_away(end.was_trial, because, now),
+            Answer::Away => {
+                ended.sooner = health.note_away(end.was_trial, because, now);
+                if health.has_just_tripped() {
+                    warn!(
+                        destination = end.destination,
+                        because = end.because,
+                        "the next hop is away"
+                    );
+                }
+            }
             Answer::Nothing if end.was_trial => ended.sooner = health.note_nothing(now),
             Answer::Nothing => {}
             Answer::Busy => {

@@ -77,6 +77,11 @@ impl Health {
         }
     }
 
+    /// Whether the last attempt was the one that opened the circuit.
+    pub(super) fn has_just_tripped(&self) -> bool {
+        self.away == TRIP_AFTER
+    }
+
     /// A trial begins.
     pub(super) fn begin_trial(&mut self) {
         self.on_trial = true;

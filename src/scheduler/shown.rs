@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::base::metrics;
 use crate::queue::destinations::{self, DestinationState, KeptBy};
 
 use super::destination::{Board, Now};
@@ -29,6 +30,10 @@ impl Shared {
                 true => Vec::new(),
                 false => self.board().states(self.now()),
             };
+            let kept = |by| states.iter().filter(|one| one.kept_by == by).count();
+            let number = |by| i64::try_from(kept(by)).unwrap_or(i64::MAX);
+            metrics::DESTINATIONS_AWAY.set(number(KeptBy::Away));
+            metrics::DESTINATIONS_PAUSED.set(number(KeptBy::Pause));
             if shown.as_ref() != Some(&states) {
                 let (at, file, list) = (self.clock.now(), file.clone(), states.clone());
                 let write = move || destinations::write(&file, at, &list);

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicI64, AtomicUsize};
 
 use super::*;
 use crate::base::Reference;
-use crate::delivery::{RetrySchedule, SmartHost, Takes, TlsLevel, Transport};
+use crate::delivery::{
+    Applies, RetrySchedule, Rule, Shaping, SmartHost, Takes, TlsLevel, Transport,
+};
 use crate::mail::{
     BodyType, Envelope, ForwardPath, Message, Priority, Recipient, Reply, ReversePath,
 };
@@ -37,6 +39,8 @@ struct Scripted {
     moved: AtomicBool,
     /// Which policy is in force.
     policy: AtomicI64,
+    /// What all destinations share.
+    shared: Option<Rule>,
 }
 
 impl Scripted {
@@ -103,7 +107,10 @@ impl Courier for Scripted {
                 warn_after: Duration::from_secs(60 * (1 + 600 * self.pause_hours)),
                 give_up_after: Duration::from_secs(120 * (1 + 600 * self.pause_hours)),
             },
-            shaping: crate::delivery::Shaping::default(),
+            shaping: Shaping {
+                rules: self.shared.iter().cloned().collect(),
+                ..Shaping::default()
+            },
         }))
     }
 
@@ -152,7 +159,9 @@ impl Courier for Scripted {
                 "panic.example" => panic!("as the test wants"),
                 _ if matches!(route.transport, Transport::SmartHost(_)) => {}
                 domain if domain.contains("hang") => std::future::pending().await,
-                "slow.example" => tokio::time::sleep(Duration::from_millis(20)).await,
+                domain if domain.starts_with("slow") => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
                 _ => {}
             }
             self.running.fetch_sub(1, Ordering::SeqCst);
@@ -857,4 +866,39 @@ async fn urgent_mail_goes_before_what_came_earlier_and_bulk_goes_too() {
         shares.push(Priority::ALL.map(of));
     }
     assert_eq!(shares, [[40, 16, 8], [0, 56, 8], [0, 28, 36], [0, 0, 48]]);
+}
+
+#[tokio::test]
+async fn what_destinations_share_is_kept_to_by_all_of_them_together() {
+    let account = Rule {
+        applies: Applies::Account("relay".to_owned()),
+        connections: Some(1),
+        messages_per_connection: None,
+        rate_per_minute: 0,
+        recipients: None,
+    };
+    let courier = Scripted {
+        shared: Some(account),
+        ..Scripted::default()
+    };
+    let queued = ["a@slow1.example", "b@slow2.example", "c@slow3.example"].repeat(4);
+    let running = Running::with(courier, &queued).await;
+    running.until("delivered", 12).await;
+    assert_eq!(running.courier.most_running.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn many_destinations_that_answer_slowly_leave_room_for_others() {
+    let slow: Vec<String> = (0..1_200)
+        .map(|i| format!("x@slow{}.example", i % 15))
+        .collect();
+    let slow: Vec<&str> = slow.iter().map(String::as_str).collect();
+    let courier = Scripted {
+        connections: 20,
+        ..Scripted::default()
+    };
+    let running = Running::with(courier, &slow).await;
+    running.until("delivered", 1_200).await;
+    let most = running.courier.most_running.load(Ordering::SeqCst);
+    assert!(most <= 200, "{most} of 200 connections");
 }

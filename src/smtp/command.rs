@@ -695,4 +695,18 @@ mod tests {
             let _ = Command::parse(format!("{verb}{rest}").as_bytes());
         }
     }
+
+    #[test]
+    fn a_priority_is_a_number_from_minus_nine_to_nine() {
+        let of = |value: &str| match Command::parse(
+            format!("MAIL FROM:<a@b.example> MT-PRIORITY={value}").as_bytes(),
+        ) {
+            Ok(Command::Mail(mail)) => mail.envelope.mt_priority,
+            _ => None,
+        };
+        assert_eq!((of("9"), of("-9"), of("0")), (Some(9), Some(-9), Some(0)));
+        for bad in ["10", "-10", "+1", "01", "-0", "x", ""] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
 }

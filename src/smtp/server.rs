@@ -541,6 +541,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn session(service: Service) -> Session {
+        session_with(service, false)
+    }
+
+    fn session_with(service: Service, mt_priority: bool) -> Session {
         let settings = ServerSettings {
             hostname: "gw.example".into(),
             starttls: true,
@@ -548,7 +552,7 @@ mod tests {
             recipients: 3,
             transactions: 5,
             errors: 6,
-            mt_priority: false,
+            mt_priority,
         };
         let client = Client {
             address: "192.0.2.1:4711".parse().unwrap(),
@@ -1098,5 +1102,22 @@ mod tests {
                 prop_assert_eq!(replies.len() - intermediate, 1, "{}", line);
             }
         }
+    }
+
+    #[test]
+    fn how_urgent_a_message_is_may_be_said_where_that_is_offered_and_counts_of_accounts_alone() {
+        let line = b"MAIL FROM:<a@b.example> MT-PRIORITY=4";
+        let said = |offered, account: Option<&str>| {
+            let mut session = session_with(Service::Relay, offered);
+            drive(&mut session, b"EHLO x.example");
+            session.client.account = account.map(str::to_owned);
+            let replies = drive(&mut session, line);
+            let code = replies.last().map(|reply| reply.code().value());
+            let priority = session.envelope().and_then(|envelope| envelope.mt_priority);
+            (session.offered().mt_priority, code, priority)
+        };
+        assert_eq!(said(false, Some("referrals")), (false, Some(555), None));
+        assert_eq!(said(true, Some("referrals")), (true, Some(250), Some(4)));
+        assert_eq!(said(true, None), (true, Some(250), None));
     }
 }

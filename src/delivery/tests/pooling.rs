@@ -36,6 +36,23 @@ async fn a_connection_serves_a_hundred_messages_and_then_says_goodbye() {
 }
 
 #[tokio::test]
+async fn a_connection_serves_no_more_messages_than_the_limits_say() {
+    let next_hop = NextHop::start(Script::offering(OFFERS)).await;
+    let deliveries = deliveries(&settings()).await;
+    let route = Arc::new(Route {
+        shaping: Shaping {
+            messages_per_connection: 2,
+            ..Shaping::default()
+        },
+        ..Route::clone(&smart_host(&next_hop, TlsLevel::None))
+    });
+    for _ in 0..5 {
+        attempt(&deliveries, &route, &envelope(&["a@x.example"]), MESSAGE).await;
+    }
+    assert_eq!((next_hop.connections(), next_hop.messages().len()), (3, 5));
+}
+
+#[tokio::test]
 async fn a_refused_message_leaves_the_connection_for_the_next() {
     let script = Script::offering(OFFERS)
         .at("RCPT", Act::Say("550 5.1.1 no"))
