@@ -30,6 +30,9 @@ use hop::{Copy, Faults, Hop, next_random, straight_to};
 use serde_json::Value;
 use support::{Gateway, free_port, stuffed, wait_for};
 
+/// From the one to the other.
+type Span = (Instant, Instant);
+
 /// What a client was told in the end.
 struct Told {
     reference: String,
@@ -41,6 +44,8 @@ struct Told {
 #[derive(Default)]
 struct Book {
     sent: HashMap<String, u32>,
+    /// Of those that were sent again: when, until the connection broke without a reply.
+    unanswered: HashMap<String, Vec<Span>>,
     told: HashMap<String, Told>,
 }
 
@@ -110,7 +115,7 @@ fn nothing_is_lost_and_every_second_copy_is_explained_however_often_the_gateway_
 
     let book = book.lock().unwrap();
     let lost = lost(&book, &hop);
-    let duplicates = duplicates(&hop, &moments);
+    let duplicates = duplicates(&book, &hop, &moments);
     println!(
         "seed {seed}: {} kills in {} s; {} messages got 250 ({} straight through), of {} sends; {} copies",
         moments.len(),
@@ -152,7 +157,7 @@ struct Duplicates {
 }
 
 /// Every copy after the first of a recipient, with what came between it and the one before.
-fn duplicates(hop: &Hop, kills: &[(Instant, Instant)]) -> Duplicates {
+fn duplicates(book: &Book, hop: &Hop, kills: &[Span]) -> Duplicates {
     let mut of: HashMap<String, Vec<Copy>> = HashMap::new();
     for copy in hop.copies() {
         let known = of.entry(copy.to[0].clone()).or_default();
@@ -162,31 +167,56 @@ fn duplicates(hop: &Hop, kills: &[(Instant, Instant)]) -> Duplicates {
     for (to, copies) in of {
         found.most = found.most.max(copies.len());
         for pair in copies.windows(2) {
-            match why(&pair[0], &pair[1], kills) {
+            let unanswered = book.unanswered.get(&to).map_or(&[][..], Vec::as_slice);
+            match why(&pair[0], &pair[1], kills, unanswered) {
                 Some(why) => *found.explained.entry(why).or_default() += 1,
-                None => found.unexplained.push(to.clone()),
+                None => found.unexplained.push(in_words(&to, pair, kills)),
             }
         }
     }
     found
 }
 
-fn why(before: &Copy, after: &Copy, kills: &[(Instant, Instant)]) -> Option<&'static str> {
-    // What the gateway had written is read a moment after its end: then the connection shows that it was cut.
-    let latest = |until: &Instant| match before.cut {
-        true => *until + READ_LATE,
-        false => *until,
+/// Two copies that nothing explains: for whoever looks for the reason.
+fn in_words(to: &str, pair: &[Copy], kills: &[Span]) -> String {
+    let from = pair[0].at;
+    let after = |at: Instant| match at.checked_duration_since(from) {
+        Some(after) => after.as_secs_f64(),
+        None => -from.duration_since(at).as_secs_f64(),
     };
-    let killed_between = kills
-        .iter()
-        .any(|(from, until)| before.at <= latest(until) && *from <= after.at);
-    let is_same = before.reference == after.reference;
-    match (killed_between, is_same, before.told) {
-        (_, true, false) => Some("the next hop had broken off without a word"),
-        (true, true, _) => Some("killed before the end of the attempt was written down (queue)"),
-        (true, false, _) => Some("killed before the client had its reply, and it sent again"),
-        (false, ..) => None,
+    let near = kills.iter().filter(|kill| after(kill.1).abs() < 5.0);
+    let near: Vec<_> = near.map(|kill| (after(kill.0), after(kill.1))).collect();
+    let copy = |copy: &Copy| (after(copy.at), copy.reference.clone(), copy.told, copy.cut);
+    let (first, second) = (copy(&pair[0]), copy(&pair[1]));
+    format!("{to}: {first:?}, {second:?}, kills at {near:?}")
+}
+
+/// What came between two copies. A copy with another reference is another send of the client, which had no reply to an
+/// earlier one for the gateway was killed; one with the same reference was sent by the queue again.
+fn why(before: &Copy, after: &Copy, kills: &[Span], unanswered: &[Span]) -> Option<&'static str> {
+    if before.reference != after.reference {
+        let was_killed = |send: &Span| {
+            let met = |kill: &Span| send.0 <= kill.1 && kill.0 <= send.1;
+            send.0 <= after.at && kills.iter().any(met)
+        };
+        return unanswered
+            .iter()
+            .any(was_killed)
+            .then_some("killed before the client had its reply, and it sent again");
     }
+    if !before.told {
+        return Some("the next hop had broken off without a word");
+    }
+    // What the gateway had written is read a moment after its end: then the connection shows that it was cut.
+    let latest = |until: Instant| match before.cut {
+        true => until + READ_LATE,
+        false => until,
+    };
+    let between = |kill: &Span| before.at <= latest(kill.1) && kill.0 <= after.at;
+    kills
+        .iter()
+        .any(between)
+        .then_some("killed before the end of the attempt was written down")
 }
 
 /// How late the next hop reads what was sent, on a machine that is busy.
@@ -261,6 +291,7 @@ fn send_until_told_to_stop(port: u16, nth: u32, book: &Mutex<Book>, stop: &Atomi
                 continue;
             };
             *book.lock().unwrap().sent.entry(to.clone()).or_default() += 1;
+            let begun = Instant::now();
             match open.submit(&to, message.as_bytes()) {
                 Some(reply) if reply.starts_with("250 ") => {
                     let reference = reply
@@ -275,7 +306,12 @@ fn send_until_told_to_stop(port: u16, nth: u32, book: &Mutex<Book>, stop: &Atomi
                 }
                 Some(reply) if reply.starts_with('4') => thread::sleep(Duration::from_millis(5)),
                 Some(reply) => panic!("{to}: {reply}"),
-                None => link = None,
+                None => {
+                    link = None;
+                    let mut book = book.lock().unwrap();
+                    let unanswered = book.unanswered.entry(to.clone()).or_default();
+                    unanswered.push((begun, Instant::now()));
+                }
             }
         }
     }

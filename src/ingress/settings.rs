@@ -301,10 +301,23 @@ fn read_limits(top: &Section<'_>) -> Limits {
         received_hops: count("received-hops", 10, default.received_hops),
         command_timeout: time("command-timeout", default.command_timeout),
         data_timeout: time("data-timeout", default.data_timeout),
-        straight_wait: time("straight-through-wait", default.straight_wait).min(STRAIGHT_WAIT_MAX),
+        straight_wait: read_straight_wait(&section, default.straight_wait),
     };
     section.finish();
     limits
+}
+
+fn read_straight_wait(section: &Section<'_>, default: Duration) -> Duration {
+    let Some(wait) = section.duration("straight-through-wait") else {
+        return default;
+    };
+    if wait.is_zero() || *wait > STRAIGHT_WAIT_MAX {
+        let message = "`straight-through-wait` is out of bounds";
+        let help = "a client may wait for up to \"30s\"; to have none wait, leave straight-through out of the listeners";
+        section.report("out-of-bounds", message, &wait, help.to_owned());
+        return default;
+    }
+    wait.into_inner()
 }
 
 /// Longest wait for a next hop: a tenth of what a client has patience for (RFC 5321 §4.5.3.2.6), and shorter than a drain.
@@ -389,12 +402,13 @@ mod tests {
     #[test]
     fn what_cannot_work_together_is_said_at_once() {
         let (_, said) = read(
-            "[[listener]]\nname = \"s\"\naddress = \"127.0.0.1:25\"\nservice = \"submission\"\ntls = \"none\"\nproxy-protocol = true\n[limits]\nrecipients = 99\n",
+            "[[listener]]\nname = \"s\"\naddress = \"127.0.0.1:25\"\nservice = \"submission\"\ntls = \"none\"\nproxy-protocol = true\n[limits]\nrecipients = 99\nstraight-through-wait = \"31s\"\n",
         );
         assert_eq!(
             said,
             [
                 "`recipients` is out of bounds",
+                "`straight-through-wait` is out of bounds",
                 "listener `s` expects the PROXY protocol and nobody may speak it",
                 "listener `s` is for submission and has no TLS: nobody could authenticate",
             ]
