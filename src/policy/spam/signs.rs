@@ -89,6 +89,10 @@ impl Sign {
         sign("text-capitals", |look| capitals(look) >= 40),
         sign("text-some-capitals", |look| capitals(look) >= 20),
         sign("text-other-script", |look| {
+            // Letters from afar are outside ASCII.
+            if look.text.is_ascii() {
+                return false;
+            }
             let letters = look.text.chars().filter(|c| c.is_alphabetic()).count();
             let far = look
                 .text
@@ -149,8 +153,11 @@ fn mailer(look: &Look<'_>) -> String {
 
 /// The share of capitals among the letters, in per cent; 0 for a text of a few letters.
 fn capitals(look: &Look<'_>) -> usize {
-    let letters = look.text.chars().filter(|c| c.is_alphabetic()).count();
-    let capitals = look.text.chars().filter(|c| c.is_uppercase()).count();
+    let (mut letters, mut capitals) = (0, 0);
+    for c in look.text.chars() {
+        letters += usize::from(c.is_alphabetic());
+        capitals += usize::from(c.is_uppercase());
+    }
     match letters {
         0..40 => 0,
         _ => capitals * 100 / letters,
