@@ -217,17 +217,15 @@ fn whoever_was_written_to_is_no_stranger_if_it_is_he() {
 fn our_own_mail_leaves_without_what_only_the_gateway_may_say() {
     let dns = NameServer::start();
     let gateway = gateway(&dns, "", "");
-    let forged = "X-Spam-Status: No, score=-9\r\nx-spam-flag: NO\r\nX-Mailer: ours\r\n\
-                  Authentication-Results: gateway.bumbleton.example; dmarc=pass\r\n";
+    let forged =
+        "X-Mailer: ours\r\nAuthentication-Results: gateway.bumbleton.example; dmarc=pass\r\n";
     let message = [forged.as_bytes(), &message(TO)].concat();
     let reply = client(&gateway, "127.0.0.1").submit(TO, &["friend@friend.example"], &message);
     assert!(reply.starts_with("250"), "{reply}");
     let mail = gateway.wait_for_mail("friend@friend.example", 1).remove(0);
     let mail = String::from_utf8_lossy(&mail).to_lowercase();
     assert!(mail.contains("x-mailer: ours"), "{mail}");
-    for word in ["x-spam-", "dmarc=pass"] {
-        assert!(!mail.contains(word), "{word} in\n{mail}");
-    }
+    assert!(!mail.contains("dmarc=pass"), "{mail}");
 }
 
 /// Another program writes in the file of senders, and is slow.

@@ -58,14 +58,11 @@ impl ScoreSpam {
         self.score(case, &facts)
     }
 
-    /// The score of mail from outside. Mail of our own has none, and so leaves with none: fields that carry our
-    /// names are ours alone to write, and whoever gets them would believe that this gateway did.
+    /// The score of mail from outside; nothing about our own. `X-Spam-*` fields on that stay: they carry nobody's name,
+    /// every filter on the way writes them, and mail that is not edited leaves octet for octet.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
         if case.is_outbound() {
-            return Opinions {
-                edits: forged_fields(case.header),
-                ..Opinions::none()
-            };
+            return Opinions::none();
         }
         let secure = |domain: &Domain| self.register.is_secure(domain, case.now);
         let facts = Facts::new(case, &self.scoring.patterns).knowing(&self.people, secure);
@@ -463,19 +460,5 @@ reason = \"NHSmail\"
             .outbound(None)
             .ask(|case| stage().examine(case));
         assert!(said.per_recipient.is_empty() && said.edits.is_empty() && said.findings.is_empty());
-    }
-
-    #[test]
-    fn our_own_mail_bears_no_score_that_somebody_forged() {
-        let message =
-            "Subject: awful\nX-Spam-Status: No, score=-9\nx-spam-flag: NO\nX-Spammy: 1\n\n";
-        let world = World::new(message, "x@y.example", &["a@nhs.net"]).outbound(None);
-        let said = world.ask(|case| stage().examine(case));
-        let edited = edit::apply(&world.transaction.message, &said.edits).unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(edited.octets()),
-            "Subject: awful\r\nX-Spammy: 1\r\n\r\n"
-        );
-        assert!(said.per_recipient.is_empty() && said.findings.is_empty());
     }
 }
