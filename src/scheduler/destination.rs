@@ -5,7 +5,7 @@
 //! attempts at once and gets one more with each that is answered, up to what its limits allow: many
 //! destinations that never answer must not take every connection there is. When half of all connections are
 //! in use, each destination may have its share of most of them and no more. One that is not well has its
-//! [`Health`] besides; what several destinations share (an account, an address of ours) has a [`Meter`].
+//! [`Health`] besides; what several destinations share (an account, an address of ours) has a meter.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

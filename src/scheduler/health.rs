@@ -31,6 +31,9 @@ pub(super) struct Health {
     went_well: usize,
     /// Recipients that it takes at once, as found out.
     recipients_max: Option<usize>,
+    /// Whether something may wait that found nobody, and when that was called back last.
+    owes_recall: bool,
+    recalled: Option<Timestamp>,
     touched: Timestamp,
 }
 
@@ -62,6 +65,8 @@ impl Health {
             ceiling: None,
             went_well: 0,
             recipients_max: None,
+            owes_recall: false,
+            recalled: None,
             touched: now,
         }
     }
@@ -142,15 +147,19 @@ impl Health {
         self.busy_until.max(now + PAUSE_FIRST)
     }
 
-    /// It did its work. Returns whether nobody had been there before.
+    /// It did its work. Returns whether what found nobody is to be called back: not each time where it comes and goes.
     pub(super) fn note_works(
         &mut self,
         was_trial: bool,
         connections: usize,
         now: Timestamp,
     ) -> bool {
-        let returned = self.rounds > 0;
         self.answered(was_trial);
+        let recalls = self.owes_recall && !self.has_just_recalled(now);
+        if recalls {
+            self.owes_recall = false;
+            self.recalled = Some(now);
+        }
         self.touched = now;
         if now >= self.busy_until {
             self.busy_rounds = 0;
@@ -162,10 +171,15 @@ impl Health {
             self.went_well = 0;
             self.ceiling = Some(ceiling + 1).filter(|ceiling| *ceiling < connections);
         }
-        returned
+        recalls
+    }
+
+    fn has_just_recalled(&self, now: Timestamp) -> bool {
+        self.recalled.is_some_and(|at| now < at + RECALL_EVERY)
     }
 
     fn answered(&mut self, was_trial: bool) {
+        self.owes_recall |= self.rounds > 0;
         self.away = 0;
         self.rounds = 0;
         self.on_trial &= !was_trial;
@@ -198,7 +212,9 @@ impl Health {
         let well = self.away == 0
             && now >= self.busy_until
             && self.ceiling.is_none()
-            && self.recipients_max.is_none();
+            && self.recipients_max.is_none()
+            && !self.owes_recall
+            && !self.has_just_recalled(now);
         well || now > self.touched.max(self.next_trial) + REMEMBERED
     }
 }
@@ -219,6 +235,8 @@ pub(super) const PAUSE_FIRST: Duration = Duration::from_secs(15);
 const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Attempts that must go well for each one at once, before one more is tried.
 const STEPS: usize = 8;
+/// Between two times that what found nobody is called back.
+const RECALL_EVERY: Duration = Duration::from_secs(10);
 /// How long it is remembered what a destination takes.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -310,6 +328,22 @@ mod tests {
         assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(15)), at(45));
         health.note_works(false, 5, at(50));
         assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(60)), at(75));
+    }
+
+    #[test]
+    fn where_a_next_hop_comes_and_goes_its_mail_is_not_called_back_each_time() {
+        let mut health = Health::new(at(0));
+        let mut recalls = Vec::new();
+        for second in 0..25 {
+            away(&mut health, second);
+            if health.note_works(false, 20, at(second)) {
+                recalls.push(second);
+            }
+        }
+        assert_eq!(recalls, [0, 10, 20]);
+        assert!(!health.may_be_forgotten(at(24)), "one is owed");
+        assert!(health.note_works(false, 20, at(31)));
+        assert!(health.may_be_forgotten(at(42)));
     }
 
     #[test]
