@@ -98,22 +98,24 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 async fn run(cli: &Cli) -> anyhow::Result<Answer> {
     let out = &mut io::stdout().lock();
-    match &cli.command {
-        Command::Serve => return serve(&cli.config, cli.json).await,
-        Command::Check(asked) if asked.corpus.is_some() => return measure(asked, cli, out).await,
+    match without_settings(cli, out).await? {
+        Some(answer) => Ok(answer),
+        None => with_settings(cli, out).await,
+    }
+}
+
+/// Does what wants no settings, or loads them in a way of its own; `None` for all else.
+async fn without_settings(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Option<Answer>> {
+    Ok(Some(match &cli.command {
+        Command::Serve => serve(&cli.config, cli.json).await?,
+        Command::Check(asked) if asked.corpus.is_some() => measure(asked, cli, out).await?,
         Command::Check(asked) => {
             let file = asked.file(&cli.config);
             let mut loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
             loaded.diagnostics.extend(lint(&loaded));
             let format = admin::check::format(asked.format, cli.json, Colour::of(&io::stdout()));
             let folder = file.parent().unwrap_or(Path::new("."));
-            return Ok(admin::check::run(
-                folder,
-                &loaded.diagnostics,
-                loaded.tests,
-                format,
-                out,
-            )?);
+            admin::check::run(folder, &loaded.diagnostics, loaded.tests, format, out)?
         }
         Command::Directory(DirectoryCommand::Lint { format }) => {
             let mut loaded = settings::load(&cli.config, &Clock::system(), PolicyTests::Skip).await;
@@ -123,33 +125,22 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
             }
             loaded.diagnostics.extend(lint(&loaded));
             let format = admin::check::format(*format, cli.json, Colour::of(&io::stdout()));
-            return Ok(admin::directory::lint(&loaded.diagnostics, format, out)?);
+            admin::directory::lint(&loaded.diagnostics, format, out)?
         }
-        Command::Send(asked) => {
-            return Ok(admin::send::run(
-                asked,
-                cli.json,
-                &mut io::stdin().lock(),
-                out,
-            )?);
-        }
+        Command::Send(asked) => admin::send::run(asked, cli.json, &mut io::stdin().lock(), out)?,
         Command::Evidence(Evidence {
             command: Some(EvidenceCommand::Verify { file, key }),
             ..
         }) => {
             let text = admin::input::read_text(file, &mut io::stdin().lock())?;
-            return Ok(admin::evidence::verify(
-                &text,
-                key.as_deref(),
-                cli.json,
-                out,
-            )?);
+            admin::evidence::verify(&text, key.as_deref(), cli.json, out)?
         }
-        Command::Dkim(DkimCommand::New(asked)) => {
-            return Ok(admin::dkim::new(asked, cli.json, out)?);
-        }
-        _ => {}
-    }
+        Command::Dkim(DkimCommand::New(asked)) => admin::dkim::new(asked, cli.json, out)?,
+        _ => return Ok(None),
+    }))
+}
+
+async fn with_settings(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Answer> {
     let settings = load_or_say(&cli.config).await?;
     let queue = || Queue::open(&settings.data, Clock::system());
     let signing = Arc::clone(settings.policy.signing());
