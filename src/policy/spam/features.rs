@@ -3,7 +3,7 @@
 //!
 //! Sequences of characters rather than words: they see through `v1agra` and need no language. Each feature is there or
 //! not, however often, so that no word can shout; a message counts the same whatever its length, and so does each side
-//! of it ([`View`]).
+//! of it (`views.rs`).
 
 use super::look::Look;
 use super::views::View;
@@ -221,7 +221,7 @@ pub(super) fn cut(text: &str, octets: usize) -> &str {
     &text[..text.floor_char_boundary(octets)]
 }
 
-/// How many features there are, of all sides together ([`View`]). More told nothing apart that these do not.
+/// How many features there are, of all sides together (`views.rs`). More told nothing apart that these do not.
 pub const FEATURES: usize = 1 << 19;
 const MIX: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Text that is looked at, in octets: what is to be read first says what a message is.
