@@ -57,7 +57,7 @@ pub(super) fn each<'t>(text: &'t str, flow: Flow, take: &mut dyn FnMut(Found<'t>
         if !word.addresses(take) {
             return;
         }
-        at = word.at.end + text[word.at.end..].chars().next().map_or(0, char::len_utf8);
+        at = word.behind(text);
     }
 }
 
@@ -106,6 +106,15 @@ impl<'t> Word<'t> {
         Self {
             at: start..end,
             text: joined.map_or_else(|| Cow::Borrowed(&text[start..end]), Cow::Owned),
+        }
+    }
+
+    /// Where to go on: behind the separator, but at a bracket that ends a word, for an address may begin there.
+    fn behind(&self, text: &str) -> usize {
+        let end = self.at.end;
+        match text[end..].chars().next() {
+            Some('<') if end > self.at.start => end,
+            separator => end + separator.map_or(0, char::len_utf8),
         }
     }
 
@@ -455,6 +464,13 @@ mod tests {
         let all = found(bracketed, Flow::Fixed);
         assert_eq!(all[0].1, "http://evil.example/b");
         assert_eq!(all[1].1, "http://evil.exa");
+        for behind_a_word in [
+            "here<http://evil.exa\r\nmple/b>",
+            "a.b<http://evil.exa\r\nmple/b>",
+        ] {
+            let all = found(behind_a_word, Flow::Fixed);
+            assert_eq!(all[0].1, "http://evil.example/b");
+        }
     }
 
     #[test]
@@ -489,7 +505,7 @@ mod tests {
                     each_word.push((text[found.at].to_owned(), found.written.into_owned()));
                     true
                 });
-                at = word.at.end + text[word.at.end..].chars().next().map_or(0, char::len_utf8);
+                at = word.behind(&text);
             }
             prop_assert_eq!(found(&text, Flow::Fixed), each_word);
         }
