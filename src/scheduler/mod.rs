@@ -435,8 +435,11 @@ impl Shared {
     fn return_to_queue(self: &Arc<Self>, deliveries: Vec<LeasedDelivery>, at: Timestamp) {
         let shared = Arc::clone(self);
         let ids = deliveries.iter().map(|one| one.id).collect();
-        self.shutdown
-            .spawn(async move { shared.give_back_until(ids, at).await });
+        self.shutdown.spawn(async move {
+            shared.give_back_until(ids, at).await;
+            // There may have been room since: who made it found nothing due. What is not to be tried yet costs a look.
+            shared.wake.notify_one();
+        });
     }
 
     async fn give_back(&self, deliveries: Vec<DeliveryId>) {
