@@ -153,10 +153,15 @@ fn mailer(look: &Look<'_>) -> String {
 
 /// The share of capitals among the letters, in per cent; 0 for a text of a few letters.
 fn capitals(look: &Look<'_>) -> usize {
-    let (mut letters, mut capitals) = (0, 0);
-    for c in look.text.chars() {
-        letters += usize::from(c.is_alphabetic());
-        capitals += usize::from(c.is_uppercase());
+    // Octets are counted many at a time; letter by letter only what is beyond ASCII.
+    let count = |is: fn(&u8) -> bool| look.text.bytes().filter(is).count();
+    let mut capitals = count(u8::is_ascii_uppercase);
+    let mut letters = capitals + count(u8::is_ascii_lowercase);
+    if !look.text.is_ascii() {
+        for c in look.text.chars().filter(|c| !c.is_ascii()) {
+            letters += usize::from(c.is_alphabetic());
+            capitals += usize::from(c.is_uppercase());
+        }
     }
     match letters {
         0..40 => 0,
