@@ -412,7 +412,7 @@ fn unexpected() -> Ending {
 const GROUP_MAX_OCTETS: usize = 16 * 1_024;
 /// A message up to this size goes out with its envelope in one chunk, before it is known whether
 /// somebody will have it.
-const EAGER_MAX_OCTETS: usize = 64 * 1_024;
+const EAGER_MAX_OCTETS: usize = 256 * 1_024;
 
 #[cfg(test)]
 mod tests;
