@@ -226,16 +226,16 @@ async fn accept(
             Straight::Queue(attempt) => begun = attempt,
         }
     }
+    // Each copy has octets of its own by now: while room or the disk is waited for, the original need not be there as well.
+    let transaction = transaction.without_body();
     let permit = match begun {
         Some(_) => None,
-        None => parts.scheduler.reserve(octets),
+        None => parts.scheduler.room(octets).await,
     };
     let handoff = match permit.is_some() || begun.is_some() {
         true => Handoff::LeaseUntil(parts.clock.now() + LEASE),
         false => Handoff::None,
     };
-    // Each copy has octets of its own by now: while the disk is waited for, the original need not be there as well.
-    let transaction = transaction.without_body();
     let queue = &parts.queue;
     let queued = match once {
         Some(once) => queue.accept_once(accepted, others, handoff, once).await,

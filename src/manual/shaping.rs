@@ -68,6 +68,13 @@
 //! as it is accepted waits behind nothing but the row of its destination, in the order of classes.
 //! MT-PRIORITY goes along where the next hop offers it; a number from a client that has not authenticated is dropped.
 //!
+//! # When more comes than goes
+//!
+//! 256 messages, of 8 MiB together, may be in hand straight from their clients; what comes beyond goes into the queue, is
+//! leased when there is a place for it, and is read back. While messages go out at 200 a second or more, a client waits for
+//! such a place, a second at most, before its message is committed (Postfix: `in_flow_delay`): the stream that comes in takes
+//! its pace from the one that goes out. Where a next hop is slow or away nobody waits: the queue is for that.
+//!
 //! # How a connection is made
 //!
 //! The addresses of a host are tried with the families by turns, IPv4 first, each 250 ms after the one before, and the

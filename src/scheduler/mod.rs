@@ -1,7 +1,7 @@
 //! When mail goes onward: leases what is due, hands it out to destinations, settles what came of it.
 //!
 //! Work arrives in two ways. A message that was just accepted may be offered by hand, still in
-//! memory, if [`Handle::reserve`] found room; everything else is leased from the queue when it is due.
+//! memory, if [`Handle::room`] was found; everything else is leased from the queue when it is due.
 //! Both ways have their own bound on what is in hand, so that neither a backlog nor a flood stops the other.
 //! Each destination has its row on the `destination::Board`: its own concurrency, its own rate.
 
@@ -14,6 +14,7 @@ mod health;
 mod meter;
 mod put_off;
 mod retry;
+mod room;
 mod shown;
 mod straight;
 #[cfg(test)]
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -40,6 +41,8 @@ use crate::queue::{
 
 pub use courier::{Again, Answers, Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
 use destination::{Batch, Board, End, Now, Placed};
+pub use room::Permit;
+use room::Room;
 pub use straight::Flight;
 use straight::Runway;
 
@@ -97,8 +100,7 @@ impl Scheduler {
             wake: Notify::new(),
             hungry: AtomicBool::new(false),
             cut_off: CancellationToken::new(),
-            handoffs: Arc::new(Semaphore::new(HANDOFFS_MAX)),
-            handoffs_kib: Arc::new(Semaphore::new(HANDOFFS_KIB)),
+            room: Room::new(),
             leases: Arc::new(Semaphore::new(LEASES_MAX)),
             runway: Runway::default(),
         });
@@ -115,19 +117,20 @@ pub struct Handle {
 
 impl Handle {
     /// Room for one more message of so many octets in hand; `None` if there is none, or the gateway is stopping: the
-    /// message then waits in the queue.
-    pub fn reserve(&self, octets: usize) -> Option<Permit> {
-        if self.shared.shutdown.has_begun() {
-            return None;
+    /// message then waits in the queue. While mail goes out briskly it waits up to a second for it.
+    pub async fn room(&self, octets: usize) -> Option<Permit> {
+        match self.shared.shutdown.has_begun() {
+            true => None,
+            false => self.shared.room.take(octets).await,
         }
-        let permit = Arc::clone(&self.shared.handoffs).try_acquire_owned().ok()?;
-        let room = octets.div_ceil(1024).clamp(1, HANDOFFS_KIB);
-        let room = u32::try_from(room).ok()?; // it is: see the limit
-        let room = Arc::clone(&self.shared.handoffs_kib).try_acquire_many_owned(room);
-        Some(Permit {
-            _permit: permit,
-            _room: Some(room.ok()?),
-        })
+    }
+
+    /// The same, if there is room now.
+    pub fn reserve(&self, octets: usize) -> Option<Permit> {
+        match self.shared.shutdown.has_begun() {
+            true => None,
+            false => self.shared.room.try_take(octets),
+        }
     }
 
     /// Hands over a message that was accepted under a lease. Returns at once.
@@ -146,22 +149,6 @@ impl Handle {
     /// Something may be due.
     pub fn wake(&self) {
         self.shared.wake.notify_one();
-    }
-}
-
-/// Room for one message in hand.
-pub struct Permit {
-    _permit: OwnedSemaphorePermit,
-    /// The memory of one that was offered.
-    _room: Option<OwnedSemaphorePermit>,
-}
-
-impl Permit {
-    fn of_lease(permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            _permit: permit,
-            _room: None,
-        }
     }
 }
 
@@ -184,8 +171,7 @@ struct Shared {
     hungry: AtomicBool,
     /// The end of waiting for attempts in flight.
     cut_off: CancellationToken,
-    handoffs: Arc<Semaphore>,
-    handoffs_kib: Arc<Semaphore>,
+    room: Room,
     leases: Arc<Semaphore>,
     /// Where nothing is sent straight on for now.
     runway: Runway,
@@ -281,11 +267,15 @@ impl Shared {
         let mut board = self.board();
         let mut placed = Vec::with_capacity(1);
         for batch in board.split(batch) {
-            let waiting_max = match came {
-                Came::Offered => HANDOFFS_WAITING,
-                Came::Leased => board.leased_max(&batch.destination, is_scarce),
+            let is_full = match came {
+                // There was room for it.
+                Came::Offered => false,
+                Came::Leased => {
+                    let waiting_max = board.leased_max(&batch.destination, is_scarce);
+                    board.waiting(&batch.destination) >= waiting_max
+                }
             };
-            placed.push(match board.waiting(&batch.destination) >= waiting_max {
+            placed.push(match is_full {
                 true => Placed::Paused(batch, now.time),
                 false => board.add(batch, now),
             });
@@ -518,13 +508,6 @@ fn need(binding: Binding) -> TlsNeed {
     }
 }
 
-/// Messages in hand that were offered.
-const HANDOFFS_MAX: usize = 256;
-/// Their memory together, in KiB; one that is larger is offered while nothing else is. What finds no room waits in the
-/// queue, which costs a read and no mail.
-const HANDOFFS_KIB: usize = 8 << 10;
-/// Offered messages that may wait for one destination: the rest stays for the others.
-const HANDOFFS_WAITING: usize = 192;
 /// Messages in hand that were leased.
 const LEASES_MAX: usize = 512;
 /// Messages leased in one transaction.

@@ -604,21 +604,6 @@ async fn a_shutdown_gives_back_what_waits_and_settles_what_is_in_flight() {
 }
 
 #[tokio::test]
-async fn messages_in_hand_share_a_memory_and_one_larger_than_it_has_it_alone() {
-    let running = Running::start().await;
-    let handle = &running.handle;
-    let large = handle.reserve(HANDOFFS_KIB << 20).unwrap();
-    assert!(handle.reserve(1).is_none());
-    drop(large);
-    let half = (HANDOFFS_KIB << 10) / 2;
-    let (first, second) = (handle.reserve(half), handle.reserve(half));
-    assert!(first.is_some() && second.is_some());
-    assert!(handle.reserve(1).is_none());
-    drop(first);
-    assert!(handle.reserve(1).is_some());
-}
-
-#[tokio::test]
 async fn more_mail_than_fits_in_hand_all_arrives() {
     let queued = vec!["x@ok.example"; 700];
     let running = Running::with(Scripted::default(), &queued).await;
