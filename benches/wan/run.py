@@ -5,6 +5,8 @@ Environment: SIZES (octets, commas), CONNECTIONS and LOSS (blanks), DELAY (ms ea
 SEED, CONTROL. Prints a line of JSON for each run, then a table of medians. A message that does not arrive ends it with status 1.
 """
 import itertools, json, os, re, shutil, signal, statistics, subprocess, sys, time
+
+sys.dont_write_bytecode = True  # nothing in the checkout
 import line as lines
 
 SINK_PORT = "2525"
