@@ -139,4 +139,7 @@ def main():
     sys.exit(1 if any(run["lost"] for run in runs) else 0)
 
 
-main()
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)
