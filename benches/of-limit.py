@@ -2,8 +2,9 @@
 """What share of the machine's limit each relay reaches, end to end: of-limit.py PEER.jsonl...
 
 The files are results of relaybench.py. Medians of messages a second; in brackets the share of `limit` (peers/limit), the
-least that a durable relay can be. `direct` is no relay at all. With Postfix among them, a last column says what part of
-the limit five times Postfix would be: above 100 % no durable relay can do it on this machine.
+least that a durable relay can be. `direct` is no relay at all. With Postfix among them, a last column has the bar of
+../shared/bench, three times Postfix at one session and five times at more: above 100 % no durable relay can do it on
+this machine.
 """
 import collections, json, statistics, sys
 
@@ -19,7 +20,7 @@ def main():
     rates = {key: statistics.median(runs) for key, runs in rates.items()}
     labels = {label for _, _, label in rates}
     peers = [peer for peer in FIRST if peer in labels] + sorted(labels - set(FIRST))
-    postfix = ["5 x postfix"] if "postfix" in labels else []
+    postfix = ["3 or 5 x postfix"] if "postfix" in labels else []
     print("| size, sessions | " + " | ".join(peers + postfix) + " |")
     print("|---|" + "---:|" * len(peers + postfix))
     for size, sessions in sorted({key[:2] for key in rates}):
@@ -30,7 +31,7 @@ def main():
             rate = rates.get((size, sessions, peer))
             cells.append("-" if rate is None else f"{rate:,.0f}" + ("" if peer in FIRST else share(rate)))
         if postfix:
-            rate = 5 * rates.get((size, sessions, "postfix"), 0)
+            rate = (3 if sessions == 1 else 5) * rates.get((size, sessions, "postfix"), 0)
             cells.append(f"{rate:,.0f}{share(rate)}" if rate else "-")
         print(f"| {size // 1024} KB, {sessions} | " + " | ".join(cells) + " |")
 
