@@ -1,5 +1,6 @@
 //! The scheduler over a real queue and a courier that does as the test says.
 
+mod kept;
 mod straight;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize};

@@ -142,6 +142,7 @@ impl With<'_> {
             self.shutdown.clone(),
             self.letterhead.clone(),
         );
+        scheduler.remember_in(&self.settings.data);
         scheduler.show_in(&self.settings.data);
         scheduler
     }
