@@ -186,18 +186,13 @@ fn to_u32(number: i64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::config::testing::read_text;
     use crate::delivery::Settings;
     use crate::mail::ForwardPath;
 
     fn read(text: &str) -> (Settings, Vec<String>) {
-        let file = Arc::new(SourceFile {
-            path: "policies/postern.toml".into(),
-            text: text.to_owned(),
-        });
-        let diagnostics = Diagnostics::default();
-        let settings = read_toml(&file, &diagnostics, Settings::read);
-        let said = diagnostics.into_vec().into_iter().map(|d| d.message);
+        let (settings, said) = read_text("policies/postern.toml", text, Settings::read);
+        let said = said.into_iter().map(|d| d.message);
         (settings, said.collect())
     }
 
