@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use jiff::Timestamp;
 use postern::accounts::Store;
 use postern::admin::cli::{
     AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Evidence, EvidenceCommand,
@@ -17,8 +18,10 @@ use postern::base::Clock;
 use postern::config::render::{self, Colour, Format};
 use postern::config::{Diagnostic, Diagnostics};
 use postern::content::{self, APART_WORD};
-use postern::delivery::{Router, TlsNeed};
+use postern::delivery::{Router, Takes, TlsNeed};
 use postern::directory::Sources;
+use postern::mail::Mailbox;
+use postern::outcome::Letterhead;
 use postern::policy::corpus::Corpus;
 use postern::policy::explain::Onward;
 use postern::policy::{RecipientDecision, Verdict};
@@ -98,10 +101,22 @@ fn with_causes(error: &anyhow::Error) -> String {
 
 async fn run(cli: &Cli) -> anyhow::Result<Answer> {
     let out = &mut io::stdout().lock();
-    match without_settings(cli, out).await? {
-        Some(answer) => Ok(answer),
-        None => with_settings(cli, out).await,
+    if let Some(answer) = without_settings(cli, out).await? {
+        return Ok(answer);
     }
+    let office = Office {
+        cli,
+        settings: load_or_say(&cli.config).await?,
+        by: admin::queue::administrator(),
+        now: Clock::system().now(),
+    };
+    if let Some(answer) = office.about_mail(out).await? {
+        return Ok(answer);
+    }
+    if let Some(answer) = office.about_senders(out).await? {
+        return Ok(answer);
+    }
+    office.about_settings(out).await
 }
 
 /// Does what wants no settings, or loads them in a way of its own; `None` for all else.
@@ -140,118 +155,206 @@ async fn without_settings(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Opt
     }))
 }
 
-async fn with_settings(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Answer> {
-    let settings = load_or_say(&cli.config).await?;
-    let queue = || Queue::open(&settings.data, Clock::system());
-    let signing = Arc::clone(settings.policy.signing());
-    let signing = move || Arc::clone(&signing);
-    let letterhead = server::letterhead(&settings.hostname, signing, Clock::system());
-    let by = admin::queue::administrator();
-    let desk = admin::queue::Desk {
-        by: &by,
-        letterhead: &letterhead,
-        json: cli.json,
-        encrypts: settings
-            .delivery
-            .routes
-            .iter()
-            .any(|route| route.takes == postern::delivery::Takes::Encryption),
-        data: Some(&settings.data),
-    };
-    Ok(match &cli.command {
-        Command::Resolve(asked) => {
-            let resolve =
-                |mailbox: &postern::mail::Mailbox| settings.policy.directory().resolve(mailbox);
-            admin::resolve::run(
-                &asked.addresses,
-                resolve,
-                cli.json,
-                &mut BufReader::new(io::stdin()),
-                out,
-            )?
-        }
-        Command::Directory(DirectoryCommand::Stats { unused, limit }) => {
-            let directory = settings.policy.directory();
-            admin::people::stats(directory, &queue().await?, *unused, *limit, cli.json, out).await?
-        }
-        Command::Directory(command) => directory(command, &settings, cli.json, out)?,
-        Command::SecureDomains(SecureDomainsCommand::Import(asked)) => {
-            let now = Clock::system().now();
-            let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
-            admin::secure_domains::import(asked, &settings.policy, today, cli.json, out)?
-        }
-        Command::Explain(asked) => explain(asked, &settings, cli.json, out).await?,
-        Command::Queue(QueueCommand::List(List { by: Some(_), .. })) => {
-            let router = Router::new(settings.delivery.routes.clone());
-            let ways = server::ways(&router);
-            let (queue, now) = (queue().await?, Clock::system().now());
-            admin::destinations::list(&queue, &settings.data, &ways, cli.json, now, out).await?
-        }
-        Command::Queue(command) => admin::queue::run(command, &queue().await?, desk, out).await?,
-        Command::Quarantine(command) => {
-            admin::quarantine::run(command, &queue().await?, desk, out).await?
-        }
-        Command::Report(ReportCommand::Footers { since }) => {
-            let since = Clock::system().now().checked_sub(*since);
-            let since = since.unwrap_or(jiff::Timestamp::MIN);
-            admin::report::footers(&queue().await?, since, cli.json, out).await?
-        }
-        Command::Trace(asked) => admin::trace::run(asked, &queue().await?, cli.json, out).await?,
-        Command::Evidence(asked) => {
-            evidence(asked, &settings, &queue().await?, cli.json, out).await?
-        }
-        Command::Audit(AuditCommand::Verify) => {
-            admin::audit::verify(&queue().await?, cli.json, out).await?
-        }
-        Command::Audit(AuditCommand::Export { from, out: file }) => {
-            admin::audit::export(&queue().await?, *from, file.as_deref(), cli.json, out).await?
-        }
-        Command::Account(command) => {
-            let account_desk = admin::account::Desk {
-                path: settings.policy.accounts_file(),
-                store: &Store::open(&settings.data)?,
-                now: Clock::system().now(),
-                json: cli.json,
-            };
-            let answer = admin::account::run(command, account_desk, out)?;
-            if let Some(event) = admin::account::event(command, &by, Clock::system().now())
-                && answer == Answer::Done
-            {
-                queue().await?.record(vec![event]).await?;
+/// Where the commands are carried out that want the settings of a gateway.
+struct Office<'a> {
+    cli: &'a Cli,
+    settings: Settings,
+    /// The administrator, for the audit trail.
+    by: String,
+    now: Timestamp,
+}
+
+impl Office<'_> {
+    /// The queue, beside a gateway that may be running.
+    async fn queue(&self) -> anyhow::Result<Queue> {
+        Ok(Queue::open(&self.settings.data, Clock::system()).await?)
+    }
+
+    fn letterhead(&self) -> Letterhead {
+        let signing = Arc::clone(self.settings.policy.signing());
+        let signing = move || Arc::clone(&signing);
+        server::letterhead(&self.settings.hostname, signing, Clock::system())
+    }
+
+    fn today(&self) -> jiff::civil::Date {
+        self.now.to_zoned(jiff::tz::TimeZone::UTC).date()
+    }
+
+    /// What waits, is kept apart, or went on; `None` for all else.
+    async fn about_mail(&self, out: &mut impl Write) -> anyhow::Result<Option<Answer>> {
+        let (json, settings, letterhead) = (self.cli.json, &self.settings, self.letterhead());
+        let mut routes = settings.delivery.routes.iter();
+        let desk = admin::queue::Desk {
+            by: &self.by,
+            letterhead: &letterhead,
+            json,
+            encrypts: routes.any(|route| route.takes == Takes::Encryption),
+            data: Some(&settings.data),
+        };
+        Ok(Some(match &self.cli.command {
+            Command::Queue(QueueCommand::List(List { by: Some(_), .. })) => {
+                let router = Router::new(settings.delivery.routes.clone());
+                let (ways, queue) = (server::ways(&router), self.queue().await?);
+                admin::destinations::list(&queue, &settings.data, &ways, json, self.now, out)
+                    .await?
             }
-            answer
-        }
-        Command::Sms(command) => {
-            let (now, list) = (Clock::system().now(), server::opt_outs(&settings)?);
-            let (answer, events) = admin::sms::run(command, &list, (&by, now), cli.json, out)?;
-            if !events.is_empty() {
-                queue().await?.record(events).await?;
+            Command::Queue(command) => {
+                admin::queue::run(command, &self.queue().await?, desk, out).await?
             }
-            answer
+            Command::Quarantine(command) => {
+                admin::quarantine::run(command, &self.queue().await?, desk, out).await?
+            }
+            Command::Report(ReportCommand::Footers { since }) => {
+                let since = self.now.checked_sub(*since).unwrap_or(Timestamp::MIN);
+                admin::report::footers(&self.queue().await?, since, json, out).await?
+            }
+            Command::Trace(asked) => {
+                admin::trace::run(asked, &self.queue().await?, json, out).await?
+            }
+            Command::Evidence(asked) => self.evidence(asked, out).await?,
+            Command::Audit(AuditCommand::Verify) => {
+                admin::audit::verify(&self.queue().await?, json, out).await?
+            }
+            Command::Audit(AuditCommand::Export { from, out: file }) => {
+                let queue = self.queue().await?;
+                admin::audit::export(&queue, *from, file.as_deref(), json, out).await?
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Accounts and text messages: what changes them leaves its event in the audit trail. `None` for all else.
+    async fn about_senders(&self, out: &mut impl Write) -> anyhow::Result<Option<Answer>> {
+        let (json, by, now) = (self.cli.json, &*self.by, self.now);
+        let (answer, events) = match &self.cli.command {
+            Command::Account(command) => {
+                let desk = admin::account::Desk {
+                    path: self.settings.policy.accounts_file(),
+                    store: &Store::open(&self.settings.data)?,
+                    now,
+                    json,
+                };
+                let answer = admin::account::run(command, desk, out)?;
+                let event = admin::account::event(command, by, now);
+                let event = event.filter(|_| answer == Answer::Done);
+                (answer, event.into_iter().collect())
+            }
+            Command::Sms(command) => {
+                let list = server::opt_outs(&self.settings)?;
+                admin::sms::run(command, &list, (by, now), json, out)?
+            }
+            _ => return Ok(None),
+        };
+        if !events.is_empty() {
+            self.queue().await?.record(events).await?;
         }
-        Command::Dkim(_) => {
-            let today = Clock::system()
-                .now()
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .date();
-            let keys = settings.policy.signing().keys();
-            admin::dkim::check(keys, &settings.dns, today, cli.json, out).await?
+        Ok(Some(answer))
+    }
+
+    /// The directory, the policy and its keys.
+    async fn about_settings(&self, out: &mut impl Write) -> anyhow::Result<Answer> {
+        let (json, settings) = (self.cli.json, &self.settings);
+        let directory = settings.policy.directory();
+        Ok(match &self.cli.command {
+            Command::Resolve(asked) => {
+                let resolve = |mailbox: &Mailbox| directory.resolve(mailbox);
+                let input = &mut BufReader::new(io::stdin());
+                admin::resolve::run(&asked.addresses, resolve, json, input, out)?
+            }
+            Command::Directory(DirectoryCommand::Stats { unused, limit }) => {
+                let queue = self.queue().await?;
+                admin::people::stats(directory, &queue, *unused, *limit, json, out).await?
+            }
+            Command::Directory(command) => self.directory(command, out)?,
+            Command::SecureDomains(SecureDomainsCommand::Import(asked)) => {
+                admin::secure_domains::import(asked, &settings.policy, self.today(), json, out)?
+            }
+            Command::Explain(asked) => self.explain(asked, out).await?,
+            Command::Dkim(_) => {
+                let keys = settings.policy.signing().keys();
+                admin::dkim::check(keys, &settings.dns, self.today(), json, out).await?
+            }
+            Command::Learn(asked) => {
+                let school = admin::learn::School {
+                    data: &settings.data,
+                    learned: settings.policy.learned(),
+                    now: self.now,
+                    json,
+                };
+                admin::learn::run(asked, &school, out)?
+            }
+            Command::Certs(CertsCommand::Init { folder }) => {
+                let hostname = settings.hostname.as_str();
+                admin::certs::run(folder, hostname, self.now, json, out)?
+            }
+            _ => Answer::Usage,
+        })
+    }
+
+    /// Looks after the mailboxes and organisations.
+    fn directory(
+        &self,
+        command: &DirectoryCommand,
+        out: &mut impl Write,
+    ) -> anyhow::Result<Answer> {
+        let files = self.settings.policy.directory_files();
+        let desk = admin::directory::Desk {
+            directory: self.settings.policy.directory(),
+            files: &files,
+            settings: self.settings.directory,
+            today: self.today(),
+            json: self.cli.json,
+        };
+        Ok(match command {
+            DirectoryCommand::Import(asked) => admin::directory::import(asked, &desk, out)?,
+            DirectoryCommand::Export(asked) => admin::directory::export(asked, &desk, out)?,
+            DirectoryCommand::Find { words, limit } => {
+                let found = desk.directory.search(&words.join(" "), *limit);
+                admin::people::find(&found, desk.today, desk.json, out)?
+            }
+            DirectoryCommand::Show { of } => {
+                admin::people::show(of, desk.directory, desk.today, desk.json, out)?
+            }
+            DirectoryCommand::Lint { .. } | DirectoryCommand::Stats { .. } => Answer::Usage,
+        })
+    }
+
+    async fn explain(&self, asked: &Explain, out: &mut impl Write) -> anyhow::Result<Answer> {
+        let (json, settings) = (self.cli.json, &self.settings);
+        match asked.question() {
+            Err(wrong) => {
+                eprintln!("postern: {wrong}");
+                Ok(Answer::Usage)
+            }
+            Ok(Question::Reference(reference)) => {
+                let queue = self.queue().await?;
+                Ok(admin::trace::explain(&reference, &queue, json, out).await?)
+            }
+            Ok(Question::Messages { from, to, files }) => {
+                let router = Router::new(settings.delivery.routes.clone());
+                let onward = |recipient: &RecipientDecision| onward(&router, recipient);
+                let about = (from, to, files);
+                let said = admin::explain::run(&settings.policy, asked, about, onward, json, out);
+                Ok(said.await?)
+            }
         }
-        Command::Learn(asked) => {
-            let school = admin::learn::School {
-                data: &settings.data,
-                learned: settings.policy.learned(),
-                now: Clock::system().now(),
-                json: cli.json,
-            };
-            admin::learn::run(asked, &school, out)?
-        }
-        Command::Certs(CertsCommand::Init { folder }) => {
-            let now = Clock::system().now();
-            admin::certs::run(folder, settings.hostname.as_str(), now, cli.json, out)?
-        }
-        Command::Serve | Command::Check(_) | Command::Send(_) => Answer::Usage,
-    })
+    }
+
+    /// Writes the signed document of a message.
+    async fn evidence(&self, asked: &Evidence, out: &mut impl Write) -> anyhow::Result<Answer> {
+        let Some(reference) = &asked.reference else {
+            return Ok(Answer::Usage);
+        };
+        let desk = admin::evidence::Desk {
+            gateway: self.settings.hostname.as_str(),
+            data: &self.settings.data,
+            now: self.now,
+            json: self.cli.json,
+        };
+        let queue = self.queue().await?;
+        let made = admin::evidence::make(reference, &queue, &desk, asked.out.as_deref(), out);
+        Ok(made.await?)
+    }
 }
 
 /// Runs the gateway: development certificates are made first if the configuration names them and
@@ -296,37 +399,6 @@ fn lint(loaded: &Loaded) -> Vec<Diagnostic> {
     sources.map_or_else(Vec::new, |sources| directory.lint_on(&sources, today))
 }
 
-/// Looks after the mailboxes and organisations.
-fn directory(
-    command: &DirectoryCommand,
-    settings: &Settings,
-    json: bool,
-    out: &mut impl Write,
-) -> anyhow::Result<Answer> {
-    let files = settings.policy.directory_files();
-    let now = Clock::system().now();
-    let desk = admin::directory::Desk {
-        directory: settings.policy.directory(),
-        files: &files,
-        settings: settings.directory,
-        today: now.to_zoned(jiff::tz::TimeZone::UTC).date(),
-        json,
-    };
-    Ok(match command {
-        DirectoryCommand::Import(asked) => admin::directory::import(asked, &desk, out)?,
-        DirectoryCommand::Export(asked) => admin::directory::export(asked, &desk, out)?,
-        DirectoryCommand::Find { words, limit } => {
-            let found = desk.directory.search(&words.join(" "), *limit);
-            admin::people::find(&found, desk.today, json, out)?
-        }
-        DirectoryCommand::Show { of } => {
-            admin::people::show(of, desk.directory, desk.today, json, out)?
-        }
-        DirectoryCommand::Lint { .. } | DirectoryCommand::Stats { .. } => Answer::Usage,
-    })
-}
-
-/// The settings, or every error of the files on the terminal.
 /// Judges labelled mail by the policy asked for.
 async fn measure(asked: &Check, cli: &Cli, out: &mut impl Write) -> anyhow::Result<Answer> {
     let settings = load_or_say(&asked.file(&cli.config)).await?;
@@ -348,6 +420,7 @@ async fn measure(asked: &Check, cli: &Cli, out: &mut impl Write) -> anyhow::Resu
     Ok(admin::corpus::run(&report, asked.floor(), json, out)?)
 }
 
+/// The settings, or every error of the files on the terminal.
 async fn load_or_say(config: &Path) -> anyhow::Result<Settings> {
     let loaded = settings::load(config, &Clock::system(), PolicyTests::Skip).await;
     if loaded.has_errors() {
@@ -364,58 +437,6 @@ fn say(loaded: &Loaded) -> io::Result<()> {
         Format::Human(Colour::of(&io::stderr())),
         &mut io::stderr(),
     )
-}
-
-async fn explain(
-    asked: &Explain,
-    settings: &Settings,
-    json: bool,
-    out: &mut impl Write,
-) -> anyhow::Result<Answer> {
-    match asked.question() {
-        Err(wrong) => {
-            eprintln!("postern: {wrong}");
-            Ok(Answer::Usage)
-        }
-        Ok(Question::Reference(reference)) => {
-            let queue = Queue::open(&settings.data, Clock::system()).await?;
-            Ok(admin::trace::explain(&reference, &queue, json, out).await?)
-        }
-        Ok(Question::Messages { from, to, files }) => {
-            let router = Router::new(settings.delivery.routes.clone());
-            let onward = |recipient: &RecipientDecision| onward(&router, recipient);
-            Ok(admin::explain::run(
-                &settings.policy,
-                asked,
-                (from, to, files),
-                onward,
-                json,
-                out,
-            )
-            .await?)
-        }
-    }
-}
-
-/// Writes the signed document of a message.
-async fn evidence(
-    asked: &Evidence,
-    settings: &Settings,
-    queue: &Queue,
-    json: bool,
-    out: &mut impl Write,
-) -> anyhow::Result<Answer> {
-    let Some(reference) = &asked.reference else {
-        return Ok(Answer::Usage);
-    };
-    let desk = admin::evidence::Desk {
-        gateway: settings.hostname.as_str(),
-        data: &settings.data,
-        now: Clock::system().now(),
-        json,
-    };
-    let made = admin::evidence::make(reference, queue, &desk, asked.out.as_deref(), out);
-    Ok(made.await?)
 }
 
 /// Where a recipient's mail would go; nowhere if it is kept or refused.

@@ -10,6 +10,7 @@ mod rulings;
 mod scanners;
 mod senders;
 mod signals;
+mod start;
 mod texts;
 mod transport;
 
@@ -23,26 +24,18 @@ use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::accounts::Desk;
 use crate::accounts::store::AccountsDbError;
-use crate::admin;
 use crate::admin::banner::Started;
-use crate::base::https::Https;
 use crate::base::{Clock, PolicyVersion, Reference, Shutdown, metrics};
 use crate::config::watch::{EVERY, Watcher};
 use crate::config::{Diagnostic, Severity, render};
-use crate::delivery::upstream::Upstream;
-use crate::delivery::{Assurance, Deliveries, Router};
+use crate::delivery::Router;
 use crate::directory::Directory;
-use crate::ingress::{self, IngressError};
+use crate::ingress::IngressError;
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
 use crate::queue::{Queue, QueueError};
-use crate::scheduler::Scheduler;
 use crate::settings::{self, Loaded, Settings};
-
-use describe::describe;
-use rulings::{exchangers, rulings};
 
 pub use letterhead::letterhead;
 pub use rulings::ways;
@@ -144,7 +137,7 @@ pub async fn serve(
     let desk = accounts::open(&settings).await?;
 
     let Signals { mut end, hangup } = signals;
-    let started = start(config, &settings, &queue, &desk, &clock, &shutdown).await;
+    let started = start::start(config, &settings, &queue, &desk, &clock, &shutdown).await;
     let mut in_force = None;
     let ended = match started {
         Ok((reload, mut started)) => {
@@ -171,161 +164,6 @@ pub async fn serve(
     queue.close().await;
     info!("stopped");
     ended
-}
-
-/// Starts every part. What is running when one of them fails is for the caller to drain.
-async fn start(
-    config: &Path,
-    settings: &Settings,
-    queue: &Queue,
-    desk: &Arc<Desk>,
-    clock: &Clock,
-    shutdown: &Shutdown,
-) -> Result<(Reload, Started), ServeError> {
-    let (policy, policies) = watch::channel(Arc::clone(&settings.policy));
-    record_policy(queue, clock, settings.policy.version()).await;
-    remove_older(Arc::clone(settings.policy.directory()));
-    let router = Arc::new(Router::new(settings.delivery.routes.clone()));
-    let (routes, router) = watch::channel(router);
-    let text_key = texts::key(settings)?;
-    let texts = texts::open(settings, text_key.as_ref(), clock)?;
-    let roots = &settings.delivery.connections.extra_roots;
-    let https = Https::new(roots, settings.dns.clone())
-        .map_err(|error| ServeError::Start(error.to_string()))?;
-    let deliveries = Deliveries::new(
-        &settings.delivery.connections,
-        settings.dns.clone(),
-        settings.hostname.as_str(),
-        clock.clone(),
-    )
-    .map_err(|error| ServeError::Start(error.to_string()))?
-    .asking(exchangers(policies.clone()))
-    .with_texts(texts.clone())
-    .with_upstream(open_upstream(settings)?);
-    let assurance = open_assurance(settings, clock)?;
-    let deliveries = deliveries.with_assurance(Arc::clone(&assurance));
-    let in_force = policies.clone();
-    let letterhead = letterhead(
-        &settings.hostname,
-        move || Arc::clone(in_force.borrow().signing()),
-        clock.clone(),
-    );
-    let scheduler = Scheduler::start(
-        queue.clone(),
-        router,
-        deliveries,
-        rulings(&policies),
-        clock.clone(),
-        shutdown.clone(),
-        letterhead.clone(),
-    );
-    scheduler.show_in(&settings.data);
-    texts::listen(
-        settings,
-        texts.as_ref(),
-        (queue, &scheduler),
-        clock,
-        shutdown,
-    )
-    .await?;
-    let metrics = start_metrics(&settings.admin, shutdown).await?;
-    let parts = ingress::Parts {
-        accounts: Arc::clone(desk),
-        hostname: settings.hostname.clone(),
-        letterhead: letterhead.clone(),
-        data: settings.data.clone(),
-        text_key,
-        policies,
-        queue: queue.clone(),
-        scheduler,
-        clock: clock.clone(),
-        shutdown: shutdown.clone(),
-    };
-    let quarantine = quarantine::start(settings, &parts).await?;
-    let listening = ingress::start(&settings.ingress, parts).await?;
-    shutdown.spawn(quarantine.run(shutdown.clone()));
-    let started = describe(config, settings, &listening, metrics);
-    let bookkeeper = accounts::Bookkeeper {
-        desk: Arc::clone(desk),
-        queue: queue.clone(),
-        policies: policy.subscribe(),
-        clock: clock.clone(),
-        letterhead: letterhead.clone(),
-        https: https.clone(),
-        routes: routes.subscribe(),
-    };
-    shutdown.spawn(bookkeeper.run(shutdown.clone()));
-    let transport = transport::TransportRounds {
-        wants_dane: settings.delivery.transport.dane && settings.delivery.asks_exchangers(),
-        assurance,
-        dns: settings.dns.clone(),
-        queue: queue.clone(),
-        clock: clock.clone(),
-        letterhead: letterhead.clone(),
-    };
-    shutdown.spawn(transport.run(shutdown.clone()));
-    let rounds = rounds::Rounds {
-        queue: queue.clone(),
-        policies: policy.subscribe(),
-        clock: clock.clone(),
-        dns: settings.dns.clone(),
-        letterhead,
-    };
-    shutdown.spawn(rounds.run(shutdown.clone()));
-    let learning = learning::Learning {
-        policies: policy.subscribe(),
-        data: settings.data.clone(),
-        clock: clock.clone(),
-    };
-    shutdown.spawn(learning.run(shutdown.clone()));
-    let scanners = scanners::Scanners {
-        policies: policy.subscribe(),
-        clock: clock.clone(),
-    };
-    shutdown.spawn(scanners.run(shutdown.clone()));
-    let reload = Reload {
-        config: config.to_owned(),
-        queue: queue.clone(),
-        clock: clock.clone(),
-        policy,
-        routes,
-    };
-    Ok((reload, started))
-}
-
-/// Opens the counts of what accounts at smart hosts have sent.
-fn open_upstream(settings: &Settings) -> Result<Arc<Upstream>, ServeError> {
-    let opened = Upstream::open(&settings.data);
-    let opened = opened.map_err(|error| ServeError::Start(error.to_string()))?;
-    Ok(Arc::new(opened))
-}
-
-/// What is known of destinations.
-fn open_assurance(settings: &Settings, clock: &Clock) -> Result<Arc<Assurance>, ServeError> {
-    let opened = Assurance::open(
-        settings.delivery.transport.clone(),
-        &settings.data,
-        settings.dns.clone(),
-        &settings.delivery.connections.extra_roots,
-        clock.clone(),
-    );
-    opened
-        .map(Arc::new)
-        .map_err(|error| ServeError::Start(error.to_string()))
-}
-
-async fn start_metrics(
-    settings: &admin::Settings,
-    shutdown: &Shutdown,
-) -> Result<Option<SocketAddr>, ServeError> {
-    let started = admin::metrics::start(settings, shutdown).await;
-    started.map_err(|source| match &settings.metrics {
-        Some(address) => ServeError::Metrics {
-            address: **address,
-            source,
-        },
-        None => ServeError::Start(source.to_string()),
-    })
 }
 
 async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServeError> {

@@ -1,5 +1,6 @@
 //! The whole configuration: one section for each module, and every diagnostic of all files at once.
 
+mod ends;
 mod exchangers;
 
 use std::path::{Path, PathBuf};
@@ -161,6 +162,7 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
     let policy = Policy::load(top, name, dns_of_policy, clock.clone(), Some(&cache));
     if let Some(policy) = &policy {
         exchangers::check(&delivery.routes, policy.secure_domains(), top.diagnostics());
+        ends::check(path, policy.accounts_file(), clock.now(), top.diagnostics());
     }
     Some(Settings {
         hostname: hostname?,

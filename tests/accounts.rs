@@ -4,11 +4,11 @@
 mod support;
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
+use support::programs::python_client;
 use support::{Gateway, installed, wait_for};
 
 const NAME: &str = "reminders.fa001.donotreply@nhs.net";
@@ -41,24 +41,7 @@ fn script(name: &str) -> PathBuf {
 
 /// Runs the Python client; returns its lines.
 fn client(gateway: &Gateway, args: &[&str], message: &str) -> Vec<String> {
-    let port = gateway.submission.to_string();
-    let mut child = Command::new("python3")
-        .arg(script("client.py"))
-        .args(["--port", &port])
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("python runs");
-    let mut input = child.stdin.take().expect("its input");
-    input.write_all(message.as_bytes()).expect("a message");
-    drop(input);
-    let output = child.wait_with_output().expect("its end");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    lines.lines().map(str::to_owned).collect()
+    python_client(gateway.submission, args, message)
 }
 
 /// Submits as the account by PLAIN; returns the replies after the log-in.

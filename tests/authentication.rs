@@ -21,6 +21,7 @@ use name_server::NameServer;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use strangers::{TO, change, client, gateway, gateway_with, message, results};
+use support::programs::dkim_key;
 use support::{Gateway, root};
 
 /// A key of a domain, and its record.
@@ -37,26 +38,12 @@ impl Key {
     fn of(domain: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("key.pem");
-        let made = Command::new(env!("CARGO_BIN_EXE_postern"))
-            .args([
-                "--json",
-                "dkim",
-                "new",
-                "--domain",
-                domain,
-                "--selector",
-                SELECTOR,
-            ])
-            .args(["--algorithm", "rsa", "--out"])
-            .arg(&file)
-            .output()
-            .unwrap();
-        let made: serde_json::Value = serde_json::from_slice(&made.stdout).unwrap();
+        let (name, record) = dkim_key(domain, SELECTOR, "rsa", &file);
         Self {
             domain,
             file,
-            name: made["name"].as_str().unwrap().to_owned(),
-            record: made["value"].as_str().unwrap().to_owned(),
+            name,
+            record,
             _folder: folder,
         }
     }

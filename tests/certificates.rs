@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
+use support::programs::{NO_AUTHORITY, certificate, openssl, python_client};
 use support::{Gateway, installed, wait_for};
 
 const NAME: &str = "reminders.fa001.donotreply@nhs.net";
@@ -26,53 +27,27 @@ impl Certificates {
     }
 
     fn openssl(&self, args: &[&str]) -> String {
-        let ran = Command::new("openssl")
-            .args(args)
-            .current_dir(self.0.path())
-            .stdin(Stdio::null())
-            .output()
-            .expect("openssl runs");
-        let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "{args:?}: {said}");
-        String::from_utf8_lossy(&ran.stdout).into_owned()
+        String::from_utf8_lossy(&openssl(self.0.path(), args)).into_owned()
     }
 
     /// A key, and a certificate of its own signature or of `authority`'s; both in `NAME.both.pem`.
-    fn make(&self, name: &str, days: &str, authority: Option<&str>) -> PathBuf {
-        let file = |end: &str| format!("{name}.{end}");
-        let (key, certificate) = (file("key"), file("pem"));
-        let (subject, alternative) = (
-            format!("/CN={name}"),
-            format!("subjectAltName=DNS:{name}.bumbleton.example"),
-        );
-        let mut args = vec![
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            days,
-            "-subj",
-            &subject,
-            "-keyout",
+    fn make(&self, name: &str, days: u32, authority: Option<&str>) -> PathBuf {
+        let Some(authority) = authority else {
+            return certificate(self.0.path(), name, days, &[]);
+        };
+        let (by, key) = (format!("{authority}.pem"), format!("{authority}.key"));
+        let of = format!("subjectAltName=DNS:{name}.bumbleton.example");
+        let signed = [
+            "-CA",
+            &by,
+            "-CAkey",
             &key,
-            "-out",
-            &certificate,
+            "-addext",
+            &of,
+            "-addext",
+            NO_AUTHORITY,
         ];
-        let (ca, ca_key);
-        if let Some(authority) = authority {
-            (ca, ca_key) = (format!("{authority}.pem"), format!("{authority}.key"));
-            args.extend(["-CA", &ca, "-CAkey", &ca_key, "-addext", &alternative]);
-            args.extend(["-addext", "basicConstraints=critical,CA:FALSE"]);
-        }
-        self.openssl(&args);
-        let both = self.path(&file("both.pem"));
-        let read = |name: &str| fs::read_to_string(self.path(name)).expect("a file");
-        fs::write(&both, read(&key) + &read(&certificate)).expect("a file");
-        both
+        certificate(self.0.path(), name, days, &signed)
     }
 
     /// The sum that OpenSSL prints, with its colons.
@@ -121,28 +96,13 @@ fn gateway(keys: &str, change: impl FnOnce(String) -> String) -> Gateway {
 
 /// Runs the Python client; returns its lines.
 fn client(port: u16, certificate: Option<&Path>, args: &[&str]) -> Vec<String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/accounts/client.py");
-    let mut command = Command::new("python3");
-    command.arg(script).args(["--port", &port.to_string()]);
-    if let Some(certificate) = certificate {
-        command.arg("--cert").arg(certificate);
-    }
-    let mut child = command
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("python runs");
-    let mut input = child.stdin.take().expect("its input");
+    let shown = certificate.map(|file| file.to_str().expect("a path"));
+    let shown: Vec<&str> = shown
+        .into_iter()
+        .flat_map(|file| ["--cert", file])
+        .collect();
     let message = format!("From: <{NAME}>\r\nSubject: x\r\n\r\nhello\r\n");
-    input.write_all(message.as_bytes()).expect("a message");
-    drop(input);
-    let output = child.wait_with_output().expect("its end");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let lines = String::from_utf8_lossy(&output.stdout).into_owned();
-    lines.lines().map(str::to_owned).collect()
+    python_client(port, &[&shown, args].concat(), &message)
 }
 
 fn external(user: &str) -> [&str; 6] {
@@ -155,7 +115,7 @@ fn an_application_with_its_certificate_submits_without_a_secret() {
         return;
     }
     let made = Certificates::new();
-    let (own, other) = (made.make("own", "30", None), made.make("other", "30", None));
+    let (own, other) = (made.make("own", 30, None), made.make("other", 30, None));
     let file = made.path("own.pem");
     let keys = format!("certificates = [{{ file = \"{}\" }}]", file.display());
     let gateway = gateway(&keys, |text| text);
@@ -200,10 +160,10 @@ fn openssl_and_curl_log_in_by_a_sum_a_key_and_a_name_that_an_authority_signed() 
         return;
     }
     let made = Certificates::new();
-    made.make("authority", "30", None);
-    let of_authority = made.make("app", "30", Some("authority"));
-    let (by_sum, by_key) = (made.make("sum", "30", None), made.make("key", "30", None));
-    let imposter = made.make("imposter", "30", Some("authority"));
+    made.make("authority", 30, None);
+    let of_authority = made.make("app", 30, Some("authority"));
+    let (by_sum, by_key) = (made.make("sum", 30, None), made.make("key", 30, None));
+    let imposter = made.make("imposter", 30, Some("authority"));
     let keys = format!(
         "certificates = [{{ sha256 = \"{}\" }}, {{ key-sha256 = \"{}\" }},\n\
          {{ authority = \"{}\", name = \"app.bumbleton.example\" }}]",
@@ -273,10 +233,7 @@ fn mail_of_a_relay_host_is_our_own_by_its_certificate() {
         return;
     }
     let made = Certificates::new();
-    let (relay, other) = (
-        made.make("relay", "30", None),
-        made.make("other", "30", None),
-    );
+    let (relay, other) = (made.make("relay", 30, None), made.make("other", 30, None));
     let listed = format!(
         "relay-networks = []\nrelay-certificates = [{{ file = \"{}\" }}]",
         made.path("relay.pem").display()

@@ -9,6 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use support::programs::dkim_key;
 use support::{Gateway, root};
 
 /// Keys `r1` (RSA) and `e1` (Ed25519) of the domains, made by the command that administrators use; `[signing]`
@@ -18,23 +19,8 @@ fn with_keys(policies: &Path, settings: &str, domains: &[&str]) {
     for domain in domains {
         for (selector, algorithm) in [("r1", "rsa"), ("e1", "ed25519")] {
             let file = policies.join(format!("{domain}.{selector}.pem"));
-            let made = Command::new(env!("CARGO_BIN_EXE_postern"))
-                .args([
-                    "--json",
-                    "dkim",
-                    "new",
-                    "--domain",
-                    domain,
-                    "--selector",
-                    selector,
-                ])
-                .args(["--algorithm", algorithm, "--out"])
-                .arg(&file)
-                .output()
-                .expect("postern runs");
-            let made: serde_json::Value = serde_json::from_slice(&made.stdout).expect("JSON");
-            let text = |key: &str| made[key].as_str().expect("a text").to_owned();
-            records.push_str(&format!("{}\t{}\n", text("name"), text("value")));
+            let (name, record) = dkim_key(domain, selector, algorithm, &file);
+            records.push_str(&format!("{name}\t{record}\n"));
             section.push_str(&format!(
                 "[[signing.key]]\ndomain = \"{domain}\"\nselector = \"{selector}\"\nfile = \"{}\"\n",
                 file.display()

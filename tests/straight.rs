@@ -343,3 +343,41 @@ fn patient_data_goes_straight_over_a_verified_path_or_waits_for_one() {
     }
     assert_eq!((good.messages().len(), bad.messages().len()), (1, 0));
 }
+
+/// There is never a third copy for want of a record.
+#[test]
+fn what_cannot_be_recorded_is_451_and_nothing_goes_straight_until_the_queue_has_taken_mail() {
+    let hop = Hop::start();
+    let gateway = gateway(&hop, "20s");
+    let mut client = client(&gateway);
+    client.command(&format!("MAIL FROM:<{FROM}>"));
+    client.command("RCPT TO:<slow@nhs.net>");
+    client.command("DATA");
+    client.send(&stuffed(MESSAGE));
+    wait_for("the copy", || (hop.copies().len() == 1).then_some(()));
+
+    // The next hop has it and has not said so. From now on the audit trail takes nothing.
+    let trail = rusqlite::Connection::open(gateway.folder.path().join("data/queue.sqlite"));
+    let trail = trail.unwrap();
+    trail.busy_timeout(Duration::from_secs(20)).unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END";
+    trail.execute_batch(full).unwrap();
+    hop.release();
+    let later = "451 4.3.0 the message cannot be taken now, try again later\r\n";
+    assert_eq!(client.reply(), later);
+    let again = |client: &mut Client| client.submit(FROM, &["slow@nhs.net"], MESSAGE);
+    assert_eq!(again(&mut client), later);
+    assert_eq!(hop.copies().len(), 1, "neither straight nor by the queue");
+
+    trail.execute_batch("DROP TRIGGER full").unwrap();
+    let reply = again(&mut client);
+    assert!(reply.starts_with("250 2.0.0 accepted: PX-"), "{reply}");
+    until_the_queue_is_empty(&gateway);
+    assert_eq!(hop.copies().len(), 2);
+    let events = traced(&gateway, "trace", &reference_of(&reply));
+    assert!(events.iter().all(|(_, word)| word.is_empty()), "{events:?}");
+
+    let reply = client.submit(FROM, &["after@nhs.net"], MESSAGE);
+    assert!(reply.starts_with("250 2.6.0 sent on: PX-"), "{reply}");
+    assert!(gateway.postern(&["audit", "verify"]).status.success());
+}

@@ -4,7 +4,6 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -12,6 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use support::programs::{openssl, python_server, server_certificate};
 use support::{Gateway, installed, wait_for};
 
 const NAME: &str = "reminders.fa001.donotreply@nhs.net";
@@ -27,48 +27,13 @@ impl Issuer {
     /// One with a certificate for this machine, of its own signature; and its port.
     fn start() -> (Self, u16) {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut issuer = Self {
+        let both = server_certificate(folder.path(), "tls", "DNS:localhost");
+        let (server, port) = python_server("issuer.py", &[folder.path(), &both]);
+        let issuer = Self {
             folder,
-            server: None,
+            server: Some(server),
         };
-        issuer.openssl(&[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=issuer",
-            "-addext",
-            "subjectAltName=DNS:localhost",
-            "-keyout",
-            "tls.key",
-            "-out",
-            "tls.pem",
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-        ]);
-        let both = fs::read_to_string(issuer.path("tls.key")).expect("a key")
-            + &fs::read_to_string(issuer.path("tls.pem")).expect("a certificate");
-        fs::write(issuer.path("both.pem"), both).expect("a file");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/accounts/issuer.py");
-        let mut server = Command::new("python3")
-            .arg(script)
-            .arg(issuer.folder.path())
-            .arg(issuer.path("both.pem"))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("python runs");
-        let mut line = String::new();
-        let out = server.stdout.take().expect("its words");
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        issuer.server = Some(server);
-        (issuer, line.trim().parse().expect("a port"))
+        (issuer, port)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -76,14 +41,7 @@ impl Issuer {
     }
 
     fn openssl(&self, args: &[&str]) -> Vec<u8> {
-        let ran = Command::new("openssl")
-            .args(args)
-            .current_dir(self.folder.path())
-            .output()
-            .expect("openssl runs");
-        let said = String::from_utf8_lossy(&ran.stderr);
-        assert!(ran.status.success(), "{args:?}: {said}");
-        ran.stdout
+        openssl(self.folder.path(), args)
     }
 
     /// Makes a key; returns it as it is published.

@@ -4,10 +4,10 @@
 mod support;
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 
+use support::programs::{python_server, server_certificate};
 use support::{Gateway, installed, wait_for};
 
 const FROM: &str = "pharmacy.fa001@bumbleton.example";
@@ -23,32 +23,9 @@ struct SmartHost {
 impl SmartHost {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
-            .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj"])
-            .args(["/CN=smart host", "-keyout", "host.key", "-out", "host.pem"])
-            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .current_dir(folder.path())
-            .output();
-        assert!(made.expect("openssl runs").status.success());
-        let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect("a file");
-        let both = folder.path().join("both.pem");
-        fs::write(&both, read("host.key") + &read("host.pem")).expect("a file");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/accounts/smart_host.py");
-        let mut server = Command::new("python3")
-            .arg(script)
-            .arg(folder.path())
-            .arg(&both)
-            .arg(SECRET)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("python runs");
-        let mut line = String::new();
-        let out = server.stdout.take().expect("its words");
-        BufReader::new(out).read_line(&mut line).expect("a line");
-        let port = line.trim().parse().expect("a port");
+        let both = server_certificate(folder.path(), "host", "IP:127.0.0.1");
+        let given = [folder.path(), &both, Path::new(SECRET)];
+        let (server, port) = python_server("smart_host.py", &given);
         Self {
             folder,
             server,

@@ -95,16 +95,11 @@ impl std::str::FromStr for Directives {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::config::testing::read_text;
 
     fn read(text: &str) -> (Settings, Vec<&'static str>) {
-        let file = std::sync::Arc::new(SourceFile {
-            path: "postern.toml".into(),
-            text: text.to_owned(),
-        });
-        let diagnostics = Diagnostics::default();
-        let settings = read_toml(&file, &diagnostics, Settings::read);
-        let ids = diagnostics.into_vec().iter().map(|one| one.id).collect();
+        let (settings, said) = read_text("postern.toml", text, Settings::read);
+        let ids = said.iter().map(|one| one.id).collect();
         (settings, ids)
     }
 

@@ -7,6 +7,8 @@ pub mod render;
 pub mod replace;
 pub mod section;
 pub mod suggest;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod watch;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};

@@ -148,6 +148,7 @@ fn stored() -> Outcome {
         no_secured_path: false,
         after: After::Schedule,
         downgrade: None,
+        in_doubt: false,
     }
 }
 

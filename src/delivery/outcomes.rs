@@ -19,6 +19,11 @@ pub(super) fn of_ending(ending: Ending, next_hop: &str, dsn: bool) -> Outcome {
             next_hop: Some(next_hop.to_owned()),
             ..Outcome::without_reply(status, because)
         },
+        Ending::InDoubt { status, because } => Outcome {
+            next_hop: Some(next_hop.to_owned()),
+            in_doubt: true,
+            ..Outcome::without_reply(status, because)
+        },
     }
 }
 
@@ -75,6 +80,7 @@ fn refused(stage: Stage, reply: &Reply) -> Outcome {
         no_secured_path: stage == Stage::StartTls,
         after: After::Schedule,
         downgrade: None,
+        in_doubt: false,
     }
 }
 

@@ -28,6 +28,19 @@ impl Pattern {
         }
     }
 
+    /// Whether there may be a domain that both take.
+    pub(super) fn meets(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Everyone, _) | (_, Self::Everyone) => true,
+            (Self::Exactly(one), Self::Exactly(other)) => one == other,
+            (Self::Below(parent), Self::Exactly(domain))
+            | (Self::Exactly(domain), Self::Below(parent)) => domain.is_below(parent),
+            (Self::Below(one), Self::Below(other)) => {
+                one == other || one.is_below(other) || other.is_below(one)
+            }
+        }
+    }
+
     /// Whether it takes this recipient.
     pub fn takes(&self, path: &ForwardPath) -> bool {
         match (self, path.domain()) {
@@ -87,6 +100,24 @@ mod tests {
     fn a_star_takes_literals_and_the_bare_postmaster() {
         assert!(takes("*", "a@[192.0.2.1]") && takes("*", "Postmaster"));
         assert!(!takes("nhs.net", "Postmaster"));
+    }
+
+    #[test]
+    fn patterns_meet_where_a_domain_may_be_of_both() {
+        for (one, other, expected) in [
+            ("*", "nhs.net", true),
+            ("nhs.net", "NHS.net", true),
+            ("nhs.net", "nhs.uk", false),
+            ("*.nhs.uk", "gp.nhs.uk", true),
+            ("*.nhs.uk", "nhs.uk", false),
+            ("*.nhs.uk", "*.gp.nhs.uk", true),
+            ("*.nhs.uk", "*.nhs.uk", true),
+            ("*.nhs.uk", "*.nhs.net", false),
+        ] {
+            let parse = |text: &str| text.parse::<Pattern>().unwrap();
+            assert_eq!(parse(one).meets(&parse(other)), expected, "{one} {other}");
+            assert_eq!(parse(other).meets(&parse(one)), expected, "{other} {one}");
+        }
     }
 
     #[test]

@@ -72,12 +72,14 @@ impl Pool {
     /// Keeps a connection for the next message, unless it is used up (it may have so many messages) or another is
     /// waited for.
     pub(super) fn park(self: &Arc<Self>, key: Key, connection: Connection, messages: u32) {
+        let mut waiting = self.lock();
+        // Under the lock: whoever comes to wait after this finds the connection among those that are parked.
         let wanted = self.wanted.load(Ordering::Acquire) > 0;
         if wanted || self.idle.is_zero() || !connection.may_serve_again(messages) {
+            drop(waiting);
             tokio::spawn(connection.quit());
             return;
         }
-        let mut waiting = self.lock();
         waiting.by_key.entry(key).or_default().push(Parked {
             connection,
             since: Instant::now(),

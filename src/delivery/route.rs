@@ -78,16 +78,20 @@ pub struct Route {
 impl Route {
     /// The limits of a recipient's destination.
     pub fn limits(&self, path: &ForwardPath) -> Limits {
-        let next_hop = match &self.transport {
-            Transport::SmartHost(smart_host) => Some(smart_host.next_hop.host.as_str()),
+        let own = (self.connections, self.rate_per_minute);
+        self.shaping.limits(own, self.named_host(), path)
+    }
+
+    /// The one host that an administrator named, whom limits are meant for then.
+    pub(super) fn named_host(&self) -> Option<&str> {
+        match &self.transport {
+            Transport::SmartHost(smart_host) => Some(&smart_host.next_hop.host),
             Transport::Lmtp(Lmtp {
                 endpoint: Endpoint::Tcp(next_hop),
                 ..
-            }) => Some(next_hop.host.as_str()),
+            }) => Some(&next_hop.host),
             _ => None,
-        };
-        self.shaping
-            .limits((self.connections, self.rate_per_minute), next_hop, path)
+        }
     }
 
     /// Returns what deliveries are grouped and counted by: those of one key may share a connection.

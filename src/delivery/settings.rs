@@ -20,6 +20,7 @@ use super::pattern::Pattern;
 use crate::base::https::Url;
 use crate::smtp::client::LoginMechanism;
 
+use self::shaping::Rules;
 use super::route::{
     Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Shown, SmartHost, Takes, TlsLevel,
     Transport,
@@ -79,9 +80,9 @@ impl Settings {
     /// Takes `[[route]]` and `[delivery]` out of the outermost section of the gateway's own file.
     pub fn read(top: &Section<'_>) -> Self {
         let mut routes = Vec::new();
-        let rules = shaping::read_rules(top);
+        let rules = Rules::read(top);
         for section in top.sections("route") {
-            let route = read_route(&section, &rules);
+            let route = read_route(&section, &rules.all);
             section.finish();
             routes.extend(route.map(Arc::new));
         }
@@ -96,6 +97,7 @@ impl Settings {
             routes.insert(0, Arc::new(route));
             settings
         });
+        rules.say_what_is_idle(&routes, top);
         Self {
             routes,
             connections: read_connections(top),
@@ -531,16 +533,11 @@ const SMTP_PORT: u16 = 25;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::config::testing::read_text;
 
     fn read(text: &str) -> (Settings, Vec<String>) {
-        let file = Arc::new(SourceFile {
-            path: "policies/postern.toml".into(),
-            text: text.to_owned(),
-        });
-        let diagnostics = Diagnostics::default();
-        let settings = read_toml(&file, &diagnostics, Settings::read);
-        let said = diagnostics.into_vec().into_iter().map(|d| d.message);
+        let (settings, said) = read_text("policies/postern.toml", text, Settings::read);
+        let said = said.into_iter().map(|d| d.message);
         (settings, said.collect())
     }
 

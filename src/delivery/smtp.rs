@@ -82,7 +82,10 @@ impl Deliveries {
             Err(outcome) => return vec![outcome; job.envelope.recipients.len()],
         };
         let (mut failure, mut tried) = (None, 0);
-        for hop in &plan.hops {
+        for hop in plan.hops.iter().take(HOSTS_MAX) {
+            if tried >= ADDRESSES_MAX || Instant::now() >= deadline {
+                break;
+            }
             let (addresses, way) = match self.way(hop, &plan, job).await {
                 Ok(found) => found,
                 Err(outcome) => {
@@ -271,5 +274,8 @@ fn nobody() -> Outcome {
 
 /// The longest attempt: shorter than the lease on a delivery.
 const ATTEMPT_MAX: Duration = Duration::from_secs(25 * 60);
+/// Hosts whose addresses are asked for in one attempt. A domain may name hundreds, and each may keep us waiting for its
+/// name servers.
+const HOSTS_MAX: usize = 10;
 /// Addresses tried in one attempt (RFC 5321 §5.1: at least two).
 const ADDRESSES_MAX: usize = 6;

@@ -2,7 +2,8 @@
 //! his limits at Exchange Online is refused, and after a while blocked (`domain.md` §6.1).
 //!
 //! Each attempt that begins is written into `<data>/upstream.db` before it does, so that a restart does not begin to count
-//! anew. The windows slide, as Microsoft's do. Recipients that the smart host did not take are given back.
+//! anew. The windows slide, as Microsoft's do. Recipients that the smart host did not take are given back; those of a message
+//! that it had to the last octet and said nothing to stay counted, for it may have taken them.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::OpenOptions;

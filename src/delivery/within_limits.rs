@@ -40,8 +40,10 @@ impl Deliveries {
             ..job.envelope.clone()
         };
         let mut outcomes = self.send(&job.with_envelope(&part)).await;
-        let taken = |one: &&Outcome| matches!(one.result, DeliveryResult::Delivered { .. });
-        let not_taken = recipients - outcomes.iter().filter(taken).count().min(recipients);
+        // What the smart host may have taken it may have counted: to count too little is to be blocked in the end.
+        let counted =
+            |one: &&Outcome| one.in_doubt || matches!(one.result, DeliveryResult::Delivered { .. });
+        let not_taken = recipients - outcomes.iter().filter(counted).count().min(recipients);
         if not_taken > 0 {
             let upstream = Arc::clone(upstream);
             let back = tokio::task::spawn_blocking(move || -> Result<(), UpstreamError> {

@@ -327,23 +327,14 @@ const LIMITS_MAX: i64 = 999_999;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::config::testing::read_text;
 
     fn read(text: &str) -> (Settings, Vec<String>) {
-        let file = Arc::new(SourceFile {
-            path: "policies/postern.toml".into(),
-            text: text.into(),
-        });
-        let diagnostics = Diagnostics::default();
-        let settings = read_toml(&file, &diagnostics, Settings::read);
+        let (settings, said) = read_text("policies/postern.toml", text, Settings::read);
         (
             settings,
-            diagnostics
-                .into_vec()
-                .into_iter()
+            said.into_iter()
                 .map(|diagnostic| diagnostic.message)
                 .collect(),
         )

@@ -15,8 +15,8 @@
 //! | recipients of one transaction | `recipients-at-once`; fewer where a next hop said 452 4.5.3 |
 //! | messages on one connection | `messages-per-connection`; fewer where a next hop offers `MAILMAX` (RFC 9422) |
 //!
-//! What a destination is found to take lies within the bounds that are set, is kept in memory, and is forgotten after a
-//! day or with the process.
+//! What a destination is found to take lies within the bounds that are set, and is forgotten after a day. A restart does
+//! not forget it: see below.
 //!
 //! # What a reply means for the next attempt
 //!
@@ -37,8 +37,16 @@
 //! ("not tried: …"), each message by its own schedule: a sender hears of the delay in time, and what is too old
 //! expires. With the first answer, whatever it says, the circuit is closed, and everything that waits for this
 //! destination and never got an answer from it is due at once, 500 deliveries every quarter of a second.
-//! With a restart the gateway forgets this: what was put off is then tried when its schedule says so; `postern
-//! queue retry --all` tries it at once.
+//!
+//! # What a restart changes
+//!
+//! What was learnt of destinations is in `<data>/learnt.json`, written every five seconds where it has changed, and taken up
+//! again at the start if it is less than a day old: what a destination takes at once, the end of a pause, and whose mail
+//! is to be called back. A next hop that was away is looked for at once, by the first message for it, and not when
+//! its next trial would have been: a restart is what people do once they have put something right. All other mail for
+//! it is put off until that one has its answer, and called back then. Without the file (or after a crash that
+//! outran it) five attempts find out again, and what was put off before is tried when its schedule says so; `postern queue retry
+//! --all` tries it at once.
 //!
 //! # What a reload changes
 //!

@@ -39,6 +39,8 @@ pub struct Outcome {
     pub no_secured_path: bool,
     /// Why it went less well protected than it might have, in our words; `None` if it did not.
     pub downgrade: Option<String>,
+    /// Whether the next hop had the whole message and said nothing that counts: it may have taken it.
+    pub in_doubt: bool,
     /// Of a failure that may pass: what it asks for.
     pub after: After,
 }
@@ -89,6 +91,7 @@ impl Outcome {
             no_secured_path: false,
             after: After::Schedule,
             downgrade: None,
+            in_doubt: false,
         }
     }
 
@@ -108,6 +111,7 @@ impl Outcome {
             no_secured_path: false,
             after: After::Schedule,
             downgrade: None,
+            in_doubt: false,
         }
     }
 

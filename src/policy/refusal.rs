@@ -77,128 +77,88 @@ pub enum Refusal {
 impl Refusal {
     /// What clients are told. The whole table: no other module chooses a code for a refusal.
     pub fn reply(&self, reference: &Reference) -> Reply {
-        use EnhancedStatusCode as Code;
-        let (code, status, text) = match self {
-            Self::UnknownMailbox { suggestion: None } => (
-                550,
-                Code::permanent(1, 1),
-                "no such mailbox here".to_owned(),
-            ),
-            Self::UnknownMailbox {
-                suggestion: Some(name),
-            } => (
-                550,
-                Code::permanent(1, 1),
-                format!("no such mailbox here; did you mean {name}?"),
-            ),
-            Self::ClosedMailbox => (
-                550,
-                Code::permanent(2, 1),
-                "this mailbox is closed and has no successor".to_owned(),
-            ),
-            Self::MovedMailbox { successor } => (
-                551,
-                Code::permanent(1, 6),
-                format!("this mailbox has moved to {successor}"),
-            ),
-            Self::AmbiguousMailbox => (
-                553,
-                Code::permanent(1, 4),
-                "this name may mean more than one mailbox".to_owned(),
-            ),
-            Self::AliasLoop => (
-                550,
-                Code::permanent(4, 6),
-                "the aliases of this name form a loop".to_owned(),
-            ),
+        let Row(code, status, text) = match self {
+            Self::UnknownMailbox { suggestion } => no(550, 1, 1, no_such_mailbox(suggestion)),
+            Self::ClosedMailbox => no(550, 2, 1, "this mailbox is closed and has no successor"),
+            Self::MovedMailbox { successor } => {
+                no(551, 1, 6, format!("this mailbox has moved to {successor}"))
+            }
+            Self::AmbiguousMailbox => no(553, 1, 4, "this name may mean more than one mailbox"),
+            Self::AliasLoop => no(550, 4, 6, "the aliases of this name form a loop"),
             // RFC 3463 §3.3: X.2.1, the mailbox exists and takes no messages.
-            Self::TakesNoMail { instead } => (
-                550,
-                Code::permanent(2, 1),
-                match instead {
-                    Some(name) => format!("this mailbox is not to be written to; write to {name}"),
-                    None => "this mailbox is not to be written to".to_owned(),
-                },
-            ),
-            Self::EmptyList => (
-                550,
-                Code::permanent(2, 4),
-                "this list has no members".to_owned(),
-            ),
-            Self::RelayingDenied => (550, Code::permanent(7, 1), "relaying denied".to_owned()),
-            Self::PatientData { domain } => (
-                550,
-                Code::permanent(7, 1),
-                format!("patient data may not go to {domain}"),
-            ),
-            Self::AttachmentKind => (
-                550,
-                Code::permanent(7, 1),
-                "this kind of attachment is not let through".to_owned(),
-            ),
-            Self::Link => (
-                550,
-                Code::permanent(7, 1),
-                "a link in this message is not let through".to_owned(),
-            ),
-            Self::Malware => (
-                550,
-                Code::permanent(7, 1),
-                "malware was found in this message".to_owned(),
-            ),
-            Self::Spam => (
-                550,
-                Code::permanent(7, 1),
-                "this message looks like spam".to_owned(),
-            ),
-            Self::DmarcReject => (
-                550,
-                Code::permanent(7, 1),
-                "the sender's DMARC policy refuses this message".to_owned(),
-            ),
-            Self::SenderNotAllowed => (
-                550,
-                Code::permanent(7, 1),
-                "this client may not send from that address".to_owned(),
-            ),
-            Self::Sms(refusal) => refusal.reply(),
-            Self::OutsideContract => (
-                550,
-                Code::permanent(7, 1),
-                "the contract of this account does not allow it".to_owned(),
-            ),
-            Self::OverContractSize { limit_octets } => (
-                552,
-                Code::permanent(3, 4),
-                format!("the contract of this account allows messages of {limit_octets} octets"),
-            ),
-            Self::Greylisted => (
-                451,
-                Code::transient(7, 1),
-                "greylisted, try again in a few minutes".to_owned(),
-            ),
+            Self::TakesNoMail { instead } => no(550, 2, 1, not_to_be_written_to(instead)),
+            Self::EmptyList => no(550, 2, 4, "this list has no members"),
+            Self::RelayingDenied => no(550, 7, 1, "relaying denied"),
+            Self::PatientData { domain } => {
+                no(550, 7, 1, format!("patient data may not go to {domain}"))
+            }
+            Self::AttachmentKind => no(550, 7, 1, "this kind of attachment is not let through"),
+            Self::Link => no(550, 7, 1, "a link in this message is not let through"),
+            Self::Malware => no(550, 7, 1, "malware was found in this message"),
+            Self::Spam => no(550, 7, 1, "this message looks like spam"),
+            Self::DmarcReject => no(550, 7, 1, "the sender's DMARC policy refuses this message"),
+            Self::SenderNotAllowed => no(550, 7, 1, "this client may not send from that address"),
+            Self::Sms(refusal) => {
+                let (code, status, text) = refusal.reply();
+                Row(code, status, text)
+            }
+            Self::OutsideContract => {
+                no(550, 7, 1, "the contract of this account does not allow it")
+            }
+            Self::OverContractSize { limit_octets } => no(552, 3, 4, over_contract(*limit_octets)),
+            Self::Greylisted => later(7, 1, "greylisted, try again in a few minutes"),
             // RFC 7372 has no code for it: the policy refuses, not SPF or DKIM alone.
-            Self::OwnDomain => (
-                550,
-                Code::permanent(7, 1),
-                "mail in the name of this domain is not taken from outside unless SPF or DKIM vouches for it".to_owned(),
-            ),
-            Self::SenderBlocked => (
-                550,
-                Code::permanent(7, 1),
-                "mail of this sender is not wanted here".to_owned(),
-            ),
-            Self::SenderUnverified => (
-                451,
-                Code::transient(4, 3),
-                "the sender cannot be verified now, try again later".to_owned(),
-            ),
-            Self::StageUnavailable { .. } => (
-                451,
-                Code::transient(3, 0),
-                "a check could not be made, try again later".to_owned(),
-            ),
+            Self::OwnDomain => no(550, 7, 1, OWN_DOMAIN),
+            Self::SenderBlocked => no(550, 7, 1, "mail of this sender is not wanted here"),
+            Self::SenderUnverified => {
+                later(4, 3, "the sender cannot be verified now, try again later")
+            }
+            Self::StageUnavailable { .. } => {
+                later(3, 0, "a check could not be made, try again later")
+            }
         };
         Reply::new(code, status, format!("{text}: see {reference}"))
     }
 }
+
+/// Code, status and text of a reply.
+struct Row(u16, EnhancedStatusCode, String);
+
+/// A refusal for good.
+fn no(code: u16, subject: u16, detail: u16, text: impl Into<String>) -> Row {
+    Row(
+        code,
+        EnhancedStatusCode::permanent(subject, detail),
+        text.into(),
+    )
+}
+
+/// One that may pass.
+fn later(subject: u16, detail: u16, text: &str) -> Row {
+    Row(
+        451,
+        EnhancedStatusCode::transient(subject, detail),
+        text.to_owned(),
+    )
+}
+
+fn no_such_mailbox(suggestion: &Option<String>) -> String {
+    match suggestion {
+        Some(name) => format!("no such mailbox here; did you mean {name}?"),
+        None => "no such mailbox here".to_owned(),
+    }
+}
+
+fn not_to_be_written_to(instead: &Option<String>) -> String {
+    match instead {
+        Some(name) => format!("this mailbox is not to be written to; write to {name}"),
+        None => "this mailbox is not to be written to".to_owned(),
+    }
+}
+
+fn over_contract(limit_octets: u64) -> String {
+    format!("the contract of this account allows messages of {limit_octets} octets")
+}
+
+const OWN_DOMAIN: &str =
+    "mail in the name of this domain is not taken from outside unless SPF or DKIM vouches for it";

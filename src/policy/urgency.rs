@@ -178,20 +178,13 @@ const BULK_TO: i8 = -3;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::config::testing::read_text;
     use crate::mail::{Client, Envelope, Message, Recipient, ReversePath, Service};
 
     fn read(text: &str) -> (Urgency, Vec<String>) {
-        let file = Arc::new(SourceFile {
-            path: "policies/postern.toml".into(),
-            text: text.to_owned(),
-        });
-        let diagnostics = Diagnostics::default();
-        let urgency = read_toml(&file, &diagnostics, Urgency::read);
-        let said = diagnostics.into_vec().into_iter().map(|d| d.message);
+        let (urgency, said) = read_text("policies/postern.toml", text, Urgency::read);
+        let said = said.into_iter().map(|d| d.message);
         (urgency, said.collect())
     }
 

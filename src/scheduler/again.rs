@@ -4,29 +4,43 @@
 //! the next attempt. Nothing gets looser: a binding stays whatever the new policy would have said, what is held stays
 //! held, and what a person has let go on is not judged again.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use crate::mail::EnhancedStatusCode;
+use tokio::time::timeout;
+use tracing::error;
+
+use crate::mail::{EnhancedStatusCode, Recipient};
 use crate::outcome::Outcome;
-use crate::queue::{Binding, LeasedDelivery, Next, PolicyMark};
+use crate::queue::{Binding, LeasedDelivery, Next, PolicyMark, QueuedMessage};
 
 use super::Shared;
+use super::attempt::AbortOnDrop;
 use super::courier::Again;
 use super::destination::Batch;
 use super::retry::{Circumstances, Judgement, judge};
 
 impl Shared {
+    /// Whether nobody has to be asked again about mail that this policy decided about.
+    pub(super) fn is_in_force(&self, decided_by: Option<PolicyMark>) -> bool {
+        let in_force = self.policy.as_ref();
+        let in_force = in_force.map(|mark| PolicyMark(mark.load(Ordering::Acquire)));
+        match (decided_by, in_force) {
+            (Some(mark), Some(in_force)) => mark == in_force,
+            _ => true,
+        }
+    }
+
     /// Takes out of a batch what may not go as it is bound by the policy in force.
     pub(super) async fn judge_again(&self, batch: &mut Batch) {
-        let Some(in_force) = &self.policy else { return };
-        let in_force = PolicyMark(in_force.load(Ordering::Acquire));
-        let is_other = |one: &LeasedDelivery| one.policy.is_some_and(|mark| mark != in_force);
+        let is_other = |one: &LeasedDelivery| !self.is_in_force(one.policy);
         if !batch.deliveries.iter().any(is_other) {
             return;
         }
         let (others, mut going): (Vec<_>, Vec<_>) = batch.deliveries.drain(..).partition(is_other);
         let recipients = others.iter().map(|one| one.recipient.clone()).collect();
-        let mut answers = self.courier.judge_again(&batch.message, recipients).await;
+        let mut answers = self.ask_again(&batch.message, recipients).await;
         answers.resize(others.len(), Again::Unknown);
         let now = self.clock.now();
         let mut stopped = Vec::new();
@@ -41,6 +55,28 @@ impl Shared {
             let judged = stopped.iter();
             let judged = judged.map(|(one, outcome, judgement)| (one, outcome.clone(), *judgement));
             self.conclude(&batch.message, judged.collect(), now).await;
+        }
+    }
+
+    /// The answers, if they come: one that takes too long, or panics, is none, and the place of the batch stays its own.
+    async fn ask_again(
+        &self,
+        message: &Arc<QueuedMessage>,
+        recipients: Vec<Recipient>,
+    ) -> Vec<Again> {
+        let (courier, asked) = (Arc::clone(&self.courier), Arc::clone(message));
+        let answers = async move { courier.judge_again(&asked, recipients).await };
+        let mut answers = AbortOnDrop(tokio::spawn(answers));
+        match timeout(ANSWER_MAX, &mut answers.0).await {
+            Ok(Ok(answers)) => answers,
+            Ok(Err(failure)) => {
+                error!(reference = %message.reference, %failure, "a message could not be judged again");
+                Vec::new()
+            }
+            Err(_) => {
+                error!(reference = %message.reference, "a message took too long to be judged again");
+                Vec::new()
+            }
         }
     }
 
@@ -89,5 +125,7 @@ impl Shared {
     }
 }
 
+/// How long the policy may take: as long as when mail comes in.
+const ANSWER_MAX: Duration = Duration::from_secs(120);
 /// How each reason begins.
 const CHANGED: &str = "the policy has changed since it came";

@@ -375,7 +375,8 @@ fn broken_off() -> Outcome {
     Outcome::without_reply(EnhancedStatusCode::transient(3, 0), "the attempt broke off")
 }
 
-struct AbortOnDrop<T>(tokio::task::JoinHandle<T>);
+/// A task of somebody who may stop waiting: it ends with him.
+pub(super) struct AbortOnDrop<T>(pub(super) tokio::task::JoinHandle<T>);
 
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {

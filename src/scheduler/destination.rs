@@ -541,4 +541,4 @@ pub(super) fn interval(rate_per_minute: u32) -> Duration {
 const BEGIN_WITH: usize = 5;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Destinations of which it is known that they are not well.
-const REMEMBERED_MAX: usize = 10_000;
+pub(super) const REMEMBERED_MAX: usize = 10_000;

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// What is known of a destination that is not simply well.
 #[derive(Clone, Debug)]
@@ -35,6 +36,19 @@ pub(super) struct Health {
     owes_recall: bool,
     recalled: Option<Timestamp>,
     touched: Timestamp,
+}
+
+/// What is worth knowing of a destination after a restart. Times are milliseconds since 1970 in universal time.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub(super) struct Memory {
+    /// Since when nobody is there; `None` while its circuit is closed.
+    away_since: Option<i64>,
+    because: String,
+    owes_recall: bool,
+    busy_until: i64,
+    ceiling: Option<usize>,
+    recipients_max: Option<usize>,
+    touched: i64,
 }
 
 /// Whether a destination may be tried.
@@ -69,6 +83,39 @@ impl Health {
             recalled: None,
             touched: now,
         }
+    }
+
+    /// What is worth knowing of it after a restart.
+    pub(super) fn memory(&self) -> Memory {
+        let is_open = self.away >= TRIP_AFTER;
+        Memory {
+            away_since: is_open.then(|| self.since.as_millisecond()),
+            because: self.because.clone(),
+            owes_recall: self.owes_recall || self.rounds > 0,
+            busy_until: self.busy_until.as_millisecond(),
+            ceiling: self.ceiling,
+            recipients_max: self.recipients_max,
+            touched: self.touched.as_millisecond(),
+        }
+    }
+
+    /// What was known of a destination before a restart; `None` if that is too long ago. One that was away is tried
+    /// at once. A clock that was set back makes no pause longer than it may be.
+    pub(super) fn remembered(memory: Memory, now: Timestamp) -> Option<Self> {
+        let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
+        let touched = time(memory.touched).filter(|at| now <= *at + REMEMBERED)?;
+        let away_since = memory.away_since.and_then(time);
+        Some(Self {
+            away: away_since.map_or(0, |_| TRIP_AFTER),
+            since: away_since.unwrap_or(now),
+            because: memory.because,
+            owes_recall: memory.owes_recall,
+            busy_until: time(memory.busy_until)?.min(now + PAUSE_MAX),
+            ceiling: memory.ceiling,
+            recipients_max: memory.recipients_max,
+            touched: touched.min(now),
+            ..Self::new(now)
+        })
     }
 
     /// Whether it may be tried.
@@ -344,6 +391,61 @@ mod tests {
         assert!(!health.may_be_forgotten(at(24)), "one is owed");
         assert!(health.note_works(false, 20, at(31)));
         assert!(health.may_be_forgotten(at(42)));
+    }
+
+    #[test]
+    fn after_a_restart_one_that_was_away_is_tried_once_and_owes_what_it_owed() {
+        let mut health = Health::new(at(0));
+        for second in 0..i64::from(TRIP_AFTER) {
+            away(&mut health, second);
+        }
+        assert_eq!(health.gate(at(10)), Gate::Shut(at(30)));
+
+        let mut again = Health::remembered(health.memory(), at(10)).unwrap();
+        assert_eq!(again.gate(at(10)), Gate::Trial);
+        assert_eq!(again.because(), ("nobody", at(0)));
+        let mut dead = again.clone();
+        dead.begin_trial();
+        let next = dead.note_away(true, "nobody".to_owned(), at(11));
+        assert_eq!(
+            (next, dead.gate(at(12))),
+            (Some(at(41)), Gate::Shut(at(41)))
+        );
+        again.begin_trial();
+        assert!(
+            again.note_works(true, 20, at(11)),
+            "what waits is called back"
+        );
+        assert_eq!(again.gate(at(11)), Gate::Open);
+
+        // Once before it had come to that.
+        let mut health = Health::new(at(0));
+        away(&mut health, 0);
+        let mut again = Health::remembered(health.memory(), at(10)).unwrap();
+        assert_eq!(again.gate(at(10)), Gate::Open);
+        assert!(again.note_works(false, 20, at(11)));
+    }
+
+    #[test]
+    fn after_a_restart_one_that_wanted_less_gets_no_more_unless_that_is_a_day_ago() {
+        let mut health = Health::new(at(0));
+        health.note_busy(false, 3, "421".to_owned(), at(0));
+        health.note_busy(false, 0, "421".to_owned(), at(0));
+        health.takes_recipients(7, at(0));
+        let memory = health.memory();
+
+        let again = Health::remembered(memory.clone(), at(5)).unwrap();
+        assert_eq!(again.ceiling(), Some(1));
+        assert_eq!(again.recipients_max(), Some(7));
+        assert_eq!(again.gate(at(5)), Gate::Paused(at(15)));
+        let day = 24 * 3_600;
+        assert!(Health::remembered(memory.clone(), at(day)).is_some());
+        assert!(Health::remembered(memory.clone(), at(day + 1)).is_none());
+        // The clock was wrong when it was written.
+        let again = Health::remembered(memory, at(-day)).unwrap();
+        let longest = 10 * 60;
+        assert_eq!(again.gate(at(-day)), Gate::Paused(at(longest - day)));
+        assert!(again.may_be_forgotten(at(1)), "a day after it was taken up");
     }
 
     #[test]

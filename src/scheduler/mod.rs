@@ -11,6 +11,7 @@ mod attempt;
 mod courier;
 mod destination;
 mod health;
+mod kept;
 mod meter;
 mod put_off;
 mod retry;

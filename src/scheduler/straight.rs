@@ -159,6 +159,10 @@ impl Shared {
     fn one_way(&self, accepted: &Accepted) -> Option<(Arc<Route>, String)> {
         let deliveries = &accepted.deliveries;
         let now = self.clock.now();
+        // Another policy decided than is in force by now: by way of the queue it is asked again.
+        if !self.is_in_force(accepted.handling.policy) {
+            return None;
+        }
         let mut way: Option<(Arc<Route>, String)> = None;
         for delivery in deliveries {
             let path = &delivery.recipient.forward_path;

@@ -1,5 +1,6 @@
 //! The scheduler over a real queue and a courier that does as the test says.
 
+mod kept;
 mod straight;
 
 use std::sync::atomic::{AtomicI64, AtomicUsize};
@@ -126,6 +127,7 @@ impl Courier for Scripted {
                 "tls" => Again::VerifiedTls,
                 "encrypt" => Again::Encrypt,
                 "unknown" => Again::Unknown,
+                "panic" => panic!("as the test wants"),
                 _ => Again::Goes,
             }
         };
@@ -790,6 +792,29 @@ async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goe
     };
     running.hand_off(by_this).await;
     running.until("delivered", 6).await;
+}
+
+/// Its place and its deliveries do not stay taken.
+#[tokio::test]
+async fn a_policy_that_panics_when_it_is_asked_again_puts_the_message_off_and_holds_up_nobody() {
+    let running = Running::start().await;
+    for _ in 0..3 {
+        let by_another = Accepted {
+            handling: Handling {
+                policy: Some(PolicyMark(7)),
+                ..Handling::default()
+            },
+            ..accepted(&running.clock, &["panic@ok.example"])
+        };
+        running.hand_off(by_another).await;
+    }
+    running.until("deferred", 3).await;
+
+    // More than the two connections that the destination has.
+    let message = accepted(&running.clock, &["a@ok.example"]);
+    running.hand_off(message).await;
+    running.until("delivered", 1).await;
+    assert_eq!(running.courier.carried_to(), ["a@ok.example"]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 pub(crate) mod corpus;
+pub(crate) mod programs;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -292,7 +293,7 @@ pub(crate) fn stuffed(message: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Waits until `probe` has an answer, for half a minute at most.
+/// Waits until `probe` has an answer, for a minute at most.
 pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + Duration::from_secs(60);
     loop {

@@ -90,16 +90,10 @@ const URL_MAX: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::config::testing::read_text;
 
     fn read(text: &str) -> (Settings, Vec<&'static str>) {
-        let file = std::sync::Arc::new(SourceFile {
-            path: "postern.toml".into(),
-            text: text.to_owned(),
-        });
-        let diagnostics = Diagnostics::default();
-        let settings = read_toml(&file, &diagnostics, Settings::read);
-        let said = diagnostics.into_vec();
+        let (settings, said) = read_text("postern.toml", text, Settings::read);
         (settings, said.iter().map(|one| one.id).collect())
     }
 

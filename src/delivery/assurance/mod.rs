@@ -92,6 +92,9 @@ pub struct Assurance {
 /// What this process remembers of a domain.
 #[derive(Clone, Default)]
 struct Memory {
+    /// Whether the disk was asked. Until then that there is no policy here says nothing: one that is kept holds, also
+    /// where nobody can be asked for a newer one (RFC 8461 §5.1).
+    is_read: bool,
     policy: Option<Arc<Known>>,
     /// When a policy was last asked for in vain.
     failed_at: Option<Timestamp>,
@@ -206,14 +209,21 @@ impl Assurance {
     async fn known(&self, domain: &str) -> Result<Option<Arc<Known>>, AssuranceError> {
         let now = self.clock.now();
         let remembered = self.memory().get(domain).cloned();
-        let policy = match remembered {
+        let policy = match remembered.filter(|memory| memory.is_read) {
             Some(memory) => memory.policy,
             None => {
                 let of = domain.to_owned();
                 let kept = self.on_disk(move |db| db.policy(&of)).await?;
                 // One that is damaged is as good as none: it is fetched anew.
-                let policy = kept.and_then(|kept| Known::read(&kept).ok()).map(Arc::new);
-                self.remember(domain, |memory| memory.policy.clone_from(&policy));
+                let mut policy = kept.and_then(|kept| Known::read(&kept).ok()).map(Arc::new);
+                self.remember(domain, |memory| match memory.is_read {
+                    // Somebody has fetched a newer one meanwhile.
+                    true => policy.clone_from(&memory.policy),
+                    false => {
+                        memory.is_read = true;
+                        memory.policy.clone_from(&policy);
+                    }
+                });
                 policy
             }
         };
@@ -279,6 +289,7 @@ impl Assurance {
         self.on_disk(move |db| db.keep(&kept)).await?;
         self.remember(domain, |memory| {
             *memory = Memory {
+                is_read: true,
                 policy: Some(Arc::clone(&known)),
                 failed_at: None,
             };

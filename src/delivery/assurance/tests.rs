@@ -313,6 +313,21 @@ async fn policies_are_refreshed_every_day_and_forgotten_when_they_are_over() {
     assert_eq!(mode(&assurance).await, None);
 }
 
+/// The first round after a start comes before any mail. A web server that is away then, or that somebody keeps from us,
+/// undoes nothing of what is kept.
+#[tokio::test]
+async fn a_refresh_that_fails_right_after_a_start_leaves_the_policy_in_force() {
+    let world = World::new().await;
+    assert_eq!(mode(&world.assurance()).await, Some(Mode::Enforce));
+    world.clock.advance(DAY * 2);
+    world.web.says("");
+    let restarted = world.assurance();
+    restarted.refresh().await.unwrap();
+    assert_eq!(mode(&restarted).await, Some(Mode::Enforce));
+    world.dns.set_txt("_mta-sts.x.example", None);
+    assert_eq!(mode(&restarted).await, Some(Mode::Enforce));
+}
+
 #[tokio::test]
 async fn many_at_once_fetch_once() {
     let world = World::new().await;

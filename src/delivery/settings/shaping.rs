@@ -5,20 +5,72 @@ use std::sync::Arc;
 
 use crate::config::{Diagnostic, Located, Section};
 use crate::delivery::pattern::Pattern;
-use crate::delivery::route::Transport;
+use crate::delivery::route::{Route, Takes, Transport};
 use crate::delivery::shaping::{Applies, Rule, Shaping, SourceBy};
 
-/// Reads all sections of `[[shaping]]`.
-pub(super) fn read_rules(top: &Section<'_>) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for section in top.sections("shaping") {
-        rules.extend(read_rule(&section));
-        section.finish();
-    }
-    rules
+/// The sections of `[[shaping]]`.
+#[derive(Default)]
+pub(super) struct Rules {
+    pub(super) all: Vec<Rule>,
+    /// What each of them is for, one by one as it is written.
+    named: Vec<Located<Applies>>,
 }
 
-fn read_rule(section: &Section<'_>) -> Option<Rule> {
+impl Rules {
+    /// Reads all of them.
+    pub(super) fn read(top: &Section<'_>) -> Self {
+        let mut rules = Self::default();
+        for section in top.sections("shaping") {
+            rules.all.extend(read_rule(&section, &mut rules.named));
+            section.finish();
+        }
+        rules
+    }
+
+    /// Warns of what no route sends mail to, under or from: a limit that was meant for something else.
+    pub(super) fn say_what_is_idle(&self, routes: &[Arc<Route>], top: &Section<'_>) {
+        for named in &self.named {
+            if routes.iter().any(|route| concerns(named, route)) {
+                continue;
+            }
+            let (message, help) = match &**named {
+                Applies::Destinations(_) => (
+                    "no route sends mail there: this limits nothing",
+                    "name domains of recipients; for a route with smart-host or lmtp the name of that host",
+                ),
+                Applies::Account(_) => (
+                    "no route logs in under this name: this limits nothing",
+                    "write the name as it stands in `username` of the route",
+                ),
+                Applies::Source(_) => (
+                    "no route sends mail from this address: this limits nothing",
+                    "write the address into `source` of a route as well",
+                ),
+            };
+            let warning = Diagnostic::warning("idle-shaping", message);
+            let warning = warning.at_maybe(named.place(), "").help(help);
+            top.diagnostics().push(warning);
+        }
+    }
+}
+
+/// Whether mail of a route may be what a limit is for.
+fn concerns(applies: &Applies, route: &Route) -> bool {
+    let patterns = match applies {
+        Applies::Account(account) => return username(&route.transport) == Some(account),
+        Applies::Source(source) => return route.shaping.sources.contains(source),
+        Applies::Destinations(patterns) => patterns,
+    };
+    let is_sent_to = |pattern: &Pattern| match (route.named_host(), &route.takes) {
+        (Some(host), _) => pattern.takes_host(host),
+        (None, Takes::Recipients(taken)) => taken.iter().any(|one| one.meets(pattern)),
+        (None, Takes::Numbers(domain)) => pattern.takes_host(domain.as_str()),
+        (None, Takes::Encryption) => matches!(route.transport, Transport::Mx { .. }),
+    };
+    patterns.iter().any(is_sent_to)
+}
+
+fn read_rule(section: &Section<'_>, named: &mut Vec<Located<Applies>>) -> Option<Rule> {
     let destinations = section.parse_list::<Pattern>("destinations");
     let account = section.string("account");
     let source = section.parse::<IpAddr>("source");
@@ -33,11 +85,19 @@ fn read_rule(section: &Section<'_>) -> Option<Rule> {
     };
     let applies = match (destinations, account, source) {
         (Some(patterns), None, None) => {
+            let alone = |one: Located<Pattern>| one.map(|one| Applies::Destinations(vec![one]));
+            named.extend(patterns.iter().cloned().map(alone));
             let patterns = patterns.into_iter().map(Located::into_inner);
             Applies::Destinations(patterns.collect())
         }
-        (None, Some(account), None) => Applies::Account(account.into_inner()),
-        (None, None, Some(source)) => Applies::Source(source.into_inner()),
+        (None, Some(account), None) => {
+            named.push(account.clone().map(Applies::Account));
+            Applies::Account(account.into_inner())
+        }
+        (None, None, Some(source)) => {
+            named.push(source.clone().map(Applies::Source));
+            Applies::Source(source.into_inner())
+        }
         _ => {
             section.diagnostics().push(
                 Diagnostic::error("bad-shaping", "a limit is for one kind of thing")
@@ -85,10 +145,7 @@ pub(super) fn read_of_route(section: &Section<'_>) -> Shaping {
 
 /// The same with the rules that may concern a route.
 pub(super) fn with_rules(shaping: Shaping, rules: &[Rule], transport: &Transport) -> Shaping {
-    let username = match transport {
-        Transport::SmartHost(smart_host) => smart_host.credentials.as_ref().map(|c| &c.username),
-        _ => None,
-    };
+    let username = username(transport);
     let concerns = |rule: &&Rule| match &rule.applies {
         Applies::Destinations(_) => true,
         Applies::Account(account) => username == Some(account),
@@ -97,6 +154,14 @@ pub(super) fn with_rules(shaping: Shaping, rules: &[Rule], transport: &Transport
     Shaping {
         rules: Arc::from_iter(rules.iter().filter(concerns).cloned()),
         ..shaping
+    }
+}
+
+/// The name under which a route logs in.
+fn username(transport: &Transport) -> Option<&String> {
+    match transport {
+        Transport::SmartHost(smart_host) => smart_host.credentials.as_ref().map(|c| &c.username),
+        _ => None,
     }
 }
 
@@ -121,18 +186,13 @@ fn to_u32(number: i64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::config::testing::read_text;
     use crate::delivery::Settings;
     use crate::mail::ForwardPath;
 
     fn read(text: &str) -> (Settings, Vec<String>) {
-        let file = Arc::new(SourceFile {
-            path: "policies/postern.toml".into(),
-            text: text.to_owned(),
-        });
-        let diagnostics = Diagnostics::default();
-        let settings = read_toml(&file, &diagnostics, Settings::read);
-        let said = diagnostics.into_vec().into_iter().map(|d| d.message);
+        let (settings, said) = read_text("policies/postern.toml", text, Settings::read);
+        let said = said.into_iter().map(|d| d.message);
         (settings, said.collect())
     }
 
@@ -148,7 +208,11 @@ mod tests {
              [[shaping]]\nsource = \"192.0.2.2\"\nrate = 60
              [[shaping]]\naccount = \"nobody\"\nconnections = 1\n"
         ));
-        assert_eq!(said, Vec::<String>::new());
+        let idle = [
+            "no route sends mail from this address: this limits nothing",
+            "no route logs in under this name: this limits nothing",
+        ];
+        assert_eq!(said, idle);
         let route = &settings.routes[0];
         let limits = |path| {
             let limits = route.limits(&ForwardPath::parse(path).unwrap());

@@ -321,24 +321,14 @@ const RATE: u32 = 2_400;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::config::{Diagnostics, SourceFile, read_toml};
+    use crate::config::testing::read_text;
 
     const WEBHOOK: &str = "[sms.webhook]\nurl = \"https://texts.example/send\"\n";
 
     fn read(text: &str) -> (Option<(SmsSettings, Route)>, Vec<&'static str>) {
-        let file = Arc::new(SourceFile {
-            path: "policies/postern.toml".into(),
-            text: text.to_owned(),
-        });
-        let diagnostics = Diagnostics::default();
-        let read = read_toml(&file, &diagnostics, SmsSettings::read);
-        (
-            read,
-            diagnostics.into_vec().iter().map(|one| one.id).collect(),
-        )
+        let (read, said) = read_text("policies/postern.toml", text, SmsSettings::read);
+        (read, said.iter().map(|one| one.id).collect())
     }
 
     fn with(sms: &str, more: &str) -> Vec<&'static str> {

@@ -80,6 +80,34 @@ async fn an_exchanger_that_is_down_is_passed_over() {
     assert_eq!(outcomes, ["delivered 2.0.0: 250 2.0.0 queued"]);
 }
 
+/// Whoever names hundreds of hosts does not decide how long an attempt takes.
+#[tokio::test]
+async fn of_very_many_exchangers_the_first_are_asked_for_and_no_more() {
+    let mut dns = FakeDns::start().await;
+    for nth in 0..25 {
+        dns = dns.with_mx("x.example", nth, &format!("m{nth}.example."));
+    }
+    let two = NextHop::start_at("127.0.0.2:0", Script::default()).await;
+    let dns = dns.with_address("m24.example", "127.0.0.2");
+    let outcomes = to_x(&dns, &mx(&two)).await;
+    assert!(outcomes[0].contains("the next hop m"), "{outcomes:?}");
+    assert_eq!(two.connections(), 0);
+    // Its exchangers, and two families of addresses for each that is asked for.
+    assert!(dns.questions() <= 1 + 2 * 10, "{}", dns.questions());
+
+    // The same where the first have addresses at which nobody is: these are as many as are tried.
+    let mut dns = FakeDns::start().await;
+    for nth in 0..25 {
+        let host = format!("m{nth}.example");
+        dns = dns.with_mx("x.example", nth, &format!("{host}."));
+        dns = dns.with_address(&host, "127.0.0.9");
+    }
+    let outcomes = to_x(&dns, &mx(&two)).await;
+    let refused = "transient 4.4.1: no connection to the next hop: connection refused";
+    assert_eq!(outcomes, [refused]);
+    assert!(dns.questions() <= 1 + 2 * 6, "{}", dns.questions());
+}
+
 #[tokio::test]
 async fn a_host_has_several_addresses() {
     let two = NextHop::start_at("127.0.0.2:0", Script::default()).await;

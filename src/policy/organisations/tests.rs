@@ -1,20 +1,15 @@
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::civil::{Date, date};
 
 use super::*;
-use crate::config::{Severity, SourceFile, read_toml};
+use crate::config::Severity;
+use crate::config::testing::read_text;
 use crate::policy::testing::directory_of;
 
 fn read(text: &str) -> (Organisations, Vec<String>) {
-    let file = Arc::new(SourceFile {
-        path: "organisations.toml".into(),
-        text: text.into(),
-    });
-    let diagnostics = Diagnostics::default();
-    let organisations = read_toml(&file, &diagnostics, Organisations::read);
-    let said = diagnostics.into_vec().into_iter().map(|said| {
+    let (organisations, said) = read_text("organisations.toml", text, Organisations::read);
+    let said = said.into_iter().map(|said| {
         let kind = match said.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",

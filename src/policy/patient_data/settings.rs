@@ -404,15 +404,11 @@ const WORD_SPACES_MAX: usize = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::testing::read_text;
 
     fn read(text: &str) -> (Settings, Vec<String>) {
-        let file = Arc::new(SourceFile {
-            path: "patient-data.toml".into(),
-            text: text.into(),
-        });
-        let diagnostics = Diagnostics::default();
-        let settings = read_toml(&file, &diagnostics, Settings::read);
-        let said = diagnostics.into_vec().into_iter();
+        let (settings, said) = read_text("patient-data.toml", text, Settings::read);
+        let said = said.into_iter();
         let said = said.map(|d| format!("{}: {}", d.id, d.message));
         (settings, said.collect())
     }

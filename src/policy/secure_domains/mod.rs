@@ -252,8 +252,7 @@ pub(crate) fn day(at: Timestamp) -> Date {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{SourceFile, read_toml};
-    use std::sync::Arc;
+    use crate::config::testing::read_text;
 
     const REGISTER: &str = r#"
 [verdicts]
@@ -283,14 +282,11 @@ valid-from = 2026-11-21
 "#;
 
     fn read(text: &str) -> (SecureDomains, Vec<String>) {
-        let file = Arc::new(SourceFile {
-            path: "secure-domains.toml".into(),
-            text: text.into(),
-        });
-        let diagnostics = Diagnostics::default();
         let now = "2026-11-21T00:00:00Z".parse().unwrap();
-        let register = read_toml(&file, &diagnostics, |top| SecureDomains::read(top, now));
-        let said = diagnostics.into_vec().into_iter();
+        let (register, said) = read_text("secure-domains.toml", text, |top| {
+            SecureDomains::read(top, now)
+        });
+        let said = said.into_iter();
         (
             register,
             said.map(|d| format!("{}: {}", d.id, d.message)).collect(),

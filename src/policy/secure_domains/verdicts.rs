@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::config::{Located, Section};
+use crate::content::{UNAVAILABLE, Unread};
 
 /// What happens where the decision table leaves a choice.
 #[derive(Debug)]
@@ -32,9 +33,9 @@ impl Default for Verdicts {
             mailbox_declines: hold(),
             sender_not_secure: Some(hold()),
             synthetic_restricts: Located::built_in(false),
-            unreadable: UNREADABLE_HELD
-                .iter()
-                .map(|reason| ((*reason).to_owned(), hold()))
+            unreadable: reasons()
+                .filter(|reason| holds_as_shipped(reason))
+                .map(|reason| (reason.to_owned(), hold()))
                 .collect(),
         }
     }
@@ -78,13 +79,13 @@ fn read_unreadable(
     section: Section<'_>,
     mut verdicts: HashMap<String, Located<Restriction>>,
 ) -> HashMap<String, Located<Restriction>> {
-    for reason in UNREADABLE_HELD.iter().chain(UNREADABLE_RECORDED) {
+    for reason in reasons() {
         let Some(word) = section.word(reason, &WORDS) else {
             continue;
         };
         match some_restriction(word) {
-            Some(restriction) => verdicts.insert((*reason).to_owned(), restriction),
-            None => verdicts.remove(*reason),
+            Some(restriction) => verdicts.insert(reason.to_owned(), restriction),
+            None => verdicts.remove(reason),
         };
     }
     section.finish();
@@ -96,22 +97,21 @@ fn some_restriction(word: Located<Option<Restriction>>) -> Option<Located<Restri
     Some(word.map(|_| restriction))
 }
 
+/// The reasons that the file says something of: all that are the file's own.
+fn reasons() -> impl Iterator<Item = &'static str> {
+    let words = Unread::WORDS.iter().copied();
+    words.filter(|word| *word != UNAVAILABLE)
+}
+
+/// Whether a reason holds as shipped (`design.md` §4.3): what might have been read and was not. Formats that are not read
+/// at all are recorded.
+fn holds_as_shipped(reason: &'static str) -> bool {
+    Unread::broadly(reason) != "unknown-format"
+}
+
 /// The words where nothing may be done about it as well.
 const WORDS: [(&str, Option<Restriction>); 3] = [
     ("hold", Some(Restriction::Hold)),
     ("refuse", Some(Restriction::Refuse)),
     ("record", None),
 ];
-/// The reasons that hold as shipped (`design.md` §4.3). A font that nobody can read is told apart from a picture since:
-/// neither document has text.
-const UNREADABLE_HELD: &[&str] = &[
-    "encrypted-archive",
-    "encrypted-document",
-    "image-only",
-    "unknown-font",
-    "too-large",
-    "malformed",
-];
-/// The reasons that are recorded as shipped: formats that are not read, the best known of them told apart.
-const UNREADABLE_RECORDED: &[&str] =
-    &["legacy-office", "outlook-item", "archive", "unknown-format"];

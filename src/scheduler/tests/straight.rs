@@ -101,6 +101,25 @@ async fn what_goes_several_ways_or_may_not_go_on_does_not_fly() {
     assert_eq!(running.courier.asked(), []);
 }
 
+/// What came in slowly may have been decided about by a policy that a reload has replaced.
+#[tokio::test]
+async fn what_another_policy_decided_about_than_is_in_force_does_not_fly() {
+    let running = Running::start().await;
+    let decided_by = |mark| Accepted {
+        handling: Handling {
+            policy: Some(PolicyMark(mark)),
+            ..Handling::default()
+        },
+        ..accepted(&running.clock, &["a@ok.example"])
+    };
+    assert!(running.handle.fly(&decided_by(7)).is_none());
+    assert!(running.handle.fly(&decided_by(0)).is_some());
+    running.courier.policy.store(7, Ordering::SeqCst);
+    running.handle.shared.reroute().await;
+    assert!(running.handle.fly(&decided_by(0)).is_none());
+    assert!(running.handle.fly(&decided_by(7)).is_some());
+}
+
 #[tokio::test]
 async fn a_flight_takes_a_place_of_its_destination_and_gives_it_back() {
     let running = Running::start().await;

@@ -68,6 +68,23 @@ pub enum Ending {
         /// In our words.
         because: String,
     },
+    /// The same after the server had the whole message: it may have taken it.
+    InDoubt {
+        /// Our own status.
+        status: EnhancedStatusCode,
+        /// In our words.
+        because: String,
+    },
+}
+
+impl Ending {
+    /// The same for a message that was on the wire to its last octet. What the server has said stays said.
+    fn in_doubt(self) -> Self {
+        match self {
+            Self::Unsaid { status, because } => Self::InDoubt { status, because },
+            said => said,
+        }
+    }
 }
 
 /// The machine.
@@ -84,7 +101,9 @@ pub struct Transaction<'a> {
     /// Recipients that were accepted and wait for the final reply, in their order.
     accepted: VecDeque<usize>,
     mail: Mail,
-    /// Whether a part of the message is missing on the wire: then nothing positive counts.
+    /// Whether the message was put out.
+    put_out: bool,
+    /// Whether a part of it is missing on the wire: then nothing positive counts.
     cut: bool,
     reusable: bool,
 }
@@ -137,6 +156,7 @@ impl<'a> Transaction<'a> {
             endings: vec![None; count],
             accepted: VecDeque::new(),
             mail: Mail::Unanswered,
+            put_out: false,
             cut: false,
             reusable: true,
         };
@@ -234,6 +254,7 @@ impl<'a> Transaction<'a> {
         if self.link.extensions.chunking {
             out.extend_from_slice(format!("BDAT {} LAST\r\n", self.octets).as_bytes());
             self.awaited.push_back(Awaited::Final(Form::Chunk));
+            self.put_out = true;
             return Step::Write(Form::Chunk);
         }
         out.extend_from_slice(b"DATA\r\n");
@@ -246,6 +267,7 @@ impl<'a> Transaction<'a> {
             Some(Awaited::GoneAhead) => {
                 self.awaited[0] = Awaited::Final(Form::Dotted);
                 if !self.accepted.is_empty() {
+                    self.put_out = true;
                     return Step::Write(Form::Dotted);
                 }
                 // RFC 2920 §3.1: nobody will have it, and the server waits for the message.
@@ -348,7 +370,10 @@ impl<'a> Transaction<'a> {
 
     /// Ends the transaction: whoever has no ending gets this one, and the connection is of no use.
     pub fn fail(&mut self, ending: Ending) {
-        self.end_rest(&ending);
+        self.end_rest(&match self.put_out && !self.cut {
+            true => ending.in_doubt(),
+            false => ending,
+        });
         self.reusable = false;
         self.phase = Phase::Done;
     }

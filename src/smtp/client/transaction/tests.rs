@@ -76,6 +76,7 @@ fn talk_about(
         .map(|ending| match ending {
             Ending::Replied(reply) => reply.to_string(),
             Ending::Unsaid { status, because } => format!("({status} {because})"),
+            Ending::InDoubt { status, because } => format!("({status} {because}, in doubt)"),
         });
     Conversation {
         written,
@@ -314,8 +315,32 @@ fn a_connection_lost_after_the_last_octet_means_try_again() {
         &to_two,
         &["250 ok", "250 ok", "550 no", "354 go"],
     );
-    assert_eq!(said.endings, ["(4.4.2 lost)", "550 no"]);
+    assert_eq!(said.endings, ["(4.4.2 lost, in doubt)", "550 no"]);
     assert!(!said.reusable);
+}
+
+/// Whoever counts what a server has taken must count these too.
+#[test]
+fn whether_the_server_may_have_the_message_is_said_of_those_that_it_had_not_refused() {
+    let to_two = envelope(&["a@b.example", "c@b.example"]);
+    let endings =
+        |offered: &[&str], replies: &[&str]| talk(Dialect::Smtp, offered, &to_two, replies).endings;
+    let (unsaid, doubt) = ("(4.4.2 lost)", "(4.4.2 lost, in doubt)");
+    let lines = &["PIPELINING"][..];
+    assert_eq!(endings(lines, &["250 ok", "250 ok", "250 ok"]), [unsaid; 2]);
+    assert_eq!(
+        endings(lines, &["250 ok", "250 ok", "250 ok", "354 go"]),
+        [doubt; 2]
+    );
+    // All of it goes out at once.
+    let chunks = &["PIPELINING", "CHUNKING"][..];
+    assert_eq!(endings(chunks, &["250 ok"]), [doubt; 2]);
+    assert_eq!(endings(chunks, &["250 ok", "550 no"]), ["550 no", doubt]);
+    let closing = "421 4.3.2 bye";
+    assert_eq!(
+        endings(chunks, &["250 ok", "250 ok", "250 ok", closing]),
+        [closing; 2]
+    );
 }
 
 #[test]
@@ -351,7 +376,10 @@ fn lmtp_has_a_reply_for_each_recipient_that_was_accepted() {
     }
     // With one of them missing, that one alone is tried again.
     let said = talk(Dialect::Lmtp, &["PIPELINING"], &to_three, &replies[..6]);
-    assert_eq!(said.endings, ["250 stored", "550 no", "(4.4.2 lost)"]);
+    assert_eq!(
+        said.endings,
+        ["250 stored", "550 no", "(4.4.2 lost, in doubt)"]
+    );
 }
 
 #[test]
