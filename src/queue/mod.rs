@@ -6,13 +6,19 @@
 //! [`Queue::administer`] carries out an administrator's order. A reply of 250 follows `accept`; nothing else may. (Of what
 //! went straight through `accept` has the record alone: a message without deliveries.)
 
+mod chain;
 pub mod destinations;
 pub mod error;
+mod fair;
 mod handling;
+mod known;
+mod orders;
 pub mod record;
+mod search;
 mod spool;
 pub mod sqlite;
 pub mod store;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::Path;
