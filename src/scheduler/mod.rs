@@ -333,6 +333,7 @@ impl Shared {
                         message: Arc::clone(&lease.message),
                         deliveries: vec![delivery],
                         generation,
+                        until: lease.until,
                         is_trial: false,
                         permit: Arc::clone(permit),
                     });
