@@ -167,7 +167,7 @@ struct Office<'a> {
 impl Office<'_> {
     /// The queue, beside a gateway that may be running.
     async fn queue(&self) -> anyhow::Result<Queue> {
-        Ok(Queue::open(&self.settings.data, Clock::system()).await?)
+        Ok(self.settings.open_queue(Clock::system()).await?)
     }
 
     fn letterhead(&self) -> Letterhead {

@@ -34,7 +34,7 @@ use crate::directory::Directory;
 use crate::ingress::IngressError;
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Queue, QueueError, StoreError};
 use crate::settings::{self, Loaded, Settings};
 
 pub use letterhead::letterhead;
@@ -49,10 +49,10 @@ pub enum ServeError {
     #[error("the configuration has errors: nothing was started")]
     Configuration,
     /// The queue cannot be opened.
-    #[error("the queue in {folder} cannot be opened", folder = folder.display())]
+    #[error("the queue in {place} cannot be opened")]
     Queue {
-        /// The data folder.
-        folder: PathBuf,
+        /// The data folder, or the database.
+        place: String,
         /// Why.
         source: QueueError,
     },
@@ -85,7 +85,15 @@ impl ServeError {
             Self::Queue {
                 source: QueueError::Served,
                 ..
-            } => Some("stop the other gateway, or give this one a `data` folder of its own"),
+            } => Some(
+                "stop the other gateway, or give this one a `data` folder (with [store], a `hostname`) of its own",
+            ),
+            Self::Queue {
+                source: QueueError::Store(StoreError::Postgres { .. } | StoreError::Unsafe(_)),
+                ..
+            } => Some(
+                "[store] in the gateway's own file names the database; its log, and pg_hba.conf, say what it thinks of us",
+            ),
             Self::Queue { .. } => Some(
                 "the user that runs the gateway must be able to write there; `data` in the gateway's own file names the folder",
             ),
@@ -168,12 +176,10 @@ pub async fn serve(
 
 async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServeError> {
     let failed = |source| ServeError::Queue {
-        folder: settings.data.clone(),
+        place: settings.queue_place(),
         source,
     };
-    let queue = Queue::open(&settings.data, clock.clone())
-        .await
-        .map_err(failed)?;
+    let queue = settings.open_queue(clock.clone()).await.map_err(failed)?;
     queue.recover().await.map_err(failed)?;
     Ok(queue)
 }

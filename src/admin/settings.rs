@@ -77,8 +77,9 @@ pub fn start_log(settings: &Settings) {
     };
 }
 
-/// What a library says of the documents that it reads is content, and never in the log.
-const NO_CONTENT: &str = "lopdf=off";
+/// What a library says of the documents that it reads, or of the values that it writes to a database, is content, and
+/// never in the log.
+const NO_CONTENT: &str = "lopdf=off,tokio_postgres=off";
 
 /// Directives that `tracing` understands, kept as text.
 struct Directives(String);

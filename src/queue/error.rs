@@ -34,6 +34,19 @@ pub enum StoreError {
     #[error("SQLite: {0}")]
     Sqlite(#[from] rusqlite::Error),
 
+    /// PostgreSQL failed, or cannot be reached. Nothing of what was asked took effect.
+    #[error("PostgreSQL: {what} ({code})")]
+    Postgres {
+        /// Its code (SQLSTATE), or a word of our own.
+        code: String,
+        /// In its own words, without the details: those repeat what was written.
+        what: String,
+    },
+
+    /// The server of the database is not one to trust with mail.
+    #[error("the database server: {0}")]
+    Unsafe(String),
+
     /// The folder of the queue or a file of a large message could not be read or written.
     #[error("{path}: {error}")]
     File {
@@ -72,6 +85,19 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// The server said nothing in time.
+    pub(super) fn silent() -> Self {
+        Self::Postgres {
+            code: "silent".to_owned(),
+            what: "no answer in time".to_owned(),
+        }
+    }
+
+    /// The server cannot be trusted, and why.
+    pub(super) fn unsafe_server(why: String) -> Self {
+        Self::Unsafe(why)
+    }
+
     /// An error of a file, with its name.
     pub(super) fn file(path: &std::path::Path, error: std::io::Error) -> Self {
         Self::File {
@@ -89,6 +115,38 @@ impl From<rusqlite::Error> for QueueError {
                 needed_octets: 0,
             },
             _ => Self::Store(StoreError::Sqlite(error)),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        use std::error::Error as _;
+        match error.as_db_error() {
+            // Its detail would repeat a row: addresses, octets of a message.
+            Some(db) => Self::Postgres {
+                code: db.code().code().to_owned(),
+                what: db.message().to_owned(),
+            },
+            None => {
+                let cause = error.source().map(|cause| format!(": {cause}"));
+                Self::Postgres {
+                    code: "connection".to_owned(),
+                    what: format!("{error}{}", cause.unwrap_or_default()),
+                }
+            }
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for QueueError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(&tokio_postgres::error::SqlState::DISK_FULL) => Self::Full {
+                free_octets: 0,
+                needed_octets: 0,
+            },
+            _ => Self::Store(error.into()),
         }
     }
 }

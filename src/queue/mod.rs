@@ -6,13 +6,21 @@
 //! [`Queue::administer`] carries out an administrator's order. A reply of 250 follows `accept`; nothing else may. (Of what
 //! went straight through `accept` has the record alone: a message without deliveries.)
 
+mod chain;
 pub mod destinations;
 pub mod error;
+mod fair;
 mod handling;
+mod known;
+mod orders;
+pub mod postgres;
 pub mod record;
+mod search;
+pub mod settings;
 mod spool;
 pub mod sqlite;
 pub mod store;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,11 +33,13 @@ use crate::outcome::audit::AuditEvent;
 
 pub use error::{QueueError, StoreError};
 pub use handling::{Handling, PolicyMark};
+pub use postgres::PostgresStore;
 pub use record::{
     Accepted, Binding, DeliveryId, Handoff, LEASE, Lease, LeasedDelivery, MessageId, NewDelivery,
     Next, OldNameNotice, OldNameUse, Once, QueuedMessage, Repeated, SelfRelease, Settlement,
     Standing,
 };
+pub use settings::{PostgresSettings, Settings};
 pub use sqlite::SqliteStore;
 pub use store::{
     Administered, AuditEntry, Fault, Filter, Group, OldNameCount, Order, Recall, Recalled,
@@ -51,6 +61,21 @@ impl Queue {
         let opened = clock.clone();
         let open = tokio::task::spawn_blocking(move || SqliteStore::open(&folder, opened));
         let store = open.await.map_err(|_| StoreError::Ended)??;
+        Ok(Self::on(store, clock))
+    }
+
+    /// Opens the queue where the settings say that it lies: in a database, under the name of this gateway, or in
+    /// the data folder.
+    pub async fn open_by(
+        settings: &Settings,
+        data: &Path,
+        gateway: &str,
+        clock: Clock,
+    ) -> Result<Self, QueueError> {
+        let Some(postgres) = &settings.postgres else {
+            return Self::open(data, clock).await;
+        };
+        let store = PostgresStore::open(postgres, gateway, data, clock.clone()).await?;
         Ok(Self::on(store, clock))
     }
 

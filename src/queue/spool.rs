@@ -144,14 +144,8 @@ impl Spool {
     pub(super) fn read(&self, name: &str) -> Result<Message, QueueError> {
         let path = self.folder.join(name);
         let file = File::open(&path).map_err(|error| StoreError::file(&path, error))?;
-        #[expect(
-            unsafe_code,
-            reason = "a mapping is sound while nobody changes the file: ours are written once, before they \
-                      get their name in the database, and then only removed, which leaves mappings as they are"
-        )]
-        let map = unsafe { memmap2::Mmap::map(&file) };
-        let map = map.map_err(|error| StoreError::file(&path, error))?;
-        Ok(Message::new(Bytes::from_owner(map)))
+        let message = map(&file).map_err(|error| StoreError::file(&path, error))?;
+        Ok(message)
     }
 
     /// Removes files that no row names any more. One that stays behind is an orphan at the next start.
@@ -195,8 +189,20 @@ impl Spool {
     }
 }
 
-/// Messages over this go to a file. Below it, one write to the log is cheaper than two syncs.
-const LARGE_OCTETS: usize = 256 << 10;
+/// Maps a file that nobody changes any more.
+pub(super) fn map(file: &File) -> std::io::Result<Message> {
+    #[expect(
+        unsafe_code,
+        reason = "a mapping is sound while nobody changes the file: ours are written once, before they get their \
+                  name in the database or without ever having a name, and then only removed, which leaves mappings \
+                  as they are"
+    )]
+    let map = unsafe { memmap2::Mmap::map(file) }?;
+    Ok(Message::new(Bytes::from_owner(map)))
+}
+
+/// Messages over this do not lie in their row. Below it, one write to the log is cheaper than two syncs.
+pub(super) const LARGE_OCTETS: usize = 256 << 10;
 /// What must stay free on the volume after a message is accepted: attempts are settled, and the
 /// log of the database is written back, in it.
 const RESERVE_OCTETS: u64 = 64 << 20;

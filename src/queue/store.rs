@@ -17,6 +17,7 @@ use super::record::{
     Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, Once, QueuedMessage, Repeated,
     Settlement,
 };
+use super::words;
 
 /// What a method of the store answers, once it is durable.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, QueueError>> + Send + 'a>>;
@@ -65,8 +66,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes events that stand alone.
     fn record(&self, events: Vec<AuditEvent>) -> Answer<'_, ()>;
 
-    /// Ends every lease: those who held them are dead. For the one scheduler, at its start. Also
-    /// removes files that no message refers to. Returns how many leases there were.
+    /// Ends every lease of this gateway: whoever held them is dead. For the one scheduler, at its start. Also
+    /// removes octets that no message refers to. Returns how many leases there were.
     fn recover(&self, now: Timestamp) -> Answer<'_, usize>;
 
     /// Does what was asked before, then ends: what is asked afterwards fails.
@@ -151,6 +152,15 @@ impl Skip {
     /// Whether to pass over this recipient.
     pub fn skips(&self, path: &ForwardPath, binding: Binding) -> bool {
         self.busy.as_ref().is_some_and(|busy| busy(path, binding))
+    }
+
+    /// The same, as a database has path and binding.
+    pub(super) fn skips_words(&self, path: &str, binding: &str) -> bool {
+        match (words::forward_path(path), words::binding(binding)) {
+            (Some(path), Some(binding)) => self.skips(&path, binding),
+            // A damaged row: reading it will tell.
+            _ => false,
+        }
     }
 
     /// Whether this delivery is in hand.
@@ -395,8 +405,8 @@ pub struct SenderRelease {
     pub notices: Box<NoticesFn>,
 }
 
-type LeaveFn = dyn Fn(&ForwardPath, &str) -> Option<Binding> + Send;
-type NoticesFn = dyn Fn(&[SentOn]) -> Vec<Accepted> + Send;
+type LeaveFn = dyn Fn(&ForwardPath, &str) -> Option<Binding> + Send + Sync;
+type NoticesFn = dyn Fn(&[SentOn]) -> Vec<Accepted> + Send + Sync;
 
 /// A delivery that its sender has let go on.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -556,6 +566,16 @@ pub(super) fn delivery_of(message: MessageId, place: usize) -> DeliveryId {
     DeliveryId(message.0 * PLACES + place)
 }
 
+/// The numbers that the deliveries of a message have.
+pub(super) fn of_message(message: MessageId) -> (i64, i64) {
+    let first = message.0 * PLACES;
+    (first, first + PLACES - 1)
+}
+
 /// Recipients that an envelope can have: a delivery's number is its message's times this, plus its
 /// place in the envelope.
 pub(super) const PLACES: i64 = 1 << 20;
+/// Old names and their users that are counted; the real ones are some tens of thousands.
+pub(super) const OLD_NAMES_MAX: i64 = 500_000;
+/// Users of one old name in a list.
+pub(super) const OLD_NAME_USERS: i64 = 20;

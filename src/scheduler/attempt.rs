@@ -24,7 +24,8 @@ use super::retry::{Circumstances, Judgement, judge};
 impl Shared {
     /// Makes the attempt of a batch and settles it; then starts what waited for its place.
     pub(super) async fn run(self: Arc<Self>, mut batch: Batch) {
-        if batch.generation != self.generation.load(Ordering::Acquire) {
+        let is_over = self.clock.now() >= batch.until;
+        if is_over || batch.generation != self.generation.load(Ordering::Acquire) {
             return self.sort_again(batch).await;
         }
         self.hold_what_may_not_go_any_more(&mut batch).await;
@@ -53,7 +54,8 @@ impl Shared {
         self.one_less_in_hand();
     }
 
-    /// The routes have changed since the batch was sorted: it goes back and is found again.
+    /// The routes have changed since the batch was sorted, or its lease has ended while it waited for its turn: it
+    /// goes back and is found again.
     async fn sort_again(self: Arc<Self>, batch: Batch) {
         self.finished(&batch.route, &end(&batch, &[]));
         self.give_back(batch.ids()).await;

@@ -36,6 +36,8 @@ pub(super) struct Batch {
     pub(super) deliveries: Vec<LeasedDelivery>,
     /// Of the routes that it was sorted by.
     pub(super) generation: u64,
+    /// When its lease ends: from then on another gateway of a fleet may have it in hand.
+    pub(super) until: Timestamp,
     /// Whether it is there to see if anybody answers.
     pub(super) is_trial: bool,
     /// Kept until the batch is settled.

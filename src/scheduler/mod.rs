@@ -324,6 +324,7 @@ impl Shared {
                         message: Arc::clone(&lease.message),
                         deliveries: vec![delivery],
                         generation,
+                        until: lease.until,
                         is_trial: false,
                         permit: Arc::clone(permit),
                     });

@@ -228,7 +228,8 @@ fn batch(
     Batch {
         limits,
         priority: accepted.handling.priority,
-        generation: 0, // it starts at once, by the routes of now
+        generation: 0,         // it starts at once, by the routes of now
+        until: Timestamp::MAX, // it is in nobody's queue yet
         is_trial: false,
         route: Arc::clone(route),
         destination: destination.to_owned(),

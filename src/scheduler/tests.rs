@@ -548,6 +548,32 @@ async fn what_is_in_hand_is_not_tried_again_beside_it_when_its_lease_ends() {
 }
 
 #[tokio::test]
+async fn a_lease_that_is_over_when_its_turn_comes_is_not_used() {
+    let running = Running::start().await;
+    let permit = running.handle.reserve(1_000).unwrap();
+    let now = running.clock.now();
+    let stale = accepted(&running.clock, &["stale@ok.example"]);
+    let stale = running.queue.accept(stale, Handoff::LeaseUntil(now)).await;
+    let stale = stale.unwrap().unwrap();
+    // Somebody else had it since, and holds it.
+    let held = Settlement {
+        delivery: stale.deliveries[0].id,
+        outcome: Outcome::without_reply(EnhancedStatusCode::transient(7, 0), "held"),
+        next: Next::Held,
+        delay_notified: false,
+    };
+    running.queue.settle(vec![held], vec![]).await.unwrap();
+
+    running.handle.offer(permit, stale);
+    let marker = accepted(&running.clock, &["y@ok.example"]);
+    running.hand_off(marker).await;
+    running.until("delivered", 1).await;
+
+    let left = running.states().await;
+    assert_eq!(left, [("stale@ok.example".to_owned(), State::Held)]);
+}
+
+#[tokio::test]
 async fn a_rate_is_kept() {
     let courier = Scripted {
         rate_per_minute: 600,

@@ -13,9 +13,9 @@ use crate::queue::record::{
 };
 use crate::queue::spool::Placed;
 use crate::queue::store::{State, delivery_of};
+use crate::queue::words;
 
 use super::old_names;
-use super::rows;
 use super::self_release;
 use super::writer::Batch;
 
@@ -161,7 +161,7 @@ fn insert_delivery(
         id.0,
         state.word(),
         ready_at.map(Timestamp::as_millisecond),
-        rows::domain(&recipient.forward_path),
+        words::domain(&recipient.forward_path),
         recipient.forward_path.to_string(),
         recipient.notify.map(|notify| notify.to_string()),
         recipient.orcpt.as_ref().map(ToString::to_string),

@@ -6,20 +6,17 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
 
-use crate::mail::EnhancedStatusCode;
-use crate::outcome::audit::AuditKind;
-use crate::outcome::notify::{self, Event, Told};
-use crate::outcome::{Letterhead, Outcome};
+use crate::outcome::Letterhead;
 use crate::queue::error::QueueError;
-use crate::queue::record::{Accepted, Binding, DeliveryId, MessageId};
+use crate::queue::orders::failure_notices;
+use crate::queue::record::{Binding, DeliveryId, MessageId};
 use crate::queue::spool::Placed;
-use crate::queue::store::{Administered, Order, Selection, State, message_of};
+use crate::queue::store::{Administered, Order, Selection, State, message_of, of_message};
 
 use super::accept::accept_all;
-use super::lease::of_message;
 use super::rows;
 use super::self_release;
-use super::settle::{Known, remove};
+use super::settle::{known, remove};
 use super::writer::Batch;
 
 /// Carries out the order on what is selected and in a state that the order is for.
@@ -44,54 +41,12 @@ pub(super) fn administer(
         report_failures(batch, now, &chosen, reason, letterhead)?;
     }
     for delivery in chosen {
-        if let Some(known) = Known::read(batch.db, delivery)? {
-            let mut event = known.about(now, order.event()).fact("by", by);
-            if let Some(reason) = order.reason() {
-                event = event.fact("because", reason);
-            }
-            if let Order::ReleaseEncrypted { .. } = order {
-                event = event.fact("transport", Binding::Encryption.word());
-            }
+        if let Some(known) = known(batch.db, delivery)? {
             change(batch, now, delivery, order)?;
-            batch.append(&event)?;
+            batch.append(&known.ordered(now, order, by))?;
         }
     }
     Ok(done)
-}
-
-impl Order {
-    fn states(&self) -> &'static [State] {
-        match self {
-            Self::Retry | Self::Hold { .. } => &[State::Due],
-            Self::ReleaseHeld { .. } | Self::ReleaseEncrypted { .. } => &[State::Held],
-            Self::ReleaseQuarantined { .. } | Self::Delete { .. } => &[State::Quarantined],
-            Self::Fail { .. } => &[State::Due, State::Held],
-        }
-    }
-
-    fn event(&self) -> AuditKind {
-        match self {
-            Self::Retry => AuditKind::Retried,
-            Self::Hold { .. } => AuditKind::Held,
-            Self::ReleaseHeld { .. }
-            | Self::ReleaseEncrypted { .. }
-            | Self::ReleaseQuarantined { .. } => AuditKind::Released,
-            Self::Fail { .. } => AuditKind::Failed,
-            Self::Delete { .. } => AuditKind::Deleted,
-        }
-    }
-
-    fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Retry => None,
-            Self::Hold { reason }
-            | Self::ReleaseHeld { reason }
-            | Self::ReleaseEncrypted { reason }
-            | Self::ReleaseQuarantined { reason }
-            | Self::Fail { reason, .. }
-            | Self::Delete { reason } => Some(reason),
-        }
-    }
 }
 
 fn change(
@@ -155,7 +110,6 @@ fn report_failures(
     reason: &str,
     letterhead: &Letterhead,
 ) -> Result<(), QueueError> {
-    let hostname = letterhead.hostname();
     let mut by_message: BTreeMap<MessageId, Vec<DeliveryId>> = BTreeMap::new();
     for delivery in chosen {
         by_message
@@ -163,11 +117,6 @@ fn report_failures(
             .or_default()
             .push(*delivery);
     }
-    let outcome = Outcome::without_reply(
-        EnhancedStatusCode::permanent(7, 0),
-        format!("an administrator of {hostname} gave it up: {reason}"),
-    );
-
     for (message, deliveries) in by_message {
         let Some(message) = rows::message(batch.db, batch.spool, message)? else {
             continue;
@@ -176,18 +125,10 @@ fn report_failures(
         for delivery in deliveries {
             recipients.extend(recipient(batch.db, delivery)?);
         }
-        let told: Vec<Told<'_>> = recipients
-            .iter()
-            .map(|recipient| Told {
-                recipient,
-                outcome: &outcome,
-                event: Event::Failed,
-            })
-            .collect();
-        let notices = notify::notices(&message.original(), &told, hostname, now);
+        let notices = failure_notices(&message, &recipients, reason, letterhead, now);
         // In the row, whatever their size: files are written outside of transactions.
-        let placed = notices.into_iter().map(|notice| Placed {
-            accepted: Accepted::notice(notice, letterhead),
+        let placed = notices.into_iter().map(|accepted| Placed {
+            accepted,
             file: None,
         });
         accept_all(batch, placed.collect())?;

@@ -5,8 +5,7 @@ use rusqlite::Connection;
 
 use crate::queue::error::QueueError;
 use crate::queue::store::{Group, State};
-
-use super::rows;
+use crate::queue::words;
 
 /// One row for each domain, binding and state; of each the delivery that is next.
 pub(super) fn groups(db: &Connection, now: Timestamp) -> Result<Vec<Group>, QueueError> {
@@ -19,8 +18,8 @@ pub(super) fn groups(db: &Connection, now: Timestamp) -> Result<Vec<Group>, Queu
     let mut rows = statement.query([now.as_millisecond()])?;
     let mut groups = Vec::new();
     while let Some(row) = rows.next()? {
-        let path = row.get_ref(0)?.as_str().ok().and_then(rows::forward_path);
-        let binding = row.get_ref(1)?.as_str().ok().and_then(rows::binding);
+        let path = row.get_ref(0)?.as_str().ok().and_then(words::forward_path);
+        let binding = row.get_ref(1)?.as_str().ok().and_then(words::binding);
         let state: String = row.get(2)?;
         // A damaged row is for `queue show`.
         let (Some(path), Some(binding)) = (path, binding) else {
@@ -31,7 +30,7 @@ pub(super) fn groups(db: &Connection, now: Timestamp) -> Result<Vec<Group>, Queu
             binding,
             state: State::parse(&state).unwrap_or(State::Held),
             count: row.get(3)?,
-            next: row.get::<_, Option<i64>>(5)?.map(rows::time),
+            next: row.get::<_, Option<i64>>(5)?.map(words::time),
             last_reply: row.get(6)?,
             due: row.get::<_, Option<i64>>(7)?.unwrap_or(0),
         });

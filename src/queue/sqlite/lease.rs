@@ -13,8 +13,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::mail::Priority;
 use crate::queue::error::{QueueError, StoreError};
+use crate::queue::fair::{DOMAINS_MAX, Found, LOOK_MAX, PER_DOMAIN, room};
 use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId};
-use crate::queue::store::{PLACES, Skip, message_of};
+use crate::queue::store::{Skip, of_message};
+use crate::queue::words;
 
 use super::rows;
 use super::writer::Batch;
@@ -38,22 +40,6 @@ pub(super) fn lease(
     Ok(leases)
 }
 
-/// Messages with something to lease, in the order of finding.
-#[derive(Default)]
-struct Found {
-    messages: Vec<MessageId>,
-    seen: HashSet<MessageId>,
-}
-
-impl Found {
-    fn add(&mut self, delivery: DeliveryId) {
-        let message = message_of(delivery);
-        if self.seen.insert(message) {
-            self.messages.push(message);
-        }
-    }
-}
-
 /// The higher classes first. Where several have something due a higher one leaves the lower ones a part of the room,
 /// so that nothing waits for ever.
 fn by_class(
@@ -72,7 +58,7 @@ fn by_class(
     let mut flow = ControlFlow::Continue(());
     for (at, class) in due.iter().enumerate() {
         let lower = due.len() - 1 - at;
-        let room = (limit - limit * lower / LOWER_PART).max(found.messages.len());
+        let room = room(limit, lower).max(found.messages.len());
         if oldest_first(db, now, (*class, room), skip, found)?.is_break() {
             flow = ControlFlow::Break(());
         }
@@ -168,13 +154,8 @@ pub(super) fn skipped(
     binding: rusqlite::types::ValueRef<'_>,
     skip: &Skip,
 ) -> bool {
-    let path = path.as_str().ok().and_then(rows::forward_path);
-    let binding = binding.as_str().ok().and_then(rows::binding);
-    match (path, binding) {
-        (Some(path), Some(binding)) => skip.skips(&path, binding),
-        // A damaged row: reading it will tell.
-        _ => false,
-    }
+    let (path, binding) = (path.as_str(), binding.as_str());
+    skip.skips_words(path.unwrap_or_default(), binding.unwrap_or_default())
 }
 
 /// Leases all of a message's deliveries that are ready and not skipped. A message that cannot be
@@ -253,12 +234,6 @@ fn hold_damaged(db: &Connection, message: MessageId, error: QueueError) -> Resul
     Ok(())
 }
 
-/// The numbers that the deliveries of a message have.
-pub(super) fn of_message(message: MessageId) -> (i64, i64) {
-    let first = message.0 * PLACES;
-    (first, first + PLACES - 1)
-}
-
 /// Makes leased deliveries due again; what is not leased any more stays as it is.
 pub(super) fn give_back(
     batch: &Batch<'_>,
@@ -297,7 +272,7 @@ pub(super) fn next_ready(db: &Connection) -> Result<Option<Timestamp>, QueueErro
         let next = next_of_class(db, class)?;
         first = [first, next].into_iter().flatten().min();
     }
-    Ok(first.map(rows::time))
+    Ok(first.map(words::time))
 }
 
 /// When something of a class becomes ready next, in milliseconds.
@@ -307,12 +282,3 @@ fn next_of_class(db: &Connection, class: Priority) -> Result<Option<i64>, QueueE
     )?;
     Ok(statement.query_row([class.number()], |row| row.get(0))?)
 }
-
-/// Deliveries that are looked at in the order of time.
-const LOOK_MAX: i64 = 2_000;
-/// Of the room, one part in so many is left to each lower class.
-const LOWER_PART: usize = 8;
-/// Domains that are gone through.
-const DOMAINS_MAX: usize = 5_000;
-/// Deliveries that are taken of one domain in that case.
-const PER_DOMAIN: i64 = 20;

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
+use crate::queue::chain;
 use crate::queue::error::QueueError;
 use crate::queue::record::SelfRelease;
 use crate::queue::store::{Filter, PLACES, State, Waiting};
-
-use super::{audit, rows};
+use crate::queue::words;
 
 /// The deliveries that the filter lets through, in the order of their acceptance.
 pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Waiting>, QueueError> {
     let (condition, values) = condition(filter);
     let limit = match filter.limit {
         0 => -1,
-        limit => audit::count(limit),
+        limit => chain::count(limit),
     };
     let mut statement = db.prepare(&format!(
         "SELECT d.id, d.state, d.ready_at, d.forward_path, d.binding, d.rule, d.because, d.attempts,
@@ -108,13 +108,13 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         state: State::parse(&state).unwrap_or(State::Held),
         sender: row.get(10)?,
         recipient: row.get(3)?,
-        binding: rows::binding(&binding).map_or("any", |binding| binding.word()),
+        binding: words::binding(&binding).map_or("any", |binding| binding.word()),
         rule: row.get(5)?,
         because: row.get(6)?,
-        received_at: rows::time(row.get(11)?).to_string(),
+        received_at: words::time(row.get(11)?).to_string(),
         next_attempt_at: row
             .get::<_, Option<i64>>(2)?
-            .map(|at| rows::time(at).to_string()),
+            .map(|at| words::time(at).to_string()),
         attempts: row.get(7)?,
         last_reply: row.get(8)?,
         octets: row.get(12)?,

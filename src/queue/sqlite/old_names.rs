@@ -6,9 +6,9 @@ use rusqlite::{Connection, params};
 use crate::outcome::notify::UnlessTold;
 use crate::queue::error::QueueError;
 use crate::queue::record::{Accepted, OldNameNotice, OldNameUse};
-use crate::queue::store::OldNameCount;
+use crate::queue::store::{OLD_NAME_USERS, OLD_NAMES_MAX, OldNameCount};
+use crate::queue::words;
 
-use super::rows;
 use super::writer::Batch;
 
 /// Counts the uses; returns the notices that are due. Part of the transaction that accepts the message.
@@ -43,7 +43,7 @@ fn count_one(db: &Connection, used: &OldNameUse, at: Timestamp) -> Result<(), Qu
             "INSERT INTO old_name (name, used_by, mailbox, because, uses, first_used, last_used)
              SELECT ?1, ?2, ?4, ?5, 1, ?3, ?3 WHERE coalesce((SELECT max(id) FROM old_name), 0) < ?6",
         )?
-        .execute(params![used.name, used.used_by, at, used.mailbox, used.because, ROWS_MAX])?;
+        .execute(params![used.name, used.used_by, at, used.mailbox, used.because, OLD_NAMES_MAX])?;
     }
     Ok(())
 }
@@ -97,8 +97,8 @@ pub(super) fn list(db: &Connection, limit: usize) -> Result<Vec<OldNameCount>, Q
         Ok(OldNameCount {
             name: row.get(0)?,
             uses: row.get(1)?,
-            first_used: rows::time(row.get(2)?).to_string(),
-            last_used: rows::time(row.get(3)?).to_string(),
+            first_used: words::time(row.get(2)?).to_string(),
+            last_used: words::time(row.get(3)?).to_string(),
             mailbox: String::new(),
             because: String::new(),
             used_by: Vec::new(),
@@ -113,7 +113,7 @@ fn add_users(db: &Connection, count: &mut OldNameCount) -> Result<(), QueueError
     let mut statement = db.prepare_cached(
         "SELECT used_by FROM old_name WHERE name = ?1 ORDER BY uses DESC, used_by LIMIT ?2",
     )?;
-    let users = statement.query_map(params![count.name, USERS_SHOWN], |row| row.get(0))?;
+    let users = statement.query_map(params![count.name, OLD_NAME_USERS], |row| row.get(0))?;
     count.used_by = users.collect::<Result<_, _>>()?;
     let mut statement = db.prepare_cached(
         "SELECT mailbox, because FROM old_name WHERE name = ?1 ORDER BY last_used DESC LIMIT 1",
@@ -122,8 +122,3 @@ fn add_users(db: &Connection, count: &mut OldNameCount) -> Result<(), QueueError
         statement.query_row([&count.name], |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(())
 }
-
-/// Names and their users; the real ones are some tens of thousands.
-const ROWS_MAX: i64 = 500_000;
-/// Users of one name in a list.
-const USERS_SHOWN: i64 = 20;

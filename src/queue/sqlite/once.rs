@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use crate::queue::error::QueueError;
 use crate::queue::record::{Handoff, Lease, Once, Repeated};
 use crate::queue::spool::Placed;
+use crate::queue::words;
 
 use super::accept::accept;
-use super::rows;
 use super::writer::Batch;
 
 /// Accepts as usual, unless the key was used and its time is not over: then that is the error, and nothing is written.
@@ -47,7 +47,7 @@ pub(super) fn repeated(db: &Connection, once: &Once) -> Result<Option<Repeated>,
         .optional()?;
     Ok(found.and_then(|(reference, recipients, body)| {
         Some(Repeated {
-            reference: rows::reference(&reference)?,
+            reference: words::reference(&reference)?,
             same_recipients: recipients == once.recipients,
             same_body: body == once.body,
         })

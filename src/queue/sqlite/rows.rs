@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::base::Reference;
-use crate::mail::{
-    BodyType, EnvId, ForwardPath, Message, Notify, Orcpt, Priority, Recipient, Ret, ReversePath,
-};
+use crate::mail::{BodyType, EnvId, Message, Notify, Orcpt, Priority, Recipient, Ret, ReversePath};
 use crate::queue::error::{QueueError, StoreError};
 use crate::queue::handling::PolicyMark;
-use crate::queue::record::{Binding, DeliveryId, LeasedDelivery, MessageId, QueuedMessage};
+use crate::queue::record::{DeliveryId, LeasedDelivery, MessageId, QueuedMessage};
 use crate::queue::spool::Spool;
+use crate::queue::words::{binding, forward_path, reference, time};
 
 /// Reads a message and its octets; `None` if there is none of that number.
 pub(super) fn message(
@@ -89,33 +86,4 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<LeasedDelivery, QueueError> {
         priority: Priority::of_number(row.get(7)?),
         policy: row.get::<_, Option<i64>>(8)?.map(PolicyMark),
     })
-}
-
-/// Reads a forward path as it was written with `Display`.
-pub(super) fn forward_path(text: &str) -> Option<ForwardPath> {
-    ForwardPath::parse(text).ok()
-}
-
-/// Reads a reference.
-pub(super) fn reference(text: &str) -> Option<Reference> {
-    text.parse().ok()
-}
-
-/// Reads the word of a binding.
-pub(super) fn binding(word: &str) -> Option<Binding> {
-    [Binding::Any, Binding::VerifiedTls, Binding::Encryption]
-        .into_iter()
-        .find(|binding| binding.word() == word)
-}
-
-/// A moment as the database has it.
-pub(super) fn time(milliseconds: i64) -> Timestamp {
-    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::MAX)
-}
-
-/// The domain by which deliveries are found and skipped; empty for the bare postmaster.
-pub(super) fn domain(path: &ForwardPath) -> String {
-    path.mailbox()
-        .map(|mailbox| mailbox.host().to_string())
-        .unwrap_or_default()
 }

@@ -5,14 +5,13 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use crate::mail::{ForwardPath, Mailbox};
-use crate::outcome::audit::AuditKind;
 use crate::queue::error::QueueError;
 use crate::queue::record::{Binding, DeliveryId, SelfRelease};
 use crate::queue::spool::Placed;
 use crate::queue::store::{PLACES, SenderRelease, SentOn};
 
 use super::accept::accept_all;
-use super::settle::Known;
+use super::settle::known;
 use super::writer::Batch;
 
 /// Writes down who may release a held delivery, and until when.
@@ -53,7 +52,7 @@ pub(super) fn release(
         let Some(binding) = (asked.leave)(&one.path, &one.grounds) else {
             continue;
         };
-        let Some(known) = Known::read(batch.db, one.delivery)? else {
+        let Some(known) = known(batch.db, one.delivery)? else {
             continue;
         };
         withdraw(batch.db, one.delivery)?;
@@ -64,12 +63,7 @@ pub(super) fn release(
                      binding = CASE ?3 WHEN 'encryption' THEN 'encryption' ELSE binding END WHERE id = ?1",
             )?
             .execute(params![one.delivery.0, now.as_millisecond(), binding.word()])?;
-        let event = known
-            .about(now, AuditKind::Released)
-            .fact("by", format!("the sender, {}", asked.sender))
-            .fact("because", &*asked.reason)
-            .fact("self-release", &*one.grounds)
-            .fact("transport", binding.word());
+        let event = known.sent_on(now, asked, &one.grounds, binding);
         batch.append(&event)?;
         sent_on.push(SentOn {
             recipient: one.path.to_string(),

@@ -3,15 +3,13 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::queue::error::QueueError;
+use crate::queue::known::Known;
 use crate::queue::record::{DeliveryId, MessageId, Next, Settlement};
 use crate::queue::spool::Placed;
-use crate::queue::store::message_of;
+use crate::queue::store::{message_of, of_message};
 
 use super::accept::accept_all;
-use super::lease::of_message;
-use super::rows;
 use super::self_release;
 use super::writer::Batch;
 
@@ -25,7 +23,7 @@ pub(super) fn settle(
 ) -> Result<(), QueueError> {
     let mut settled = 0;
     for settlement in &settlements {
-        let Some(known) = Known::read(batch.db, settlement.delivery)? else {
+        let Some(known) = known(batch.db, settlement.delivery)? else {
             continue;
         };
         settle_one(batch, now, settlement)?;
@@ -106,67 +104,21 @@ pub(super) fn remove(batch: &mut Batch<'_>, delivery: DeliveryId) -> Result<(), 
     Ok(())
 }
 
-/// What the event of a delivery says of it.
-pub(super) struct Known {
-    reference: String,
-    sender: String,
-    message_id: Option<String>,
-    recipient: String,
-    attempts: u32,
-}
-
-impl Known {
-    /// Reads it; `None` if the delivery is gone.
-    pub(super) fn read(db: &Connection, delivery: DeliveryId) -> Result<Option<Self>, QueueError> {
-        let MessageId(message) = message_of(delivery);
-        let mut statement = db.prepare_cached(
-            "SELECT m.reference, m.reverse_path, m.message_id, d.forward_path, d.attempts
-             FROM delivery d JOIN message m ON m.id = ?2 WHERE d.id = ?1",
-        )?;
-        let known = statement.query_row([delivery.0, message], |row| {
-            Ok(Self {
-                reference: row.get(0)?,
-                sender: row.get(1)?,
-                message_id: row.get(2)?,
-                recipient: row.get(3)?,
-                attempts: row.get(4)?,
-            })
-        });
-        Ok(known.optional()?)
-    }
-
-    /// An event about the delivery.
-    pub(super) fn about(&self, at: Timestamp, kind: AuditKind) -> AuditEvent {
-        // What was written as a reference reads as one; a damaged row gets one that nobody knows.
-        let reference =
-            rows::reference(&self.reference).unwrap_or_else(crate::base::Reference::random);
-        let mut event = AuditEvent::new(at, reference, kind, self.sender.clone());
-        event.recipient = Some(self.recipient.clone());
-        event.message_id.clone_from(&self.message_id);
-        event
-    }
-
-    fn event(&self, at: Timestamp, settlement: &Settlement) -> AuditEvent {
-        let kind = match settlement.next {
-            Next::Delivered => AuditKind::Delivered,
-            Next::RetryAt(_) | Next::Diverted | Next::Bound => AuditKind::Deferred,
-            Next::Failed => AuditKind::Failed,
-            Next::Expired => AuditKind::Expired,
-            Next::Held => AuditKind::Held,
-        };
-        let mut event = self
-            .about(at, kind)
-            .fact("attempt", (self.attempts + 1).to_string())
-            .with_outcome(&settlement.outcome);
-        if let Next::RetryAt(next) = settlement.next {
-            event = event.fact("next-attempt", next.to_string());
-        }
-        if settlement.next == Next::Diverted {
-            event = event.fact("diverted", "encryption");
-        }
-        if settlement.next == Next::Bound {
-            event = event.fact("bound", "verified-tls");
-        }
-        event
-    }
+/// Reads what the events of a delivery say of it; `None` if the delivery is gone.
+pub(super) fn known(db: &Connection, delivery: DeliveryId) -> Result<Option<Known>, QueueError> {
+    let MessageId(message) = message_of(delivery);
+    let mut statement = db.prepare_cached(
+        "SELECT m.reference, m.reverse_path, m.message_id, d.forward_path, d.attempts
+         FROM delivery d JOIN message m ON m.id = ?2 WHERE d.id = ?1",
+    )?;
+    let known = statement.query_row([delivery.0, message], |row| {
+        Ok(Known {
+            reference: row.get(0)?,
+            sender: row.get(1)?,
+            message_id: row.get(2)?,
+            recipient: row.get(3)?,
+            attempts: row.get(4)?,
+        })
+    });
+    Ok(known.optional()?)
 }

@@ -1,0 +1,73 @@
+//! What an administrator's order is for, what is written of it, and what the sender is told.
+
+use jiff::Timestamp;
+
+use crate::mail::{EnhancedStatusCode, Recipient};
+use crate::outcome::audit::AuditKind;
+use crate::outcome::notify::{self, Event, Told};
+use crate::outcome::{Letterhead, Outcome};
+
+use super::record::{Accepted, QueuedMessage};
+use super::store::{Order, State};
+
+impl Order {
+    pub(super) fn states(&self) -> &'static [State] {
+        match self {
+            Self::Retry | Self::Hold { .. } => &[State::Due],
+            Self::ReleaseHeld { .. } | Self::ReleaseEncrypted { .. } => &[State::Held],
+            Self::ReleaseQuarantined { .. } | Self::Delete { .. } => &[State::Quarantined],
+            Self::Fail { .. } => &[State::Due, State::Held],
+        }
+    }
+
+    pub(super) fn event(&self) -> AuditKind {
+        match self {
+            Self::Retry => AuditKind::Retried,
+            Self::Hold { .. } => AuditKind::Held,
+            Self::ReleaseHeld { .. }
+            | Self::ReleaseEncrypted { .. }
+            | Self::ReleaseQuarantined { .. } => AuditKind::Released,
+            Self::Fail { .. } => AuditKind::Failed,
+            Self::Delete { .. } => AuditKind::Deleted,
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Retry => None,
+            Self::Hold { reason }
+            | Self::ReleaseHeld { reason }
+            | Self::ReleaseEncrypted { reason }
+            | Self::ReleaseQuarantined { reason }
+            | Self::Fail { reason, .. }
+            | Self::Delete { reason } => Some(reason),
+        }
+    }
+}
+
+/// The reports about recipients of a message that an administrator gives up.
+pub(super) fn failure_notices(
+    message: &QueuedMessage,
+    recipients: &[Recipient],
+    reason: &str,
+    letterhead: &Letterhead,
+    now: Timestamp,
+) -> Vec<Accepted> {
+    let hostname = letterhead.hostname();
+    let outcome = Outcome::without_reply(
+        EnhancedStatusCode::permanent(7, 0),
+        format!("an administrator of {hostname} gave it up: {reason}"),
+    );
+    let told: Vec<Told<'_>> = recipients
+        .iter()
+        .map(|recipient| Told {
+            recipient,
+            outcome: &outcome,
+            event: Event::Failed,
+        })
+        .collect();
+    let notices = notify::notices(&message.original(), &told, hostname, now).into_iter();
+    notices
+        .map(|notice| Accepted::notice(notice, letterhead))
+        .collect()
+}

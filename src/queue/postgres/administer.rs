@@ -1,0 +1,155 @@
+//! Orders of administrators: the change, its event and the report that follows, in one transaction.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::outcome::Letterhead;
+use crate::queue::error::QueueError;
+use crate::queue::orders::failure_notices;
+use crate::queue::record::{Binding, DeliveryId, MessageId};
+use crate::queue::store::{Administered, Order, PLACES, Selection, State, message_of};
+
+use super::accept::accept_all;
+use super::bodies::{Bodies, Placed};
+use super::db::{Db, text};
+use super::settle::{known, remove};
+use super::writer::Batch;
+use super::{rows, self_release};
+
+/// Carries out the order on what is selected and in a state that the order is for.
+pub(super) async fn administer(
+    batch: &mut Batch,
+    bodies: &Bodies,
+    now: Timestamp,
+    (selection, order, by): (&Selection, &Order, &str),
+) -> Result<Administered, QueueError> {
+    let mut done = Administered::default();
+    let mut chosen = Vec::new();
+    for (delivery, state) in selected(batch.db(), selection).await? {
+        match state {
+            State::Leased => done.in_attempt += 1,
+            state if order.states().contains(&state) => chosen.push(delivery),
+            _ => done.passed_over += 1,
+        }
+    }
+    done.changed = chosen.len();
+    if let Order::Fail { reason, letterhead } = order {
+        report_failures(batch, bodies, now, &chosen, (reason, letterhead)).await?;
+    }
+    for delivery in chosen {
+        if let Some(known) = known(batch.db(), delivery).await? {
+            change(batch, now, delivery, order).await?;
+            batch.append(&known.ordered(now, order, by));
+        }
+    }
+    Ok(done)
+}
+
+async fn change(
+    batch: &Batch,
+    now: Timestamp,
+    delivery: DeliveryId,
+    order: &Order,
+) -> Result<(), QueueError> {
+    let (db, id, now) = (batch.db(), delivery.0, now.as_millisecond());
+    match order {
+        Order::Fail { .. } | Order::Delete { .. } => return remove(batch, delivery).await,
+        Order::Hold { reason } => {
+            let sql = "UPDATE delivery SET state = 'held', ready_at = NULL, rule = 'administrator', because = $2
+                       WHERE id = $1";
+            db.execute(sql, &[&id, &text(reason)]).await?;
+        }
+        Order::ReleaseEncrypted { .. } => {
+            self_release::withdraw(db, delivery).await?;
+            let sql = "UPDATE delivery SET state = 'due', ready_at = $2, binding = $3, policy = NULL WHERE id = $1";
+            db.execute(sql, &[&id, &now, &Binding::Encryption.word()])
+                .await?;
+        }
+        Order::Retry => {
+            db.execute(
+                "UPDATE delivery SET ready_at = $2 WHERE id = $1",
+                &[&id, &now],
+            )
+            .await?;
+        }
+        Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
+            self_release::withdraw(db, delivery).await?;
+            // Somebody has decided: no policy is asked again.
+            let sql =
+                "UPDATE delivery SET state = 'due', ready_at = $2, policy = NULL WHERE id = $1";
+            db.execute(sql, &[&id, &now]).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Queues one report for each message of which deliveries are given up, before their rows go.
+async fn report_failures(
+    batch: &mut Batch,
+    bodies: &Bodies,
+    now: Timestamp,
+    chosen: &[DeliveryId],
+    (reason, letterhead): (&str, &Letterhead),
+) -> Result<(), QueueError> {
+    let mut by_message: BTreeMap<MessageId, Vec<i64>> = BTreeMap::new();
+    for delivery in chosen {
+        let message = by_message.entry(message_of(*delivery)).or_default();
+        message.push(delivery.0);
+    }
+    for (message, deliveries) in by_message {
+        let Some(message) = rows::message(batch.db(), bodies, message).await? else {
+            continue;
+        };
+        let sql = format!(
+            "SELECT {} FROM delivery WHERE id = ANY($1) ORDER BY id",
+            rows::DELIVERY
+        );
+        let rows = batch.db().rows(&sql, &[&deliveries]).await?;
+        let recipients: Result<Vec<_>, _> = rows
+            .iter()
+            .map(|row| rows::delivery(row).map(|delivery| delivery.recipient))
+            .collect();
+        let notices = failure_notices(&message, &recipients?, reason, letterhead, now);
+        accept_all(batch, notices.into_iter().map(Placed::in_row).collect()).await?;
+    }
+    Ok(())
+}
+
+/// The deliveries of the selection, and where they stand.
+async fn selected(
+    db: Db<'_>,
+    selection: &Selection,
+) -> Result<Vec<(DeliveryId, State)>, QueueError> {
+    let rows = match selection {
+        Selection::All => {
+            db.rows("SELECT id, state FROM delivery ORDER BY id", &[])
+                .await?
+        }
+        Selection::Delivery(delivery) => {
+            db.rows(
+                "SELECT id, state FROM delivery WHERE id = $1",
+                &[&delivery.0],
+            )
+            .await?
+        }
+        Selection::Domain(domain) => {
+            let sql = "SELECT id, state FROM delivery WHERE domain = $1 ORDER BY id";
+            db.rows(sql, &[&domain.to_ascii_lowercase()]).await?
+        }
+        Selection::Message(reference) => {
+            let sql = format!(
+                "SELECT d.id, d.state FROM message m JOIN delivery d
+                     ON d.id BETWEEN m.id * {PLACES} AND m.id * {PLACES} + {PLACES} - 1
+                 WHERE m.reference = $1 ORDER BY d.id"
+            );
+            db.rows(&sql, &[&reference.to_string()]).await?
+        }
+    };
+    let chosen = rows.iter().map(|row| {
+        // The schema lets no other words in.
+        let state = State::parse(row.get(1)).unwrap_or(State::Leased);
+        (DeliveryId(row.get(0)), state)
+    });
+    Ok(chosen.collect())
+}
