@@ -18,6 +18,8 @@ mod name_server;
 mod next_hop;
 #[path = "support/postfix.rs"]
 mod postfix;
+#[path = "support/program.rs"]
+mod program;
 
 #[path = "real_next_hops/answers.rs"]
 mod answers;
@@ -25,5 +27,9 @@ mod answers;
 mod broken;
 #[path = "real_next_hops/protection.rs"]
 mod protection;
+#[path = "real_next_hops/published.rs"]
+mod published;
+#[path = "real_next_hops/signed.rs"]
+mod signed;
 #[path = "real_next_hops/sink.rs"]
 mod sink;
