@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-    date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::ServerConfig;
@@ -46,11 +46,34 @@ impl Authority {
         self.0.pem()
     }
 
+    /// To sign with.
+    pub(crate) fn issuer(&self) -> &CertifiedIssuer<'static, KeyPair> {
+        &self.0
+    }
+
     /// A server's end of TLS at 127.0.0.1, also called mx.x.example, with a certificate that has this fault.
     pub(crate) fn server(&self, wrong: Wrong) -> Arc<ServerConfig> {
-        let names: &[&str] = match wrong {
+        let (certificate, key) = self.issue(&["127.0.0.1", "mx.x.example"], wrong);
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        Arc::new(config)
+    }
+
+    /// The same for a server that is another program: the key and the certificate, for these names, in one PEM text.
+    pub(crate) fn pem_for(&self, names: &[&str], wrong: Wrong) -> String {
+        let (certificate, key) = self.issue(names, wrong);
+        key.serialize_pem() + &certificate.pem()
+    }
+
+    fn issue(&self, names: &[&str], wrong: Wrong) -> (Certificate, KeyPair) {
+        let names = match wrong {
             Wrong::Name => &["other.example"],
-            _ => &["127.0.0.1", "mx.x.example"],
+            _ => names,
         };
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
@@ -63,13 +86,6 @@ impl Authority {
             Wrong::Issuer => params.signed_by(&key, &Self::named("other").0),
             _ => params.signed_by(&key, &self.0),
         };
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.unwrap().der().clone()], key)
-            .unwrap();
-        Arc::new(config)
+        (certificate.unwrap(), key)
     }
 }
