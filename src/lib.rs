@@ -41,7 +41,7 @@ pub mod delivery;
 // 6th: what came of it, and who is told.
 pub mod outcome;
 
-// Seen from outside: the commands.
+// Seen from outside: the commands, the metrics, the pages behind links in digests.
 pub mod admin;
 
 // The whole configuration: one section for each module.
@@ -50,5 +50,5 @@ pub mod settings;
 // The composition root: builds every part, starts, reloads, drains, stops.
 pub mod server;
 
-// Design pages: queue states, crash points, decisions.
+// Design pages: queue states, crash points, shaping, changes of the directory.
 pub mod manual;

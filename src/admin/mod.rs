@@ -1,4 +1,5 @@
-//! Seen from outside: the commands.
+//! Seen from outside: the commands, and what runs beside the mail for people: the metrics, and the pages behind the links
+//! in digests of the quarantine.
 //!
 //! Each command is a function that is handed what it needs, writes its answer and returns an
 //! [`Answer`], the exit status. None of them knows how the parts of the gateway are put together:

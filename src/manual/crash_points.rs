@@ -41,7 +41,8 @@
 //! recipients get it by one route (that does not say `straight-through = false`), at one next hop, under one demand for
 //! TLS; if nothing else comes of it (nobody is held, quarantined, refused or encrypted for, it is no text message, there is one copy, no
 //! notice, no list with an owner, no report of success asked for, no idempotency key); and if the next hop has a place
-//! free, nobody waits for it in the scheduler's hands, and it has not kept a client waiting within the last 30 seconds. It is
+//! free, nobody waits for it in the scheduler's hands, and it has not kept a client waiting within the last 30 seconds; and if
+//! the policy that decided is still the one in force (by way of the queue it would be asked again). It is
 //! then the same attempt that the queue would make: same route, TLS, DANE, MTA-STS, REQUIRETLS, signature, `Received` field,
 //! pool of connections and limits. What differs is when something is written down:
 //!
@@ -110,5 +111,5 @@
 //! # How it is shown
 //!
 //! `tests/crash.rs` stops the process between any two statements of the queue's writer. `tests/straight.rs` has each line of the
-//! fallback. `tests/kill_straight.rs` kills the gateway at random moments under both kinds of load, compares the clients' book with the next hop's
+//! fallback, and a record that fails. `tests/kill_straight.rs` kills the gateway at random moments under both kinds of load, compares the clients' book with the next hop's
 //! and the audit trail, and wants a reason for every second copy.

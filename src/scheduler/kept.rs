@@ -6,8 +6,9 @@
 //! once holds as before. What is older than a day is forgotten.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,9 @@ impl Handle {
         match read(&file) {
             Ok(memories) => {
                 let known = shared.board().take_up(memories, shared.now());
-                info!(
-                    destinations = known,
-                    "what was learnt of destinations is taken up"
-                );
+                if known > 0 {
+                    info!(known, "what was learnt of destinations is taken up");
+                }
             }
             Err(error) => warn!(%error, "what was learnt of destinations is lost"),
         }
@@ -91,10 +91,13 @@ fn read(file: &Path) -> io::Result<Memories> {
     }
 }
 
-/// Puts a whole file in place of the one before. What is lost with the machine costs some attempts.
+/// Puts a whole file in place of the one before, for its owner alone. What is lost with the machine costs some attempts.
 fn write(file: &Path, memories: &Memories) -> io::Result<()> {
     let new = file.with_extension("new");
-    fs::write(&new, serde_json::to_vec(memories)?)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let octets = serde_json::to_vec(memories)?;
+    options.open(&new)?.write_all(&octets)?;
     fs::rename(&new, file)
 }
 

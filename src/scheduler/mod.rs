@@ -1,9 +1,10 @@
 //! When mail goes onward: leases what is due, hands it out to destinations, settles what came of it.
 //!
-//! Work arrives in two ways. A message that was just accepted may be offered by hand, still in
-//! memory, if [`Handle::room`] was found; everything else is leased from the queue when it is due.
-//! Both ways have their own bound on what is in hand, so that neither a backlog nor a flood stops the other.
-//! Each destination has its row on the `destination::Board`: its own concurrency, its own rate.
+//! Work arrives in three ways. A message that is in no queue yet may be tried while its client waits ([`Handle::fly`]); one
+//! that was just accepted may be offered by hand, still in memory, if there was [`Handle::room`]; everything else is
+//! leased from the queue when it is due. What is offered and what is leased have their own bounds on what is in hand, so
+//! that neither a backlog nor a flood stops the other. Each destination has its row on the `destination::Board`: its own
+//! concurrency, its own rate. What is learnt of it outlasts a restart (`kept`).
 
 mod again;
 mod answer;

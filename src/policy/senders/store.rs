@@ -6,6 +6,8 @@
 //! it at once. It is made when there is first something to write; `explain` and `check` only read.
 //! Whatever fails here is no reason to keep mail back: the caller goes on as if nothing were known.
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -249,6 +251,7 @@ impl std::fmt::Debug for Store {
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
+    keep_private(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -258,6 +261,16 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.execute_batch(SCHEMA)?;
     Ok(db)
+}
+
+/// Who wrote to whom is for the gateway's user alone, also where the file is there already. Where that cannot be, SQLite
+/// says why, or the file is another's.
+fn keep_private(path: &Path) {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    if let Ok(file) = options.open(path) {
+        let _ = file.set_permissions(Permissions::from_mode(0o600));
+    }
 }
 
 /// Whether there was anything to write.
@@ -421,6 +434,24 @@ mod tests {
             now: at(now),
             retry_within: HOUR,
         }
+    }
+
+    #[tokio::test]
+    async fn who_wrote_to_whom_is_for_the_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE);
+        let mode = || std::fs::metadata(&file).unwrap().permissions().mode() & 0o777;
+        let write = async || {
+            let store = Store::at(folder.path());
+            store.note(put_off(0));
+            assert!(store.flush(HOUR).await);
+        };
+        write().await;
+        assert_eq!(mode(), 0o600);
+        // Of an older program.
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        write().await;
+        assert_eq!(mode(), 0o600);
     }
 
     #[tokio::test]
