@@ -30,11 +30,14 @@ def handler(site):
             if does == "redirects":
                 self.send_response(301)
                 self.send_header("Location", site["to"])
-                self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
             if does == "has none" or self.path != "/.well-known/mta-sts.txt":
-                self.send_error(404)
+                # With a page, as they are, and no length: it ends where the connection does.
+                self.send_response(404)
+                self.send_header("Content-Type", "text/html")
+                self.end_headers()
+                self.wfile.write(b"<p>not here</p>" * 10_000)
                 return
             if does == "is too large":
                 # It may be cut at any length, and is a policy up to there.

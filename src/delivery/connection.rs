@@ -229,6 +229,11 @@ impl Connection {
         self.local
     }
 
+    /// Whether what it said last, before mail, was that it can do STARTTLS: in clear it was asked then, and refused.
+    pub(super) fn offers_tls(&self) -> bool {
+        self.extensions.starttls
+    }
+
     /// The address of the next hop; `None` for a socket in the file system.
     pub(super) fn ip(&self) -> Option<IpAddr> {
         self.ip

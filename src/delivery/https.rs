@@ -59,6 +59,7 @@ pub(super) struct Answered {
     pub(super) status: u16,
     /// In lower case, without parameters; empty if there is none.
     pub(super) media_type: String,
+    /// Empty unless it was asked for and comes with a 2xx.
     pub(super) body: Vec<u8>,
 }
 
@@ -125,15 +126,21 @@ impl Https {
         let exchange = async {
             let answer = sender.send_request(request).await;
             let (head, body) = answer.map_err(|_| HttpsError::Protocol)?.into_parts();
-            let body = Limited::new(body, self.limits.body_octets).collect().await;
-            let body = body.map_err(|error| match error.is::<LengthLimitError>() {
-                true => HttpsError::TooLarge,
-                false => HttpsError::Protocol,
-            })?;
+            let mut octets = Vec::new();
+            // Of a refusal, and of the answer to a report, the status says all: nobody waits for a page, nor takes one
+            // that is long or cut for something else.
+            if head.status.is_success() && asked.post.is_none() {
+                let body = Limited::new(body, self.limits.body_octets).collect().await;
+                let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+                    true => HttpsError::TooLarge,
+                    false => HttpsError::Protocol,
+                })?;
+                octets = body.to_bytes().to_vec();
+            }
             Ok(Answered {
                 status: head.status.as_u16(),
                 media_type: media_type(&head.headers),
-                body: body.to_bytes().to_vec(),
+                body: octets,
             })
         };
         // The connection does its work beside the exchange, and is dropped with it.

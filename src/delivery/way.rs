@@ -308,6 +308,9 @@ impl Deliveries {
         connection.downgrade = match (&connection.tls, fell_back) {
             _ if way.level == TlsLevel::None || stays => None,
             (None, Some(error)) => Some(format!("in clear: {error}")),
+            (None, None) if connection.offers_tls() => {
+                Some("in clear: the next hop offers TLS and refuses it".to_owned())
+            }
             (None, None) => Some("in clear: the next hop offers no TLS".to_owned()),
             (Some(_), _) if job.waived => {
                 Some("policies of the destination were waived by the sender".to_owned())

@@ -98,6 +98,22 @@ const CASES: &[Case] = &[
             ("desk", TAKEN),
         ],
     },
+    // Nobody is left: what goes out with its envelope, and what waits until somebody will have it (RFC 2920 §3.1).
+    Case {
+        at: "mixed",
+        octets: 0,
+        to: &[("nobody", REFUSED)],
+    },
+    Case {
+        at: "mixed",
+        octets: 200_000,
+        to: &[("nobody.large", REFUSED), ("no.large", REFUSED)],
+    },
+    Case {
+        at: "mixed",
+        octets: 0,
+        to: &[("afterwards", TAKEN)],
+    },
     // After two errors it hangs up with 421: whoever was not answered is tried again, and then he is alone.
     Case {
         at: "strict",

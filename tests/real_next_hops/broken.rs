@@ -139,7 +139,10 @@ const CASES: &[Case] = &[
         "454 to STARTTLS",
         Chain::Right,
         &["deferred", "454 4.7.0 TLS not available"],
-        &["delivered", "downgrade: in clear: "],
+        &[
+            "delivered",
+            "downgrade: in clear: the next hop offers TLS and refuses it",
+        ],
     ),
     // What was said in clear before TLS counts for nothing: not even the handshake is begun.
     case(
@@ -215,13 +218,13 @@ fn openssl_servers_that_break_get_nothing_that_is_bound_and_keep_nobody_else_wai
             policies,
             "postern.toml",
             greeting,
-            "greeting-timeout = \"4s\"",
+            "greeting-timeout = \"8s\"",
         );
         edit(
             policies,
             "postern.toml",
             others,
-            "command-timeout = \"4s\"\ndata-timeout = \"4s\"",
+            "command-timeout = \"6s\"\ndata-timeout = \"6s\"",
         );
         for case in &cases {
             bound(policies, &format!("{}.example", case.name));

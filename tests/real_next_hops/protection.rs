@@ -1,8 +1,15 @@
 //! Postfix with certificates that are right and wrong, with old TLS and with none: what is bound to verified TLS goes
 //! to the right one alone, what is bound to nothing goes to all, and the trail says under what.
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
 use super::authority::{Authority, Wrong};
-use super::exchange::{HOURS, PATIENT, all_come_to, attempts_come_to, bound, by_mx, send_each};
+use super::exchange::{
+    HOURS, PATIENT, all_come_to, attempts_come_to, bound, by_mx, send_each, trail,
+};
 use super::name_server::{NameServer, mx};
 use super::postfix::{Postfix, Service};
 use super::support::{Gateway, wait_for};
@@ -174,6 +181,32 @@ fn postfix_gets_patient_data_under_its_own_name_alone_and_the_rest_as_well_as_it
         attempts_come_to(&gateway, &to("gp"), "deferred", 2);
         assert!(postfix.mail_for(&to("gp")).is_empty(), "{}", case.name);
     }
+    // The document about a message names the certificate that Postfix was given, and how it was protected.
+    let shown = CertificateDer::from_pem_slice(files[0].1.as_bytes()).unwrap();
+    let digest = Sha256::digest(&shown);
+    let digest: String = digest.iter().map(|octet| format!("{octet:02x}")).collect();
+    let trail = trail(&gateway);
+    let about = trail
+        .iter()
+        .find(|event| event["recipient"] == "gp@right.example");
+    let reference = about.unwrap()["reference"].as_str().unwrap();
+    let document = gateway.postern(&["evidence", reference]);
+    let document: Value = serde_json::from_slice(&document.stdout).unwrap();
+    let steps = document["statement"]["recipients"][0]["steps"]
+        .as_array()
+        .unwrap();
+    let last = steps.last().unwrap();
+    assert_eq!(
+        (&last["kind"], &last["authenticated"]),
+        (&"delivered".into(), &"web-pki".into())
+    );
+    let tls = last["tls"].as_str().unwrap();
+    assert!(tls.starts_with("TLSv1.3 TLS13_"), "{tls}");
+    assert!(
+        tls.contains(&format!("verified for mx.right.example sha256:{digest} ")),
+        "{tls}"
+    );
+
     for case in CASES {
         let desk = format!("desk@{}.example", case.name);
         assert_eq!(postfix.mail_for(&desk).len(), 1, "{desk}");

@@ -223,7 +223,7 @@ fn a_policy_counts_if_it_comes_from_the_right_server_as_it_should_and_is_found_a
     drop(web);
     for (name, ..) in CASES {
         names.change(&format!("_mta-sts.{name}.example"), |known| {
-            known.records.clear()
+            known.records.clear();
         });
     }
     assert!(gateway.terminate());

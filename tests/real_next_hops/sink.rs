@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use super::authority::Authority;
 use super::exchange::{all_come_to, by_mx};
 use super::name_server::{NameServer, mx};
+use super::next_hop::edit;
 use super::support::{Gateway, wait_for};
 
 /// What comes of the message, for each of its recipients.
@@ -202,7 +203,14 @@ const CASES: &[Case] = &[
         Deferred,
         "421 4.0.0 Server closing connection",
     ),
-    ("lmtp", &["-L"], Deferred, ""),
+    (
+        "lmtp",
+        &["-L"],
+        Deferred,
+        "500 5.5.1 Error: unknown command",
+    ),
+    // By a route of its own, which speaks LMTP: a reply for each recipient.
+    (BY_LMTP, &["-L"], Delivered, "250 2.2.0 Ok"),
 ];
 
 /// One of them, with a folder of what it took.
@@ -268,6 +276,7 @@ impl Drop for Sink {
 }
 
 const PROGRAM: &str = "/usr/sbin/smtp-sink";
+const BY_LMTP: &str = "by-lmtp";
 
 #[test]
 fn a_message_with_three_recipients_comes_whole_through_every_fault_of_smtp_sink() {
@@ -290,7 +299,19 @@ fn a_message_with_three_recipients_comes_whole_through_every_fault_of_smtp_sink(
         sinks.push(Sink::start(&format!("{address}:25"), options));
     }
     let authority = Authority::new();
-    let gateway = Gateway::start_with(|policies| by_mx(policies, names.address, false, &authority));
+    let gateway = Gateway::start_with(|policies| {
+        by_mx(policies, names.address, false, &authority);
+        let at = CASES
+            .iter()
+            .position(|(name, ..)| *name == BY_LMTP)
+            .unwrap();
+        let home = "[[route]]\nname = \"home\"";
+        let route = format!(
+            "[[route]]\nname = \"lmtp\"\nrecipients = [\"{BY_LMTP}.example\"]\nlmtp = \"{}:25\"\n\n{home}",
+            addresses[at]
+        );
+        edit(policies, "postern.toml", home, &route);
+    });
     let three = |name: &str| ["a", "b", "c"].map(|local| format!("{local}@{name}.example"));
     let mut client = gateway.connect();
     client.command("EHLO ward.example");
@@ -301,6 +322,16 @@ fn a_message_with_three_recipients_comes_whole_through_every_fault_of_smtp_sink(
         let reply = client.submit(&format!("{name}@nhs.net"), &to, message.as_bytes());
         assert!(reply.starts_with("250 "), "{name}: {reply}");
     }
+
+    // Where 8 bits are not taken nothing is encoded anew: somebody may have signed it (RFC 6152 §3).
+    let eight = "From: <eight@nhs.net>\r\nSubject: hours\r\n\r\nNine to five \u{e0} la carte.\r\n";
+    let reply = client.submit("eight@nhs.net", &["eight@no8bit.example"], eight.as_bytes());
+    assert!(reply.starts_with("250 "), "{reply}");
+    let eight = vec![
+        "failed; status: 5.6.3",
+        "the next hop takes no 8-bit messages",
+    ];
+    all_come_to(&gateway, &[("eight@no8bit.example".to_owned(), eight)]);
 
     let every = CASES.iter().flat_map(|(name, _, comes, words)| {
         let kind = match comes {

@@ -395,8 +395,12 @@ async fn sessions_become_a_report_that_is_posted_and_counted_no_more() {
     );
     world
         .web
-        .says("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n");
-    assert_eq!(assurance.post(report, to).await, Ok(()));
+        .says("HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\nthan");
+    assert_eq!(
+        assurance.post(report, to).await,
+        Ok(()),
+        "it has it, however that page goes on"
+    );
     let posted = world.web.requests.lock().unwrap().last().unwrap().clone();
     let head = String::from_utf8_lossy(&posted).into_owned();
     assert!(head.starts_with("POST /r HTTP/1.1\r\n"), "{head}");
