@@ -158,7 +158,7 @@ fn without_pipelining_each_command_waits_for_its_reply() {
 
 #[test]
 fn a_large_message_waits_until_somebody_will_have_it() {
-    let message = [MESSAGE, &b"x\r\n".repeat(30_000)].concat();
+    let message = [MESSAGE, &b"x\r\n".repeat(100_000)].concat();
     let said = talk_about(
         Dialect::Smtp,
         &["PIPELINING", "CHUNKING"],
