@@ -84,10 +84,14 @@ impl ServeError {
         match self {
             Self::Queue {
                 source: QueueError::Served,
+                place,
+            } if place.starts_with("PostgreSQL") => {
+                Some("stop the other gateway, or give this one a `hostname` of its own")
+            }
+            Self::Queue {
+                source: QueueError::Served,
                 ..
-            } => Some(
-                "stop the other gateway, or give this one a `data` folder (with [store], a `hostname`) of its own",
-            ),
+            } => Some("stop the other gateway, or give this one a `data` folder of its own"),
             Self::Queue {
                 source: QueueError::Store(StoreError::Postgres { .. } | StoreError::Unsafe(_)),
                 ..
