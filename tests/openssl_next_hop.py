@@ -14,6 +14,8 @@ import time
 
 FOLDER = sys.argv[1]
 LOCK = threading.Lock()
+# Contexts that serve all connections of a next hop.
+SHARED = {}
 
 
 def note(file, line):
@@ -22,12 +24,21 @@ def note(file, line):
 
 
 def context(hop):
+    if hop["does"] == "changes its certificate":
+        return SHARED.setdefault(hop["name"], made_for(hop))
+    return made_for(hop)
+
+
+def made_for(hop):
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     if hop["does"] in ("tls 1.1", "weak cipher", "weak key"):
         made.set_ciphers("ALL:@SECLEVEL=0")
     made.load_cert_chain(os.path.join(FOLDER, hop["pem"]))
     if hop["does"] == "tls 1.1":
         made.minimum_version, made.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    if hop["does"] == "changes its certificate":
+        # Sessions are resumed by ticket (RFC 5077), also after the change: one key for tickets, as many servers have.
+        made.maximum_version = ssl.TLSVersion.TLSv1_2
     if hop["does"] == "weak cipher":
         made.maximum_version = ssl.TLSVersion.TLSv1_2
         made.set_ciphers("ECDHE-ECDSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:@SECLEVEL=0")
@@ -92,6 +103,9 @@ class Talk:
             elif verb == "DATA":
                 self.say("354 go")
                 self.data(to)
+                if self.does == "changes its certificate":
+                    context(self.hop).load_cert_chain(os.path.join(FOLDER, self.hop["next"]))
+                    return None
             elif verb == "QUIT":
                 self.say("221 2.0.0 bye")
                 return None
@@ -124,7 +138,8 @@ class Talk:
             if not line:
                 return
             octets += line
-        taken = {"name": self.hop["name"], "to": to, "tls": self.tls, "octets": len(octets)}
+        reused = bool(self.tls and self.connection.session_reused)
+        taken = {"name": self.hop["name"], "to": to, "tls": self.tls, "octets": len(octets), "reused": reused}
         note("taken.jsonl", json.dumps(taken))
         if self.does == "silent after the data":
             wait_for_the_end(self.connection)

@@ -16,10 +16,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{
     CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
@@ -37,6 +37,7 @@ use super::dane::Dane;
 pub(super) struct Tls {
     verifying: TlsConnector,
     accepting: TlsConnector,
+    matching: TlsConnector,
     verifier: Arc<WebPkiServerVerifier>,
 }
 
@@ -68,8 +69,13 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anyone(Arc::clone(&provider))))
             .with_no_client_auth();
+        // A session that is resumed shows no certificate: that of yesterday would be held against the records of today,
+        // and a key that was rolled over would keep mail here for as long as the server remembers the session.
+        let mut matching = accepting.clone();
+        matching.resumption = Resumption::disabled();
         Ok(Self {
             verifying: TlsConnector::from(Arc::new(verifying)),
+            matching: TlsConnector::from(Arc::new(matching)),
             accepting: TlsConnector::from(Arc::new(accepting)),
             verifier,
         })
@@ -92,7 +98,8 @@ impl Tls {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| HandshakeError::Name)?;
         let connector = match certificate {
             Certificate::MustBeRight => &self.verifying,
-            Certificate::MayBeAny | Certificate::MustMatch(_) => &self.accepting,
+            Certificate::MayBeAny => &self.accepting,
+            Certificate::MustMatch(_) => &self.matching,
         };
         let stream = connector
             .connect(name.clone(), stream)

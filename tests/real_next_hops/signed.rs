@@ -3,17 +3,19 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rcgen::{KeyPair, PublicKeyData as _};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::authority::{Authority, Wrong};
 use super::exchange::{HOURS, all_come_to, by_mx, send_each};
 use super::postfix::{Postfix, Service};
-use super::support::{Gateway, free_port, wait_for};
+use super::program::Program;
+use super::support::{Gateway, free_port, installed, wait_for};
 
 /// What the TLSA records of a domain announce, and what comes of mail for it.
 type Case = (&'static str, Announces, &'static [&'static str]);
@@ -299,3 +301,63 @@ fn records_in_a_signed_zone_decide_and_a_signature_that_does_not_fit_keeps_mail_
         assert!(postfix.mail_for(to).is_empty(), "{to}");
     }
 }
+
+/// A key that was changed is held against the records that are published now, also where the server would go on with a
+/// session from before: what was shown then is no answer to them.
+#[test]
+fn a_known_session_is_no_reason_to_look_at_a_certificate_of_yesterday() {
+    for program in ["/usr/sbin/unbound", "/usr/bin/ldns-signzone"] {
+        if !Path::new(program).exists() {
+            return eprintln!("skipped: {program} is not installed");
+        }
+    }
+    if !installed("python3") {
+        return;
+    }
+    let address = "127.26.5.100";
+    if let Err(error) = TcpListener::bind((address, 25)) {
+        return eprintln!("skipped: port 25 of {address}: {error}");
+    }
+    let authority = Authority::new();
+    let new = || authority.pem_for(&["another.example"], Wrong::SelfSigned);
+    let (before, after) = (new(), new());
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("before"), &before).unwrap();
+    fs::write(folder.path().join("after"), &after).unwrap();
+    let hop = json!([{
+        "name": "rolls", "address": address, "port": 25, "does": "changes its certificate", "pem": "before", "next": "after"
+    }]);
+    fs::write(folder.path().join("hops.json"), hop.to_string()).unwrap();
+    let hop = Program::start("openssl_next_hop.py", folder);
+    let zone = |pem: &str| {
+        format!(
+            "$ORIGIN .\n$TTL 1\n@ SOA ns.host. admin.host. 1 60 60 600 1\n@ NS ns.host.\nns.host. A 127.0.0.1\n\
+                 rolls.example. MX 10 mx.rolls.example.\nmx.rolls.example. A {address}\n"
+        ) + &record("mx.rolls.example", pem)
+            + &record("mx.bogus.example", pem)
+    };
+    let port = free_port();
+    let unbound = Unbound::start(port, &zone(&before), EMPTY);
+    let gateway = Gateway::start_with(|policies| {
+        let address = format!("127.0.0.1:{port}").parse().unwrap();
+        by_mx(policies, address, true, &authority);
+    });
+    send_each(&gateway, &["first@rolls.example".to_owned()], HOURS);
+    all_come_to(
+        &gateway,
+        &[("first@rolls.example".to_owned(), DANE.to_vec())],
+    );
+    drop(unbound);
+    let _unbound = Unbound::start(port, &zone(&after), EMPTY);
+    send_each(&gateway, &["second@rolls.example".to_owned()], HOURS);
+    all_come_to(
+        &gateway,
+        &[("second@rolls.example".to_owned(), DANE.to_vec())],
+    );
+    let taken = hop.file("taken.jsonl");
+    assert_eq!(taken.matches("\"tls\": \"TLSv1.2\"").count(), 2, "{taken}");
+    assert_eq!(taken.matches("\"reused\": false").count(), 2, "{taken}");
+}
+
+const EMPTY: &str =
+    "$ORIGIN insecure.example.\n$TTL 1\n@ SOA ns.host. admin.host. 1 60 60 600 1\n@ NS ns.host.\n";
