@@ -142,7 +142,7 @@ async fn without_settings(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Opt
 
 async fn with_settings(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Answer> {
     let settings = load_or_say(&cli.config).await?;
-    let queue = || Queue::open(&settings.data, Clock::system());
+    let queue = || settings.open_queue(Clock::system());
     let signing = Arc::clone(settings.policy.signing());
     let signing = move || Arc::clone(&signing);
     let letterhead = server::letterhead(&settings.hostname, signing, Clock::system());
@@ -378,7 +378,7 @@ async fn explain(
             Ok(Answer::Usage)
         }
         Ok(Question::Reference(reference)) => {
-            let queue = Queue::open(&settings.data, Clock::system()).await?;
+            let queue = settings.open_queue(Clock::system()).await?;
             Ok(admin::trace::explain(&reference, &queue, json, out).await?)
         }
         Ok(Question::Messages { from, to, files }) => {

@@ -37,7 +37,7 @@ use crate::directory::Directory;
 use crate::ingress::{self, IngressError};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::policy::Policy;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Queue, QueueError, StoreError};
 use crate::scheduler::Scheduler;
 use crate::settings::{self, Loaded, Settings};
 
@@ -56,10 +56,10 @@ pub enum ServeError {
     #[error("the configuration has errors: nothing was started")]
     Configuration,
     /// The queue cannot be opened.
-    #[error("the queue in {folder} cannot be opened", folder = folder.display())]
+    #[error("the queue in {place} cannot be opened")]
     Queue {
-        /// The data folder.
-        folder: PathBuf,
+        /// The data folder, or the database.
+        place: String,
         /// Why.
         source: QueueError,
     },
@@ -91,8 +91,20 @@ impl ServeError {
         match self {
             Self::Queue {
                 source: QueueError::Served,
+                place,
+            } if place.starts_with("PostgreSQL") => {
+                Some("stop the other gateway, or give this one a `hostname` of its own")
+            }
+            Self::Queue {
+                source: QueueError::Served,
                 ..
             } => Some("stop the other gateway, or give this one a `data` folder of its own"),
+            Self::Queue {
+                source: QueueError::Store(StoreError::Postgres { .. } | StoreError::Unsafe(_)),
+                ..
+            } => Some(
+                "[store] in the gateway's own file names the database; its log, and pg_hba.conf, say what it thinks of us",
+            ),
             Self::Queue { .. } => Some(
                 "the user that runs the gateway must be able to write there; `data` in the gateway's own file names the folder",
             ),
@@ -330,12 +342,10 @@ async fn start_metrics(
 
 async fn open_queue(settings: &Settings, clock: &Clock) -> Result<Queue, ServeError> {
     let failed = |source| ServeError::Queue {
-        folder: settings.data.clone(),
+        place: settings.queue_place(),
         source,
     };
-    let queue = Queue::open(&settings.data, clock.clone())
-        .await
-        .map_err(failed)?;
+    let queue = settings.open_queue(clock.clone()).await.map_err(failed)?;
     queue.recover().await.map_err(failed)?;
     Ok(queue)
 }

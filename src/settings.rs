@@ -12,14 +12,17 @@ use crate::directory::Cache;
 use crate::mail::Domain;
 use crate::policy::settings::Files;
 use crate::policy::{Policy, policy_test};
-use crate::{admin, delivery, directory, ingress};
+use crate::queue::{Queue, QueueError};
+use crate::{admin, delivery, directory, ingress, queue};
 
 /// Everything that the files say, checked.
 pub struct Settings {
     /// The name of this gateway.
     pub hostname: Domain,
-    /// Where queue, audit trail and large messages lie.
+    /// Where queue, audit trail and large messages lie, unless they lie in a database; and what else is kept.
     pub data: PathBuf,
+    /// Where the queue lies.
+    pub store: queue::Settings,
     /// How mail comes in.
     pub ingress: ingress::Settings,
     /// How mail goes onward.
@@ -32,6 +35,21 @@ pub struct Settings {
     pub dns: Dns,
     /// Where the gateway is seen from outside, and how its log is written.
     pub admin: admin::Settings,
+}
+
+impl Settings {
+    /// Opens the queue where these settings say that it lies. Everybody who opens it comes here.
+    pub async fn open_queue(&self, clock: Clock) -> Result<Queue, QueueError> {
+        Queue::open_by(&self.store, &self.data, self.hostname.as_str(), clock).await
+    }
+
+    /// Where the queue lies, for messages to people.
+    pub fn queue_place(&self) -> String {
+        match &self.store.postgres {
+            Some(postgres) => postgres.place(),
+            None => self.data.display().to_string(),
+        }
+    }
 }
 
 /// What reading the configuration gave.
@@ -137,6 +155,7 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
     let data = top
         .path("data")
         .map_or_else(|| folder.join("../data"), Located::into_inner);
+    let store = queue::Settings::read(top);
     let ingress = ingress::Settings::read(top);
     let delivery = delivery::Settings::read(top);
     let admin = admin::Settings::read(top);
@@ -165,6 +184,7 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
     Some(Settings {
         hostname: hostname?,
         data,
+        store,
         ingress,
         delivery,
         policy: Arc::new(policy?),

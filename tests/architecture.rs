@@ -66,6 +66,7 @@ const LADDER: &[(&str, &[&str])] = &[
             "config",
             "directory",
             "accounts",
+            "queue",
             "delivery",
             "policy",
             "ingress",
