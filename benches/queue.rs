@@ -1,7 +1,8 @@
 //! How many messages a second the queue takes and settles, durable, one recipient each.
 //!
 //! `cargo bench --bench queue -- [SECONDS]` prints a line for each size of body and number of
-//! sessions, with the jobs that shared a commit; then the same with a backlog.
+//! sessions, with the jobs that shared a commit; then the same with a backlog. With `host=… user=… dbname=…` as one more
+//! argument the queue lies in that PostgreSQL database.
 
 #[path = "../tests/support/accepted.rs"]
 mod support;
@@ -9,7 +10,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use postern::base::{Clock, metrics};
-use postern::queue::{Handoff, LEASE, Queue};
+use postern::queue::{Handoff, LEASE, PostgresSettings, Queue, Settings};
 use support::{accepted_with, delivered};
 
 fn main() {
@@ -31,7 +32,11 @@ fn main() {
 /// Accepts with a hand-off and settles as delivered, over and over.
 async fn run(octets: usize, sessions: usize, backlog: usize, time: Duration) {
     let folder = tempfile::tempdir_in(".").expect("a folder on this disk");
-    let queue = Queue::open(folder.path(), Clock::system())
+    let named = std::env::args().find(|word| word.contains("host="));
+    let settings = Settings {
+        postgres: named.map(|name| PostgresSettings::parse(&name).expect("a database")),
+    };
+    let queue = Queue::open_by(&settings, folder.path(), "bench.example", Clock::system())
         .await
         .expect("a queue");
     fill(&queue, octets, backlog).await;

@@ -35,7 +35,8 @@
 //! One thread writes. It takes the jobs that wait, runs each inside a savepoint of one transaction,
 //! commits, and answers them all: a job that fails takes back its own writes alone, and no job is
 //! answered before the commit that it is in. SQLite syncs its log at each commit
-//! (`synchronous=FULL`), so an answer means: on the disk.
+//! (`synchronous=FULL`), so an answer means: on the disk. PostgreSQL does so too (`synchronous_commit`, which is
+//! set; a server with `fsync` off is refused), and on the disks of its synchronous standbys if it has any.
 //!
 //! # What a crash costs
 //!
@@ -56,10 +57,29 @@
 //!
 //! # Who may have the queue open
 //!
-//! Any number of processes; SQLite's locks order their transactions. One of them is the scheduler: it
-//! holds the lock on `scheduler.lock` from `recover` on, so that no second one frees leases that are
+//! Any number of processes; the locks of SQLite, or of the database of a fleet, order their transactions. One of them is the scheduler: it
+//! holds the lock on `scheduler.lock` (in a fleet: the advisory lock of its name) from `recover` on, so that no second one frees leases that are
 //! in use. It notices what others changed within a second. An administrator's order passes over what
 //! is being tried at that moment, and says so.
+//!
+//! # A fleet
+//!
+//! With `[store]` in the gateway's own file the tables lie in a PostgreSQL database, and several gateways lease from
+//! them (`queue::postgres`). The table above holds; what is more:
+//!
+//! * A *leased* row names the gateway that has it. `settle` and `give_back` of another leave it alone (that an attempt
+//!   whose lease was lost did deliver is put on record), and `recover` ends the leases of its own name.
+//! * One scheduler for each name (`hostname`): its session holds an advisory lock, and everything it writes goes over that
+//!   session. What a living gateway has in hand no other takes, even if its time is over; of a dead one the
+//!   leases end by time. A batch whose lease ended while it waited for its turn goes back untried.
+//! * Every transaction that writes begins by locking the row `audit_end`, so that there is one chain and one order.
+//! * Large messages lie in the database, committed before the row that names them; an orphan is a body without a message,
+//!   removed by `recover` of the gateway that wrote it, or by any after a day.
+//! * A server that is gone answers each job with an error (a client hears 451) until it is there again: connections are
+//!   made anew with pauses of up to five seconds. A commit whose answer was lost may have taken effect, as above: at worst
+//!   the client sends again, or the settlement is written again and finds nothing to do.
+//! * The clocks of the gateways must agree: leases end by them. One that is more than ten seconds away from that of
+//!   the database is warned of.
 //!
 //! # The audit trail
 //!
