@@ -160,6 +160,56 @@ async fn what_one_gateway_has_in_hand_is_its_own() {
 }
 
 #[tokio::test]
+async fn what_one_gateway_took_another_delivers_whole() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let (database, clock) = (cluster.database(), Clock::fixed(start()));
+    let a = gateway(&database, "a.example", &clock).await;
+    let b = gateway(&database, "b.example", &clock).await;
+    let lines: Vec<String> = (0..200_000).map(|i| format!("line {i}\r\n")).collect();
+    let large = accepted_with(&["u@ward.example"], format!("\r\n{}", lines.concat()));
+    let taken = vec![large.clone()];
+    a.accept(taken, Handoff::None).await.unwrap();
+
+    let leases = lease(&b, start(), 10).await;
+
+    assert_eq!(leases[0].message.message, large.message);
+    let seen = a
+        .message(leases[0].deliveries[0].id)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(seen.message, large.message);
+}
+
+#[tokio::test]
+async fn a_server_that_could_forget_what_it_called_committed_is_refused() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let (database, clock) = (cluster.database(), Clock::fixed(start()));
+    // What a session may choose is chosen; what it may not is looked at.
+    database.sql("ALTER ROLE postern SET synchronous_commit = off");
+    drop(gateway(&database, "a.example", &clock).await);
+    database.sql("ALTER SYSTEM SET full_page_writes = off");
+    database.sql("SELECT pg_reload_conf()");
+    let settings = PostgresSettings::parse(&database.name).unwrap();
+    let opened = until_it_works(async || {
+        let folder = std::env::temp_dir();
+        match PostgresStore::open(&settings, "b.example", &folder, clock.clone()).await {
+            Ok(_) => Err(QueueError::Served), // the server has yet to read its file
+            Err(error) => Ok(error),
+        }
+    });
+    let refused = opened.await;
+    assert!(
+        matches!(refused, QueueError::Store(StoreError::Unsafe(_))),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_name_has_one_scheduler_and_whoever_comes_after_its_end_may_be_it() {
     let Some(cluster) = Cluster::start() else {
         return;

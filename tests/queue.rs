@@ -13,9 +13,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern::base::{Clock, Reference};
-use postern::mail::{Mailbox, Message, Notify, Recipient};
+use postern::mail::{EnhancedStatusCode, Mailbox, Message, Notify, Priority, Recipient};
+use postern::outcome::Outcome;
 use postern::outcome::audit::{AuditEvent, AuditKind};
-use postern::outcome::notify::{Event, Told, notices};
+use postern::outcome::notify::{Event, Told, UnlessTold, notices};
 use postern::queue::*;
 use postgres::{Cluster, Database};
 use proptest::prelude::*;
@@ -1405,5 +1406,366 @@ async fn texts_that_a_peer_made_up_are_taken_whatever_is_in_them() {
         f.store.settle(vec![settlement], vec![]).await.unwrap();
         assert_eq!(f.states().await[0].1, State::Due);
         f.is_whole().await;
+    }
+}
+
+fn without_an_answer(id: DeliveryId, until: Timestamp) -> Settlement {
+    let status = EnhancedStatusCode::transient(4, 1);
+    settlement(
+        id,
+        Outcome::without_reply(status, "nobody is there"),
+        Next::RetryAt(until),
+    )
+}
+
+#[tokio::test]
+async fn what_nobody_answered_is_called_back_domain_by_domain() {
+    for f in stores().await {
+        let later = start() + minutes(60);
+        for to in ["a@a.example", "b@b.example", "b2@b.example", "c@c.example"] {
+            f.accept(accepted(&[to])).await;
+        }
+        for lease in f.lease_at(start()).await {
+            let one = &lease.deliveries[0];
+            let came = match recipients(&lease)[0].as_str() {
+                "c@c.example" => deferred(one.id, later),
+                _ => without_an_answer(one.id, later),
+            };
+            f.store.settle(vec![came], vec![]).await.unwrap();
+        }
+        let recall = async |domain: Option<&str>, after, limit, skip| {
+            let recall = Recall {
+                domain: domain.map(str::to_owned),
+                after,
+                limit,
+            };
+            f.store.recall(start(), recall, skip).await.unwrap()
+        };
+        let not_b =
+            || Skip::when(|path, _| path.domain().is_some_and(|d| d.as_str() == "b.example"));
+
+        assert_eq!(
+            recall(Some("c.example"), None, 10, Skip::nothing()).await,
+            Recalled::default()
+        );
+        assert_eq!(
+            recall(Some("b.example"), None, 10, not_b()).await,
+            Recalled::default()
+        );
+        let first = recall(None, None, 2, Skip::nothing()).await;
+        assert_eq!(first.changed, 2);
+        let rest = recall(None, first.after, 2, Skip::nothing()).await;
+        assert_eq!((rest.changed, rest.after), (1, None));
+
+        let due: Vec<String> = f
+            .lease_at(start())
+            .await
+            .iter()
+            .flat_map(recipients)
+            .collect();
+        assert_eq!(due.len(), 3, "the one with an answer waits on: {due:?}");
+        assert!(!due.contains(&"c@c.example".to_owned()));
+    }
+}
+
+#[tokio::test]
+async fn groups_sum_up_what_waits() {
+    for f in stores().await {
+        let mut kept = accepted(&["a@a.example", "b@a.example", "c@b.example"]);
+        kept.deliveries[2].standing = Standing::Held;
+        f.accept(kept).await;
+        let mut one = accepted(&["d@a.example"]);
+        one.deliveries[0].binding = Binding::VerifiedTls;
+        f.accept(one).await;
+        let later = start() + minutes(60);
+        let lease = f.lease_at(start()).await.remove(0);
+        let [a, b] = [lease.deliveries[0].id, lease.deliveries[1].id];
+        let settlements = vec![deferred(a, start()), deferred(b, later)];
+        f.store.settle(settlements, vec![]).await.unwrap();
+
+        let groups = f.store.groups(start()).await.unwrap();
+
+        let told = |group: &Group| {
+            (
+                group.path.to_string(),
+                group.binding.word(),
+                group.state.word(),
+                (group.count, group.due),
+                group.next,
+                group.last_reply.is_some(),
+            )
+        };
+        let leased_until = Some(start() + LEASE);
+        assert_eq!(
+            groups.iter().map(told).collect::<Vec<_>>(),
+            [
+                (
+                    "a@a.example".to_owned(),
+                    "any",
+                    "due",
+                    (2, 1),
+                    Some(start()),
+                    true
+                ),
+                (
+                    "d@a.example".to_owned(),
+                    "verified-tls",
+                    "leased",
+                    (1, 0),
+                    leased_until,
+                    false
+                ),
+                ("c@b.example".to_owned(), "any", "held", (1, 0), None, false),
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn higher_classes_go_first_and_leave_the_lower_ones_a_part() {
+    for f in stores().await {
+        for (class, number) in [
+            (Priority::Bulk, 30),
+            (Priority::Normal, 30),
+            (Priority::Urgent, 30),
+        ] {
+            for i in 0..number {
+                let mut message = accepted(&[&format!("{class:?}{i}@ward.example")]);
+                message.handling.priority = class;
+                message.handling.mt_priority = Some(-4);
+                message.handling.policy = Some(PolicyMark(7));
+                f.accept(message).await;
+            }
+        }
+        let lease = async |limit| {
+            let until = start() + LEASE;
+            f.store
+                .lease(start(), until, limit, Skip::nothing())
+                .await
+                .unwrap()
+        };
+        let leases = lease(16).await;
+
+        let of = |class| {
+            let deliveries = leases.iter().flat_map(|lease| &lease.deliveries);
+            deliveries.filter(|one| one.priority == class).count()
+        };
+        assert_eq!(
+            (
+                of(Priority::Urgent),
+                of(Priority::Normal),
+                of(Priority::Bulk)
+            ),
+            (12, 2, 2)
+        );
+        assert_eq!(leases[0].message.mt_priority, Some(-4));
+        assert_eq!(leases[0].deliveries[0].policy, Some(PolicyMark(7)));
+        assert_eq!(lease(1_000).await.len(), 90 - 16, "all the rest");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_diverted_or_bound_and_tried_at_once() {
+    for f in stores().await {
+        f.accept(accepted(&["a@ward.example", "b@ward.example"]))
+            .await;
+        let lease = f.lease_at(start()).await.remove(0);
+        let settlements = [Next::Diverted, Next::Bound]
+            .into_iter()
+            .zip(&lease.deliveries);
+        let settlements = settlements
+            .map(|(next, one)| settlement(one.id, reply(451, "4.7.0", "no"), next))
+            .collect();
+        f.store.settle(settlements, vec![]).await.unwrap();
+
+        let again = f.lease_at(start()).await.remove(0);
+        let bindings: Vec<_> = again
+            .deliveries
+            .iter()
+            .map(|one| (one.binding, one.attempts))
+            .collect();
+        assert_eq!(
+            bindings,
+            [(Binding::Encryption, 1), (Binding::VerifiedTls, 1)]
+        );
+        assert_eq!(f.events().await, ["received", "deferred", "deferred"]);
+    }
+}
+
+#[tokio::test]
+async fn lists_are_filtered_by_what_is_written_in_them() {
+    for f in stores().await {
+        let mut first = accepted(&["Anna@ward.example", "b@lab.example"]);
+        first.deliveries[1].because = "An Odd Reason".to_owned();
+        first.patient_data = true;
+        f.accept(first).await;
+        let mut second = accepted(&["c@ward.example"]);
+        second.received_at = start() + minutes(5);
+        second.deliveries[0].standing = Standing::Quarantined;
+        second.deliveries[0].self_release = Some(SelfRelease {
+            code_hash: [0; 32],
+            account: None,
+            grounds: SelfRelease::OWNERS.to_owned(),
+            until: start(),
+        });
+        f.accept(second).await;
+        let list = async |filter| {
+            let list: Vec<Waiting> = f.store.list(filter).await.unwrap();
+            list.into_iter()
+                .map(|one| one.recipient)
+                .collect::<Vec<_>>()
+        };
+        let all = Filter::default;
+        let some = |text: &str| Some(text.to_owned());
+        let first = ["Anna@ward.example", "b@lab.example"];
+
+        assert_eq!(
+            list(Filter {
+                recipient: some("aNNa@"),
+                ..all()
+            })
+            .await,
+            [first[0]]
+        );
+        assert_eq!(
+            list(Filter {
+                because: some("odd reason"),
+                ..all()
+            })
+            .await,
+            [first[1]]
+        );
+        assert_eq!(
+            list(Filter {
+                sender: some("RECEPTION@FA001"),
+                ..all()
+            })
+            .await
+            .len(),
+            3
+        );
+        assert_eq!(
+            list(Filter {
+                sender: some("nobody"),
+                ..all()
+            })
+            .await
+            .len(),
+            0
+        );
+        assert_eq!(
+            list(Filter {
+                patient_data: Some(true),
+                ..all()
+            })
+            .await,
+            first
+        );
+        assert_eq!(
+            list(Filter {
+                patient_data: Some(false),
+                ..all()
+            })
+            .await,
+            ["c@ward.example"]
+        );
+        let from = Some(start() + minutes(1));
+        assert_eq!(
+            list(Filter {
+                received_from: from,
+                ..all()
+            })
+            .await,
+            ["c@ward.example"]
+        );
+        assert_eq!(
+            list(Filter {
+                received_before: from,
+                ..all()
+            })
+            .await,
+            first
+        );
+        let waits = vec![State::Held, State::Quarantined];
+        let waits = f
+            .store
+            .list(Filter {
+                states: waits,
+                ..all()
+            })
+            .await
+            .unwrap();
+        assert!(waits.len() == 1 && waits[0].owner_may_release);
+        let delivery = Some(DeliveryId(waits[0].delivery));
+        assert_eq!(list(Filter { delivery, ..all() }).await, ["c@ward.example"]);
+    }
+}
+
+#[tokio::test]
+async fn orders_are_for_a_delivery_or_a_domain_and_may_change_the_way() {
+    for f in stores().await {
+        f.accept(accepted(&[
+            "a@ward.example",
+            "b@ward.example",
+            "c@lab.example",
+        ]))
+        .await;
+        let order = async |selection, order| {
+            let done = f
+                .store
+                .administer(selection, order, "root".to_owned())
+                .await;
+            done.unwrap().changed
+        };
+        let reason = || "why not".to_owned();
+        let ward = || Selection::Domain("WARD.example".to_owned());
+        assert_eq!(order(ward(), Order::Hold { reason: reason() }).await, 2);
+        let held = f.store.list(Filter {
+            states: vec![State::Held],
+            ..Filter::default()
+        });
+        let first = DeliveryId(held.await.unwrap()[0].delivery);
+        let encrypted = Order::ReleaseEncrypted { reason: reason() };
+        assert_eq!(order(Selection::Delivery(first), encrypted).await, 1);
+        assert_eq!(order(Selection::All, Order::Retry).await, 2);
+
+        let lease = f.lease_at(start()).await.remove(0);
+        let ways: Vec<_> = lease.deliveries.iter().map(|one| one.binding).collect();
+        assert_eq!(ways, [Binding::Encryption, Binding::Any]);
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_shown_as_long_as_it_is_there() {
+    for f in stores().await {
+        let one = accepted(&["a@ward.example"]);
+        f.accept(one.clone()).await;
+        let id = f.lease_at(start()).await[0].deliveries[0].id;
+        let shown = f.store.message(id).await.unwrap().unwrap();
+        assert_eq!(
+            (&shown.message, &shown.reference),
+            (&one.message, &one.reference)
+        );
+        f.store.settle(vec![delivered(id)], vec![]).await.unwrap();
+        assert!(f.store.message(id).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_tells_somebody_of_a_thing_is_queued_once_in_a_while() {
+    for f in stores().await {
+        let big = format!("Subject: news\r\n\r\n{}", "x".repeat(300 << 10));
+        for at in [0, 5, 61] {
+            let mut news = accepted_with(&["owner@ward.example"], big.clone());
+            news.received_at = start() + minutes(at);
+            news.unless_told = Some(UnlessTold {
+                to: "owner@ward.example".to_owned(),
+                about: "the digest".to_owned(),
+                at_most_every: minutes(60),
+            });
+            f.accept(news).await;
+        }
+        assert_eq!((f.states().await.len(), f.bodies()), (2, 2));
+        assert_eq!(f.events().await.len(), 2);
     }
 }
