@@ -115,6 +115,8 @@ impl Writer {
 pub(super) struct Batch {
     session: Arc<Session>,
     end: End,
+    /// Whether the savepoint of the job before is not released yet.
+    is_open: bool,
     /// Events of the transaction that are not written yet, with their numbers and hashes.
     events: Vec<audit::Line>,
 }
@@ -181,11 +183,12 @@ async fn commit_together(
     let before = |error: QueueError| Broken::Before(error.to_text());
     let db = session.db();
     let number = jobs.len();
-    db.run("BEGIN").await.map_err(before)?;
-    let end = audit::lock_end(db).await.map_err(before)?;
+    let (begun, end) = tokio::join!(biased; db.run("BEGIN"), audit::lock_end(db));
+    let end = begun.and(end).map_err(before)?;
     let mut batch = Batch {
         session: Arc::clone(session),
-        end: end.clone(),
+        end,
+        is_open: false,
         events: Vec::new(),
     };
     for job in jobs {
@@ -194,6 +197,9 @@ async fn commit_together(
             .map_err(before)?;
     }
     let written = async {
+        if batch.is_open {
+            db.run("RELEASE job").await?;
+        }
         audit::write(db, &batch.events, &batch.end).await?;
         trace::seal_stretches(db, batch.end.last).await
     };
@@ -205,20 +211,28 @@ async fn commit_together(
     Ok(())
 }
 
-/// Runs one job between savepoints, so that its failure takes back its own writes alone.
+/// Runs one job between savepoints, so that its failure takes back its own writes alone. Each savepoint is
+/// set, and the one before released, on the way with the job's first statement: nobody waits for an answer to that alone.
 async fn run(batch: &mut Batch, job: Job, answers: &mut Vec<Answered>) -> Result<(), QueueError> {
     let (end, events) = (batch.end.clone(), batch.events.len());
-    batch.db().run("SAVEPOINT job").await?;
-    let answered = job(batch).await;
+    let session = Arc::clone(&batch.session);
+    let begin = match std::mem::replace(&mut batch.is_open, true) {
+        // Fails if the job before hid a failure of one of its statements.
+        true => "RELEASE job; SAVEPOINT job",
+        false => "SAVEPOINT job",
+    };
+    // The first of the two is asked first, so the server has it before the job's own statements.
+    let (begun, answered) = tokio::join!(biased; session.db().run(begin), job(batch));
     let keep = answered.keep;
     answers.push(answered);
-    if keep {
-        // Fails if the job hid a failure of one of its statements.
-        return batch.db().run("RELEASE job").await;
+    begun?;
+    if !keep {
+        batch.end = end;
+        batch.events.truncate(events);
+        batch.is_open = false;
+        batch.db().run("ROLLBACK TO job; RELEASE job").await?;
     }
-    batch.end = end;
-    batch.events.truncate(events);
-    batch.db().run("ROLLBACK TO job; RELEASE job").await
+    Ok(())
 }
 
 /// The values behind these locks are whole at every moment.
