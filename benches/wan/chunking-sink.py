@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """A next hop that offers CHUNKING (RFC 3030), which smtp-sink does not: chunking-sink.py ADDRESS PORT
 
-Throws away what comes and says "mesg=N" after each message, as smtp-sink -c does.
+Throws away what comes and says "sess=N mesg=N", connections that ended and messages, after each message, as smtp-sink -c does.
 """
 import asyncio, sys
 
 LARGEST = 1 << 22
-count = 0
+count = sessions = 0
 
 
 async def serve(client, answers):
-    global count
+    global count, sessions
     answers.write(b"220 far.example.test ESMTP\r\n")
     while line := await client.readline():
         verb, answer, whole = line[:4].upper(), b"250 2.0.0 ok\r\n", False
@@ -28,8 +28,9 @@ async def serve(client, answers):
             break
         count += whole
         if whole:
-            print(f"mesg={count}", flush=True)
+            print(f"sess={sessions} mesg={count}", flush=True)
         answers.write(answer)
+    sessions += 1
     answers.close()
 
 

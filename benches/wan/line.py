@@ -5,7 +5,7 @@ after the delay, or never. No bound on bandwidth; packets stay in order; what is
 but which packet meets which draw is not the same from run to run. Nothing has a name: namespaces and devices are gone
 with the last process that uses them. Linux, root, /dev/net/tun.
 """
-import collections, ctypes, fcntl, json, os, random, select, signal, struct, subprocess, time
+import collections, ctypes, fcntl, json, os, random, select, signal, struct, subprocess, sys, time
 
 NEAR, FAR = "10.99.0.1", "10.99.0.2"
 CLONE_NEWNET, TUNSETIFF, TUN_WITHOUT_HEADER, PR_SET_PDEATHSIG = 0x40000000, 0x400454CA, 0x1001, 1
@@ -60,8 +60,11 @@ class Line:
         for command in ("link set lo up", f"addr add {address} peer {other} dev line", "link set line txqueuelen 20000 up"):
             subprocess.run(["ip", *command.split()], check=True)
         if control:
-            with open("/proc/sys/net/ipv4/tcp_congestion_control", "w") as setting:
-                setting.write(control)
+            try:
+                with open("/proc/sys/net/ipv4/tcp_congestion_control", "w") as setting:
+                    setting.write(control)
+            except OSError as error:
+                sys.exit(f"{control}: {error.strerror}: not in net.ipv4.tcp_allowed_congestion_control?")
         return os.open("/proc/self/ns/net", os.O_RDONLY), device
 
     def run(self, where, command, **more):

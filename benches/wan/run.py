@@ -28,12 +28,12 @@ class Sink:
             command = [os.path.join(os.path.dirname(__file__), "chunking-sink.py"), lines.FAR, SINK_PORT]
         self.process = line.run(line.far, command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         os.set_blocking(self.process.stdout.fileno(), False)
-        self.said, self.count = b"", 0
+        self.said, self.count, self.sessions = b"", 0, 0
 
     def seen(self):
         self.said = (self.said + (self.process.stdout.read() or b""))[-4096:]
-        counts = re.findall(rb"mesg=\s*(\d+)", self.said)
-        self.count = int(counts[-1]) if counts else self.count
+        counts = re.findall(rb"sess=\s*(\d+).*?mesg=\s*(\d+)", self.said)
+        self.sessions, self.count = map(int, counts[-1]) if counts else (self.sessions, self.count)
         return self.count
 
     def close(self):
@@ -105,7 +105,7 @@ def measure(folder, peer, size, connections, loss, way, asked):
         moved = line.close()
     return dict(label=peer, size=size, connections=connections, loss=loss, way=way, messages=messages, lost=max(0, messages - arrived),
                 extra=max(0, arrived - messages), per_s=round(messages / took, 1), ms_each=round(1e3 * took * connections / messages),
-                retransmitted=again, **moved)
+                closed=sink.sessions, retransmitted=again, **moved)
 
 
 def table(runs, asked):
