@@ -62,16 +62,18 @@ impl Tls {
     pub(super) fn new(extra_roots: &[CertificateDer<'static>]) -> Result<Self, TlsSetupError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = verifier(&provider, extra_roots)?;
-        let verifying = versions(&provider)?
+        let mut verifying = versions(&provider)?
             .with_webpki_verifier(Arc::clone(&verifier))
             .with_no_client_auth();
         let accepting = versions(&provider)?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anyone(Arc::clone(&provider))))
             .with_no_client_auth();
-        // A session that is resumed shows no certificate: that of yesterday would be held against the records of today,
-        // and a key that was rolled over would keep mail here for as long as the server remembers the session.
         let mut matching = accepting.clone();
+        // A session that is resumed shows no certificate: that of yesterday would count today, though it has ended since, and
+        // be held against the TLSA records of today; a key that was rolled over would keep mail here for as long as the
+        // server remembers the session.
+        verifying.resumption = Resumption::disabled();
         matching.resumption = Resumption::disabled();
         Ok(Self {
             verifying: TlsConnector::from(Arc::new(verifying)),

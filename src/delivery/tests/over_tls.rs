@@ -1,11 +1,15 @@
 //! Levels of TLS against certificates that are right and wrong in every way.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::HandshakeKind;
 
 use super::next_hop::{Act, Script};
 use super::*;
 use crate::base::secret::Secret;
 use crate::delivery::Listing;
+use crate::delivery::tls::{Certificate, Tls};
+use crate::outcome::NamedBy;
 
 #[path = "../../../tests/support/authority.rs"]
 pub(super) mod authority;
@@ -33,6 +37,36 @@ async fn send(
     let to_one = envelope(&["a@x.example"]);
     let mut outcomes = deliveries.attempt(&route, &to_one, &message, need).await;
     outcomes.remove(0)
+}
+
+/// A session that is resumed shows no certificate: one that was right yesterday would count today.
+#[tokio::test]
+async fn a_certificate_that_must_be_right_is_looked_at_in_every_handshake() {
+    let authority = Authority::new();
+    let acceptor = authority.acceptor(Wrong::Nothing);
+    let tls = Tls::new(&[authority.root()]).unwrap();
+    for (certificate, expected) in [
+        (Certificate::MayBeAny, HandshakeKind::Resumed),
+        (Certificate::MustBeRight, HandshakeKind::Full),
+    ] {
+        let mut last = None;
+        for _ in 0..2 {
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            let greet = async {
+                let mut stream = acceptor.accept(theirs).await.unwrap();
+                stream.write_all(b"220").await.unwrap();
+                stream.flush().await.unwrap();
+                stream
+            };
+            let at = ("mx.x.example", NamedBy::Route);
+            let (secured, _theirs) = tokio::join!(tls.secure(ours, at, certificate), greet);
+            let mut stream = secured.unwrap().stream;
+            // What a session is resumed with comes before the first word.
+            stream.read_exact(&mut [0; 3]).await.unwrap();
+            last = stream.get_ref().1.handshake_kind();
+        }
+        assert_eq!(last, Some(expected), "{certificate:?}");
+    }
 }
 
 #[tokio::test]
