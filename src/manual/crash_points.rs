@@ -33,6 +33,10 @@
 //! | 6, the reply was seen, `settle` not committed | was told 250 | leased; due again at the next start | two, with one reference |
 //! | 7, after the commit | was told 250 | gone from the queue; the trail has its delivery | one |
 //!
+//! Between 6 and 7 lie the commit and up to two milliseconds before it: nobody waits for a `settle`, and so it goes with the
+//! next message that is accepted, if one comes that soon. How many deliveries one stop may repeat has the same bound as
+//! before: those in hand.
+//!
 //! [`queue_states`](super::queue_states) has the transactions themselves.
 //!
 //! # Straight through

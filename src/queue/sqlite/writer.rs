@@ -2,11 +2,13 @@
 //!
 //! Jobs come over a channel from all connections. The thread takes what is waiting at that moment,
 //! runs it in one transaction with a savepoint around each job, commits, and only then answers:
-//! under load many messages share one sync, and without load nobody waits for company.
+//! under load many messages share one sync, and without load no client waits for company. What came of
+//! attempts does, for a moment: it mostly goes with the next message that is accepted, and saves a commit.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -17,6 +19,7 @@ use crate::queue::error::{QueueError, StoreError};
 use crate::queue::spool::Spool;
 
 use super::audit::Chain;
+use super::checkpoint::Checkpoints;
 use super::trace;
 
 /// The way to the writing thread. The thread ends when this is dropped.
@@ -27,7 +30,19 @@ pub(super) struct Writer {
 }
 
 /// A job: runs in the transaction and returns what answers its caller after the commit.
-type Job = Box<dyn FnOnce(&mut Batch<'_>) -> Answered + Send>;
+struct Job {
+    work: Box<dyn FnOnce(&mut Batch<'_>) -> Answered + Send>,
+    haste: Haste,
+}
+
+/// Whether anybody waits for the commit of a job.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Haste {
+    /// A client does, or the scheduler.
+    Now,
+    /// Nobody: it may wait a moment for company.
+    Soon,
+}
 
 /// Whether the job's writes stay, and how its caller hears of the commit.
 struct Answered {
@@ -37,12 +52,12 @@ struct Answered {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(connection: Connection, spool: Spool) -> Self {
+    pub(super) fn start(connection: Connection, checkpoints: Checkpoints, spool: Spool) -> Self {
         let (jobs, waiting) = channel();
         // Without a thread the channel is closed, and callers see `Ended`.
         let thread = thread::Builder::new()
             .name("queue-writer".to_owned())
-            .spawn(move || write(&connection, &spool, &waiting));
+            .spawn(move || write(&connection, checkpoints, &spool, &waiting));
         Self {
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(thread.ok()),
@@ -63,10 +78,11 @@ impl Writer {
     /// of it took effect when it returns an error.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
+        haste: Haste,
         job: impl FnOnce(&mut Batch<'_>) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |batch| {
+        let work = Box::new(move |batch: &mut Batch<'_>| {
             let result = job(batch);
             Answered {
                 keep: result.is_ok(),
@@ -80,7 +96,8 @@ impl Writer {
             }
         });
         let jobs = lock(&self.jobs).clone().ok_or(StoreError::Ended)?;
-        jobs.send(job).map_err(|_| StoreError::Ended)?;
+        jobs.send(Job { work, haste })
+            .map_err(|_| StoreError::Ended)?;
         drop(jobs);
         answered.await.map_err(|_| StoreError::Ended)?
     }
@@ -110,11 +127,16 @@ impl Batch<'_> {
 }
 
 /// The loop of the thread.
-fn write(connection: &Connection, spool: &Spool, waiting: &Receiver<Job>) {
+fn write(
+    connection: &Connection,
+    mut checkpoints: Checkpoints,
+    spool: &Spool,
+    waiting: &Receiver<Job>,
+) {
     while let Ok(first) = waiting.recv() {
-        let jobs = std::iter::once(first).chain(waiting.try_iter());
+        let jobs = together(first, waiting, PATIENCE);
         let mut answers = Vec::new();
-        let committed = commit_together(connection, spool, jobs.take(BATCH_MAX), &mut answers);
+        let committed = commit_together(connection, spool, jobs, &mut answers);
         if let Err(error) = &committed {
             tracing::error!(%error, "the queue could not commit");
             // Out of a transaction that a failed commit left open.
@@ -126,16 +148,37 @@ fn write(connection: &Connection, spool: &Spool, waiting: &Receiver<Job>) {
         for answered in answers {
             (answered.answer)(committed.clone());
         }
+        checkpoints.after_commit(connection);
     }
-    // A tidy end: the next start has nothing to read back from the log.
-    let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    checkpoints.end(connection);
+}
+
+/// What goes into one transaction: all that waits at this moment and, as long as nobody waits for any of it, what comes
+/// a moment later.
+fn together(first: Job, waiting: &Receiver<Job>, patience: Duration) -> Vec<Job> {
+    let until = Instant::now() + patience;
+    let mut jobs = vec![first];
+    let mut seen = 0;
+    loop {
+        jobs.extend(waiting.try_iter().take(BATCH_MAX - jobs.len()));
+        let hurried = jobs[seen..].iter().any(|job| job.haste == Haste::Now);
+        if hurried || jobs.len() == BATCH_MAX {
+            return jobs;
+        }
+        seen = jobs.len();
+        match waiting.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(job) => jobs.push(job),
+            // The moment is over, or the queue is being closed.
+            Err(_) => return jobs,
+        }
+    }
 }
 
 /// Runs the jobs in one transaction. `answers` holds those that ran, whatever came of it.
 fn commit_together(
     db: &Connection,
     spool: &Spool,
-    jobs: impl Iterator<Item = Job>,
+    jobs: Vec<Job>,
     answers: &mut Vec<Answered>,
 ) -> Result<(), QueueError> {
     execute(db, "BEGIN IMMEDIATE")?;
@@ -161,7 +204,7 @@ fn commit_together(
 fn run(batch: &mut Batch<'_>, job: Job, answers: &mut Vec<Answered>) -> Result<(), QueueError> {
     let (chain, gone) = (batch.chain.clone(), batch.gone.len());
     execute(batch.db, "SAVEPOINT job")?;
-    let answered = job(batch);
+    let answered = (job.work)(batch);
     let keep = answered.keep;
     answers.push(answered);
     if !keep {
@@ -184,3 +227,56 @@ fn execute(db: &Connection, sql: &str) -> Result<(), QueueError> {
 
 /// Jobs in one transaction at most: bounds how long the first of them waits.
 const BATCH_MAX: usize = 256;
+/// How long what nobody waits for waits for company. A crash in this time repeats deliveries that the next hop had
+/// taken, as one before it or during the commit does: it is to stay well below the time that a delivery takes.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(haste: Haste) -> Job {
+        let nothing = |_: &mut Batch<'_>| Answered {
+            keep: true,
+            answer: Box::new(|_| ()),
+        };
+        Job {
+            work: Box::new(nothing),
+            haste,
+        }
+    }
+
+    const LONG: Duration = Duration::from_mins(10);
+
+    #[test]
+    fn what_nobody_waits_for_goes_with_the_first_that_somebody_waits_for() {
+        let (jobs, waiting) = channel();
+        let taken = thread::spawn(move || together(job(Haste::Soon), &waiting, LONG).len());
+        jobs.send(job(Haste::Soon)).unwrap();
+        jobs.send(job(Haste::Now)).unwrap();
+        assert_eq!(taken.join().unwrap(), 3);
+    }
+
+    #[test]
+    fn who_waits_waits_for_no_company() {
+        let (jobs, waiting) = channel();
+        assert_eq!(together(job(Haste::Now), &waiting, LONG).len(), 1);
+        jobs.send(job(Haste::Soon)).unwrap();
+        assert_eq!(together(job(Haste::Now), &waiting, LONG).len(), 2);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_waits_a_moment_only() {
+        let (jobs, waiting) = channel();
+        let alone = together(job(Haste::Soon), &waiting, Duration::from_millis(1));
+        assert_eq!(alone.len(), 1);
+        // A queue that is being closed, and a full transaction, are not waited for.
+        for _ in 0..BATCH_MAX {
+            jobs.send(job(Haste::Soon)).unwrap();
+        }
+        let full = together(job(Haste::Soon), &waiting, LONG);
+        assert_eq!(full.len(), BATCH_MAX);
+        drop(jobs);
+        assert_eq!(together(job(Haste::Soon), &waiting, LONG).len(), 2);
+    }
+}
