@@ -78,7 +78,7 @@
 //!
 //! # When more comes than goes
 //!
-//! 256 messages, of 8 MiB together, may be in hand straight from their clients; what comes beyond goes into the queue, is
+//! 256 messages, of 4 MiB together, may be in hand straight from their clients; what comes beyond goes into the queue, is
 //! leased when there is a place for it, and is read back. While messages go out at 200 a second or more, a client waits for
 //! such a place, a second at most, before its message is committed (Postfix: `in_flow_delay`): the stream that comes in takes
 //! its pace from the one that goes out. Where a next hop is slow or away nobody waits: the queue is for that.

@@ -139,7 +139,7 @@ fn lock(flow: &Mutex<Flow>) -> MutexGuard<'_, Flow> {
 const MESSAGES_MAX: usize = 256;
 /// Their memory together, in KiB; one that is larger is taken while nothing else is. What finds no room waits in the
 /// queue, which costs a read and no mail.
-const KIB_MAX: usize = 8 << 10;
+const KIB_MAX: usize = 4 << 10;
 /// A message over this does not wait for room.
 const WAITING_OCTETS_MAX: usize = 1 << 20;
 /// How long anybody waits: as long as Postfix has it.
