@@ -25,8 +25,17 @@ pub(super) fn read(field: &HeaderField<'_>) -> Option<(String, String)> {
             .filter(|word| !word.eq_ignore_ascii_case("x"))
             .collect();
         let text = format!("{}: {}", label.join(" "), decoded_field(&field.value()));
-        (name.to_owned(), text)
+        (without_digits(name), text)
     })
+}
+
+/// A name as it may be printed: one with a patient's number in it is read, and said without.
+fn without_digits(name: &str) -> String {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    if digits < NAME_DIGITS {
+        return name.to_owned();
+    }
+    name.replace(|c: char| c.is_ascii_digit(), "*")
 }
 
 /// The value of a field as it is shown, encoded words read (RFC 2047).
@@ -66,12 +75,16 @@ const TELLING: &[&str] = &[
     "chinumber",
     "hcn",
     "hcnumber",
+    "mrn",
+    "hospital",
     "subject",
     "comment",
     "note",
     "notes",
     "description",
 ];
+/// From so many digits on a name may hold a number.
+const NAME_DIGITS: usize = 5;
 /// No name that a program gives is longer.
 const NAME_MAX: usize = 76;
 
@@ -101,6 +114,10 @@ mod tests {
             (
                 "Resent-Subject: =?utf-8?q?caf=C3=A9?=\r\n",
                 Some("Resent-Subject | Resent Subject: café"),
+            ),
+            (
+                "X-NHS-450-557-7104: yes\r\n",
+                Some("X-NHS-***-***-**** | NHS 450 557 7104: yes"),
             ),
             ("Subject: x\r\n", None),
             ("Message-ID: <4505577104@nhs.net>\r\n", None),
