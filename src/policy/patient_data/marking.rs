@@ -6,6 +6,7 @@
 //! `Sensitivity` (RFC 2156 §5.3.4), `X-Protective-Marking` and Microsoft's `msip_labels`, as far as
 //! the policy lists their values. A word in the midst of a sentence is no marking.
 
+use super::candidate::is_invisible;
 use super::settings::MarkingSettings;
 use super::subject::without_prefixes;
 
@@ -113,7 +114,9 @@ fn undecorated(text: &str) -> &str {
 fn official_sensitive(text: &str) -> Option<&str> {
     let rest = strip_word(text, "official")?;
     let gap = rest.trim_start_matches(|c: char| {
-        c.is_whitespace() || "-_:/.\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2212}".contains(c)
+        c.is_whitespace()
+            || is_invisible(c)
+            || "-_:/.\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2212}".contains(c)
     });
     if rest.len() - gap.len() > GAP_OCTETS {
         return None;

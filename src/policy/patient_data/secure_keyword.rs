@@ -20,7 +20,9 @@ pub fn examine(tags: &[String], subject: &str) -> SecureKeyword {
         return SecureKeyword::Present;
     }
     let seen = as_seen(subject);
-    let start = without_prefixes(&seen);
+    // Before the look-alikes are read: `Re[3]:` is no `Re[e]:`.
+    let visible: String = subject.chars().filter(|c| !is_invisible(*c)).collect();
+    let start = &as_seen(without_prefixes(&visible));
     let is_near = tags.iter().filter_map(|tag| word_of(tag)).any(|word| {
         is_bracketed_typo(&seen, &word) || is_broken_tag(start, &word) || is_bare_word(start, &word)
     });
@@ -183,6 +185,9 @@ mod tests {
             "[secure) results",
             "(secure results",
             "Re: Fwd: (secure) results",
+            "Re[3]: (secure) results",
+            "RE (10): Secure: results",
+            "ATB: secure: results",
             "secure: results",
             "SECURE - results",
             "Secure\u{2013} results",
