@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Write};
 use serde::Serialize;
 
 use crate::directory::{End, Resolution};
-use crate::mail::{AddressError, Mailbox};
+use crate::mail::{AddressError, ForwardPath, Mailbox};
 
 use super::answer::{Answer, json_line, printable};
 
@@ -75,7 +75,13 @@ struct Step {
 
 impl<'a> Resolved<'a> {
     fn of(input: &'a str, resolve: impl Fn(&Mailbox) -> Resolution) -> Self {
-        match Mailbox::parse(input) {
+        // As in `RCPT TO`: a source route is taken off (RFC 5321 §4.1.2).
+        let mailbox = match ForwardPath::parse(input) {
+            Ok(ForwardPath::Mailbox(mailbox)) => Ok(mailbox),
+            Ok(ForwardPath::Postmaster) => Mailbox::parse(input),
+            Err(error) => Err(error),
+        };
+        match mailbox {
             Ok(mailbox) => Self::found(input, resolve(&mailbox)),
             Err(error) => Self::invalid(input, &error),
         }
@@ -225,6 +231,13 @@ mod tests {
              \"path\":[{\"from\":\"old@nhs.net\",\"to\":\"new@nhs.net\",\"because\":\"renamed\",\
              \"source\":\"policies/aliases.toml:12\"}]}\n"
         );
+        assert_eq!(answer, Answer::Done);
+    }
+
+    #[test]
+    fn a_source_route_and_a_trailing_dot_are_taken_off() {
+        let (text, answer) = resolve(&["@a.example,@b.example:old@nhs.net."], true, "");
+        assert!(text.contains("\"mailbox\":\"new@nhs.net\""), "{text}");
         assert_eq!(answer, Answer::Done);
     }
 
