@@ -143,8 +143,21 @@ impl Page {
             "noBreakHyphen" => self.text.push('-'),
             // `<text:s text:c="3"/>`: so many spaces, of which one says as much.
             "s" if tag.name().as_ref() == "text:s" => self.text.push(' '),
+            // What a pivot table was made of stands in the file, whether it shows it or not (ECMA-376 part 1 §18.10).
+            "s" | "n" | "d" => {
+                if let Some(value) = attribute(tag, "v") {
+                    self.text.push_str(&value);
+                    self.text.push('\t');
+                }
+            }
+            "cacheField" => {
+                self.end_line();
+                self.text
+                    .push_str(&attribute(tag, "name").unwrap_or_default());
+                self.text.push('\n');
+            }
             "spreadsheet" => self.is_table = true,
-            "tc" | "table-cell" => {
+            "tc" | "table-cell" | "Cell" => {
                 self.cells += 1;
                 self.value = attribute(tag, "value").map(|value| (value, self.text.len()));
             }
@@ -163,8 +176,10 @@ impl Page {
     fn end(&mut self, name: &str) {
         match name {
             "p" | "h" if self.cells > 0 => self.push_space(),
-            "p" | "h" | "tr" | "row" | "table-row" | "si" | "title" | "sheet" => self.end_line(),
-            "tc" | "table-cell" => {
+            "p" | "h" | "tr" | "row" | "Row" | "table-row" | "si" | "title" | "sheet" => {
+                self.end_line();
+            }
+            "tc" | "table-cell" | "Cell" => {
                 self.cells = self.cells.saturating_sub(1);
                 self.end_cell();
             }
@@ -266,6 +281,14 @@ mod tests {
                 "1 2\n3\n",
             ),
             ("<p>a&amp;b&#x41;&unknown;</p>", "a&bA&unknown;\n"),
+            (
+                "<Row><Cell><Data>NHS</Data></Cell><Cell><Data>4</Data></Cell></Row>",
+                "NHS\t4\t\n",
+            ),
+            (
+                "<cacheField name=\"NHS no\"><sharedItems><n v=\"4505577104\"/><s v=\"a\"/></sharedItems></cacheField>",
+                "NHS no\n4505577104\ta\t",
+            ),
             ("<p><![CDATA[<943>]]></p>", "<943>\n"),
             ("<p>x</p><d descr=\"NHS &lt; 943\"/>", "x\n\nNHS < 943"),
         ] {
