@@ -2,6 +2,8 @@
 //!
 //! Each is read in addition to the text as it stands, and only where its signs are there.
 
+use std::borrow::Cow;
+
 use crate::content::{Form, TextPiece};
 use crate::mail::mime;
 
@@ -23,35 +25,74 @@ impl Reader {
     }
 }
 
-/// What programs make of a text: of JSON and scripts with escapes, of a contact or calendar with quoted-printable.
+/// What programs make of a text: of JSON, calendars and scripts with escapes, of a contact or calendar with
+/// quoted-printable.
 pub(super) fn readings(text: &str) -> impl Iterator<Item = String> {
     [unescaped(text), unquoted(text)].into_iter().flatten()
 }
 
-/// A text with `\u0034` as the characters that it stands for (RFC 8259 §7); `None` if there are none. Halves of
+/// A text with `\u0034` as the characters that it stands for (RFC 8259 §7), `\n` and `\t` as white space (also RFC 5545
+/// §3.3.11), and the folded lines of a calendar or contact in one (RFC 5545 §3.1); `None` if there are none. Halves of
 /// characters stay as they are: no digit or letter of a label is written so.
 fn unescaped(text: &str) -> Option<String> {
-    memchr::memmem::find(text.as_bytes(), b"\\u00")?;
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = memchr::memmem::find(rest.as_bytes(), b"\\u") {
+    let has = |sign: &[u8]| memchr::memmem::find(text.as_bytes(), sign).is_some();
+    let has_escapes = has(b"\\")
+        && [&b"\\u00"[..], b"\\n", b"\\N", b"\\r", b"\\t"]
+            .into_iter()
+            .any(has);
+    let is_folded = has(b"BEGIN:VCALENDAR") || has(b"BEGIN:VCARD");
+    if !has_escapes && !is_folded {
+        return None;
+    }
+    let whole = if is_folded {
+        unfolded(text)
+    } else {
+        text.into()
+    };
+    let mut plain = String::with_capacity(whole.len());
+    let mut rest = &*whole;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
         let (before, escape) = rest.split_at(at);
         plain.push_str(before);
-        let code = escape.get(2..6);
-        let code = code.and_then(|code| u32::from_str_radix(code, 16).ok());
-        match code.and_then(char::from_u32) {
-            Some(c) => {
-                plain.push(c);
-                rest = &escape[6..];
-            }
-            None => {
-                plain.push_str("\\u");
-                rest = &escape[2..];
-            }
-        }
+        let (shown, length) = shown_by(escape);
+        plain.push_str(&shown);
+        rest = &escape[length..];
     }
     plain.push_str(rest);
     Some(plain)
+}
+
+/// What an escape shows, and how many octets it takes.
+fn shown_by(escape: &str) -> (Cow<'_, str>, usize) {
+    let code = || {
+        let code = u32::from_str_radix(escape.get(2..6)?, 16).ok()?;
+        char::from_u32(code)
+    };
+    match escape.as_bytes() {
+        [_, b'n' | b'N' | b'r', ..] => ("\n".into(), 2),
+        [_, b't', ..] => ("\t".into(), 2),
+        [_, b'\\', ..] => ("\\\\".into(), 2),
+        [_, b'u', ..] => match code() {
+            Some(c) => (c.to_string().into(), 6),
+            None => ("\\u".into(), 2),
+        },
+        _ => ("\\".into(), 1),
+    }
+}
+
+/// A text whose lines go on in the next one where that begins with white space.
+fn unfolded(text: &str) -> Cow<'_, str> {
+    let mut whole = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        match line.strip_prefix([' ', '\t']) {
+            Some(rest) => {
+                whole.truncate(whole.trim_end_matches(['\r', '\n']).len());
+                whole.push_str(rest);
+            }
+            None => whole.push_str(line),
+        }
+    }
+    whole.into()
 }
 
 /// A text decoded that says somewhere that it is quoted-printable: vCard 2.1 and vCalendar 1.0 do so for a line, and
@@ -83,8 +124,16 @@ mod tests {
             (r#"{"nhs": "\u0034505577104"}"#, r#"{"nhs": "4505577104"}"#),
             (r"\u004e\uD83D\uDE00\u00", r"N\uD83D\uDE00\u00"),
             (
-                "BEGIN:VCARD\nNOTE;ENCODING=QUOTED-PRINTABLE:NHS=20no=20450=20557=207104\n",
-                "BEGIN:VCARD\nNOTE;ENCODING=QUOTED-PRINTABLE:NHS no 450 557 7104\n",
+                "TEL;ENCODING=QUOTED-PRINTABLE:NHS=20no=20450=20557=207104\n",
+                "TEL;ENCODING=QUOTED-PRINTABLE:NHS no 450 557 7104\n",
+            ),
+            (
+                r#"{"note": "seen\nNHS 4505577104\tC:\\new"}"#,
+                "{\"note\": \"seen\nNHS 4505577104\tC:\\\\new\"}",
+            ),
+            (
+                "BEGIN:VCALENDAR\r\nDESCRIPTION:a patient\\, 45055\r\n 77104\\nx\r\nEND:VCALENDAR",
+                "BEGIN:VCALENDAR\r\nDESCRIPTION:a patient\\, 4505577104\nx\r\nEND:VCALENDAR",
             ),
         ] {
             assert_eq!(other(text), [read]);
@@ -96,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read(text in r"(\\u00|\\u|[0-9a-fé]|quoted-printable|=|\PC){0,40}") {
+        fn any_text_is_read(text in r"(\\u00|\\u|\\n|\\\\|BEGIN:VCARD|\n |[0-9a-fé]|quoted-printable|=|\PC){0,40}") {
             other(&text);
         }
     }
