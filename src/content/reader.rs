@@ -454,7 +454,10 @@ fn is_message_file(detected: &Detected, part: &Part, filename: Option<&str>) -> 
     // `message/rfc822,` is no type, but no text either.
     let declared_text = part.content_type.kind == "text" && !part.is_odd(Oddity::MalformedType);
     let may_be = matches!(detected.kind, Kind::Message | Kind::Text);
-    part.is_message() || (may_be && named) || (detected.kind == Kind::Message && !declared_text)
+    part.is_message()
+        || part.is("text", "rfc822-headers")
+        || (may_be && named)
+        || (detected.kind == Kind::Message && !declared_text)
 }
 
 fn is_message_name(filename: Option<&str>) -> bool {
@@ -484,7 +487,10 @@ fn form_of(part: &Part, kind: Kind, filename: Option<&str>) -> Form {
 }
 
 fn is_table_name(name: &str) -> bool {
-    [".csv", ".tsv"].iter().any(|end| name.ends_with(end))
+    // Programs call a table of text `.xls`, so that a click opens it in Excel.
+    [".csv", ".tsv", ".xls"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 /// How a message encrypted with PGP begins within a text (RFC 9580 §6.2).
@@ -643,6 +649,17 @@ mod tests {
         let deeper = eml(&eml(innermost));
         let content = with_file("application/octet-stream", "a", deeper.as_bytes());
         assert_eq!(unread(&content), [("attachment:2/1/1", "too-large")]);
+    }
+
+    #[test]
+    fn the_header_that_a_report_returns_is_read_as_one() {
+        let header = b"From: a@b.example\r\nSubject: =?utf-8?B?TkhTIDQ1MCA1NTc=?=\r\n =?utf-8?B?IDcxMDQ=?=\r\n";
+        let content = with_file("text/rfc822-headers", "", header);
+        let subject = content
+            .headers
+            .iter()
+            .any(|it| it.text == "NHS 450 557 7104");
+        assert!(subject, "the subject is decoded");
     }
 
     #[test]

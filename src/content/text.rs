@@ -13,7 +13,14 @@ pub(super) fn decode(octets: &[u8], label: Option<&str>) -> String {
     if let Some((label, rest)) = marked {
         return Charset::of(Some(label)).decode_lossy(rest);
     }
-    let label = label.or_else(|| unmarked_utf16(octets));
+    let label = match label {
+        // Without a mark readers differ about which of the two it is: what it looks like decides.
+        Some(label) if matches!(Charset::of(Some(label)), Charset::Utf16ByMark) => {
+            unmarked_utf16(octets).or(Some(label))
+        }
+        Some(label) => Some(label),
+        None => unmarked_utf16(octets),
+    };
     let mut text = Charset::of(label).decode_lossy(octets);
     if text.contains('\0') {
         // UTF-16 or UTF-32 under another name: nobody sees the zeros.
@@ -108,6 +115,8 @@ mod tests {
             (&utf16, Some("utf-16le")),
             (&utf16, None),
             (&big, None),
+            (&big, Some("utf-16")),
+            (&utf16, Some("utf-16")),
             (&marked, Some("utf-8")),
             (b"\xEF\xBB\xBFNHS 943", None),
             (b"NHS 943", Some("no-such-charset")),
