@@ -108,6 +108,9 @@ impl Candidates {
         if self.valid.len() == first {
             self.valid.extend(odd_candidate(text, chain));
         }
+        if self.valid.len() == first {
+            self.valid.extend(without_nought(text, chain));
+        }
         loosen_in_table(&mut self.valid[first..], chain.len());
     }
 }
@@ -125,6 +128,18 @@ fn odd_candidate(text: &str, chain: &[Group]) -> Option<Candidate> {
         _ => Shape::Odd,
     };
     Some(candidate(text, chain, 0..to, identifier, shape))
+}
+
+/// Numbers of nine digits that are Scottish ones without their first nought: so workbooks write who was born on one of
+/// the first nine days of a month. They count only under a title, or behind a word, that names them.
+fn without_nought(text: &str, chain: &[Group]) -> Vec<Candidate> {
+    let nines = chain.iter().enumerate().filter(|(_, group)| group.len == 9);
+    let read = nines.filter_map(|(at, group)| {
+        let identifier = Identifier::read(group.value)?;
+        let is_chi = identifier.register() == Register::Chi;
+        is_chi.then(|| candidate(text, chain, at..at + 1, identifier, Shape::Odd))
+    });
+    read.collect()
 }
 
 /// In a table of figures three neighbouring cells of 3, 3 and 4 digits are no printed number.
@@ -155,9 +170,29 @@ fn candidate(
         start,
         end: last.end,
         shape,
-        part_of_longer: before.is_some_and(tight) || tight(last),
-        dialled: is_dialled(text, before, start),
+        part_of_longer: before.is_some_and(tight)
+            || (tight(last) && !is_as_float(last, &chain[groups.end..])),
+        dialled: is_dialled(
+            text,
+            before.filter(|_| !is_behind_float(chain, groups.start)),
+            start,
+        ),
     }
+}
+
+/// Whether what stands before is the `.0` of another number, in the line above.
+fn is_behind_float(chain: &[Group], start: usize) -> bool {
+    let above = start.checked_sub(2).map(|above| &chain[above..start]);
+    above.is_some_and(|above| is_as_float(&above[0], &above[1..]))
+}
+
+/// Whether a number ends in `.0`, and no further: so programs write a whole number out of a column with gaps in it.
+fn is_as_float(last: &Group, rest: &[Group]) -> bool {
+    let Some(nought) = rest.first() else {
+        return false;
+    };
+    let ends = !nought.gap.is_some_and(|gap| gap.tight);
+    last.is_before_dot() && (nought.len, nought.value) == (1, 0) && ends
 }
 
 /// Whether what stands before makes it a telephone number: `+`, `+44`, `0044`, `44`, `0`, `(0)`.
@@ -487,6 +522,10 @@ mod tests {
         let only = |text| Candidates::of(text).valid[0];
         assert!(only("12-401-023-2137").part_of_longer);
         assert!(only("4010232137.50").part_of_longer);
+        assert!(only("4010232137.0.1").part_of_longer);
+        assert!(!only("4010232137.0").part_of_longer);
+        let column = Candidates::of("4010232137.0\n4505577104.0\n").valid;
+        assert!(column.len() == 2 && column.iter().all(|one| !one.dialled));
         assert!(!only("ward 12 401 023 2137").part_of_longer);
         for dialled in [
             "+44 4010232137",
@@ -499,6 +538,14 @@ mod tests {
             assert!(only(dialled).dialled, "{dialled}");
         }
         assert!(!only("ward 12: 4010232137").dialled);
+    }
+
+    #[test]
+    fn a_scottish_number_that_lost_its_nought_needs_a_word_that_names_it() {
+        let found = Candidates::of("607230002\t1").valid;
+        assert_eq!((found.len(), found[0].shape), (1, Shape::Odd));
+        assert_eq!(found[0].identifier.redacted(), "060 *** **02");
+        assert!(shapes("505577104 607230003 994730002").is_empty());
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! Tables: what the first line says of the numbers below it.
+//! Tables: what the line of titles says of the numbers below it.
 //!
-//! A telling word anywhere in the first line (`nhs_number`) speaks for all numbers of the table, as a heading
-//! does. A short label that stands in every signature (`NHS`, `CHI`) speaks only where it is the whole title of a
-//! column, and for that column alone: the telephone numbers beside it are none.
+//! A telling word anywhere in the titles (`nhs_number`) speaks for all numbers of the table, as a heading does. A short label that stands in every signature (`NHS`, `CHI`) speaks only where it is the whole title
+//! of a column, and for that column alone: the telephone numbers beside it are none. In other texts, tables of mail
+//! and documents have tabs between their cells: there a title counts that stands over the number.
 
 use super::detector::Piece;
 use super::vocabulary::Vocabulary;
 
-/// What the first line of a table says.
-#[derive(Default)]
-pub(super) struct Columns {
+/// What the titles of a table say.
+pub(super) struct Columns<'v> {
+    vocabulary: &'v Vocabulary,
+    /// Whether there is a word in the text that could be a title.
+    has_words: bool,
     /// The weight of words that speak for the whole table.
     whole: f64,
     /// What parts the cells.
@@ -18,36 +20,92 @@ pub(super) struct Columns {
     labelled: Vec<(usize, f64)>,
 }
 
-impl Columns {
-    /// Reads the first line of a piece; nothing, if that is no table.
-    pub(super) fn of(piece: &Piece<'_>, vocabulary: &Vocabulary) -> Self {
-        if !piece.is_table {
-            return Self::default();
+impl<'v> Columns<'v> {
+    /// Reads the titles of a piece, if it is a table. `has_words` says whether any word of the vocabulary that
+    /// could be a title stands in the piece.
+    pub(super) fn of(piece: &Piece<'_>, vocabulary: &'v Vocabulary, has_words: bool) -> Self {
+        let mut columns = Self {
+            vocabulary,
+            has_words,
+            whole: 0.0,
+            separator: b'\t',
+            labelled: Vec::new(),
+        };
+        if piece.is_table {
+            columns.read_titles(piece.text);
         }
-        let first_line = piece.text.lines().next().unwrap_or_default();
-        let separator = separator_of(first_line);
-        let titles = first_line.split(char::from(separator));
-        let titles = titles.map(|title| title.trim_matches(|c: char| !c.is_alphanumeric()));
-        let labelled = titles.enumerate();
+        columns
+    }
+
+    fn read_titles(&mut self, text: &str) {
+        let titles = titles_in(text);
+        self.separator = separator_of(titles);
+        self.whole = self.vocabulary.words_in(titles).weight_for();
+        let titles = titles.split(char::from(self.separator)).enumerate();
         let labelled =
-            labelled.filter_map(|(column, title)| Some((column, vocabulary.label_weight(title)?)));
-        Self {
-            whole: vocabulary.words_in(first_line).weight_for(),
-            separator,
-            labelled: labelled.collect(),
+            titles.filter_map(|(column, title)| Some((column, self.title_weight(title)?)));
+        self.labelled = labelled.collect();
+    }
+
+    fn title_weight(&self, title: &str) -> Option<f64> {
+        let title = title.trim_matches(|c: char| !c.is_alphanumeric());
+        self.vocabulary.label_weight(title)
+    }
+
+    /// What the titles add to a number at octet `at` of the text. `looks_up` says whether to look for a title over it.
+    pub(super) fn weight_of(&self, text: &str, at: usize, looks_up: bool) -> f64 {
+        if self.whole > 0.0 {
+            return self.whole;
+        }
+        let column = || column_of(&text.as_bytes()[..at], self.separator);
+        let titled = match self.labelled.is_empty() {
+            true => None,
+            false => column().and_then(|column| self.labelled.iter().find(|it| it.0 == column)),
+        };
+        match titled {
+            Some((_, weight)) => *weight,
+            None if looks_up && self.has_words => self.title_above(text, at).unwrap_or(0.0),
+            None => 0.0,
         }
     }
 
-    /// What the titles add to a number at octet `at` of the text.
-    pub(super) fn weight_of(&self, text: &str, at: usize) -> f64 {
-        if self.whole > 0.0 || self.labelled.is_empty() {
-            return self.whole;
+    /// The weight of a title over the cell that begins with the number at `at`: in one of the lines above that have
+    /// cells too.
+    fn title_above(&self, text: &str, at: usize) -> Option<f64> {
+        let from = text.ceil_char_boundary(at.saturating_sub(ABOVE_OCTETS));
+        let mut lines = text[from..at].rsplit('\n');
+        let own = lines.next()?;
+        let before = own.rsplit('\t').next().unwrap_or_default();
+        let has_cells = own.contains('\t') || {
+            let rest = text[at..].bytes().take(LINE_OCTETS);
+            rest.take_while(|octet| *octet != b'\n')
+                .any(|it| it == b'\t')
+        };
+        if !has_cells || before.contains(char::is_alphanumeric) {
+            return None;
         }
-        let column = column_of(&text.as_bytes()[..at], self.separator);
-        let mut labelled = self.labelled.iter();
-        let titled = labelled.find(|(labelled, _)| Some(*labelled) == column);
-        titled.map_or(0.0, |(_, weight)| *weight)
+        let column = own.bytes().filter(|octet| *octet == b'\t').count();
+        let above = lines.take_while(|line| line.contains('\t'));
+        let mut titles = above.filter_map(|line| line.split('\t').nth(column));
+        titles.find_map(|title| self.title_weight(title))
     }
+}
+
+/// Where the titles of a table stand: in the first of its upper lines with two cells that are filled in (a workbook has
+/// the name of the list above them), or else in the first that says anything.
+fn titles_in(text: &str) -> &str {
+    let filled = |line: &&str| {
+        let cells = line.split(char::from(separator_of(line)));
+        cells
+            .filter(|cell| cell.contains(char::is_alphanumeric))
+            .count()
+    };
+    let upper = &text[..text.floor_char_boundary(TITLES_WITHIN)];
+    let says = |line: &&str| filled(line) > 0;
+    let titles = upper.lines().find(|line| filled(line) > 1);
+    titles
+        .or_else(|| upper.lines().find(says))
+        .unwrap_or_default()
 }
 
 /// The sign that stands most often in a line, of those that part cells.
@@ -76,6 +134,10 @@ fn column_of(text: &[u8], separator: u8) -> Option<usize> {
 
 /// How long the line of a table may be up to a number, in octets: a bound on time.
 const LINE_OCTETS: usize = 2048;
+/// How far above a number its title may stand, in octets: a bound on time.
+const ABOVE_OCTETS: usize = 4096;
+/// How far down a table its titles are looked for, in octets.
+const TITLES_WITHIN: usize = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -96,7 +96,7 @@ fn has_name(text: &str) -> bool {
 /// `14/03/1951`, `14.3.1951`, `14 March 1951`, `14-Mar-1951`, `1951-03-14`: the year is a group.
 static DATE: LazyLock<Regex> = LazyLock::new(|| {
     compiled(
-        r"(?i)\b(?:[0-3]?\d[/.-][01]?\d[/.-]((?:19|20)\d\d)|((?:19|20)\d\d)-[01]\d-[0-3]\d|[0-3]?\d(?:st|nd|rd|th)?[ -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}[ -]((?:19|20)\d\d))\b",
+        r"(?i)(?:\b|_)(?:[0-3]?\d[/._-][01]?\d[/._-]((?:19|20)\d\d)|((?:19|20)\d\d)[_-][01]\d[_-][0-3]\d|[0-3]?\d(?:st|nd|rd|th)?[ -](?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]{0,6}[ _-]((?:19|20)\d\d))(?:\b|_)",
     )
 });
 
@@ -153,6 +153,8 @@ mod tests {
             ("4505577104 1951-03-14", &["birth-date"]),
             ("born 14th March 1951: 4505577104", &["birth-date"]),
             ("4505577104 14-Mar-1951", &["birth-date"]),
+            ("SMITH_John_4505577104_14-03-1951.pdf", &["birth-date"]),
+            ("1951_03_14_4505577104.pdf", &["birth-date"]),
             ("AB123456C 4505577104", &["nino"]),
             ("4505577104 ab 12 34 56 c", &["nino"]),
             ("Mrs O'Neill 4505577104", &["name"]),

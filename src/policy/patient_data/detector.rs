@@ -80,15 +80,17 @@ impl Detector {
     fn weigh_all(&self, piece: &Piece<'_>, candidates: &Candidates, sightings: &mut Sightings) {
         let words = self.vocabulary.words_in(piece.text);
         let heading = self.vocabulary.words_in(piece.heading);
-        let columns = Columns::of(piece, &self.vocabulary);
+        let columns = Columns::of(piece, &self.vocabulary, words.any_title());
         let chance = self.chance(candidates);
         for (index, candidate) in candidates.valid.iter().enumerate() {
-            let column = columns.weight_of(piece.text, candidate.start);
+            let is_early = index < CORROBORATED_MAX;
+            let column = columns.weight_of(piece.text, candidate.start, is_early);
             let round = Surroundings {
                 words: &words,
                 elsewhere: near_heading(piece, candidate, &heading).max(column),
+                is_titled: column > 0.0,
                 by_chance: column == 0.0 && chance.has(candidate.shape),
-                corroborate: index < CORROBORATED_MAX,
+                corroborate: is_early,
             };
             let weighed = self.weigh(piece.text, candidate, &round);
             if let Some((confidence, because)) = weighed {
@@ -139,7 +141,7 @@ impl Detector {
     ) -> Option<(Confidence, Vec<&'static str>)> {
         let register = candidate.identifier.register();
         let said = round.words.about(text, &(candidate.start..candidate.end));
-        if candidate.shape == Shape::Odd && !said.labelled {
+        if candidate.shape == Shape::Odd && !said.labelled && !round.is_titled {
             return None;
         }
         let mut because = Vec::with_capacity(REASONS);
@@ -227,6 +229,8 @@ struct Surroundings<'a> {
     words: &'a Words<'a>,
     /// The weight of words over it: the heading of the text or of the column.
     elsewhere: f64,
+    /// Whether the title of its column names it.
+    is_titled: bool,
     /// Whether other numbers of its shape fail the check so often that this one is chance.
     by_chance: bool,
     /// Whether signs of a person are looked for.
@@ -708,6 +712,45 @@ mod tests {
             confidences(&rows.replace("NHS", "NHS trust")),
             ["low", "low"]
         );
+    }
+
+    #[test]
+    fn a_title_counts_wherever_it_stands_over_the_number() {
+        let confidence = |is_table, text: &str| {
+            let piece = Piece {
+                is_table,
+                ..piece("attachment:2", text)
+            };
+            detector().examine([piece]).confidence.word()
+        };
+        for (is_table, text, expected) in [
+            // As workbooks of Excel come out: empty lines first, and the name of the list above the titles.
+            (true, "\n\nName\tNHS\t\nAda\t4505577104\t\n", "high"),
+            (
+                true,
+                "Clinic list\t\t\n\t\t\nName\tNHS\t\nAda\t4505577104\t\n",
+                "high",
+            ),
+            (
+                true,
+                "Clinic list,,\n,,\nName,NHS,Ward\nAda,4505577104,3\n",
+                "high",
+            ),
+            // As tables in mail and documents come out.
+            (false, "list\nName\tNHS\tWard\nAda\t4505577104\t3\n", "high"),
+            (true, "Name,CHI\nAda,607230002\n", "high"),
+            (true, "Name,CHI,Ward\nAda,3,607230002\n", "low"),
+            (
+                false,
+                "NHS No\tWard\n4010232130\t2\n4505577104\t3\n",
+                "high",
+            ),
+            (false, "Name\tOrder\tNHS\nAda\t4505577104\t3\n", "low"),
+            (false, "Name\tNHS\nAda\tref 4505577104\n", "low"),
+            (false, "Name\tNHS\n\nAda\t4505577104\n", "low"),
+        ] {
+            assert_eq!(confidence(is_table, text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -118,11 +118,13 @@ impl Vocabulary {
 
     /// What a text weighs that is one word which names an identifier, and nothing else: the title of a column.
     pub(super) fn label_weight(&self, text: &str) -> Option<f64> {
-        let names = |group: &&WordGroup| {
-            let is_word = |word: &String| word.eq_ignore_ascii_case(text);
-            matches!(group.sense, Sense::For | Sense::Label) && group.words.iter().any(is_word)
-        };
-        self.groups.iter().find(names).map(|group| group.weight)
+        if text.len() > TITLE_OCTETS {
+            return None;
+        }
+        let found = self.automaton.find(text)?;
+        let group = &self.groups[self.group_of[found.pattern().as_usize()]];
+        let names = matches!(group.sense, Sense::For | Sense::Label);
+        (names && found.range() == (0..text.len())).then_some(group.weight)
     }
 
     /// What notices cover: from each to the end of its paragraph, but no further than its window.
@@ -191,6 +193,14 @@ impl Words<'_> {
         groups.any(|(group, words)| group.sense == Sense::For && !words.is_empty())
     }
 
+    /// Whether a word that may be the title of a column is among them at all.
+    pub(super) fn any_title(&self) -> bool {
+        let mut groups = self.groups.iter().zip(&self.words);
+        groups.any(|(group, words)| {
+            matches!(group.sense, Sense::For | Sense::Label) && !words.is_empty()
+        })
+    }
+
     /// The largest weight of the words that speak for an identifier, wherever they stand.
     pub fn weight_for(&self) -> f64 {
         let groups = self.groups.iter().zip(&self.words);
@@ -216,7 +226,8 @@ impl Words<'_> {
             };
             let near = left.is_some_and(|word| within(text, word.end..number.start, group.window))
                 || right.is_some_and(|word| within(text, number.end..word.start, group.window));
-            let counts = labelled || (group.sense == Sense::For && near);
+            let behind = after.is_some_and(|word| is_behind(text, number.end, word));
+            let counts = labelled || behind || (group.sense == Sense::For && near);
             if counts {
                 said.weight_for = said.weight_for.max(group.weight);
                 said.labelled |= labelled;
@@ -323,6 +334,12 @@ fn is_bracket(text: &str, between: Range<usize>) -> bool {
         })
 }
 
+/// Whether a word stands right behind a number in brackets of its own: `4505577104 (NHS)`.
+fn is_behind(text: &str, end: usize, word: &Range<usize>) -> bool {
+    let closes = |rest: &str| rest.trim_start_matches(['.', ' ']).starts_with([')', ']']);
+    is_bracket(text, end..word.start) && text.get(word.end..).is_some_and(closes)
+}
+
 /// Whether a word before belongs to another number in between: but `Tel 01632 960123 / 4505577104` goes on.
 fn is_used_up(between: &str) -> bool {
     let goes_on = between.trim_end().strip_suffix('/');
@@ -373,6 +390,8 @@ const SPACES: &[&str] = &[" ", "\u{a0}", "\u{fffd}", "-", "_", "", "  ", "\n", "
 pub(super) const FILLING: &[&str] = &[
     "no", "nos", "number", "numbers", "num", "nr", "id", "is", "was", "the", "and", "a", "s",
 ];
+/// No title that is one word is longer, in octets.
+const TITLE_OCTETS: usize = 64;
 /// How far a label may stand from its number, in octets.
 const LABEL_OCTETS: usize = 24;
 /// How far apart two words of one heading may stand, in octets.
@@ -451,6 +470,8 @@ mod tests {
         );
         assert!(against("Tel/mobile 01632 960960 / 4505577104"));
         assert!(!against("4505577104 tel 01632"));
+        assert_eq!(said("4505577104 (NHS)").weight_for, 0.4);
+        assert_eq!(said("4505577104 (NHS Trust)").weight_for, 0.0);
     }
 
     #[test]
