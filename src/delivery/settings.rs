@@ -225,7 +225,14 @@ fn read_limits(route: &Section<'_>) -> UpstreamLimits {
 fn read_takes(section: &Section<'_>) -> Option<Takes> {
     let purpose = section.word("for", &[("encryption", ())]);
     match (purpose, section.has("recipients")) {
-        (Some(_), false) => Some(Takes::Encryption),
+        (Some(_), false) => {
+            if let Some(mx) = section.flag("mx").filter(|mx| **mx) {
+                let message = "what is to be encrypted would go to the recipients' own servers";
+                let help = "name the service that encrypts it: smart-host = \"…\"".to_owned();
+                section.report("conflict", message, &mx, help);
+            }
+            Some(Takes::Encryption)
+        }
         (Some(purpose), true) => {
             let _ = section.parse_list::<Pattern>("recipients");
             let help =
@@ -561,6 +568,19 @@ mod tests {
         assert_eq!(settings.routes[0].takes, Takes::Encryption);
         assert_eq!(settings.routes[1].schedule, RetrySchedule::default());
         assert_eq!(settings.connections.connections, 200);
+    }
+
+    #[test]
+    fn an_encryption_route_names_a_service() {
+        let said = |transport: &str| {
+            read(&format!(
+                "[[route]]\nname = \"e\"\nfor = \"encryption\"\n{transport}\n"
+            ))
+            .1
+        };
+        let message = "what is to be encrypted would go to the recipients' own servers";
+        assert_eq!(said("mx = true"), [message]);
+        assert!(said("smart-host = \"encrypt.example:25\"").is_empty());
     }
 
     #[test]
