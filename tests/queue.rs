@@ -472,7 +472,48 @@ async fn a_message_that_cannot_be_read_is_held_and_stops_nobody() {
             f.states().await[0],
             ("a@ward.example".to_owned(), State::Held)
         );
+
+        let fail = Order::Fail {
+            reason: "lost".to_owned(),
+            letterhead: "gate.example".into(),
+        };
+        let done = f.store.administer(Selection::All, fail, "root".into());
+        assert_eq!(done.await.unwrap().changed, 1, "the other one is leased");
+
+        let report = &f.lease_at(start()).await[0];
+        assert_eq!(recipients(report), [sender().to_string()]);
+        let text = String::from_utf8_lossy(report.message.message.octets()).into_owned();
+        assert!(text.contains("<m1@bumbleton.example>") && text.contains("a@ward.example"));
     }
+}
+
+#[tokio::test]
+async fn a_message_whose_file_cannot_be_read_for_now_waits_and_stops_nobody() {
+    let f = Fixture::sqlite();
+    let large = accepted_with(&["large@b.example"], "x".repeat(300_000));
+    let small = accepted(&["small@b.example"]);
+    for one in [large, small] {
+        f.store.accept(vec![one], Handoff::None).await.unwrap();
+    }
+    // What is there and cannot be mapped, as where too many files are open.
+    let spool = f.folder.path().join("spool");
+    let name = std::fs::read_dir(&spool).unwrap().next().unwrap();
+    let (file, aside) = (name.unwrap().path(), f.folder.path().join("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let lease = async |at: Timestamp| {
+        let leased = f.store.lease(at, at + minutes(30), 10, Skip::nothing());
+        let leased = leased.await.unwrap();
+        leased.iter().flat_map(recipients).collect::<Vec<_>>()
+    };
+
+    assert_eq!(lease(start()).await, ["small@b.example"]);
+    assert_eq!(f.store.count().await.unwrap()["held"], 0);
+
+    std::fs::remove_dir(&file).unwrap();
+    std::fs::rename(&aside, &file).unwrap();
+    assert!(lease(start() + minutes(0)).await.is_empty());
+    assert_eq!(lease(start() + minutes(1)).await, ["large@b.example"]);
 }
 
 #[tokio::test]

@@ -122,6 +122,11 @@ impl Deliveries {
         self.settings.connections
     }
 
+    /// The settings have changed: connections that were made by those before serve no further message.
+    pub fn reloaded(&self) {
+        self.pool.renew();
+    }
+
     /// Returns what deliveries along a route are grouped and counted by.
     pub fn destination(&self, route: &Route, path: &ForwardPath) -> String {
         route.destination(path)

@@ -4,7 +4,7 @@
 //! together have a cap; when it is reached, one that waits makes room for one that works.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(super) struct Key {
     pub(super) waived: bool,
     /// Whether somebody vouches for the name of the next hop, as REQUIRETLS wants.
     pub(super) require_tls: bool,
+    /// Of the settings that it was made by: who we log in as, which exchangers may have patient data.
+    pub(super) generation: u64,
 }
 
 /// All connections: those that wait, and the right to open more.
@@ -32,6 +34,8 @@ pub(super) struct Pool {
     permits: Arc<Semaphore>,
     /// Attempts that wait for a permit.
     wanted: AtomicUsize,
+    /// Of the settings in force.
+    generation: AtomicU64,
     idle: Duration,
 }
 
@@ -53,8 +57,19 @@ impl Pool {
             waiting: Mutex::default(),
             permits: Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS))),
             wanted: AtomicUsize::new(0),
+            generation: AtomicU64::new(0),
             idle,
         })
+    }
+
+    /// Which settings are in force: for a [`Key`].
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The settings have changed: what was made by those before serves no further message.
+    pub(super) fn renew(&self) {
+        self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Takes a connection that is alive as far as can be seen.
@@ -69,13 +84,14 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection for the next message, unless it is used up (it may have so many messages) or another is
-    /// waited for.
+    /// Keeps a connection for the next message, unless it is used up (it may have so many messages), the settings have
+    /// changed since it was made, or another is waited for.
     pub(super) fn park(self: &Arc<Self>, key: Key, connection: Connection, messages: u32) {
         let mut waiting = self.lock();
         // Under the lock: whoever comes to wait after this finds the connection among those that are parked.
         let wanted = self.wanted.load(Ordering::Acquire) > 0;
-        if wanted || self.idle.is_zero() || !connection.may_serve_again(messages) {
+        let is_old = key.generation != self.generation();
+        if wanted || is_old || self.idle.is_zero() || !connection.may_serve_again(messages) {
             drop(waiting);
             tokio::spawn(connection.quit());
             return;

@@ -69,6 +69,7 @@ impl Deliveries {
             level: job.level,
             waived: job.waived,
             require_tls: job.envelope.require_tls,
+            generation: self.pool.generation(),
         };
         if let Some(mut connection) = self.pool.take(&key) {
             connection.set_deadline(deadline);

@@ -105,6 +105,24 @@ impl Notify {
         })
     }
 
+    /// What was asked for by either of two requests for one mailbox.
+    #[must_use]
+    pub fn either(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        if one == other {
+            return one;
+        }
+        let any = |asked: fn(Option<Self>) -> bool| asked(one) || asked(other);
+        let success = any(Self::on_success);
+        if !success && (one.is_none() || other.is_none()) {
+            return None;
+        }
+        Some(Self::On {
+            success,
+            failure: any(Self::on_failure),
+            delay: any(Self::on_delay),
+        })
+    }
+
     /// Whether a failure is to be reported.
     pub fn on_failure(this: Option<Self>) -> bool {
         matches!(this, None | Some(Self::On { failure: true, .. }))

@@ -26,7 +26,7 @@
 //! | 4xx with the word greylisting | this delivery | the first after 5 min 10 s, then the schedule |
 //! | 452 4.2.2, mailbox full | this delivery | the schedule, two steps further on |
 //! | 452 4.5.3, too many recipients | this transaction | the others after 1 s, in parts of the number that was taken |
-//! | 421; 4.3.1, 4.3.2, 4.4.5; 4.7.500 to 4.7.699; words like "too many connections", "throttled" | the next hop | less at once; if nothing else is under way nothing at all for 15 s, doubled up to 10 min. The message after 15 s, doubled each time it meets this, at most the schedule |
+//! | 421; 4.3.1, 4.3.2, 4.4.5; 4.7.500 to 4.7.699; words like "too many connections", "throttled" | the next hop | less at once; if nothing else is under way nothing at all for 15 s, doubled up to 10 min. The message after 15 s, doubled each time it meets this, at most the schedule. From the fourth pause in a row on what waits is put off without an attempt, each message by its own schedule, as where nobody is there |
 //! | no connection, no greeting, a connection that broke, no DNS; 5xx before any mail (greeting, log-in) | the next hop | the schedule; or sooner, see below |
 //! | TLS that cannot be had, a limit of our own, a text message in quiet hours | nobody there | as it was: the schedule, the fallback of the secure domain, its own time |
 //!

@@ -3,9 +3,10 @@
 //! Nothing else weighs one stage against another. The stages run in the order of the policy file, so
 //! "first" is the upper one there.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use crate::mail::{Audience, Edit, EditKind};
+use crate::mail::{Audience, Edit, EditKind, ForwardPath, Notify};
 
 use super::case::ResolvedRecipient;
 use super::finding::Findings;
@@ -119,17 +120,29 @@ impl Tally {
             .into_iter()
             .map(Some)
             .chain(std::iter::repeat(None));
-        let mut served = HashSet::new();
-        let decide = |((resolved, opinion), audience): ((ResolvedRecipient, Opinion), _)| {
+        let mut served: HashMap<ForwardPath, usize> = HashMap::new();
+        let mut decided: Vec<RecipientDecision> = Vec::with_capacity(recipients.len());
+        for ((resolved, opinion), audience) in recipients.into_iter().zip(standing).zip(audiences) {
             let refused = verdict_of(&opinion.ask).refusal().is_some();
-            let duplicate = !refused && !served.insert(resolved.copy_key());
-            RecipientDecision {
-                audience,
-                ..decision(resolved, opinion, duplicate)
+            let first = match refused {
+                true => None,
+                false => match served.entry(resolved.copy_key()) {
+                    Entry::Occupied(first) => Some(*first.get()),
+                    Entry::Vacant(none) => {
+                        none.insert(decided.len());
+                        None
+                    }
+                },
+            };
+            if let Some(first) = first {
+                report_for_both(&mut decided[first], &resolved);
             }
-        };
-        let recipients = recipients.into_iter().zip(standing).zip(audiences);
-        recipients.map(decide).collect()
+            decided.push(RecipientDecision {
+                audience,
+                ..decision(resolved, opinion, first.is_some())
+            });
+        }
+        decided
     }
 
     fn replace_recipients(&mut self, recipients: Vec<ResolvedRecipient>) {
@@ -230,6 +243,21 @@ fn decision(resolved: ResolvedRecipient, opinion: Opinion, duplicate: bool) -> R
         would_pass_if: opinion.would_pass_if,
         protection: opinion.protection,
         grounds: opinion.grounds,
+    }
+}
+
+/// The one copy for a mailbox that was named twice is reported about as either asked for; and to the sender, if he
+/// named it himself and not a list alone.
+fn report_for_both(first: &mut RecipientDecision, again: &ResolvedRecipient) {
+    let asked = &mut first.recipient;
+    match (&first.errors_to, &again.errors_to) {
+        (Some(_), None) => {
+            asked.notify = again.recipient.notify;
+            asked.orcpt.clone_from(&again.recipient.orcpt);
+            first.errors_to = None;
+        }
+        (None, None) => asked.notify = Notify::either(asked.notify, again.recipient.notify),
+        (_, Some(_)) => {}
     }
 }
 
@@ -401,6 +429,35 @@ mod tests {
             .map(|d| (d.verdict.word(), d.duplicate))
             .collect();
         assert_eq!(seen, [("hold", false), ("hold", false), ("deliver", true)]);
+    }
+
+    #[test]
+    fn whoever_is_named_twice_is_reported_about_as_either_asked_for() {
+        let asking = |of, notify: &str| {
+            let mut one = recipient(of, "c@d.example");
+            one.recipient.notify = Notify::parse(notify);
+            one
+        };
+        let member = |of| recipient(of, "c@d.example").of_list(&"owner@d.example".parse().unwrap());
+        let told = |recipients: [ResolvedRecipient; 2]| {
+            let mut decided = Tally::new(recipients.to_vec()).decide();
+            assert!(decided.remove(1).duplicate);
+            let first = decided.remove(0);
+            let notify = first.recipient.notify.map(|asked| asked.to_string());
+            (notify.unwrap_or_default(), first.errors_to.is_some())
+        };
+        let says = |notify: &str, owner| (notify.to_owned(), owner);
+
+        assert_eq!(told([asking(0, "NEVER"), asking(1, "")]), says("", false));
+        let all = says("SUCCESS,FAILURE,DELAY", false);
+        assert_eq!(told([asking(0, ""), asking(1, "SUCCESS")]), all);
+        let both = told([asking(0, "NEVER"), asking(1, "NEVER")]);
+        assert_eq!(both, says("NEVER", false));
+        // By a list its owner hears, by name the sender: in whichever order they come.
+        let named = says("SUCCESS", false);
+        assert_eq!(told([member(0), asking(1, "SUCCESS")]), named);
+        assert_eq!(told([asking(0, "SUCCESS"), member(1)]), named);
+        assert_eq!(told([member(0), member(1)]), says("", true));
     }
 
     #[test]

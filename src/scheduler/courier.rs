@@ -63,6 +63,9 @@ pub trait Courier: Send + Sync + 'static {
         Box::pin(async move { vec![Again::Goes; recipients.len()] })
     }
 
+    /// Routes or policy have changed.
+    fn reloaded(&self) {}
+
     /// Makes one attempt; it ends in bounded time.
     fn attempt<'a>(
         &'a self,
@@ -206,6 +209,10 @@ impl Courier for Onward {
         recipients: Vec<Recipient>,
     ) -> Answers<'a> {
         (self.rulings.again)(message, recipients)
+    }
+
+    fn reloaded(&self) {
+        self.deliveries.reloaded();
     }
 
     fn attempt<'a>(

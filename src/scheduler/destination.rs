@@ -90,7 +90,8 @@ pub(super) enum Placed {
 #[derive(Clone, Debug)]
 pub(super) struct NotTried {
     pub(super) because: String,
-    pub(super) since: Timestamp,
+    /// Since when nobody is there; `None` for one who is, and wants nothing.
+    pub(super) since: Option<Timestamp>,
     pub(super) next_trial: Timestamp,
 }
 
@@ -214,7 +215,7 @@ impl Board {
                 self.running += 1;
                 return Placed::Starts(batch);
             }
-            Gate::Shut(_) => {
+            Gate::Shut(_) | Gate::Unwilling(_) => {
                 let not_tried = self.not_tried(&batch.destination, now.time);
                 return Placed::Shut(batch, not_tried);
             }
@@ -249,17 +250,17 @@ impl Board {
     }
 
     fn not_tried(&self, destination: &str, now: Timestamp) -> NotTried {
-        let (because, since) = match self.health.get(destination) {
-            Some(health) => health.because(),
-            None => ("", now),
+        let health = self.health.get(destination);
+        let (because, since) = health.map_or(("", now), Health::because);
+        let (since, next_trial) = match health.map(|one| one.gate(now)) {
+            Some(Gate::Unwilling(at)) => (None, at),
+            Some(Gate::Shut(at) | Gate::Paused(at)) => (Some(since), at),
+            _ => (Some(since), now),
         };
         NotTried {
             because: because.to_owned(),
             since,
-            next_trial: match self.health.get(destination).map(|one| one.gate(now)) {
-                Some(Gate::Shut(at) | Gate::Paused(at)) => at,
-                _ => now,
-            },
+            next_trial,
         }
     }
 
@@ -433,7 +434,7 @@ impl Board {
             return;
         };
         match gate {
-            Gate::Shut(_) => {
+            Gate::Shut(_) | Gate::Unwilling(_) => {
                 let waiting = row.waiting.drain(..);
                 ended
                     .shut

@@ -62,6 +62,8 @@ pub(super) enum Gate {
     Shut(Timestamp),
     /// It asked for less: nothing before this time.
     Paused(Timestamp),
+    /// It has wanted nothing for long: nothing before this time, and what waits is put off by its own schedule.
+    Unwilling(Timestamp),
 }
 
 impl Health {
@@ -124,6 +126,9 @@ impl Health {
         match (is_open, self.on_trial || now < self.next_trial) {
             (true, true) => Gate::Shut(self.next_trial.max(now)),
             (true, false) => Gate::Trial,
+            (false, _) if now < self.busy_until && self.is_unwilling() => {
+                Gate::Unwilling(self.busy_until)
+            }
             (false, _) if now < self.busy_until => Gate::Paused(self.busy_until),
             (false, _) => Gate::Open,
         }
@@ -190,6 +195,7 @@ impl Health {
         if others == 0 && now >= self.busy_until {
             self.busy_until = now + doubled(PAUSE_FIRST, self.busy_rounds).min(PAUSE_MAX);
             self.busy_rounds = self.busy_rounds.saturating_add(1);
+            self.owes_recall |= self.is_unwilling();
         }
         self.busy_until.max(now + PAUSE_FIRST)
     }
@@ -219,6 +225,12 @@ impl Health {
             self.ceiling = Some(ceiling + 1).filter(|ceiling| *ceiling < connections);
         }
         recalls
+    }
+
+    /// Whether it has refused the only attempt so often in a row that what waits must not wait for it alone: of all that
+    /// waits one message is tried in each pause, and the senders of the others would never hear of a delay.
+    fn is_unwilling(&self) -> bool {
+        self.busy_rounds > PATIENT_ROUNDS
     }
 
     fn has_just_recalled(&self, now: Timestamp) -> bool {
@@ -280,6 +292,8 @@ pub(super) const TRIAL_MAX: Duration = Duration::from_secs(5 * 60);
 pub(super) const PAUSE_FIRST: Duration = Duration::from_secs(15);
 /// The longest pause that a busy next hop gets: under a lease.
 const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
+/// Pauses in a row, together under two minutes, for which all its mail waits without further ado.
+const PATIENT_ROUNDS: u32 = 3;
 /// Attempts that must go well for each one at once, before one more is tried.
 const STEPS: usize = 8;
 /// Between two times that what found nobody is called back.
@@ -375,6 +389,19 @@ mod tests {
         assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(15)), at(45));
         health.note_works(false, 5, at(50));
         assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(60)), at(75));
+    }
+
+    #[test]
+    fn what_waits_does_not_wait_for_one_alone_who_wants_nothing_for_long() {
+        let mut health = Health::new(at(0));
+        for (now, until) in [(0, 15), (15, 45), (45, 105)] {
+            health.note_busy(false, 0, "421".to_owned(), at(now));
+            assert_eq!(health.gate(at(now)), Gate::Paused(at(until)));
+        }
+        health.note_busy(false, 0, "421".to_owned(), at(105));
+        assert_eq!(health.gate(at(105)), Gate::Unwilling(at(225)));
+        assert_eq!(health.gate(at(225)), Gate::Open);
+        assert!(health.note_works(false, 5, at(225)), "all is called back");
     }
 
     #[test]

@@ -453,6 +453,7 @@ impl Shared {
         if let (Some(known), Some(mark)) = (&self.policy, self.courier.policy()) {
             known.store(mark.0, Ordering::Release);
         }
+        self.courier.reloaded();
         self.generation.fetch_add(1, Ordering::AcqRel);
         let waiting: Vec<DeliveryId> = self.board().drain().iter().flat_map(Batch::ids).collect();
         self.give_back(waiting).await;

@@ -1,4 +1,4 @@
-//! What waits for a next hop that is away: put off without an attempt, and called back when somebody is there again.
+//! What waits for a next hop that is away, or that has wanted nothing for long: put off without an attempt, and called back when somebody is there again.
 //!
 //! Each message keeps its own schedule, so that its sender hears of the delay in time and it is given up when its time
 //! is over. What was put off, or found nobody, is due at once when the next hop answers, and does not wait for hours
@@ -59,7 +59,7 @@ impl Shared {
         loop {
             let now = self.clock.now();
             let gate = self.board().health.get(destination).map(|h| h.gate(now));
-            if matches!(gate, Some(Gate::Shut(_) | Gate::Trial)) {
+            if matches!(gate, Some(Gate::Shut(_) | Gate::Trial | Gate::Unwilling(_))) {
                 return;
             }
             let others = self.all_but(destination);
@@ -96,10 +96,20 @@ fn not_tried(why: &NotTried) -> Outcome {
         since,
         next_trial,
     } = why;
-    let because = format!(
-        "{NOT_TRIED}nobody is there since {since:.0}, looked for again at {next_trial:.0}: {because}"
-    );
-    Outcome::without_reply(EnhancedStatusCode::transient(4, 1), because)
+    let (detail, because) = match since {
+        Some(since) => (
+            1,
+            format!(
+                "nobody is there since {since:.0}, looked for again at {next_trial:.0}: {because}"
+            ),
+        ),
+        None => (
+            5,
+            format!("the next hop wants nothing now, asked again at {next_trial:.0}: {because}"),
+        ),
+    };
+    let because = format!("{NOT_TRIED}{because}");
+    Outcome::without_reply(EnhancedStatusCode::transient(4, detail), because)
 }
 
 /// How the words of something begin that was put off without an attempt.

@@ -92,7 +92,7 @@ impl Board {
                 state.since = health.map(|health| health.because().1);
                 state.until = Some(now.time);
             }
-            (Gate::Paused(until), _) => {
+            (Gate::Paused(until) | Gate::Unwilling(until), _) => {
                 state.kept_by = KeptBy::Pause;
                 state.until = Some(until);
             }

@@ -736,6 +736,38 @@ async fn a_next_hop_that_wants_less_is_left_alone_for_a_while() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_next_hop_that_wants_nothing_is_reported_as_late_and_expires_in_its_time()
+{
+    let running = Running::with(slow_to_retry(), &["x@busy.example"; 20]).await;
+    running.until("deferred", 1).await;
+    // A pause is ten minutes at most: each ends a few times before the next hour is over.
+    for _ in 0..6 * 24 {
+        running.clock.advance(Duration::from_secs(600));
+        running.handle.wake();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.until("expired", 20).await;
+    // Each sender heard of the delay, and then of the end.
+    running.until("notified", 40).await;
+}
+
+#[tokio::test]
+async fn what_was_put_off_goes_when_a_next_hop_that_wanted_nothing_takes_mail_again() {
+    let running = Running::with(slow_to_retry(), &["x@busy.example"; 20]).await;
+    for _ in 0..20 {
+        running.clock.advance(Duration::from_secs(60));
+        running.handle.wake();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    running.until("deferred", 20).await;
+
+    running.courier.recovered.store(true, Ordering::SeqCst);
+    running.clock.advance(Duration::from_secs(600));
+    running.handle.wake();
+    running.until("delivered", 20).await;
+}
+
+#[tokio::test]
 async fn the_rest_of_too_many_recipients_follows_and_the_number_is_kept_to() {
     let running = Running::with(slow_to_retry(), &[]).await;
     let to: Vec<String> = (0..6).map(|i| format!("r{i}@few.example")).collect();

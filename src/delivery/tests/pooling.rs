@@ -53,6 +53,20 @@ async fn a_connection_serves_no_more_messages_than_the_limits_say() {
 }
 
 #[tokio::test]
+async fn after_a_reload_no_connection_from_before_serves_another_message() {
+    let next_hop = NextHop::start(Script::offering(OFFERS)).await;
+    let deliveries = deliveries(&settings()).await;
+    let route = smart_host(&next_hop, TlsLevel::None);
+    for connections in [1, 1, 2, 2] {
+        if connections == 2 && next_hop.connections() == 1 {
+            deliveries.reloaded();
+        }
+        attempt(&deliveries, &route, &envelope(&["a@x.example"]), MESSAGE).await;
+        assert_eq!(next_hop.connections(), connections);
+    }
+}
+
+#[tokio::test]
 async fn a_refused_message_leaves_the_connection_for_the_next() {
     let script = Script::offering(OFFERS)
         .at("RCPT", Act::Say("550 5.1.1 no"))

@@ -98,7 +98,7 @@ async fn report_failures(
         message.push(delivery.0);
     }
     for (message, deliveries) in by_message {
-        let Some(message) = rows::message(batch.db(), bodies, message).await? else {
+        let Some(message) = rows::message_to_report(batch.db(), bodies, message).await? else {
             continue;
         };
         let sql = format!(

@@ -39,6 +39,30 @@ pub(super) async fn message(
     Ok(Some(Arc::new(header(&row, octets)?)))
 }
 
+/// Reads a message for a report about it. One whose octets are lost is reported all the same, without them: its sender
+/// must hear of it.
+pub(super) async fn message_to_report(
+    db: Db<'_>,
+    bodies: &Bodies,
+    id: MessageId,
+) -> Result<Option<QueuedMessage>, QueueError> {
+    let sql = format!("SELECT {MESSAGE} FROM message WHERE id = $1");
+    let Some(row) = db.row(&sql, &[&id.0]).await? else {
+        return Ok(None);
+    };
+    let octets = match Octets::of(&row) {
+        Octets::Here(message) => Some(message),
+        Octets::Stored(body) => bodies.read(db, body).await?,
+    };
+    let is_lost = octets.is_none();
+    let message = header(&row, octets.unwrap_or_else(|| Message::new("")))?;
+    Ok(Some(QueuedMessage {
+        // Of one that is lost nothing can be quoted.
+        patient_data: message.patient_data || is_lost,
+        ..message
+    }))
+}
+
 /// Where the octets of a message are.
 pub(super) enum Octets {
     /// In its row.

@@ -118,7 +118,7 @@ fn report_failures(
             .push(*delivery);
     }
     for (message, deliveries) in by_message {
-        let Some(message) = rows::message(batch.db, batch.spool, message)? else {
+        let Some(message) = rows::message_to_report(batch.db, batch.spool, message)? else {
             continue;
         };
         let mut recipients = Vec::new();

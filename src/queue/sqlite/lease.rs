@@ -6,7 +6,9 @@
 //! one, each by one step in an index, so that a million messages for a slow destination hide nobody else's.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -159,7 +161,7 @@ pub(super) fn skipped(
 }
 
 /// Leases all of a message's deliveries that are ready and not skipped. A message that cannot be
-/// read is held, so that it is seen and stands in nobody's way.
+/// read is held, so that it is seen and stands in nobody's way; one that cannot be read for now waits a little.
 fn lease_message(
     batch: &mut Batch<'_>,
     id: MessageId,
@@ -172,7 +174,11 @@ fn lease_message(
     let (deliveries, message) = match (deliveries, message) {
         (Ok(deliveries), Ok(Some(message))) => (deliveries, message),
         (Err(error), _) | (_, Err(error)) => {
-            return hold_damaged(batch.db, id, error).map(|()| None);
+            let left = match may_pass(&error) {
+                Some(why) => put_by(batch.db, id, now, why),
+                None => hold_damaged(batch.db, id, error),
+            };
+            return left.map(|()| None);
         }
         (_, Ok(None)) => {
             let error = StoreError::Damaged {
@@ -216,6 +222,34 @@ fn ready(
         deliveries.push(rows::delivery(row)?);
     }
     Ok(deliveries)
+}
+
+/// Why the file of a message cannot be read for now, if it is there and something else is wrong: too many are open, no
+/// memory, no right. Nobody would let go on what is held for that.
+fn may_pass(error: &QueueError) -> Option<&std::io::Error> {
+    match error {
+        QueueError::Store(StoreError::File { error, .. }) => {
+            (error.kind() != ErrorKind::NotFound).then_some(error)
+        }
+        _ => None,
+    }
+}
+
+/// Makes what is ready of a message due a little later.
+fn put_by(
+    db: &Connection,
+    message: MessageId,
+    now: Timestamp,
+    why: &std::io::Error,
+) -> Result<(), QueueError> {
+    tracing::error!(message = message.0, error = %why, "a message cannot be read for now, and waits");
+    let (first, last) = of_message(message);
+    let later = now + READ_AGAIN;
+    db.prepare_cached(
+        "UPDATE delivery SET state = 'due', ready_at = ?4 WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
+    )?
+    .execute([first, last, now.as_millisecond(), later.as_millisecond()])?;
+    Ok(())
 }
 
 fn hold_damaged(db: &Connection, message: MessageId, error: QueueError) -> Result<(), QueueError> {
@@ -282,3 +316,6 @@ fn next_of_class(db: &Connection, class: Priority) -> Result<Option<i64>, QueueE
     )?;
     Ok(statement.query_row([class.number()], |row| row.get(0))?)
 }
+
+/// Between two tries to read a message that cannot be read for now.
+const READ_AGAIN: Duration = Duration::from_secs(60);

@@ -11,37 +11,69 @@ use crate::queue::record::{DeliveryId, LeasedDelivery, MessageId, QueuedMessage}
 use crate::queue::spool::Spool;
 use crate::queue::words::{binding, forward_path, reference, time};
 
+/// A message by its number.
+const MESSAGE: &str =
+    "SELECT reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls, patient_data,
+        received_at, message_id, spool, body, mt_priority
+    FROM message WHERE id = ?1";
+
 /// Reads a message and its octets; `None` if there is none of that number.
 pub(super) fn message(
     db: &Connection,
     spool: &Spool,
     id: MessageId,
 ) -> Result<Option<Arc<QueuedMessage>>, QueueError> {
-    let mut statement = db.prepare_cached(
-        "SELECT reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls, patient_data,
-                received_at, message_id, spool, body, mt_priority
-         FROM message WHERE id = ?1",
-    )?;
+    let mut statement = db.prepare_cached(MESSAGE)?;
     let row = statement
         .query_row([id.0], |row| Ok(read_message(row, spool, id)))
         .optional()?;
-    row.transpose()
+    Ok(row.transpose()?.map(Arc::new))
 }
 
-fn read_message(
-    row: &Row<'_>,
+/// Reads a message for a report about it. One whose file cannot be read is reported all the same, without its octets:
+/// its sender must hear that it is lost.
+pub(super) fn message_to_report(
+    db: &Connection,
     spool: &Spool,
     id: MessageId,
-) -> Result<Arc<QueuedMessage>, QueueError> {
+) -> Result<Option<Arc<QueuedMessage>>, QueueError> {
+    match message(db, spool, id) {
+        Err(QueueError::Store(StoreError::File { .. })) => {}
+        read => return read,
+    }
+    let mut statement = db.prepare_cached(MESSAGE)?;
+    let row = statement
+        .query_row([id.0], |row| {
+            Ok(read_header(row, Message::new(Vec::new()), id))
+        })
+        .optional()?;
+    let unread = row.transpose()?.map(|message| QueuedMessage {
+        // Nothing of it can be quoted.
+        patient_data: true,
+        ..message
+    });
+    Ok(unread.map(Arc::new))
+}
+
+fn read_message(row: &Row<'_>, spool: &Spool, id: MessageId) -> Result<QueuedMessage, QueueError> {
     let damaged = |what| StoreError::Damaged { row: id.0, what };
-    let env_id: Option<String> = row.get(2)?;
-    let ret: Option<String> = row.get(3)?;
-    let reverse_path: String = row.get(1)?;
     let message = match row.get::<_, Option<String>>(10)? {
         Some(file) => spool.read(&file)?,
         None => Message::new(row.get::<_, Option<Vec<u8>>>(11)?.ok_or(damaged("body"))?),
     };
-    Ok(Arc::new(QueuedMessage {
+    read_header(row, message, id)
+}
+
+fn read_header(
+    row: &Row<'_>,
+    message: Message,
+    id: MessageId,
+) -> Result<QueuedMessage, QueueError> {
+    let damaged = |what| StoreError::Damaged { row: id.0, what };
+    let env_id: Option<String> = row.get(2)?;
+    let ret: Option<String> = row.get(3)?;
+    let reverse_path: String = row.get(1)?;
+    Ok(QueuedMessage {
         id,
         reference: reference(&row.get::<_, String>(0)?).ok_or(damaged("reference"))?,
         reverse_path: ReversePath::parse(&reverse_path).map_err(|_| damaged("reverse_path"))?,
@@ -59,7 +91,7 @@ fn read_message(
         patient_data: row.get(7)?,
         received_at: time(row.get(8)?),
         mt_priority: row.get(12)?,
-    }))
+    })
 }
 
 /// Reads a delivery: `id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy`.

@@ -331,12 +331,16 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// RFC 5321 §4.5.3.1.10: a 552 for the number of recipients is to be taken as a 452.
+    /// RFC 5321 §4.5.3.1.10: a 552 for the number of recipients is to be taken as a 452. A 452 without an enhanced code
+    /// may be about a mailbox as well: its words tell.
     fn means_too_many(&self, reply: &Reply) -> bool {
         let said = reply.enhanced().map(|e| (e.subject(), e.detail()));
-        reply.code().value() == 552
-            && !self.accepted.is_empty()
-            && matches!(said, None | Some((5, 3)))
+        let is_one = match (reply.code().value(), said) {
+            (552, None | Some((5, 3))) => true,
+            (452, None) => reply.text().to_ascii_lowercase().contains("too many"),
+            _ => false,
+        };
+        is_one && !self.accepted.is_empty()
     }
 
     fn answer_final(&mut self, form: Form, reply: Reply) {

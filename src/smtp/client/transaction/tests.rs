@@ -271,6 +271,23 @@ fn recipients_over_the_limit_are_tried_again() {
             "(4.5.3 the next hop takes no more recipients at once)"
         ]
     );
+    // Without an enhanced code the words of a 452 tell.
+    for (last, ending) in [
+        (
+            "452 Too many recipients",
+            "(4.5.3 the next hop takes no more recipients at once)",
+        ),
+        ("452 mailbox full", "452 mailbox full"),
+    ] {
+        let replies = ["250 ok", "250 ok", "250 ok", last, "250 queued"];
+        let said = talk(
+            Dialect::Smtp,
+            &["PIPELINING", "CHUNKING"],
+            &to_three,
+            &replies,
+        );
+        assert_eq!(said.endings[2], ending);
+    }
     // A full mailbox is another matter.
     let replies = [
         "250 ok",
