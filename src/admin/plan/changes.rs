@@ -172,12 +172,11 @@ impl Change {
         }
         let [old, new] = [before, after].map(|view| view.entity.as_deref().unwrap_or("nobody"));
         words.extend(step("footer of", old, new));
-        let [old, new] = [before, after].map(|view| match view.edits.is_empty() {
-            true => "nothing".to_owned(),
-            false => view.edits.join(", "),
-        });
         if !before.is_sent_back() && !after.is_sent_back() {
-            words.extend(step("edits", &old, &new));
+            let lost = before.edits.iter().filter(|one| !after.edits.contains(one));
+            words.extend(lost.map(|edit| format!("without {edit}")));
+            let won = after.edits.iter().filter(|one| !before.edits.contains(one));
+            words.extend(won.map(|edit| format!("with {edit}")));
         }
         words.join(", ")
     }

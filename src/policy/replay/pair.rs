@@ -132,7 +132,7 @@ impl Side {
         match self {
             Self::Verdict { decision, .. } => &decision.because,
             Self::Refused { because, .. } => because,
-            Self::LetIn => "nothing speaks against it at RCPT TO",
+            Self::LetIn => "nothing speaks against it at RCPT TO; there was no message to judge",
         }
     }
 
