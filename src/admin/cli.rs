@@ -316,7 +316,8 @@ With --json one object per line; `kind` says what it is:
   recipient  an example of the change above it: reference, at, sender, address, judged (wholly, by-record), before, after
   untold     because (other-policy, not-on-record, hangs-on-content, text-message, not-opened), rule, count
 before and after: verdict, rule, because, route, tls, binding, entity, edits, and of a recipient resolved; null where
-one of them has no such recipient. The verdict `accept`: let in at RCPT TO, where it was refused.";
+one of them has no such recipient. The verdict `accept`: let in at RCPT TO, where it was refused; `encrypt or
+hold`: one of them, by what is not on record.";
 
 /// From when on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

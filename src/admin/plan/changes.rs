@@ -9,7 +9,7 @@ use crate::policy::replay::{Side, Told, Unknown};
 /// What one policy says of one recipient, as far as a difference in it matters.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct View {
-    pub(super) verdict: &'static str,
+    pub(super) verdict: String,
     pub(super) rule: String,
     pub(super) route: Option<String>,
     pub(super) tls: Option<String>,
@@ -82,10 +82,10 @@ impl View {
         let onward = side.decision().map(ways).unwrap_or_default();
         let (entity, edits) = match side {
             Side::Verdict { entity, edits, .. } => (entity.clone(), edits.clone()),
-            Side::Refused { .. } | Side::LetIn => (None, Vec::new()),
+            Side::Refused { .. } | Side::LetIn | Side::Either(_) => (None, Vec::new()),
         };
         let mut view = Self {
-            verdict: side.verdict(),
+            verdict: side.verdict().to_owned(),
             rule: side.rule().to_owned(),
             route: onward.route,
             tls: onward.tls,
@@ -101,7 +101,12 @@ impl View {
 
     /// Whether nobody here has the message: how it would have gone is no matter.
     fn is_sent_back(&self) -> bool {
-        matches!(self.verdict, "refuse" | "defer" | "accept")
+        matches!(self.verdict.as_str(), "refuse" | "defer" | "accept")
+    }
+
+    /// Whether what is done to the message is known.
+    fn is_known(&self) -> bool {
+        !self.is_sent_back() && self.binding.is_some()
     }
 
     /// Whether it is another line of the file that says the same.
@@ -123,7 +128,8 @@ impl Change {
         let (moves, same) = match (&before, &after) {
             (Some(before), Some(after)) => {
                 let stays = before.is_sent_back() || after.is_sent_back();
-                let moves = !stays && resolved(&told.before) != resolved(&told.after);
+                let ends = resolved(&told.before).zip(resolved(&told.after));
+                let moves = !stays && ends.is_some_and(|(old, new)| old != new);
                 (moves, before.is_as(after) && !moves)
             }
             (None, None) => (false, true),
@@ -138,8 +144,8 @@ impl Change {
 
     /// Whether the verdict itself is another.
     pub(super) fn is_of_verdict(&self) -> bool {
-        let verdict = |view: &Option<View>| view.as_ref().map(|view| view.verdict);
-        verdict(&self.before) != verdict(&self.after)
+        let [before, after] = [&self.before, &self.after].map(Option::as_ref);
+        before.map(|view| &view.verdict) != after.map(|view| &view.verdict)
     }
 
     /// `hold → deliver`, and what else changes.
@@ -152,7 +158,7 @@ impl Change {
         };
         let mut words = match self.is_of_verdict() {
             true => vec![format!("{} → {}", before.verdict, after.verdict)],
-            false => vec![before.verdict.to_owned()],
+            false => vec![before.verdict.clone()],
         };
         if self.moves {
             words.push("to another mailbox".to_owned());
@@ -170,9 +176,10 @@ impl Change {
             let [old, new] = [before, after].map(|view| view.binding.unwrap_or("any"));
             words.extend(step("bound to", old, new));
         }
-        let [old, new] = [before, after].map(|view| view.entity.as_deref().unwrap_or("nobody"));
-        words.extend(step("footer of", old, new));
-        if !before.is_sent_back() && !after.is_sent_back() {
+        if before.is_known() && after.is_known() {
+            let [old, new] = [before, after].map(|view| view.entity.as_deref());
+            let [old, new] = [old, new].map(|entity| entity.unwrap_or("nobody"));
+            words.extend(step("footer of", old, new));
             let lost = before.edits.iter().filter(|one| !after.edits.contains(one));
             words.extend(lost.map(|edit| format!("without {edit}")));
             let won = after.edits.iter().filter(|one| !before.edits.contains(one));

@@ -235,14 +235,14 @@ fn write_counts(desk: &Desk<'_>, counts: &Counts, out: &mut impl Write) -> io::R
     )?;
     writeln!(
         out,
-        "  {:>6}  {} judged by envelope and what is on record of the findings: the content is gone",
+        "  {:>6}  {} judged by envelope and what is on record of the findings: the content is gone, or never came",
         counts.by_record,
         plural(counts.by_record, "message")
     )?;
     if counts.own > 0 {
         writeln!(
             out,
-            "  {:>6}  {} in the queue not judged: the gateway wrote them itself",
+            "  {:>6}  {} in the queue not judged: nothing was decided of what the gateway writes itself",
             counts.own,
             plural(counts.own, "message")
         )?;

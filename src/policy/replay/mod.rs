@@ -65,3 +65,6 @@ impl Record {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,8 @@ pub enum Side {
     },
     /// It would be let in; what would be said of the message then is not known, for there never was one.
     LetIn,
+    /// One of these verdicts: which of them hangs on what is not on record.
+    Either(String),
 }
 
 /// Why it is not known what a policy would have said.
@@ -109,9 +111,10 @@ impl Unknown {
 }
 
 impl Side {
-    /// The word of the verdict; `accept` for what would be let in at `RCPT TO`.
-    pub fn verdict(&self) -> &'static str {
+    /// The word of the verdict; `accept` for what would be let in at `RCPT TO`; two with an `or` between them.
+    pub fn verdict(&self) -> &str {
         match self {
+            Self::Either(words) => words,
             Self::Verdict { decision, .. } => decision.verdict.word(),
             Self::Refused { .. } => "refuse",
             Self::LetIn => "accept",
@@ -123,7 +126,7 @@ impl Side {
         match self {
             Self::Verdict { decision, .. } => &decision.rule,
             Self::Refused { rule, .. } => rule,
-            Self::LetIn => "built-in",
+            Self::LetIn | Self::Either(_) => "built-in",
         }
     }
 
@@ -133,6 +136,7 @@ impl Side {
             Self::Verdict { decision, .. } => &decision.because,
             Self::Refused { because, .. } => because,
             Self::LetIn => "nothing speaks against it at RCPT TO; there was no message to judge",
+            Self::Either(_) => Unknown::Hangs.because(),
         }
     }
 
@@ -146,7 +150,7 @@ impl Side {
     pub fn decision(&self) -> Option<&RecipientDecision> {
         match self {
             Self::Verdict { decision, .. } => Some(decision),
-            Self::Refused { .. } | Self::LetIn => None,
+            Self::Refused { .. } | Self::LetIn | Self::Either(_) => None,
         }
     }
 
@@ -376,7 +380,10 @@ impl<'p> Pair<'p> {
             .all(|(_, one)| known(one) == known(before))
             && afters.iter().all(|one| known(one) == known(after));
         if !is_one {
-            return rows().map(|_| judged(Err(Unknown::Hangs))).collect();
+            return match either(candidates, afters, given) {
+                Some(told) => vec![judged(Ok(told))],
+                None => rows().map(|_| judged(Err(Unknown::Hangs))).collect(),
+            };
         }
         let asked: Vec<&str> = rows().map(|row| row.resolved.as_str()).collect();
         let told = pairs(before, after, given, &asked);
@@ -536,6 +543,33 @@ fn pairs(before: &Replayed, after: &Replayed, given: &ForwardPath, asked: &[&str
         after: Some(side),
     }));
     told
+}
+
+/// A recipient that is one by both policies and for whom it is different, whatever is supposed: it is only not known how.
+fn either(
+    candidates: &[(Supposed, Replayed)],
+    afters: &[Replayed],
+    given: &ForwardPath,
+) -> Option<Told> {
+    let (_, first) = candidates.first()?;
+    let mut verdicts: Vec<&str> = Vec::new();
+    for ((_, before), after) in candidates.iter().zip(afters) {
+        let (old, new) = (summary(before, given), summary(after, given));
+        let ([_], [(_, verdict, _)]) = (&old[..], &new[..]) else {
+            return None;
+        };
+        if old == new || old != summary(first, given) {
+            return None;
+        }
+        verdicts.push(*verdict);
+    }
+    verdicts.sort_unstable();
+    verdicts.dedup();
+    let decision = first.recipients.iter().find(|one| one.given == *given)?;
+    Some(Told {
+        before: Some(Side::of(decision, first)),
+        after: Some(Side::Either(verdicts.join(" or "))),
+    })
 }
 
 impl Policy {
