@@ -307,7 +307,8 @@ envelope, client, redacted findings and spam symbols: what follows from these is
 on record. Where the policy in force does not come to what is on record, nothing is told of that recipient. Nothing is
 sent, stored or recorded.
 
-Exit status: 0 nothing would have been different, 1 something would, 2 wrong usage or DIR has errors.
+Exit status: 0 nothing would have been different as far as it can be told, 1 something would, 2 wrong usage or DIR has
+errors.
 
 With --json one object per line; `kind` says what it is:
   summary    since, policy {before, after}, files (that differ), messages {wholly, by_record, own}, recipients, changed,

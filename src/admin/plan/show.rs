@@ -219,6 +219,9 @@ fn write_example(change: &Change, example: &Example, out: &mut impl Write) -> io
 /// How much was looked at, and how well.
 fn write_counts(desk: &Desk<'_>, counts: &Counts, out: &mut impl Write) -> io::Result<()> {
     let changed = match counts.changed {
+        0 if counts.untold > 0 => {
+            "nothing that can be told would have been decided differently".to_owned()
+        }
         0 => "nothing would have been decided differently".to_owned(),
         changed => format!("different for {}", recipients(changed)),
     };
