@@ -50,5 +50,5 @@ pub mod settings;
 // The composition root: builds every part, starts, reloads, drains, stops.
 pub mod server;
 
-// Design pages: queue states, crash points, shaping, changes of the directory.
+// Design pages: queue states, crash points, shaping, changes of the directory, what a plan can tell.
 pub mod manual;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use postern::accounts::Store;
 use postern::admin::cli::{
     AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Evidence, EvidenceCommand,
-    Explain, List, Question, QueueCommand, ReportCommand, SecureDomainsCommand,
+    Explain, List, Plan, Question, QueueCommand, ReportCommand, SecureDomainsCommand,
 };
 use postern::admin::dkim::DkimCommand;
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
@@ -211,6 +211,7 @@ impl Office<'_> {
             Command::Trace(asked) => {
                 admin::trace::run(asked, &self.queue().await?, json, out).await?
             }
+            Command::Plan(asked) => self.plan(asked, out).await?,
             Command::Evidence(asked) => self.evidence(asked, out).await?,
             Command::Audit(AuditCommand::Verify) => {
                 admin::audit::verify(&self.queue().await?, json, out).await?
@@ -338,6 +339,36 @@ impl Office<'_> {
                 Ok(said.await?)
             }
         }
+    }
+
+    /// Compares the policy in force with that of another folder. One with errors is told as `check` tells it.
+    async fn plan(&self, asked: &Plan, out: &mut impl Write) -> anyhow::Result<Answer> {
+        let (json, file) = (self.cli.json, asked.file());
+        let loaded = settings::load(&file, &Clock::system(), PolicyTests::Run).await;
+        let Some(new) = &loaded.settings else {
+            let format = match json {
+                true => Format::Json,
+                false => Format::Human(Colour::of(&io::stdout())),
+            };
+            let folder = file.parent().unwrap_or(Path::new("."));
+            let said = admin::check::run(folder, &loaded.diagnostics, loaded.tests, format, out);
+            return said.map(|_| Answer::Usage).map_err(Into::into);
+        };
+        let routers = [&self.settings, new].map(|one| Router::new(one.delivery.routes.clone()));
+        let queue = self.queue().await?;
+        let desk = admin::plan::Desk {
+            queue: &queue,
+            before: &self.settings.policy,
+            after: &new.policy,
+            ways: [&|recipient| onward(&routers[0], recipient), &|recipient| {
+                onward(&routers[1], recipient)
+            }],
+            mains: [&self.cli.config, &file],
+            since: asked.since.moment(self.now),
+            limit: asked.limit,
+            json,
+        };
+        Ok(admin::plan::run(desk, out).await?)
     }
 
     /// Writes the signed document of a message.

@@ -682,6 +682,12 @@ async fn lists_are_filtered() {
             list(Filter { reference, ..all() }).await,
             ["a@ward.example", "b@lab.example"]
         );
+        let first = f.store.list(Filter { limit: 1, ..all() }).await.unwrap();
+        let after = Some(DeliveryId(first[0].delivery));
+        assert_eq!(
+            list(Filter { after, ..all() }).await,
+            ["b@lab.example", "c@ward.example"]
+        );
         let expected = BTreeMap::from([("due", 2), ("held", 1), ("leased", 0), ("quarantined", 0)]);
         assert_eq!(f.store.count().await.unwrap(), expected);
     }

@@ -67,6 +67,8 @@ pub enum Command {
     SecureDomains(SecureDomainsCommand),
     /// Show what would happen to a message and why, or the decision behind a reference
     Explain(Explain),
+    /// Show what a changed policy folder would have decided differently; the answer is no if anything
+    Plan(Plan),
     /// Show and steer what waits for delivery
     #[command(subcommand)]
     Queue(QueueCommand),
@@ -273,6 +275,70 @@ fn files_or_input(files: &[String]) -> Vec<PathBuf> {
     files.iter().map(PathBuf::from).collect()
 }
 
+/// `postern plan`.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = PLAN_HELP)]
+pub struct Plan {
+    /// The changed policy folder (with a postern.toml in it), or its postern.toml
+    pub dir: PathBuf,
+    /// How far back the audit trail is looked at: 7d, 12h, 1d 6h, or a moment (RFC 3339). What waits in the queue or is
+    /// kept apart is judged whenever it came
+    #[arg(long, value_name = "TIME", default_value = "7d", value_parser = since)]
+    pub since: Since,
+    /// Examples of each change at most
+    #[arg(long, default_value_t = 5)]
+    pub limit: usize,
+}
+
+impl Plan {
+    /// The gateway's own file in the changed folder.
+    pub fn file(&self) -> PathBuf {
+        match self.dir.is_file() {
+            true => self.dir.clone(),
+            false => self.dir.join("postern.toml"),
+        }
+    }
+}
+
+/// What `postern plan --help` says of its answer.
+const PLAN_HELP: &str = "\
+Messages in the queue and the quarantine are judged wholly by both policies. Of mail that is gone the audit trail has
+envelope, client, redacted findings and spam symbols: what follows from these is decided again, the rest stays as it is
+on record. Where the policy in force does not come to what is on record, nothing is told of that recipient. Nothing is
+sent, stored or recorded.
+
+Exit status: 0 nothing would have been different as far as it can be told, 1 something would, 2 wrong usage or DIR has
+errors.
+
+With --json one object per line; `kind` says what it is:
+  summary    since, policy {before, after}, files (that differ), messages {wholly, by_record, own}, recipients, changed,
+             untold, not_asked
+  change     change, count (recipients), messages, before, after, domains [{domain, count}]
+  recipient  an example of the change above it: reference, at, sender, address, judged (wholly, by-record), before, after
+  untold     because (other-policy, not-on-record, hangs-on-content, text-message, not-opened), rule, count
+before and after: verdict, rule, because, route, tls, binding, entity, edits, and of a recipient resolved; null where
+one of them has no such recipient. The verdict `accept`: let in at RCPT TO, where it was refused; `encrypt or
+hold`: one of them, by what is not on record.";
+
+/// From when on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// This moment.
+    At(Timestamp),
+}
+
+impl Since {
+    /// The moment.
+    pub fn moment(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(Timestamp::MIN),
+            Self::At(at) => at,
+        }
+    }
+}
+
 /// `postern trace`.
 #[derive(Args, Clone, Debug)]
 pub struct Trace {
@@ -411,6 +477,14 @@ fn ago(text: &str) -> Result<Duration, String> {
     duration_of(text).ok_or_else(|| "a time such as 7d, 12h or 1d 6h".to_owned())
 }
 
+/// Reads how far back, or from which moment on.
+fn since(text: &str) -> Result<Since, String> {
+    let at = text.parse().map(Since::At);
+    at.or_else(|_| ago(text).map(Since::Ago)).map_err(|_| {
+        "a time such as 7d, 12h or 1d 6h, or a moment such as 2026-11-21T10:00:00Z".to_owned()
+    })
+}
+
 /// Reads a share of a whole.
 fn share(text: &str) -> Result<f64, String> {
     let share = text
@@ -545,6 +619,26 @@ mod tests {
         ] {
             assert!(parse(&format!("check {line}")).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_plan_goes_back_by_a_time_or_to_a_moment() {
+        let now: Timestamp = "2026-11-21T10:00:00Z".parse().unwrap();
+        for (line, from) in [
+            ("plan new", "2026-11-14T10:00:00Z"),
+            ("plan new --since 12h", "2026-11-20T22:00:00Z"),
+            (
+                "plan new --since 2026-11-01T00:00:00Z",
+                "2026-11-01T00:00:00Z",
+            ),
+        ] {
+            let Ok(Command::Plan(plan)) = parse(line) else {
+                panic!("{line}");
+            };
+            assert_eq!(plan.since.moment(now), from.parse().unwrap());
+            assert_eq!(plan.file(), Path::new("new/postern.toml"));
+        }
+        assert!(parse("plan").is_err() && parse("plan new --since yesterday").is_err());
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod input;
 pub mod learn;
 pub mod metrics;
 pub mod people;
+pub mod plan;
 pub mod quarantine;
 pub mod queue;
 pub mod report;
@@ -34,6 +35,7 @@ pub mod settings;
 pub mod sms;
 pub mod spam_corpus;
 pub mod trace;
+mod trail;
 
 pub use answer::{Answer, CommandError};
 pub use settings::Settings;

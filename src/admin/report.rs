@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::policy::finding::FooterFinding;
-use crate::queue::{AuditEntry, Queue, QueueError};
+use crate::queue::{Queue, QueueError};
 
 use super::answer::{Answer, CommandError, Table, json_line};
+use super::trail::{PAGE, first_since};
 
 /// Shows who sent without particulars since `since`, the most frequent first.
 pub async fn footers(
@@ -149,47 +150,6 @@ async fn read(queue: &Queue, since: Timestamp) -> Result<Report, QueueError> {
         }
     }
 }
-
-/// A number from which on the trail has all events since then. Numbers follow time, but for what was under
-/// way at once.
-async fn first_since(queue: &Queue, since: Timestamp) -> Result<i64, QueueError> {
-    let since = since.checked_sub(SLACK).unwrap_or(Timestamp::MIN);
-    let mut low = 1;
-    let mut high = 1;
-    while is_before(queue, high, since).await? {
-        (low, high) = (high, high.saturating_mul(2));
-    }
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if is_before(queue, middle, since).await? {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    Ok(low)
-}
-
-/// Whether the first event from this number on is earlier; false past the end.
-async fn is_before(queue: &Queue, number: i64, since: Timestamp) -> Result<bool, QueueError> {
-    let page = queue.events(number, 1).await?;
-    let time = |entry: &AuditEntry| {
-        entry
-            .object()
-            .get("at")?
-            .as_str()?
-            .parse::<Timestamp>()
-            .ok()
-    };
-    Ok(page
-        .first()
-        .is_some_and(|entry| time(entry).is_none_or(|at| at < since)))
-}
-
-/// Events read at a time.
-const PAGE: usize = 1_000;
-/// How long an event may be under way before it is written down: the policy may take two minutes.
-const SLACK: std::time::Duration = std::time::Duration::from_secs(15 * 60);
 
 #[cfg(test)]
 mod tests {

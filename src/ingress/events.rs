@@ -6,7 +6,7 @@ use crate::base::PolicyVersion;
 use crate::mail::{Client, MailTransaction, Message, Recipient, Reply, ReversePath};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::outcome::redact;
-use crate::policy::finding::Findings;
+use crate::policy::finding::{Findings, SecureKeyword};
 use crate::policy::verdict::{Fate, Verdict};
 use crate::policy::{Decision, RecipientDecision, Rejection};
 
@@ -48,6 +48,9 @@ pub fn message_accepted(
     received
         .facts
         .insert("octets", transaction.message.len().to_string());
+    received
+        .facts
+        .insert("direction", decision.direction.word().to_owned());
     let mut received = with_edits(received, decision);
     let notes = &decision.findings.notes;
     if !notes.is_empty() {
@@ -81,7 +84,9 @@ pub fn message_refused(
     recipients
         .map(|recipient| {
             let event = of.decided(recipient, AuditKind::Refused);
-            with_client(event, &transaction.client).fact("reply", reply.to_string())
+            with_client(event, &transaction.client)
+                .fact("direction", decision.direction.word())
+                .fact("reply", reply.to_string())
         })
         .collect()
 }
@@ -188,6 +193,10 @@ fn with_findings(mut event: AuditEvent, findings: &Findings) -> AuditEvent {
         if !values.is_empty() {
             event.facts.insert(name, values.join("; "));
         }
+    }
+    if findings.secure_keyword != SecureKeyword::Absent {
+        let word = findings.secure_keyword.word().to_owned();
+        event.facts.insert("secure-keyword", word);
     }
     if findings.spam.score != 0.0 {
         event

@@ -2,5 +2,6 @@
 
 pub mod crash_points;
 pub mod directory_changes;
+pub mod plan;
 pub mod queue_states;
 pub mod shaping;

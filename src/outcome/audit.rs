@@ -39,7 +39,7 @@ pub struct AuditEvent {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<String>,
     /// Facts of this kind of event in the order of their names: `verdict`, `status`, `next-hop`, `tls`,
-    /// `client`, `account`, `octets`, `because`, `evidence` (redacted), …
+    /// `client`, `account`, `direction`, `octets`, `because`, `evidence` (redacted), `secure-keyword`, …
     pub facts: std::collections::BTreeMap<&'static str, String>,
 }
 

@@ -63,6 +63,14 @@ impl Condition {
             _ => None,
         }
     }
+
+    /// Whether it rests on what the network said of the sender when the message came.
+    pub fn asks_of_sender(&self) -> bool {
+        matches!(
+            self,
+            Self::Method(..) | Self::DmarcFails | Self::FromServedDomain
+        )
+    }
 }
 
 /// What the conditions need of a message, looked up once.

@@ -156,7 +156,7 @@ impl Policy {
     }
 
     /// Leaves out the edits that would break a signature, where the file says so.
-    fn protect_signatures(&self, transaction: &MailTransaction, tally: &mut Tally) {
+    pub(super) fn protect_signatures(&self, transaction: &MailTransaction, tally: &mut Tally) {
         let edits = std::mem::take(&mut tally.edits);
         let served = |domain: &Domain| self.directory.serves(domain);
         let protected = self.signing.protect(&transaction.message, edits, served);
@@ -338,7 +338,7 @@ impl PlacedStage {
     }
 }
 
-fn unresolved(transaction: &MailTransaction) -> Vec<ResolvedRecipient> {
+pub(super) fn unresolved(transaction: &MailTransaction) -> Vec<ResolvedRecipient> {
     let recipients = transaction.envelope.recipients.iter().enumerate();
     recipients
         .map(|(of, recipient)| ResolvedRecipient::unresolved(of, recipient))

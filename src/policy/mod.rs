@@ -27,6 +27,7 @@ pub mod people;
 pub mod policy_test;
 pub mod refusal;
 pub mod relay_certificates;
+pub mod replay;
 pub mod replies;
 pub mod scanner;
 pub mod scoring;
@@ -49,6 +50,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::accounts::Accounts;
 use crate::base::{Clock, PolicyVersion, Reference};
@@ -132,6 +135,11 @@ impl Policy {
         &self.directory
     }
 
+    /// The files that the gateway's own one names.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// The files of the directory.
     pub fn directory_files(&self) -> directory::Files {
         self.files.of_directory()
@@ -196,16 +204,27 @@ impl Policy {
         reverse_path: &ReversePath,
         recipient: &Recipient,
     ) -> Result<(), Box<Rejection>> {
+        self.at_recipient_on(client, reverse_path, recipient, self.clock.now())
+    }
+
+    /// As [`Policy::at_recipient`], as of a moment.
+    fn at_recipient_on(
+        &self,
+        client: &Client,
+        reverse_path: &ReversePath,
+        recipient: &Recipient,
+        now: Timestamp,
+    ) -> Result<(), Box<Rejection>> {
         let asked = catch_unwind(AssertUnwindSafe(|| {
             may_use(&self.accounts, client, reverse_path)?;
-            self.within_contract(client, &recipient.forward_path, self.clock.now())?;
+            self.within_contract(client, &recipient.forward_path, now)?;
             let account = client.account.as_ref();
             let account = account.and_then(|name| self.accounts.get(name));
             let direction = self.direction(client);
             self.sms
                 .may_send(direction, account, &recipient.forward_path)?;
             self.recipients
-                .resolve(direction, 0, recipient, self.clock.now())
+                .resolve(direction, 0, recipient, now)
                 .map(drop)
         }));
         let name = StageName::ResolveRecipients;

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::config::{Diagnostics, Located, Section, load_toml};
 
 use super::condition::Condition;
+use super::finding::Symbol;
 use super::senders::dns_list::DnsList;
 use super::spam::patterns::{Pattern, Patterns, Place, compile};
 use super::spam::settings::Settings as Learning;
@@ -48,6 +49,17 @@ pub struct Rule {
     pub description: String,
     /// When it speaks.
     pub condition: Condition,
+}
+
+impl Rule {
+    /// What it adds to a score when it speaks.
+    pub fn symbol(&self) -> Symbol {
+        Symbol {
+            name: self.name.as_str().to_owned(),
+            score: self.weight,
+            because: self.description.clone(),
+        }
+    }
 }
 
 /// What the failure of a DMARC check leads to, where the policy of the domain asks for something.

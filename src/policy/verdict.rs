@@ -215,6 +215,16 @@ pub enum Direction {
     Inbound,
 }
 
+impl Direction {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Outbound => "outbound",
+            Self::Inbound => "inbound",
+        }
+    }
+}
+
 /// What happens to a message for one recipient. Later ones win over earlier ones.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {

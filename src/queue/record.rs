@@ -13,6 +13,7 @@ use crate::outcome::notify::{Notice, Original, UnlessTold};
 use crate::outcome::{Letterhead, Outcome};
 
 use super::handling::{Handling, PolicyMark};
+use super::store::message_of;
 
 /// A message for which a client is about to get its 250, or one that the gateway itself wrote.
 #[derive(Clone, Debug)]
@@ -163,6 +164,13 @@ pub struct MessageId(pub i64);
 /// Names a delivery in the queue.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct DeliveryId(pub i64);
+
+impl DeliveryId {
+    /// The message that it belongs to.
+    pub fn message(self) -> MessageId {
+        message_of(self)
+    }
+}
 
 /// A message as the queue keeps it, shared by its leases.
 #[derive(Clone, Debug)]

@@ -280,6 +280,8 @@ pub struct Filter {
     pub domain: Option<String>,
     /// This delivery alone.
     pub delivery: Option<DeliveryId>,
+    /// Those after this one: the next page of a list.
+    pub after: Option<DeliveryId>,
     /// Of a sender whose reverse path has this in it, in any case.
     pub sender: Option<String>,
     /// To a recipient whose address has this in it, in any case.

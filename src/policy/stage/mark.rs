@@ -22,6 +22,11 @@ impl Mark {
         Self { settings }
     }
 
+    /// What is put on.
+    pub fn settings(&self) -> &MarkSettings {
+        &self.settings
+    }
+
     /// Edits; asks nothing of anyone.
     pub fn examine(&self, case: &Case<'_>) -> Opinions {
         let found = &case.findings.patient_data;

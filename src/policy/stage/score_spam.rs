@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::mail::{Domain, Edit, EditKind, Header};
 use crate::policy::case::Case;
-use crate::policy::condition::Facts;
+use crate::policy::condition::{Condition, Facts};
 use crate::policy::finding::{DmarcDisposition, SpamScore, Symbol};
 use crate::policy::opinion::{Ask, Finding, Opinion, Opinions};
 use crate::policy::people::People;
@@ -87,18 +87,17 @@ impl ScoreSpam {
             .filter(|(number, rule)| facts.holds(*number, &rule.condition))
             .map(|(_, rule)| rule)
             .collect();
-        let symbol = |rule: &&Rule| Symbol {
-            name: rule.name.as_str().to_owned(),
-            score: rule.weight,
-            because: rule.description.clone(),
-        };
         // What was found before the rules: by DNS lists and lists of senders, by attachments and scanners.
         let findings = case.findings;
         let outside = findings.spam.symbols.iter().chain(&findings.scanned);
         let mut symbols: Vec<Symbol> = outside.cloned().collect();
-        symbols.extend(spoke.iter().map(symbol));
+        symbols.extend(spoke.iter().map(|rule| rule.symbol()));
         symbols.extend(self.capped(&spoke));
         symbols.extend(self.learnt(case, facts));
+        self.sum(symbols)
+    }
+
+    fn sum(&self, symbols: Vec<Symbol>) -> SpamScore {
         // Adding up leaves dust such as 0.30000000000000004.
         let sum: f64 = symbols.iter().map(|symbol| symbol.score).sum();
         let score = hundredths(sum);
@@ -116,7 +115,7 @@ impl ScoreSpam {
             let sum: f64 = of_group.map(|rule| rule.weight).sum();
             let over = sum - sum.clamp(-most, *most);
             (over.abs() >= 0.01).then(|| Symbol {
-                name: format!("CAP_{}", group.to_ascii_uppercase().replace('-', "_")),
+                name: format!("{CAP}{}", group.to_ascii_uppercase().replace('-', "_")),
                 score: hundredths(-over),
                 because: format!("the rules of the group `{group}` together count {most} at most"),
             })
@@ -161,6 +160,54 @@ impl ScoreSpam {
     fn is_proven_secure(&self, case: &Case<'_>, facts: &Facts<'_>) -> bool {
         let secure = |domain| self.register.is_secure(domain, case.now);
         facts.author_is_proven() && facts.author_domain().is_some_and(secure)
+    }
+
+    /// What follows from the symbols on record, by the weights and thresholds of this file: for mail that was scored
+    /// before. Nothing is asked again but the rules that are new to a message that is still here.
+    pub fn by_record(&self, case: &Case<'_>, scored: &ScoredBefore<'_>) -> Opinions {
+        if case.is_outbound() {
+            return Opinions::none();
+        }
+        let secure = |domain: &Domain| self.register.is_secure(domain, case.now);
+        let facts = Facts::new(case, &self.scoring.patterns).knowing(&self.people, secure);
+        let has = |name: &str| scored.symbols.iter().any(|symbol| symbol.name == name);
+        let speaks = |number: usize, rule: &Rule| match (scored.is_new)(&rule.name) {
+            true if !rule.condition.asks_of_sender() => facts.holds(number, &rule.condition),
+            _ => has(&rule.name),
+        };
+        let rules = self.scoring.rules.iter().enumerate();
+        let spoke: Vec<&Rule> = rules
+            .filter(|(number, rule)| speaks(*number, rule))
+            .map(|(_, rule)| rule)
+            .collect();
+        // What no rule says stays as it was: lists, scanners, attachments, models. Caps are reckoned anew.
+        let is_kept = |name: &str| !(scored.is_rule)(name) && !name.starts_with(CAP);
+        let kept = scored.symbols.iter().filter(|symbol| is_kept(&symbol.name));
+        let mut symbols: Vec<Symbol> = kept.cloned().collect();
+        symbols.extend(spoke.iter().map(|rule| rule.symbol()));
+        symbols.extend(self.capped(&spoke));
+        let spam = self.sum(symbols);
+        let protected = scored.is_protected || self.is_proven_secure(case, &facts);
+        let opinion = self.by_score(&spam, protected);
+        Opinions {
+            per_recipient: vec![opinion; case.recipients.len()],
+            ..Opinions::finding(Finding::Spam(spam))
+        }
+    }
+
+    /// The rules, by name, and what each asks: two that ask the same have the same text.
+    pub fn questions(&self) -> impl Iterator<Item = (&str, String)> {
+        let rules = self.scoring.rules.iter();
+        rules.map(|rule| (rule.name.as_str(), format!("{:?}", rule.condition)))
+    }
+
+    /// The rules that speak where DMARC vouches for the author.
+    pub fn vouching(&self) -> impl Iterator<Item = &str> {
+        let rules = self.scoring.rules.iter();
+        let vouching = rules.filter(|rule| {
+            matches!(&rule.condition, Condition::Method("dmarc", results) if results == &["pass"])
+        });
+        vouching.map(|rule| rule.name.as_str())
     }
 
     fn by_score(&self, spam: &SpamScore, protected: bool) -> Opinion {
@@ -288,6 +335,20 @@ fn forged_fields(header: &Header<'_>) -> Vec<Edit> {
     forged.map(|field| Edit::removal(field.range())).collect()
 }
 
+/// What is on record of the score of a message.
+pub struct ScoredBefore<'r> {
+    /// The symbols that spoke.
+    pub symbols: &'r [Symbol],
+    /// Whether a name is that of a rule, by either policy that is asked.
+    pub is_rule: &'r dyn Fn(&str) -> bool,
+    /// Whether a rule asks what was not asked then and can be asked now: the message is still here.
+    pub is_new: &'r dyn Fn(&str) -> bool,
+    /// Whether it is supposed that nobody keeps it back on its score alone.
+    pub is_protected: bool,
+}
+
+/// What the names of symbols begin with that take off what is over a cap.
+const CAP: &str = "CAP_";
 /// What the names of such fields begin with.
 const PREFIX: &str = "X-Spam-";
 

@@ -104,6 +104,9 @@ impl Condition {
         if let Some(delivery) = filter.delivery {
             condition.add("d.id = ", delivery.0);
         }
+        if let Some(after) = filter.after {
+            condition.add("d.id > ", after.0);
+        }
         if let Some(patient_data) = filter.patient_data {
             condition.add("m.patient_data = ", patient_data);
         }

@@ -78,6 +78,10 @@ fn condition(filter: &Filter) -> (String, Vec<Value>) {
         values.push(Value::Integer(delivery.0));
         terms.push("d.id = ?".to_owned());
     }
+    if let Some(after) = filter.after {
+        values.push(Value::Integer(after.0));
+        terms.push("d.id > ?".to_owned());
+    }
     if let Some(patient_data) = filter.patient_data {
         values.push(Value::Integer(i64::from(patient_data)));
         terms.push("m.patient_data = ?".to_owned());
