@@ -247,17 +247,25 @@ fn status<'a>(told: &Told<'a>, now: Timestamp) -> RecipientStatus<'a> {
     }
 }
 
-/// RET is about failures; other reports return the header (RFC 3461 §4.3, §6.2).
+/// RET is about failures; other reports return the header (RFC 3461 §4.3, §6.2). So do those about a large message: a
+/// report that the sender's own server finds too large is lost without a word.
 fn returned<'a>(kind: Kind, original: &Original<'a>) -> Returned<'a> {
     match (original.patient_data, original.message_id) {
         (true, Some(id)) => Returned::MessageId(id),
         (true, None) => Returned::Nothing,
-        (false, _) if kind == Kind::Failure && original.ret == Some(Ret::Full) => {
+        (false, _)
+            if kind == Kind::Failure
+                && original.ret == Some(Ret::Full)
+                && original.message.len() <= RETURNED_MAX =>
+        {
             Returned::Full(original.message)
         }
         (false, _) => Returned::Header(original.message),
     }
 }
+
+/// No larger message is returned whole, in octets: what every server takes.
+const RETURNED_MAX: usize = 1 << 20;
 
 /// What the sender reads: what happened, to whom, why, what to do, what to quote.
 fn text(kind: Kind, original: &Original<'_>, due: &[Told<'_>], hostname: &str) -> Vec<String> {
@@ -417,6 +425,26 @@ mod tests {
             0,
             "no report about a report"
         );
+    }
+
+    #[test]
+    fn a_large_message_is_not_returned_whole() {
+        let returned_of = |octets: usize| {
+            let message = format!("Subject: results\r\n\r\n{}", "x".repeat(octets));
+            let original = Original {
+                reference: &"PX-7F3K2Q9A".parse().unwrap(),
+                reverse_path: &ReversePath::parse("s@b.example").unwrap(),
+                env_id: None,
+                ret: Some(Ret::Full),
+                message: &Message::new(message),
+                message_id: None,
+                patient_data: false,
+                received_at: at(),
+            };
+            matches!(returned(Kind::Failure, &original), Returned::Full(_))
+        };
+        assert!(returned_of(RETURNED_MAX - 100));
+        assert!(!returned_of(RETURNED_MAX));
     }
 
     #[test]
