@@ -19,7 +19,11 @@ use lines::Lines;
 
 /// Returns what is to be read in an HTML text.
 pub fn to_text(html: &str) -> String {
-    read(html).text
+    let Read { text, titles, .. } = read(html);
+    match titles {
+        Some(titles) => format!("{}\n{titles}", text.trim_end_matches('\n')),
+        None => text,
+    }
 }
 
 /// What is to be read in an HTML text.
@@ -28,6 +32,8 @@ pub(super) struct Read {
     pub(super) text: String,
     /// The text without what is hidden, where something hidden stands within a line.
     pub(super) in_sight: Option<String>,
+    /// The titles: no part of the page, which begins without them, and told beside it (HTML §4.2.2).
+    pub(super) titles: Option<String>,
 }
 
 /// Reads an HTML text with and without what it hides.
@@ -40,6 +46,8 @@ pub(super) fn read(html: &str) -> Read {
         hidden: None,
         names: HiddenNames::default(),
         aside: Lines::default(),
+        titles: Lines::default(),
+        titles_end: true,
     };
     while reader.at < html.len() {
         reader.step();
@@ -55,6 +63,7 @@ pub(super) fn read(html: &str) -> Read {
             .in_sight
             .filter(|it| it.has_cuts)
             .map(|it| it.lines.text),
+        titles: Some(reader.titles.text).filter(|titles| !titles.trim().is_empty()),
     }
 }
 
@@ -68,6 +77,9 @@ struct Reader<'h> {
     hidden: Option<(&'h str, usize)>,
     names: HiddenNames,
     aside: Lines,
+    titles: Lines,
+    /// Whether a title from here on may have an end: what has none is read as text.
+    titles_end: bool,
 }
 
 /// The text without what is hidden.
@@ -198,7 +210,9 @@ impl<'h> Reader<'h> {
             }
         }
         let in_sight = self.hide(tag);
-        if tag.is("tr") || tag.is("table") {
+        if tag.is("title") {
+            self.title(tag, in_sight);
+        } else if tag.is("tr") || tag.is("table") {
             self.push_if(in_sight, Lines::end_row);
         } else if tag.is("br") || BLOCKS.iter().any(|block| tag.is(block)) {
             self.push_if(in_sight, Lines::end_line);
@@ -212,6 +226,32 @@ impl<'h> Reader<'h> {
         } else if !tag.closes && (tag.is("style") || tag.is("script")) {
             self.raw_text(tag);
         }
+    }
+
+    /// The content of `title` is text up to its own closing tag. Who does not know that reads it without tags.
+    fn title(&mut self, tag: &Tag<'h>, in_sight: bool) {
+        if tag.closes {
+            return;
+        }
+        let rest = &self.html[self.at..];
+        let end = if self.titles_end {
+            end_of_raw_text(rest, tag.name)
+        } else {
+            rest.len()
+        };
+        self.titles_end = end < rest.len();
+        if !self.titles_end {
+            self.push_if(in_sight, Lines::end_line);
+            return;
+        }
+        let title = &rest[..end];
+        self.titles.end_line();
+        push_decoded(&mut self.titles, title);
+        if title.contains('<') {
+            self.titles.end_line();
+            push_without_tags(&mut self.titles, title);
+        }
+        self.at += end;
     }
 
     /// The content of `style` and `script` is not HTML: it runs up to its own closing tag.
@@ -431,7 +471,6 @@ const BLOCKS: &[&str] = &[
     "article",
     "header",
     "footer",
-    "title",
     "body",
     "head",
     "option",
@@ -549,6 +588,30 @@ mod tests {
         ] {
             assert_eq!(to_text(html), text, "{html}");
         }
+    }
+
+    #[test]
+    fn a_title_is_read_apart_from_the_page() {
+        for (html, text, titles) in [
+            (
+                "<html><head><title>Letter &amp; <b>4</b>50</title></head><body><p>x</p>",
+                "x\n",
+                Some("Letter & <b>4</b>50\nLetter & 450"),
+            ),
+            ("<title></title>x", "x", None),
+            (
+                "450 <title>a</title>557 <TITLE>b</TITLE>7104",
+                "450 557 7104",
+                Some("a\nb"),
+            ),
+            ("<title>a<p>b<title>c", "a\nb\nc", None),
+            ("<title hidden>a</title>b", "b", Some("a")),
+        ] {
+            let read = read(html);
+            assert_eq!(read.text, text, "{html}");
+            assert_eq!(read.titles.as_deref(), titles, "{html}");
+        }
+        assert_eq!(to_text("<title>a</title>b"), "b\na");
     }
 
     #[test]
