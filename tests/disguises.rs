@@ -465,6 +465,38 @@ async fn no_html_hides_a_number() {
             "a style in a title",
             html("<title><style></title>NHS number 450 557 7104"),
         ),
+        (
+            "a title",
+            html("<title>NHS number 450 557 7104</title><p>x</p>"),
+        ),
+        (
+            "a title before the marking",
+            html("<html><head><title>Letter</title></head><body><p>OFFICIAL-SENSITIVE</p>"),
+        ),
+        (
+            "a marking in the title",
+            html("<title>OFFICIAL-SENSITIVE letter</title><body><p>x</p>"),
+        ),
+        (
+            "a title within it",
+            html("NHS number 450 <title>x</title>557 7104"),
+        ),
+        (
+            "a table of Outlook",
+            html(
+                "<table><tr><td><p class=MsoNormal>Name<o:p></o:p></p></td>\
+                 <td><p class=MsoNormal>NHS<o:p></o:p></p></td></tr>\
+                 <tr><td><p class=MsoNormal>A Smith</p></td>\
+                 <td><p class=MsoNormal>4505577104</p></td></tr></table>",
+            ),
+        ),
+        (
+            "a banner before the marking",
+            html(
+                "<table><tr><td><b>CAUTION:</b> This email originated from outside of the organisation. \
+                 Do not click links.</td></tr></table><p>&nbsp;</p><p>OFFICIAL-SENSITIVE</p><p>Dear all",
+            ),
+        ),
         ("CDATA", html("<![CDATA[NHS number 450 557 7104]]>")),
         (
             "hidden text within it",

@@ -26,6 +26,11 @@ impl Network {
             _ => false,
         }
     }
+
+    /// How many bits of their addresses all in it share: 0 in a network of everybody.
+    pub fn prefix_bits(&self) -> u8 {
+        self.prefix_bits
+    }
 }
 
 impl FromStr for Network {

@@ -1,23 +1,29 @@
 //! HTML as text: what a reader of it may see, in one pass and linear time.
 //!
 //! Tags within a line vanish, so that a number split by markup is whole; blocks end a line and cells are
-//! parted by a tab. Nothing that could be shown is lost because a style hides it; where it stands within a line, the
+//! parted by a tab, so that the row of a table is a line where each of its cells is. Nothing that could be shown is lost because a style hides it; where it stands within a line, the
 //! text is read without it as well, for a number that it splits is whole to a reader. What a program
 //! may show in place of the page (comments that some programs read, alternative texts, titles, addresses of
 //! links, scripts, style sheets) follows behind the text, each on a line of its own.
 
 mod address;
 mod hidden;
+mod lines;
 
 use encoding_rs::WINDOWS_1252;
 use mail_parser::decoders::html::add_html_token;
 use memchr::memmem;
 
 use hidden::HiddenNames;
+use lines::Lines;
 
 /// Returns what is to be read in an HTML text.
 pub fn to_text(html: &str) -> String {
-    read(html).text
+    let Read { text, titles, .. } = read(html);
+    match titles {
+        Some(titles) => format!("{}\n{titles}", text.trim_end_matches('\n')),
+        None => text,
+    }
 }
 
 /// What is to be read in an HTML text.
@@ -26,6 +32,8 @@ pub(super) struct Read {
     pub(super) text: String,
     /// The text without what is hidden, where something hidden stands within a line.
     pub(super) in_sight: Option<String>,
+    /// The titles: no part of the page, which begins without them, and told beside it (HTML §4.2.2).
+    pub(super) titles: Option<String>,
 }
 
 /// Reads an HTML text with and without what it hides.
@@ -38,21 +46,24 @@ pub(super) fn read(html: &str) -> Read {
         hidden: None,
         names: HiddenNames::default(),
         aside: Lines::default(),
+        titles: Lines::default(),
+        titles_end: true,
     };
     while reader.at < html.len() {
         reader.step();
     }
-    let mut text = reader.text.0;
-    if !reader.aside.0.trim().is_empty() {
+    let mut text = reader.text.text;
+    if !reader.aside.text.trim().is_empty() {
         text.push('\n');
-        text.push_str(&reader.aside.0);
+        text.push_str(&reader.aside.text);
     }
     Read {
         text,
         in_sight: reader
             .in_sight
             .filter(|it| it.has_cuts)
-            .map(|it| it.lines.0),
+            .map(|it| it.lines.text),
+        titles: Some(reader.titles.text).filter(|titles| !titles.trim().is_empty()),
     }
 }
 
@@ -66,6 +77,9 @@ struct Reader<'h> {
     hidden: Option<(&'h str, usize)>,
     names: HiddenNames,
     aside: Lines,
+    titles: Lines,
+    /// Whether a title from here on may have an end: what has none is read as text.
+    titles_end: bool,
 }
 
 /// The text without what is hidden.
@@ -80,10 +94,10 @@ struct InSight {
 impl InSight {
     /// Notes that something was added: behind a cut, within the same line?
     fn added(&mut self) {
-        if let Some(at) = self.cut_at.take_if(|at| *at < self.lines.0.len()) {
-            let behind = &self.lines.0[at..];
+        if let Some(at) = self.cut_at.take_if(|at| *at < self.lines.text.len()) {
+            let behind = &self.lines.text[at..];
             let goes_on = !behind.trim_start_matches(' ').starts_with(['\n', '\t']);
-            let before = self.lines.0[..at].trim_end_matches(' ');
+            let before = self.lines.text[..at].trim_end_matches(' ');
             self.has_cuts |= goes_on && !before.is_empty() && !before.ends_with(['\n', '\t']);
         }
     }
@@ -99,7 +113,7 @@ impl<'h> Reader<'h> {
         let rest = &rest[sign..];
         if rest.starts_with('&') {
             let mut read = 0;
-            self.push(|lines| read = push_entity(&mut lines.0, rest));
+            self.push(|lines| read = push_entity(&mut lines.text, rest));
             self.at += read;
         } else if let Some(comment) = rest.strip_prefix("<!--") {
             self.comment(comment);
@@ -144,11 +158,11 @@ impl<'h> Reader<'h> {
                 self.hidden = Some((tag.name, 1));
                 let text = &self.text;
                 let in_sight = self.in_sight.get_or_insert_with(|| InSight {
-                    lines: Lines(text.0.clone()),
+                    lines: text.clone(),
                     cut_at: None,
                     has_cuts: false,
                 });
-                in_sight.cut_at = Some(in_sight.lines.0.len());
+                in_sight.cut_at = Some(in_sight.lines.text.len());
             }
             None => {}
         }
@@ -196,13 +210,48 @@ impl<'h> Reader<'h> {
             }
         }
         let in_sight = self.hide(tag);
-        if tag.is("br") || BLOCKS.iter().any(|block| tag.is(block)) {
+        if tag.is("title") {
+            self.title(tag, in_sight);
+        } else if tag.is("tr") || tag.is("table") {
+            self.push_if(in_sight, Lines::end_row);
+        } else if tag.is("br") || BLOCKS.iter().any(|block| tag.is(block)) {
             self.push_if(in_sight, Lines::end_line);
         } else if tag.is("td") || tag.is("th") {
-            self.push_if(in_sight, Lines::end_cell);
+            let cell = if tag.closes {
+                Lines::end_cell
+            } else {
+                Lines::begin_cell
+            };
+            self.push_if(in_sight, cell);
         } else if !tag.closes && (tag.is("style") || tag.is("script")) {
             self.raw_text(tag);
         }
+    }
+
+    /// The content of `title` is text up to its own closing tag. Who does not know that reads it without tags.
+    fn title(&mut self, tag: &Tag<'h>, in_sight: bool) {
+        if tag.closes {
+            return;
+        }
+        let rest = &self.html[self.at..];
+        let end = if self.titles_end {
+            end_of_raw_text(rest, tag.name)
+        } else {
+            rest.len()
+        };
+        self.titles_end = end < rest.len();
+        if !self.titles_end {
+            self.push_if(in_sight, Lines::end_line);
+            return;
+        }
+        let title = &rest[..end];
+        self.titles.end_line();
+        push_decoded(&mut self.titles, title);
+        if title.contains('<') {
+            self.titles.end_line();
+            push_without_tags(&mut self.titles, title);
+        }
+        self.at += end;
     }
 
     /// The content of `style` and `script` is not HTML: it runs up to its own closing tag.
@@ -213,45 +262,6 @@ impl<'h> Reader<'h> {
         self.aside.push_collapsed(&rest[..end]);
         self.names.add_sheet(&rest[..end]);
         self.at += end;
-    }
-}
-
-/// Text in lines, white space run together.
-#[derive(Default)]
-struct Lines(String);
-
-impl Lines {
-    fn with_capacity(octets: usize) -> Self {
-        Self(String::with_capacity(octets))
-    }
-
-    /// Adds text whose white space is that of the source: a run of it is one space.
-    fn push_collapsed(&mut self, text: &str) {
-        let is_space = |octet: u8| matches!(octet, b' ' | b'\t' | b'\r' | b'\n' | 0x0C);
-        let mut rest = text;
-        while !rest.is_empty() {
-            let word = rest.bytes().position(is_space).unwrap_or(rest.len());
-            self.0.push_str(&rest[..word]);
-            rest = &rest[word..];
-            let space = rest.bytes().position(|octet| !is_space(octet));
-            let space = space.unwrap_or(rest.len());
-            if space > 0 && !self.0.is_empty() && !self.0.ends_with([' ', '\n', '\t']) {
-                self.0.push(' ');
-            }
-            rest = &rest[space..];
-        }
-    }
-
-    fn end_line(&mut self) {
-        if !self.0.is_empty() && !self.0.ends_with('\n') {
-            self.0.push('\n');
-        }
-    }
-
-    fn end_cell(&mut self) {
-        if !self.0.is_empty() && !self.0.ends_with(['\n', '\t']) {
-            self.0.push('\t');
-        }
     }
 }
 
@@ -359,7 +369,7 @@ fn push_decoded(lines: &mut Lines, text: &str) {
     let mut rest = text;
     while let Some(sign) = memchr::memchr(b'&', rest.as_bytes()) {
         lines.push_collapsed(&rest[..sign]);
-        let read = push_entity(&mut lines.0, &rest[sign..]);
+        let read = push_entity(&mut lines.text, &rest[sign..]);
         rest = &rest[sign + read..];
     }
     lines.push_collapsed(rest);
@@ -442,9 +452,7 @@ fn char_of(code: u32) -> char {
 const BLOCKS: &[&str] = &[
     "p",
     "div",
-    "tr",
     "li",
-    "table",
     "h1",
     "h2",
     "h3",
@@ -463,7 +471,6 @@ const BLOCKS: &[&str] = &[
     "article",
     "header",
     "footer",
-    "title",
     "body",
     "head",
     "option",
@@ -555,6 +562,59 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_one_line_whatever_wraps_its_cells() {
+        for (html, text) in [
+            (
+                "<table><tr><td><p class=MsoNormal>Name<o:p></o:p></p></td>\r\n <td>\r\n <p>NHS</p>\r\n </td></tr>\
+                 <tr><td><div><span>A</span></div></td><td><div><p>450</p></div></td></tr></table>",
+                "Name\tNHS\t\nA\t450\t\n",
+            ),
+            ("<tr><td><p>a<td><p>b<tr><td><p>c", "a\tb\nc"),
+            ("<td><p>a</p><p>b</p></td><td><p>c</p></td>", "a\nb\nc\t"),
+            ("<td>a<br>b</td><td>c</td>", "a\nb\tc\t"),
+            (
+                "<td>a</td><td><table><tr><td><p>b</p></td></tr></table></td><td>c</td>",
+                "a\t\nb\t\nc\t",
+            ),
+            (
+                "<td><p>a</p></td><td><p></p></td><td><p>c</p></td>",
+                "a\tc\t",
+            ),
+            (
+                "<tr><td>a</td></tr><tr><td></td><td>b</td></tr>",
+                "a\t\nb\t\n",
+            ),
+            ("<td>a</td></tr><p>b</p><td>", "a\t\nb\n"),
+        ] {
+            assert_eq!(to_text(html), text, "{html}");
+        }
+    }
+
+    #[test]
+    fn a_title_is_read_apart_from_the_page() {
+        for (html, text, titles) in [
+            (
+                "<html><head><title>Letter &amp; <b>4</b>50</title></head><body><p>x</p>",
+                "x\n",
+                Some("Letter & <b>4</b>50\nLetter & 450"),
+            ),
+            ("<title></title>x", "x", None),
+            (
+                "450 <title>a</title>557 <TITLE>b</TITLE>7104",
+                "450 557 7104",
+                Some("a\nb"),
+            ),
+            ("<title>a<p>b<title>c", "a\nb\nc", None),
+            ("<title hidden>a</title>b", "b", Some("a")),
+        ] {
+            let read = read(html);
+            assert_eq!(read.text, text, "{html}");
+            assert_eq!(read.titles.as_deref(), titles, "{html}");
+        }
+        assert_eq!(to_text("<title>a</title>b"), "b\na");
+    }
+
+    #[test]
     fn a_number_that_hidden_text_splits_is_whole_to_a_reader() {
         let in_sight = |html: &str| read(html).in_sight;
         for between in [
@@ -575,6 +635,7 @@ mod tests {
             "<div style=\"display:none\">see the newsletter</div><p>hello</p>",
             "<p>a</p><span style=\"display:none\">b</span><p>c</p>",
             "<td>1</td><td style=\"display:none\">2</td><td>3</td>",
+            "<td><p>1</p></td><td><p hidden>2</p><p>3</p></td>",
             "<input type=hidden value=x>a",
             "<p aria-hidden=true>a</p>b",
             "<p>a</p>",
@@ -619,6 +680,13 @@ mod tests {
         #[test]
         fn tags_and_entities_in_any_order_are_read(html in "(<|>|&|&#|;|\"|'|<!--|-->|<a |x=|=\"|</|script|style|1|é|\n){0,40}") {
             to_text(&html);
+        }
+
+        #[test]
+        fn cells_hidden_or_not_are_read_in_any_order(html in "(<td>|</td>|<tr>|</table>|<p>|</p>|<p hidden>|<i hidden>|</i>|<br>| |x|é){0,40}") {
+            let seen = read(&html);
+            let letters = |text: &str| text.matches(['x', 'é']).count();
+            prop_assert_eq!(letters(&seen.text), letters(&html.replace("hidden", "")), "{}", html);
         }
 
         #[test]

@@ -290,11 +290,11 @@ impl Reader {
             self.unread(&place, "malformed");
         }
         let mut text = text::decode(within, charset);
-        let mut in_sight = None;
+        let (mut in_sight, mut titles) = (None, None);
         if form == Form::Html {
             self.content.links.add(&place, links::of_html(&text));
             let read = html::read(&text);
-            (text, in_sight) = (read.text, read.in_sight);
+            (text, in_sight, titles) = (read.text, read.in_sight, read.titles);
         }
         self.text_left = self.text_left.saturating_sub(within.len());
         if memchr::memmem::find(text.as_bytes(), PGP_MESSAGE).is_some() {
@@ -304,7 +304,10 @@ impl Reader {
             .split_once(':')
             .map_or("", |(_, path)| path)
             .to_owned();
-        let readings: Vec<String> = disguise::readings(&text).chain(in_sight).collect();
+        let readings: Vec<String> = disguise::readings(&text)
+            .chain(in_sight)
+            .chain(titles)
+            .collect();
         self.content.texts.push(TextPiece {
             place: place.clone(),
             text,

@@ -120,12 +120,30 @@ impl Default for Limits {
     }
 }
 
+/// Who may speak the PROXY protocol says from which address a client comes, and so whose mail is our own.
+fn warn_of_wide_proxy(network: &Located<Network>, top: &Section<'_>) {
+    if network.prefix_bits() >= PROXY_PREFIX_MIN {
+        return;
+    }
+    let message = format!("anybody in `{}` may claim any address", **network);
+    let diagnostic = Diagnostic::warning("proxy-for-everybody", message)
+        .at_maybe(network.place(), "")
+        .help("list the addresses of the proxies alone: whoever connects could claim one of relay-networks");
+    top.diagnostics().push(diagnostic);
+}
+
+/// No network of one organisation is wider than that of all private addresses, fc00::/7, in bits of its prefix.
+const PROXY_PREFIX_MIN: u8 = 7;
+
 impl Settings {
     /// Takes the sections of ingress out of the outermost section of the gateway's own file.
     pub fn read(top: &Section<'_>) -> Self {
         let listeners = read_listeners(top);
         let proxy = top.section("proxy");
         let proxies = proxy.parse_list::<Network>("trusted").unwrap_or_default();
+        for network in &proxies {
+            warn_of_wide_proxy(network, top);
+        }
         proxy.finish();
         let settings = Self {
             listeners: listeners

@@ -15,9 +15,11 @@ pub fn in_subject(subject: &str) -> Option<&'static str> {
     at_start(without_prefixes(subject)).or_else(|| in_brackets(subject))
 }
 
-/// Returns the marking of a text: before its first word, or in brackets anywhere.
+/// Returns the marking of a text: before its first word, behind the banner of a gateway, or in brackets anywhere.
 pub fn in_text(text: &str) -> Option<&'static str> {
-    at_start(text).or_else(|| in_brackets(text))
+    at_start(text)
+        .or_else(|| after_banner(text).find_map(at_start))
+        .or_else(|| in_brackets(text))
 }
 
 /// Returns the marking in a header field, by the values that the policy lists: its canonical spelling, or
@@ -71,6 +73,22 @@ fn at_start(text: &str) -> Option<&'static str> {
         .map_or(start, undecorated);
     official_sensitive(start)?;
     Some(OFFICIAL_SENSITIVE)
+}
+
+/// What follows the line and the paragraph by which a gateway says that a message came from outside; nothing if the
+/// text does not begin so. HTML has paragraphs in lines, plain text has them between empty ones.
+fn after_banner(text: &str) -> impl Iterator<Item = &str> {
+    let start = undecorated(text);
+    let line_end = start.find('\n').unwrap_or(start.len());
+    let read = start.floor_char_boundary(line_end.min(BANNER_OCTETS));
+    let line = start[..read].to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    let is_banner = BANNERS.iter().any(|begin| line.starts_with(begin))
+        && says(&["outside", "external"])
+        && says(&["mail", "message", "sender"]);
+    let ends = ["\n", "\n\n", "\n\r\n"].into_iter();
+    ends.filter(move |_| is_banner)
+        .filter_map(move |end| start.split_once(end).map(|(_, rest)| rest))
 }
 
 /// A marking right behind an opening bracket. Takes time in proportion to the text.
@@ -182,6 +200,18 @@ const LEADS: &[&str] = &[
     "handling",
     "government",
 ];
+/// How the banner begins by which a gateway says that a message came from outside.
+const BANNERS: &[&str] = &[
+    "caution",
+    "external",
+    "warning",
+    "attention",
+    "this email",
+    "this e-mail",
+    "this message",
+];
+/// How much of its first line is read, in octets.
+const BANNER_OCTETS: usize = 400;
 /// Between the two words of a marking, in octets.
 const GAP_OCTETS: usize = 12;
 /// The longest descriptor within brackets, in characters.
@@ -227,6 +257,27 @@ mod tests {
             in_text("Dear all, [OFFICIAL-SENSITIVE] follows"),
             Some(OFFICIAL_SENSITIVE)
         );
+    }
+
+    #[test]
+    fn the_marking_stands_behind_the_banner_of_a_gateway() {
+        let caution = "CAUTION: This email originated from outside of the organisation.";
+        for text in [
+            &format!("{caution}\tDo not click.\t\n\u{a0}\nOFFICIAL-SENSITIVE\nDear all"),
+            &format!("{caution}\r\nDo not click\r\nlinks.\r\n\r\nOfficial Sensitive\r\n"),
+            "[EXTERNAL EMAIL]\n\nClassification: OFFICIAL-SENSITIVE\n",
+            "** Warning: external sender **\nOFFICIAL-SENSITIVE",
+        ] {
+            assert_eq!(in_text(text), Some(OFFICIAL_SENSITIVE), "{text}");
+        }
+        for text in [
+            "Dear all\n\nOFFICIAL-SENSITIVE is a marking",
+            "CAUTION: wet floor\n\nOFFICIAL-SENSITIVE is a marking",
+            &format!("{caution}\n\nDear all\n\nOFFICIAL-SENSITIVE is a marking"),
+            &format!("{caution} The OFFICIAL-SENSITIVE policy"),
+        ] {
+            assert_eq!(in_text(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -200,16 +200,19 @@ impl Entry {
 
     /// A slip of the pen must not open a country (`domain.md` §9, hazard 10).
     fn check_width(&self, diagnostics: &Diagnostics) {
-        let Some((name, Covers::Below)) = self.parsed() else {
-            return;
+        let help = match self.parsed() {
+            Some((name, Covers::Below)) if is_everybodys(&name) => {
+                "list the domains of the organisations that are meant, one by one"
+            }
+            Some((name, Covers::Exactly)) if MAILBOX_PROVIDERS.contains(&name.as_str()) => {
+                "take it out: anybody has a mailbox there, and patient data for one of them goes by the encryption next hop"
+            }
+            _ => return,
         };
-        if !is_everybodys(&name) {
-            return;
-        }
         let message = format!("`{}` is everybody's", self.pattern.as_str());
         let diagnostic = Diagnostic::error("too-wide", message)
             .at_maybe(self.pattern.place(), "")
-            .help("list the domains of the organisations that are meant, one by one");
+            .help(help);
         diagnostics.push(diagnostic);
     }
 
@@ -224,7 +227,12 @@ impl Entry {
 
 /// Whether anybody registers names right below this one.
 pub(super) fn is_everybodys(name: &Domain) -> bool {
-    !name.as_str().contains('.') || TOO_WIDE.contains(&name.as_str())
+    let Some((label, rest)) = name.as_str().split_once('.') else {
+        return true;
+    };
+    // `com.au`, `co.nz`
+    let is_of_a_country = rest.len() == 2 && matches!(label, "com" | "co");
+    is_of_a_country || TOO_WIDE.contains(&name.as_str())
 }
 
 /// Which names a pattern covers.
@@ -248,6 +256,40 @@ pub enum Lapse {
 /// How long before its end an entry is warned about.
 const WARN_BEFORE_DAYS: i64 = 30;
 /// Below these anybody registers a name; of `nhs.uk` only the accredited are secure (DCB1596).
-const TOO_WIDE: [&str; 8] = [
-    "nhs.uk", "co.uk", "org.uk", "ac.uk", "me.uk", "ltd.uk", "plc.uk", "net.uk",
+const TOO_WIDE: [&str; 14] = [
+    "nhs.uk",
+    "co.uk",
+    "org.uk",
+    "ac.uk",
+    "me.uk",
+    "ltd.uk",
+    "plc.uk",
+    "net.uk",
+    "sch.uk",
+    "uk.com",
+    "uk.net",
+    "gb.net",
+    "eu.org",
+    "onmicrosoft.com",
+];
+/// At these anybody has a mailbox.
+const MAILBOX_PROVIDERS: [&str; 18] = [
+    "gmail.com",
+    "googlemail.com",
+    "outlook.com",
+    "hotmail.com",
+    "hotmail.co.uk",
+    "live.com",
+    "live.co.uk",
+    "msn.com",
+    "yahoo.com",
+    "yahoo.co.uk",
+    "icloud.com",
+    "me.com",
+    "aol.com",
+    "btinternet.com",
+    "sky.com",
+    "talktalk.net",
+    "virginmedia.com",
+    "proton.me",
 ];

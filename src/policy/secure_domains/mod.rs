@@ -423,11 +423,29 @@ valid-from = 2026-11-21
 
     #[test]
     fn nothing_opens_a_country() {
-        for wide in ["*.uk", "*.nhs.uk", "*.co.uk"] {
+        for wide in [
+            "*.uk",
+            "*.nhs.uk",
+            "*.co.uk",
+            "*.sch.uk",
+            "*.uk.com",
+            "*.com.au",
+            "*.co.nz",
+            "*.eu.org",
+            "*.OnMicrosoft.com",
+            "gmail.com",
+            "BTinternet.com",
+        ] {
             let (_, said) = read(&format!(
                 "[[domain]]\npattern = \"{wide}\"\nowner = \"a\"\nreason = \"b\"\n"
             ));
             assert_eq!(said, [format!("too-wide: `{wide}` is everybody's")]);
+        }
+        for one in ["bumbleton.onmicrosoft.com", "*.bumbleton.co.uk", "uk.com"] {
+            let (_, said) = read(&format!(
+                "[[domain]]\npattern = \"{one}\"\nowner = \"a\"\nreason = \"b\"\n"
+            ));
+            assert_eq!(said, [""; 0], "{one}");
         }
     }
 
