@@ -72,8 +72,8 @@ pub trait Store: Send + Sync + 'static {
     fn recover(&self, now: Timestamp) -> Answer<'_, usize>;
 
     /// Makes due what is ready more than an hour from `now` and belongs to a message that came more than an hour after
-    /// `now`: the clock was ahead then. Its time begins now. What is leased stays so. Nothing is changed by a clock that is earlier than
-    /// the first event. Returns how many messages there were, `limit` at most.
+    /// `now`: the clock was ahead then. Its time begins now. What is leased stays so. Nothing is changed by a clock that
+    /// is earlier than the first event. Returns how many messages there were, `limit` at most.
     fn bring_back(&self, now: Timestamp, limit: usize) -> Answer<'_, usize>;
 
     /// Does what was asked before, then ends: what is asked afterwards fails.
