@@ -373,6 +373,134 @@ async fn recovery_frees_the_leases_of_the_dead_and_nobody_elses() {
     }
 }
 
+/// Accepts a message as of `at`.
+async fn accept_as_of(f: &Fixture, to: &str, at: Timestamp) {
+    let mut message = accepted(&[to]);
+    message.received_at = at;
+    message.events[0].at = at;
+    f.accept(message).await;
+}
+
+/// When each waiting message came and how its delivery stands, by recipient.
+async fn came(f: &Fixture) -> BTreeMap<String, (String, State)> {
+    let list = f.store.list(Filter::default()).await.unwrap();
+    list.into_iter()
+        .map(|one| (one.recipient, (one.received_at, one.state)))
+        .collect()
+}
+
+#[tokio::test]
+async fn mail_of_a_clock_that_was_ahead_is_due_at_the_next_start_and_its_time_begins_then() {
+    for f in stores().await {
+        f.store.record(vec![event(0)]).await.unwrap();
+        let ahead = start() + minutes(60 * 24 * 30);
+        for (to, at) in [
+            ("deferred@ward.example", ahead),
+            ("in-hand@ward.example", ahead),
+        ] {
+            accept_as_of(&f, to, at).await;
+        }
+        for lease in f.lease_at(ahead).await {
+            if recipients(&lease) == ["deferred@ward.example"] {
+                let later = deferred(lease.deliveries[0].id, ahead + minutes(15));
+                f.store.settle(vec![later], vec![]).await.unwrap();
+            }
+        }
+        accept_as_of(&f, "untried@ward.example", ahead).await;
+        assert!(f.lease_at(start()).await.is_empty());
+
+        assert_eq!(f.store.recover(start()).await.unwrap(), 1);
+
+        let mut leased = f.lease_at(start()).await;
+        leased.sort_by_key(recipients);
+        let to: Vec<String> = leased.iter().flat_map(recipients).collect();
+        assert_eq!(
+            to,
+            [
+                "deferred@ward.example",
+                "in-hand@ward.example",
+                "untried@ward.example"
+            ]
+        );
+        for lease in &leased {
+            assert_eq!(
+                lease.message.received_at,
+                start(),
+                "{:?}",
+                recipients(lease)
+            );
+        }
+        assert_eq!(leased[0].deliveries[0].attempts, 1);
+        f.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_late_time_with_reason_goes_on_waiting() {
+    for f in stores().await {
+        accept_as_of(&f, "night@ward.example", start()).await;
+        let id = f.lease_at(start()).await[0].deliveries[0].id;
+        let far = start() + minutes(60 * 24 * 4);
+        f.store
+            .settle(vec![deferred(id, far)], vec![])
+            .await
+            .unwrap();
+        // Clocks are never quite the same.
+        let little = start() + minutes(59);
+        accept_as_of(&f, "little@ward.example", little).await;
+        let mut held = accepted(&[]);
+        held.deliveries = vec![new_delivery("held@ward.example", Standing::Held)];
+        f.accept(held).await;
+        let before = came(&f).await;
+
+        f.store.recover(start()).await.unwrap();
+
+        assert_eq!(came(&f).await, before);
+        assert!(f.lease_at(little - minutes(1)).await.is_empty());
+        assert_eq!(f.lease_at(little).await.len(), 1);
+        assert_eq!(f.store.next_ready().await.unwrap(), Some(little + LEASE));
+        assert_eq!(f.lease_at(far).await.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_from_before_the_first_event_sets_nothing_right() {
+    for f in stores().await {
+        accept_as_of(&f, "a@ward.example", start()).await;
+        // A machine whose battery is empty.
+        f.store.recover(Timestamp::UNIX_EPOCH).await.unwrap();
+
+        let [lease] = &f.lease_at(start()).await[..] else {
+            panic!("one message")
+        };
+        assert_eq!(lease.message.received_at, start());
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_right_while_it_runs_leaves_what_is_in_hand_alone() {
+    for f in stores().await {
+        f.store.record(vec![event(0)]).await.unwrap();
+        let ahead = start() + minutes(60 * 24 * 30);
+        accept_as_of(&f, "in-hand@ward.example", ahead).await;
+        let lease = f.lease_at(ahead).await.remove(0);
+        for i in 0..3 {
+            accept_as_of(&f, &format!("u{i}@ward.example"), ahead).await;
+        }
+
+        assert_eq!(f.store.bring_back(start(), 2).await.unwrap(), 2);
+        assert_eq!(f.store.bring_back(start(), 10).await.unwrap(), 2);
+        assert_eq!(f.store.bring_back(start(), 10).await.unwrap(), 0);
+
+        let now = start().to_string();
+        assert!(came(&f).await.values().all(|(at, _)| *at == now));
+        assert_eq!(f.lease_at(start()).await.len(), 3);
+        let delivered = delivered(lease.deliveries[0].id);
+        f.store.settle(vec![delivered], vec![]).await.unwrap();
+        assert_eq!(f.states().await.len(), 3);
+    }
+}
+
 #[tokio::test]
 async fn what_is_given_back_was_not_tried() {
     for f in stores().await {

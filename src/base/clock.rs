@@ -35,6 +35,13 @@ impl Clock {
         Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
+    /// Sets a fixed clock, back too; does nothing to the machine's.
+    pub fn set(&self, to: Timestamp) {
+        if let Some(fixed) = &self.fixed {
+            fixed.store(to.as_millisecond(), Ordering::SeqCst);
+        }
+    }
+
     /// Moves a fixed clock forward; does nothing to the machine's.
     pub fn advance(&self, by: Duration) {
         if let Some(fixed) = &self.fixed {

@@ -135,6 +135,7 @@ impl Upstream {
         let mut inner = self.lock();
         let Inner { db, accounts } = &mut *inner;
         let sent = accounts.entry(account.to_owned()).or_default();
+        count_as_now(db, account, sent, now)?;
         while sent.front().is_some_and(|first| first.at + DAY <= now) {
             sent.pop_front();
         }
@@ -212,6 +213,30 @@ impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Upstream")
     }
+}
+
+/// Attempts of a clock that was ahead were made now at the latest: the account would wait for their date otherwise.
+fn count_as_now(
+    db: &Connection,
+    account: &str,
+    sent: &mut VecDeque<Sent>,
+    now: Timestamp,
+) -> Result<(), UpstreamError> {
+    let far = now + MINUTE;
+    if sent.iter().all(|one| one.at <= far) {
+        return Ok(());
+    }
+    db.execute(
+        "UPDATE sent SET at = ?2 WHERE account = ?1 AND at > ?3",
+        params![account, now.as_millisecond(), far.as_millisecond()],
+    )?;
+    let ahead = sent.iter_mut().filter(|one| one.at > far);
+    ahead.for_each(|one| one.at = now);
+    tracing::warn!(
+        account,
+        "messages were sent under a clock that was ahead: they count as sent now"
+    );
+    Ok(())
 }
 
 /// When the last minute has room for a message, if it has none.
@@ -322,6 +347,23 @@ mod tests {
         // More than the limit ever has room for: when all of it is free.
         assert_eq!(asked(&upstream, ten, 50, 200), Err(day + 100 - 200));
         assert_eq!(asked(&upstream, ten, 4, day), Ok(4));
+    }
+
+    #[test]
+    fn attempts_of_a_clock_that_was_ahead_count_from_the_time_it_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = Upstream::open(folder.path()).unwrap();
+        let (day, of) = (24 * 60 * 60, limits(2, 10));
+        for _ in 0..2 {
+            assert_eq!(asked(&upstream, of, 4, 30 * day), Ok(4));
+        }
+        assert_eq!(asked(&upstream, of, 4, 0), Err(60));
+        assert_eq!(asked(&upstream, of, 4, 60), Ok(2));
+        assert_eq!(asked(&upstream, of, 4, 120), Err(day - 120));
+        drop(upstream);
+        let upstream = Upstream::open(folder.path()).unwrap();
+        assert_eq!(asked(&upstream, of, 4, 130), Err(day - 130));
+        assert_eq!(asked(&upstream, of, 4, day), Ok(4));
     }
 
     #[test]

@@ -27,7 +27,8 @@
 //! | `settle` | the delivery's next state or its end, its event, the report to the sender | forget the attempt |
 //! | `give_back` | *due* again, untried | forget the delivery |
 //! | `recall` | *due* from now on, what waits for a next hop that is back (`manual::shaping`) | lease |
-//! | `recover` | every lease ended | lease |
+//! | `recover` | every lease ended, and what `bring_back` does | lease |
+//! | `bring_back` | *due* from now on, what came while the clock was ahead | lease |
 //! | `administer` | the change, its event, the report to the sender | tell the administrator |
 //! | `release_by_sender` | *due* again, the code used up, its event, the notices of it | tell the sender |
 //! | `record` | events | answer a refusal |
@@ -61,6 +62,15 @@
 //! holds the lock on `scheduler.lock` (in a fleet: the advisory lock of its name) from `recover` on, so that no second one frees leases that are
 //! in use. It notices what others changed within a second. An administrator's order passes over what
 //! is being tried at that moment, and says so.
+//!
+//! # A clock that was ahead
+//!
+//! What came more than an hour ahead of now, and is ready more than an hour from now, came while the clock was ahead. It is made due at the
+//! next start, and within a second of the clock being set back by more than an hour; the time of the message (for
+//! reports and giving up) begins then. Whether there is any is asked of the audit trail first, so that a start with a million
+//! waiting looks at none of them. The trail keeps the times that were written. A clock that is earlier than the first event of the
+//! trail changes nothing and is an error in the log. A message of the right time whose next attempt was set by a clock that was ahead
+//! waits for that, for as long as its route keeps trying at most.
 //!
 //! # A fleet
 //!

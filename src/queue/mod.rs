@@ -6,6 +6,7 @@
 //! [`Queue::administer`] carries out an administrator's order. A reply of 250 follows `accept`; nothing else may. (Of what
 //! went straight through `accept` has the record alone: a message without deliveries.)
 
+mod ahead;
 mod chain;
 pub mod destinations;
 pub mod error;
@@ -183,6 +184,18 @@ impl Queue {
     /// Returns how many there were.
     pub async fn recover(&self) -> Result<usize, QueueError> {
         self.store.recover(self.clock.now()).await
+    }
+
+    /// Makes due what waits for a far date only because the clock was ahead when it came: for the scheduler, when the
+    /// clock was set back. Returns how many messages there were.
+    pub async fn bring_back(&self) -> Result<usize, QueueError> {
+        let (mut all, now) = (0, self.clock.now());
+        loop {
+            match self.store.bring_back(now, ahead::PAGE).await? {
+                0 => return Ok(all),
+                some => all += some,
+            }
+        }
     }
 
     /// Ends the queue: what was asked before is done and durable when this returns; what is asked

@@ -67,8 +67,14 @@ pub trait Store: Send + Sync + 'static {
     fn record(&self, events: Vec<AuditEvent>) -> Answer<'_, ()>;
 
     /// Ends every lease of this gateway: whoever held them is dead. For the one scheduler, at its start. Also
-    /// removes octets that no message refers to. Returns how many leases there were.
+    /// removes octets that no message refers to, and brings back what came while the clock was ahead. Returns how many
+    /// leases there were.
     fn recover(&self, now: Timestamp) -> Answer<'_, usize>;
+
+    /// Makes due what is ready more than an hour from `now` and belongs to a message that came more than an hour after
+    /// `now`: the clock was ahead then. Its time begins now. What is leased stays so. Nothing is changed by a clock that
+    /// is earlier than the first event. Returns how many messages there were, `limit` at most.
+    fn bring_back(&self, now: Timestamp, limit: usize) -> Answer<'_, usize>;
 
     /// Does what was asked before, then ends: what is asked afterwards fails.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

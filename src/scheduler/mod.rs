@@ -182,7 +182,9 @@ struct Shared {
 impl Shared {
     /// The loop.
     async fn work(self: Arc<Self>) {
+        let mut seen = self.clock.now();
         while !self.shutdown.has_begun() {
+            seen = self.look_at_the_clock(seen).await;
             let next_ready = self.lease_what_is_due().await;
             self.start_paced();
             let until = self.next_look(next_ready);
@@ -193,6 +195,22 @@ impl Shared {
             }
         }
         self.drain().await;
+    }
+
+    /// If the clock was set back since it was `seen`, what came while it was ahead must not wait for that time. Returns
+    /// what counts as seen.
+    async fn look_at_the_clock(&self, seen: Timestamp) -> Timestamp {
+        let now = self.clock.now();
+        if now + SET_BACK > seen {
+            return now.max(seen);
+        }
+        match self.queue.bring_back().await {
+            Ok(_) => now,
+            Err(error) => {
+                error!(%error, "the clock was set back, and what came before that could not be brought back yet");
+                seen
+            }
+        }
     }
 
     /// Leases as long as something is due and there is room. Returns when the next is due.
@@ -518,6 +536,8 @@ const LEASES_MAX: usize = 512;
 const LEASE_BATCH: usize = 64;
 /// Another process may change the queue: look at least this often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A clock that is behind what it was by so much was ahead then.
+const SET_BACK: Duration = Duration::from_secs(60 * 60);
 /// Two looks are at least this far apart, whatever the clocks say.
 const LOOK_AT_LEAST: Duration = Duration::from_millis(5);
 /// How long attempts in flight may take to settle once the gateway stops.

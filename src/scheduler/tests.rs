@@ -411,6 +411,29 @@ async fn a_deferred_message_is_tried_again_when_it_is_due_and_then_delivered() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_ahead_and_is_set_right_keeps_nothing_waiting() {
+    let running = Running::start().await;
+    let right = running.clock.now();
+    running
+        .hand_off(accepted(&running.clock, &["a@ok.example"]))
+        .await;
+    running.until("delivered", 1).await;
+    let day = Duration::from_secs(24 * 3_600);
+    running.clock.advance(30 * day);
+    running.handle.wake();
+    running
+        .hand_off(accepted(&running.clock, &["a@later.example"]))
+        .await;
+    running.until("deferred", 1).await;
+
+    running.courier.recovered.store(true, Ordering::SeqCst);
+    running.clock.set(right + Duration::from_secs(60));
+    running.handle.wake();
+
+    running.until("delivered", 2).await;
+}
+
+#[tokio::test]
 async fn the_sender_hears_once_that_it_is_late_and_once_that_it_is_given_up() {
     let running = Running::start().await;
     running

@@ -16,6 +16,7 @@ use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId, QueuedM
 use crate::queue::store::{PLACES, Skip, message_of, of_message};
 use crate::queue::words;
 
+use super::ahead;
 use super::db::Db;
 use super::domains::Domains;
 use super::link::number;
@@ -341,9 +342,11 @@ pub(super) async fn recover(batch: &Batch, now: Timestamp) -> Result<usize, Queu
     let (db, gateway) = (batch.db(), batch.gateway());
     enter(db, gateway, now).await?;
     let sql = "UPDATE delivery SET state = 'due', ready_at = $1, leased_by = NULL
-               WHERE state = 'leased' AND leased_by = $2";
-    let freed = db.execute(sql, &[&now.as_millisecond(), &gateway]).await?;
-    Ok(usize::try_from(freed).unwrap_or(usize::MAX))
+               WHERE state = 'leased' AND leased_by = $2 RETURNING id";
+    let freed = db.rows(sql, &[&now.as_millisecond(), &gateway]).await?;
+    let freed: Vec<_> = freed.iter().map(|row| DeliveryId(row.get(0))).collect();
+    ahead::begin_anew(db, &freed, now).await?;
+    Ok(freed.len())
 }
 
 /// When something becomes ready next.

@@ -12,6 +12,7 @@
 
 mod accept;
 mod administer;
+mod ahead;
 mod audit;
 mod bodies;
 mod connect;
@@ -43,6 +44,7 @@ use jiff::Timestamp;
 use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
+use super::ahead::PAGE;
 use super::error::{QueueError, StoreError};
 use super::record::{
     Accepted, DeliveryId, Handoff, Lease, Once, QueuedMessage, Repeated, Settlement,
@@ -132,6 +134,12 @@ impl PostgresStore {
             })
         });
         recover.await
+    }
+
+    /// What follows once the leases have ended, in transactions of its own.
+    async fn recovered(&self, freed: usize, now: Timestamp) -> Result<usize, QueueError> {
+        while self.bring_back(now, PAGE).await? > 0 {}
+        Ok(freed)
     }
 
     /// Reads the octets of what was leased. What cannot be read for now is given back, what is damaged held.
@@ -296,11 +304,17 @@ impl Store for PostgresStore {
                 match self.recover_once(now).await {
                     // A process that was killed a moment ago: the server has yet to notice.
                     Err(QueueError::Served) => tokio::time::sleep(SERVE_PAUSE).await,
-                    recovered => return recovered,
+                    recovered => return self.recovered(recovered?, now).await,
                 }
             }
-            self.recover_once(now).await
+            self.recovered(self.recover_once(now).await?, now).await
         })
+    }
+
+    fn bring_back(&self, now: Timestamp, limit: usize) -> Answer<'_, usize> {
+        Box::pin(self.write(move |batch| {
+            Box::pin(async move { ahead::bring_back(batch, now, limit).await })
+        }))
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

@@ -20,8 +20,8 @@ use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId};
 use crate::queue::store::{Skip, of_message};
 use crate::queue::words;
 
-use super::rows;
 use super::writer::Batch;
+use super::{ahead, rows};
 
 /// Leases up to `limit` messages until `until`.
 pub(super) fn lease(
@@ -288,15 +288,17 @@ pub(super) fn recover(
     batch: &Batch<'_>,
     now: Timestamp,
 ) -> Result<(usize, HashSet<String>), QueueError> {
-    let freed = batch.db.execute(
-        "UPDATE delivery SET state = 'due', ready_at = ?1 WHERE state = 'leased'",
-        [now.as_millisecond()],
+    let mut free = batch.db.prepare(
+        "UPDATE delivery SET state = 'due', ready_at = ?1 WHERE state = 'leased' RETURNING id",
     )?;
+    let freed = free.query_map([now.as_millisecond()], |row| row.get(0).map(DeliveryId))?;
+    let freed = freed.collect::<Result<Vec<_>, _>>()?;
+    ahead::begin_anew(batch.db, &freed, now)?;
     let mut statement = batch
         .db
         .prepare("SELECT spool FROM message WHERE spool IS NOT NULL")?;
     let files = statement.query_map([], |row| row.get(0))?;
-    Ok((freed, files.collect::<Result<_, _>>()?))
+    Ok((freed.len(), files.collect::<Result<_, _>>()?))
 }
 
 /// When something becomes ready next.

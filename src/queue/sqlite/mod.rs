@@ -6,6 +6,7 @@
 
 mod accept;
 mod administer;
+mod ahead;
 mod audit;
 mod checkpoint;
 mod groups;
@@ -35,6 +36,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
+use super::ahead::PAGE;
 use super::error::{QueueError, StoreError};
 use super::record::{
     Accepted, DeliveryId, Handoff, Lease, Once, QueuedMessage, Repeated, Settlement,
@@ -219,8 +221,13 @@ impl Store for SqliteStore {
             let on_disk = spool.files().await?;
             let (freed, known) = self.write(move |batch| lease::recover(batch, now)).await?;
             spool.remove_orphans(on_disk, &known).await;
+            while self.bring_back(now, PAGE).await? > 0 {}
             Ok(freed)
         })
+    }
+
+    fn bring_back(&self, now: Timestamp, limit: usize) -> Answer<'_, usize> {
+        Box::pin(self.write(move |batch| ahead::bring_back(batch, now, limit)))
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
