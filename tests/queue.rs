@@ -436,6 +436,20 @@ async fn mail_of_a_clock_that_was_ahead_is_due_at_the_next_start_and_its_time_be
 }
 
 #[tokio::test]
+async fn mail_of_a_clock_that_was_ahead_is_found_however_much_was_written_since() {
+    for f in stores().await {
+        f.store.record(vec![event(0)]).await.unwrap();
+        accept_as_of(&f, "a@ward.example", start() + minutes(60 * 24 * 30)).await;
+        let since = (1..2_500).map(event).collect();
+        f.store.record(since).await.unwrap();
+
+        f.store.recover(start()).await.unwrap();
+
+        assert_eq!(f.lease_at(start()).await.len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn what_waits_for_a_late_time_with_reason_goes_on_waiting() {
     for f in stores().await {
         accept_as_of(&f, "night@ward.example", start()).await;

@@ -85,13 +85,24 @@
 //! |---|---|---|
 //! | defers it (4xx, at any command), cannot be reached, cannot be secured as it must be | goes into the queue with the attempt counted: it is tried again when the route says, not at once | one |
 //! | breaks off before the final dot | as above | one |
-//! | breaks off after the final dot, without a reply | as above. It may have it: nobody can know | one or two, with one reference |
+//! | breaks off after the final dot, without a reply | as above. It may have it: nobody can know | one or two, with one reference (more where it answered nothing: below) |
 //! | says nothing within `straight-through-wait` | goes into the queue, leased to the attempt that is still under way: when the next hop answers, that is settled. The attempt is not cut off, and not made again | one |
 //! | takes it for some recipients and not for others | goes into the queue with what came of each: who has it gets no second copy; who is put off is tried again; who is refused is a failed delivery with a report, or is quarantined where nobody is to be told (a sender who is not ours, a null reverse path) | one for each recipient |
 //! | refuses it for all (5xx) | is refused: the client hears the next hop's words, code and enhanced code with our reference, and makes the bounce | none |
 //!
 //! Two windows are those of the queue: between the commit of `accept` and that of the settlement which follows it, a crash
 //! makes the message due, and what the next hop took is sent again (point 6 above).
+//!
+//! # A next hop that answers nothing and breaks off
+//!
+//! A next hop with `PIPELINING` and `CHUNKING` gets a small message in one go, behind `MAIL FROM` and `RCPT TO`, before
+//! it answers any of them. If the connection then breaks, or its time ends, without a single answer to these, it was most
+//! likely dead before, and the attempt goes on at once with the next address: that is how mail passes by a machine that
+//! is down. A next hop that reads all of it, keeps it, and says nothing at all (a fault: the answer to `MAIL FROM` is
+//! missing as well) gets a copy at each address that does so: up to six in an attempt, the most that are tried, and one
+//! more on a connection that was kept from before, all with one reference. The next attempts may do so again. This holds
+//! by the queue and straight through. Where one answer came, or the message goes by `DATA`, an attempt makes one copy at
+//! most. `chunking = false` in the route keeps to that.
 //!
 //! # When nothing can be written
 //!

@@ -65,12 +65,12 @@
 //!
 //! # A clock that was ahead
 //!
-//! What came more than an hour ahead of now, and is ready more than an hour from now, came while the clock was ahead. It is made due at the
-//! next start, and within a second of the clock being set back by more than an hour; the time of the message (for
-//! reports and giving up) begins then. Whether there is any is asked of the audit trail first, so that a start with a million
-//! waiting looks at none of them. The trail keeps the times that were written. A clock that is earlier than the first event of the
-//! trail changes nothing and is an error in the log. A message of the right time whose next attempt was set by a clock that was ahead
-//! waits for that, for as long as its route keeps trying at most.
+//! What came more than an hour ahead of now, and is ready more than an hour from now, came while the clock was ahead. It
+//! is made due at the next start, and within a second of the clock being set back by more than an hour; the time of the
+//! message (for reports and giving up) begins then. Whether there is any is asked of the audit trail first, so that a
+//! start with a million waiting looks at none of them. The trail keeps the times that were written. A clock that is
+//! earlier than the first event of the trail changes nothing and is an error in the log. A message of the right time
+//! whose next attempt was set by a clock that was ahead waits for that, for as long as its route keeps trying at most.
 //!
 //! # A fleet
 //!
