@@ -71,6 +71,8 @@
 //! start with a million waiting looks at none of them. The trail keeps the times that were written. A clock that is
 //! earlier than the first event of the trail changes nothing and is an error in the log. A message of the right time
 //! whose next attempt was set by a clock that was ahead waits for that, for as long as its route keeps trying at most.
+//! A machine that starts some days behind cannot be told from one that was ahead before: what waits is tried at once, and may be given up
+//! that much sooner, with a report, once the clock is right.
 //!
 //! # A fleet
 //!
