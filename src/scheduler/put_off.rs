@@ -1,4 +1,5 @@
-//! What waits for a next hop that is away, or that has wanted nothing for long: put off without an attempt, and called back when somebody is there again.
+//! What waits for a next hop that is away, or that has wanted nothing for long: put off without an attempt, and called
+//! back when somebody is there again.
 //!
 //! Each message keeps its own schedule, so that its sender hears of the delay in time and it is given up when its time
 //! is over. What was put off, or found nobody, is due at once when the next hop answers, and does not wait for hours
