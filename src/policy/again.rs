@@ -5,6 +5,7 @@
 //! is it edited again. The answer can make things stricter and never looser: that is for the caller to see to.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -85,7 +86,7 @@ impl Policy {
                 };
                 for placed in self.stages.iter().filter(|one| keeps_bounds(one.name)) {
                     let case = self.case(&look, reading, &tally);
-                    let said = without_panic(placed.stage.examine(&case)).await;
+                    let said = without_panic(pin!(placed.stage.examine(&case))).await;
                     placed.settle(said, &mut tally);
                 }
             }

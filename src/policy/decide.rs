@@ -188,7 +188,7 @@ impl Policy {
     async fn run_stages(&self, look: &Look<'_>, reading: &Reading<'_>, tally: &mut Tally) {
         for placed in &self.stages {
             let case = self.case(look, reading, tally);
-            let said = without_panic(placed.stage.examine(&case)).await;
+            let said = without_panic(pin!(placed.stage.examine(&case))).await;
             placed.settle(said, tally);
         }
     }

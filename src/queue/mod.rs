@@ -11,6 +11,7 @@ mod chain;
 pub mod destinations;
 pub mod error;
 mod fair;
+mod gathering;
 mod handling;
 mod known;
 mod orders;

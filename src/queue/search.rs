@@ -11,21 +11,46 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::mail::Mailbox;
+use crate::outcome::audit::AuditEvent;
 
 use super::store::{AuditEntry, TraceQuery};
 
 /// The filter of a stretch, and when its events happened: the first and the last, in milliseconds.
 pub(super) fn stretch(rows: &[AuditEntry]) -> (Filter, (i64, i64)) {
-    let mut filter = Filter::empty();
-    let mut times = (i64::MAX, i64::MIN);
+    let mut stretch = Stretch::empty();
     for row in rows {
         let event = Names::read(&row.event);
-        event.words().for_each(|word| filter.add(&word));
-        if let Some(at) = event.time() {
-            times = (times.0.min(at), times.1.max(at));
+        stretch.add(&event, event.time());
+    }
+    (stretch.filter, stretch.times)
+}
+
+/// A stretch as its events come.
+pub(super) struct Stretch {
+    pub(super) filter: Filter,
+    /// When its events happened: the first and the last, in milliseconds.
+    pub(super) times: (i64, i64),
+}
+
+impl Stretch {
+    pub(super) fn empty() -> Self {
+        Self {
+            filter: Filter::empty(),
+            times: (i64::MAX, i64::MIN),
         }
     }
-    (filter, times)
+
+    /// Adds an event on its way to the trail: what reading its row adds.
+    pub(super) fn add_event(&mut self, event: &AuditEvent) {
+        self.add(&Names::of(event), Some(event.at.as_millisecond()));
+    }
+
+    fn add(&mut self, event: &Names<'_>, time: Option<i64>) {
+        event.words().for_each(|word| self.filter.add(&word));
+        if let Some(at) = time {
+            self.times = (self.times.0.min(at), self.times.1.max(at));
+        }
+    }
 }
 
 /// What is searched for, in the form in which it is compared.
@@ -110,6 +135,22 @@ impl<'e> Names<'e> {
         serde_json::from_str(event).unwrap_or_default()
     }
 
+    /// The names of an event that has no row yet. Without its time.
+    fn of(event: &'e AuditEvent) -> Self {
+        let text = |text: &'e Option<String>| Cow::Borrowed(text.as_deref().unwrap_or_default());
+        Self {
+            at: Cow::default(),
+            reference: Cow::Owned(event.reference.to_string()),
+            sender: Cow::Borrowed(&event.sender),
+            recipient: text(&event.recipient),
+            original_recipient: text(&event.original_recipient),
+            message_id: text(&event.message_id),
+            facts: Facts {
+                about: Cow::Borrowed(event.facts.get("about").map_or("", String::as_str)),
+            },
+        }
+    }
+
     fn words(&self) -> impl Iterator<Item = String> {
         let names = [
             &self.reference,
@@ -188,6 +229,8 @@ const FILTER_HASHES: usize = 6;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Reference;
+    use crate::outcome::audit::AuditKind;
     use proptest::prelude::*;
 
     proptest! {
@@ -196,6 +239,34 @@ mod tests {
             let mut filter = Filter::empty();
             words.iter().for_each(|word| filter.add(word));
             prop_assert!(words.iter().all(|word| filter.may_hold(word)));
+        }
+    }
+
+    /// An event with every name there is, and some of JSON's own characters.
+    fn event(at: Timestamp, name: &str) -> AuditEvent {
+        let mut event = AuditEvent::new(at, Reference::random(), AuditKind::Notified, name);
+        event.recipient = Some(format!("To\\{name}"));
+        event.original_recipient = Some(format!("<Given{name}\">"));
+        event.message_id = Some(format!("<\u{1}{name}@x>"));
+        event.fact("about", format!("PX-{name}"))
+    }
+
+    proptest! {
+        #[test]
+        fn an_event_adds_the_same_as_its_row(
+            names in proptest::collection::vec("\\PC{0,20}", 1..20), at in -9_999_999_i64..9_999_999_999_999,
+        ) {
+            let at = Timestamp::from_millisecond(at).unwrap();
+            let events: Vec<_> = names.iter().map(|name| event(at, name)).collect();
+            let mut coming = Stretch::empty();
+            events.iter().for_each(|event| coming.add_event(event));
+            let rows = events.iter().map(|event| {
+                let json = serde_json::to_string(event).unwrap();
+                AuditEntry::new(1, json.as_bytes(), String::new())
+            });
+            let (filter, times) = stretch(&rows.collect::<Vec<_>>());
+            prop_assert_eq!(coming.filter.0, filter.0);
+            prop_assert_eq!(coming.times, times);
         }
     }
 

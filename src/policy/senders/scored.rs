@@ -78,7 +78,9 @@ impl Scored {
 
     async fn listed(&self, case: &Case<'_>) -> Vec<Symbol> {
         match &self.dns {
-            Some(dns) if case.network_allowed => dns_list::ask(&self.lists, dns, case).await,
+            Some(dns) if case.network_allowed => {
+                Box::pin(dns_list::ask(&self.lists, dns, case)).await
+            }
             _ => Vec::new(),
         }
     }
@@ -90,7 +92,7 @@ impl Scored {
         };
         let author = sent.proven_author();
         let author = author.map(comparable);
-        match self.known.senders.recall(store, case, author).await {
+        match Box::pin(self.known.senders.recall(store, case, author)).await {
             Ok(memory) => (memory, None),
             Err(error) => (Memory::default(), Some(format!("score-spam: {error}"))),
         }

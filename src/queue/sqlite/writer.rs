@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::base::metrics;
 use crate::outcome::audit::AuditEvent;
 use crate::queue::error::{QueueError, StoreError};
+use crate::queue::gathering::Gathering;
 use crate::queue::spool::Spool;
 
 use super::audit::Chain;
@@ -110,6 +111,7 @@ pub(super) struct Batch<'c> {
     /// Large messages.
     pub(super) spool: &'c Spool,
     chain: Chain,
+    gathering: &'c mut Gathering,
     /// Files of messages that are gone: removed after the commit.
     gone: Vec<String>,
 }
@@ -117,7 +119,9 @@ pub(super) struct Batch<'c> {
 impl Batch<'_> {
     /// Adds an event to the audit trail.
     pub(super) fn append(&mut self, event: &AuditEvent) -> Result<(), QueueError> {
-        self.chain.append(self.db, event)
+        self.chain.append(self.db, event)?;
+        self.gathering.add(self.chain.end(), event);
+        Ok(())
     }
 
     /// Removes a file of the spool once the transaction is committed.
@@ -133,12 +137,14 @@ fn write(
     spool: &Spool,
     waiting: &Receiver<Job>,
 ) {
+    let mut gathering = Gathering::default();
     while let Ok(first) = waiting.recv() {
         let jobs = together(first, waiting, PATIENCE);
         let mut answers = Vec::new();
-        let committed = commit_together(connection, spool, jobs, &mut answers);
+        let committed = commit_together(connection, spool, &mut gathering, jobs, &mut answers);
         if let Err(error) = &committed {
             tracing::error!(%error, "the queue could not commit");
+            gathering.forget();
             // Out of a transaction that a failed commit left open.
             if !connection.is_autocommit() {
                 let _ = connection.execute_batch("ROLLBACK");
@@ -178,6 +184,7 @@ fn together(first: Job, waiting: &Receiver<Job>, patience: Duration) -> Vec<Job>
 fn commit_together(
     db: &Connection,
     spool: &Spool,
+    gathering: &mut Gathering,
     jobs: Vec<Job>,
     answers: &mut Vec<Answered>,
 ) -> Result<(), QueueError> {
@@ -186,13 +193,15 @@ fn commit_together(
         db,
         spool,
         chain: Chain::load(db)?,
+        gathering,
         gone: Vec::new(),
     };
     for job in jobs {
         run(&mut batch, job, answers)?;
     }
     batch.chain.save(db)?;
-    trace::seal_stretches(db, batch.chain.end())?;
+    batch.gathering.ended(batch.chain.end());
+    trace::seal_stretches(db, batch.chain.end(), batch.gathering)?;
     execute(db, "COMMIT")?;
     metrics::COMMITS.add(1);
     metrics::COMMITTED_JOBS.add(i64::try_from(answers.len()).unwrap_or(0));

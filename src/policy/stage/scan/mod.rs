@@ -90,7 +90,7 @@ impl Scan {
                 if said.is_refused() {
                     break;
                 }
-                said.take(scanner, scanner.ask(case).await);
+                said.take(scanner, Box::pin(scanner.ask(case)).await);
             }
         }
         said.added_to(self.links.examine(case), case)
