@@ -2,25 +2,24 @@
 
 /// Returns the place of the first octet at or behind `from` for which `is` holds.
 ///
-/// A block of octets is judged as a whole first, without a branch for each, so that the processor does sixteen at
-/// once. That pays where most blocks have none, as with digits in a letter; `is` should be a few comparisons.
+/// A block of octets is judged as a whole first, without a branch for each and of a length that the compiler knows, so
+/// that the processor does sixteen or more at once. That pays where most blocks have none, as with digits in a letter;
+/// `is` should be a few comparisons.
 pub fn next_octet(octets: &[u8], from: usize, is: impl Fn(u8) -> bool) -> Option<usize> {
-    let rest = octets.get(from..)?;
-    let mut at = from;
-    for block in rest.chunks(BLOCK) {
-        if block.iter().fold(false, |any, octet| any | is(*octet)) {
-            return block
-                .iter()
-                .position(|octet| is(*octet))
-                .map(|found| at + found);
-        }
-        at += block.len();
-    }
-    None
+    let (blocks, _) = octets.get(from..)?.as_chunks::<BLOCK>();
+    let is_in = |block: &[u8; BLOCK]| {
+        block
+            .iter()
+            .fold(0, |any, octet| any | u8::from(is(*octet)))
+    };
+    let clear = blocks.iter().take_while(|block| is_in(block) == 0).count();
+    let from = from + clear * BLOCK;
+    let found = octets[from..].iter().position(|octet| is(*octet));
+    found.map(|found| from + found)
 }
 
-/// Octets that are judged together: what fits into a register of every processor of 64 bits.
-const BLOCK: usize = 16;
+/// Octets that are judged together: two registers of every processor of 64 bits.
+const BLOCK: usize = 32;
 
 #[cfg(test)]
 mod tests {

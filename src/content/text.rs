@@ -22,7 +22,7 @@ pub(super) fn decode(octets: &[u8], label: Option<&str>) -> String {
         None => unmarked_utf16(octets),
     };
     let mut text = Charset::of(label).decode_lossy(octets);
-    if text.contains('\0') {
+    if memchr::memchr(0, text.as_bytes()).is_some() {
         // UTF-16 or UTF-32 under another name: nobody sees the zeros.
         text.retain(|c| c != '\0');
     }

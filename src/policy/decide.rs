@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
-use memchr::memmem::Finder;
+use aho_corasick::AhoCorasick;
 use tokio::runtime::Handle;
 
 use crate::base::Reference;
@@ -283,15 +283,15 @@ pub(super) struct Look<'a> {
 pub(super) fn is_soon_judged(message: &Message) -> bool {
     let octets = message.octets();
     message.len() <= INLINE_OCTETS_MAX
-        && !FILES.iter().any(|sign| sign.find(octets).is_some())
+        && !FILES.as_ref().is_none_or(|files| files.is_match(octets))
         && !has_word(octets, b"base64", 4)
         && !has_word(octets, b"quoted-printable", 6)
 }
 
 /// How a file begins that has to be opened. What is encoded begins otherwise, and says how it is encoded.
-static FILES: LazyLock<[Finder<'static>; 4]> = LazyLock::new(|| {
+static FILES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
     let signs: [&[u8]; 4] = [b"%PDF-", b"PK\x03\x04", b"\x1F\x8B", b"{\\rtf"];
-    signs.map(Finder::new)
+    AhoCorasick::new(signs).ok()
 });
 
 /// Whether a word stands somewhere in any case. Its octet at `rare` has one case, and is looked for.

@@ -3,6 +3,9 @@
 //! Each is read in addition to the text as it stands, and only where its signs are there.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 
 use crate::content::{Form, TextPiece};
 use crate::mail::mime;
@@ -28,19 +31,26 @@ impl Reader {
 /// What programs make of a text: of JSON, calendars and scripts with escapes, of a contact or calendar with
 /// quoted-printable.
 pub(super) fn readings(text: &str) -> impl Iterator<Item = String> {
-    [unescaped(text), unquoted(text)].into_iter().flatten()
+    // Most texts have no sign at all: one look for all of them.
+    let has_sign = SIGNS.as_ref().is_none_or(|signs| signs.is_match(text));
+    let says = move |word: &str| {
+        has_sign && memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some()
+    };
+    [unescaped(text, says), unquoted(text, says)]
+        .into_iter()
+        .flatten()
 }
 
 /// A text with `\u0034` as the characters that it stands for (RFC 8259 §7), `\n` and `\t` as white space (also RFC 5545
 /// §3.3.11), and the folded lines of a calendar or contact in one (RFC 5545 §3.1); `None` if there are none. Halves of
 /// characters stay as they are: no digit or letter of a label is written so.
-fn unescaped(text: &str) -> Option<String> {
+fn unescaped(text: &str, says: impl Fn(&str) -> bool) -> Option<String> {
     let has = |sign: &[u8]| memchr::memmem::find(text.as_bytes(), sign).is_some();
-    let has_escapes = has(b"\\")
+    let has_escapes = memchr::memchr(b'\\', text.as_bytes()).is_some()
         && [&b"\\u00"[..], b"\\n", b"\\N", b"\\r", b"\\t"]
             .into_iter()
             .any(has);
-    let is_folded = has(b"BEGIN:VCALENDAR") || has(b"BEGIN:VCARD");
+    let is_folded = FOLDED.into_iter().any(says);
     if !has_escapes && !is_folded {
         return None;
     }
@@ -97,17 +107,21 @@ fn unfolded(text: &str) -> Cow<'_, str> {
 
 /// A text decoded that says somewhere that it is quoted-printable: vCard 2.1 and vCalendar 1.0 do so for a line, and
 /// so does mail that was pasted with its fields.
-fn unquoted(text: &str) -> Option<String> {
-    let says = |word: &str| memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some();
-    if !["QUOTED-PRINTABLE", "quoted-printable", "Quoted-Printable"]
-        .into_iter()
-        .any(says)
-    {
+fn unquoted(text: &str, says: impl Fn(&str) -> bool) -> Option<String> {
+    if !QUOTED.into_iter().any(says) {
         return None;
     }
     let decoded = mime::quoted_printable(text.as_bytes()).0;
     Some(String::from_utf8_lossy(&decoded).into_owned())
 }
+
+/// How files begin whose lines are folded.
+const FOLDED: [&str; 2] = ["BEGIN:VCALENDAR", "BEGIN:VCARD"];
+/// How it is said that something is quoted-printable.
+const QUOTED: [&str; 3] = ["QUOTED-PRINTABLE", "quoted-printable", "Quoted-Printable"];
+/// All of these; `None` if they cannot be searched for at once.
+static SIGNS: LazyLock<Option<AhoCorasick>> =
+    LazyLock::new(|| AhoCorasick::new(FOLDED.into_iter().chain(QUOTED)).ok());
 
 #[cfg(test)]
 mod tests {
