@@ -6,7 +6,7 @@
 //! of it (`views.rs`).
 
 use super::look::Look;
-use super::views::View;
+use super::views::{Room, View};
 use super::{head, markup};
 
 /// The features of a message, sorted, each once.
@@ -114,34 +114,32 @@ impl Features {
 /// Collects features: a bit for each, for that is sooner sorted than a list.
 pub(super) struct Sink {
     bits: Box<[u64]>,
-    view: View,
-    count: usize,
+    room: Room,
 }
 
 impl Sink {
     fn new() -> Self {
         Self {
             bits: vec![0; FEATURES / 64].into(),
-            view: View::Text,
-            count: 0,
+            room: View::Text.room(),
         }
     }
 
     /// What follows belongs to another side of the message.
     fn turn(&mut self, view: View) {
-        self.view = view;
+        self.room = view.room();
     }
 
     /// Adds the feature of a hash.
     pub(super) fn put(&mut self, hash: u64) {
-        let number = self.view.number(hash.wrapping_mul(MIX));
         // A number lies within the room of its view, that below FEATURES.
+        let number = self.room.number(hash.wrapping_mul(MIX));
         self.bits[number as usize / 64] |= 1 << (number % 64);
-        self.count += 1;
     }
 
     fn sorted(self) -> Box<[u32]> {
-        let mut numbers = Vec::with_capacity(self.count);
+        let count: u32 = self.bits.iter().map(|word| word.count_ones()).sum();
+        let mut numbers = Vec::with_capacity(count as usize);
         for (first, word) in (0..).step_by(64).zip(self.bits) {
             let mut left = word;
             while left != 0 {
@@ -177,11 +175,7 @@ impl Sink {
         let mut last = b' ';
         let mut left = octets;
         for octet in text.bytes() {
-            let octet = if octet.is_ascii_whitespace() {
-                b' '
-            } else {
-                octet.to_ascii_lowercase()
-            };
+            let octet = SMALL[usize::from(octet)];
             if octet == b' ' && last == b' ' {
                 continue;
             }
@@ -198,6 +192,21 @@ impl Sink {
         }
     }
 }
+
+/// Each octet as a small letter, white space as a space.
+const SMALL: [u8; 256] = {
+    let (mut small, mut octet) = ([0; 256], 0u8);
+    loop {
+        small[octet as usize] = match octet.is_ascii_whitespace() {
+            true => b' ',
+            false => octet.to_ascii_lowercase(),
+        };
+        match octet.checked_add(1) {
+            Some(next) => octet = next,
+            None => break small,
+        }
+    }
+};
 
 /// Mixes a number into a hash.
 pub(super) fn mix(hash: u64, number: u64) -> u64 {

@@ -32,28 +32,22 @@ impl View {
         Self::Parts,
     ];
 
-    /// The first number, and how many bits of them there are.
-    const fn room(self) -> (u32, u32) {
-        match self {
+    /// The numbers that are its own.
+    pub(super) const fn room(self) -> Room {
+        let (first, bits) = match self {
             Self::Text => (0, 18),
             Self::Head => (1 << 18, 16),
             Self::Subject => (5 << 16, 16),
             Self::Links => (6 << 16, 16),
             Self::Markup => (7 << 16, 15),
             Self::Parts => (15 << 15, 15),
-        }
-    }
-
-    /// The number of a hash.
-    pub(super) fn number(self, hash: u64) -> u32 {
-        let (first, bits) = self.room();
-        // The highest bits are the best mixed; 18 of them fit.
-        first + (hash >> (64 - bits)) as u32
+        };
+        Room { first, bits }
     }
 
     /// The number after its last one.
     pub(super) fn end(self) -> u32 {
-        let (first, bits) = self.room();
+        let Room { first, bits } = self.room();
         first + (1 << bits)
     }
 
@@ -68,6 +62,21 @@ impl View {
     }
 }
 
+/// The numbers of a view: the first, and how many bits of them there are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    first: u32,
+    bits: u32,
+}
+
+impl Room {
+    /// The number of a hash.
+    pub(super) fn number(self, hash: u64) -> u32 {
+        // The highest bits are the best mixed; 18 of them fit.
+        self.first + (hash >> (64 - self.bits)) as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::features::FEATURES;
@@ -77,8 +86,8 @@ mod tests {
     fn the_views_lie_side_by_side_and_fill_the_room() {
         let mut next = 0;
         for view in View::ALL {
-            assert_eq!(view.number(0), next, "{view:?}");
-            assert_eq!(view.number(u64::MAX), view.end() - 1);
+            assert_eq!(view.room().number(0), next, "{view:?}");
+            assert_eq!(view.room().number(u64::MAX), view.end() - 1);
             next = view.end();
         }
         assert_eq!(next as usize, FEATURES);
