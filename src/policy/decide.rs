@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::sync::{Arc, LazyLock};
 use std::task::Poll;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::packed::Searcher;
 use tokio::runtime::Handle;
 
 use crate::base::Reference;
@@ -283,15 +283,18 @@ pub(super) struct Look<'a> {
 pub(super) fn is_soon_judged(message: &Message) -> bool {
     let octets = message.octets();
     message.len() <= INLINE_OCTETS_MAX
-        && !FILES.as_ref().is_none_or(|files| files.is_match(octets))
+        && FILES
+            .as_ref()
+            .is_some_and(|files| files.find(octets).is_none())
         && !has_word(octets, b"base64", 4)
         && !has_word(octets, b"quoted-printable", 6)
 }
 
-/// How a file begins that has to be opened. What is encoded begins otherwise, and says how it is encoded.
-static FILES: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+/// How a file begins that has to be opened. What is encoded begins otherwise, and says how it is encoded. `None` on a
+/// machine that cannot look at many octets at once.
+static FILES: LazyLock<Option<Searcher>> = LazyLock::new(|| {
     let signs: [&[u8]; 4] = [b"%PDF-", b"PK\x03\x04", b"\x1F\x8B", b"{\\rtf"];
-    AhoCorasick::new(signs).ok()
+    Searcher::new(signs)
 });
 
 /// Whether a word stands somewhere in any case. Its octet at `rare` has one case, and is looked for.

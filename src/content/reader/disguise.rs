@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::packed::Searcher;
 
 use crate::content::{Form, TextPiece};
 use crate::mail::mime;
@@ -32,7 +32,9 @@ impl Reader {
 /// quoted-printable.
 pub(super) fn readings(text: &str) -> impl Iterator<Item = String> {
     // Most texts have no sign at all: one look for all of them.
-    let has_sign = SIGNS.as_ref().is_none_or(|signs| signs.is_match(text));
+    let has_sign = SIGNS
+        .as_ref()
+        .is_none_or(|signs| signs.find(text).is_some());
     let says = move |word: &str| {
         has_sign && memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some()
     };
@@ -119,9 +121,9 @@ fn unquoted(text: &str, says: impl Fn(&str) -> bool) -> Option<String> {
 const FOLDED: [&str; 2] = ["BEGIN:VCALENDAR", "BEGIN:VCARD"];
 /// How it is said that something is quoted-printable.
 const QUOTED: [&str; 3] = ["QUOTED-PRINTABLE", "quoted-printable", "Quoted-Printable"];
-/// All of these; `None` if they cannot be searched for at once.
-static SIGNS: LazyLock<Option<AhoCorasick>> =
-    LazyLock::new(|| AhoCorasick::new(FOLDED.into_iter().chain(QUOTED)).ok());
+/// All of these; `None` on a machine that cannot look at many octets at once.
+static SIGNS: LazyLock<Option<Searcher>> =
+    LazyLock::new(|| Searcher::new(FOLDED.into_iter().chain(QUOTED)));
 
 #[cfg(test)]
 mod tests {
