@@ -2,6 +2,7 @@
 
 mod ends;
 mod exchangers;
+mod routes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -181,6 +182,7 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
     let policy = Policy::load(top, name, dns_of_policy, clock.clone(), Some(&cache));
     if let Some(policy) = &policy {
         exchangers::check(&delivery.routes, policy.secure_domains(), top.diagnostics());
+        routes::check(&delivery.routes, policy, top);
         ends::check(path, policy.accounts_file(), clock.now(), top.diagnostics());
     }
     Some(Settings {

@@ -27,6 +27,18 @@ impl Network {
         }
     }
 
+    /// Whether all of its addresses are in another network.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.address.is_ipv4() == other.address.is_ipv4()
+            && self.prefix_bits >= other.prefix_bits
+            && other.contains(self.address)
+    }
+
+    /// Whether its addresses are those of IPv4.
+    pub fn is_ipv4(&self) -> bool {
+        self.address.is_ipv4()
+    }
+
     /// How many bits of their addresses all in it share: 0 in a network of everybody.
     pub fn prefix_bits(&self) -> u8 {
         self.prefix_bits
@@ -91,6 +103,22 @@ mod tests {
         assert!(is_in("2001:db8::/32", "2001:db8:1::1") && !is_in("2001:db8::/32", "2001:db9::"));
         assert!(is_in("0.0.0.0/0", "203.0.113.9") && !is_in("0.0.0.0/0", "2001:db8::1"));
         assert!(is_in("192.0.2.0/24", "::ffff:192.0.2.9"));
+    }
+
+    #[test]
+    fn a_network_is_within_what_has_all_of_its_addresses() {
+        for (one, other, is) in [
+            ("10.1.0.0/16", "10.0.0.0/8", true),
+            ("10.0.0.0/8", "10.0.0.0/8", true),
+            ("10.0.0.0/7", "10.0.0.0/8", false),
+            ("11.0.0.0/16", "10.0.0.0/8", false),
+            ("::1", "0.0.0.0/0", false),
+            ("::ffff:10.0.0.1", "10.0.0.0/8", false),
+            ("fd00::/8", "fc00::/7", true),
+        ] {
+            let network = |text: &str| text.parse::<Network>().unwrap();
+            assert_eq!(network(one).is_within(&network(other)), is, "{one} {other}");
+        }
     }
 
     #[test]

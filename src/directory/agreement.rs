@@ -121,12 +121,23 @@ impl<S: AsRef<str>> Evidence<S> {
     /// Which of its words stand in `said`: the part of an old name before its code. Once that is
     /// enough, no more is looked for.
     pub(super) fn agreement(&self, said: &str, stop: &StopWords) -> Agreement {
-        let mut found = Agreement::default();
-        each_label(said, |label| {
-            if found.name && found.town {
+        let mut found = Agreement {
+            explained: true,
+            ..Agreement::default()
+        };
+        each_label(said, |label, extent| {
+            let is_whole = extent == Extent::Whole;
+            let enough = found.name && found.town;
+            if enough && !(is_whole && found.explained) {
                 return; // nothing else would count
             }
             let starts = self.word_starts(label, stop);
+            if is_whole {
+                found.explained &= starts.has(label.len());
+            }
+            if enough {
+                return;
+            }
             for word in &self.words {
                 let part = match word.part {
                     Part::Name => &mut found.name,
@@ -139,19 +150,67 @@ impl<S: AsRef<str>> Evidence<S> {
         found
     }
 
-    /// Whether a word stands in a squeezed label: where a word may begin, not as a part of a stop
-    /// word, and, if it is short, up to where another one begins.
+    /// The letters of `said` that its words of some parts account for.
+    pub(super) fn letters(&self, said: &str, parts: &[Part], stop: &StopWords) -> Letters {
+        let mut labels = Vec::new();
+        each_label(said, |label, _| {
+            let starts = self.word_starts(label, stop);
+            let mut letters = Starts::default();
+            let words = self.words.iter().filter(|word| word.speaks);
+            for word in words.filter(|word| parts.contains(&word.part)) {
+                let text = word.text.as_ref();
+                for at in starts.all() {
+                    if self.stands_at(at, text, label, stop) {
+                        (at..at + text.len()).for_each(|letter| letters.add(letter));
+                    }
+                }
+            }
+            labels.push(letters);
+        });
+        Letters(labels)
+    }
+
+    /// Whether a label is its whole name: `akpharmacy`, which has no word that speaks.
+    pub(super) fn is_called(&self, label: &str) -> bool {
+        let names = self.words.iter().filter(|word| word.part == Part::Name);
+        let mut names = names.map(|word| word.text.as_ref()).peekable();
+        let mut rest = label;
+        while let Some(word) = names.next() {
+            // Before the word that it is a part of (`weigh`).
+            let is_bare = names.peek().is_some_and(|next| {
+                next.len() >= word.len() + SHORTEST_SUFFIX && next.starts_with(word)
+            });
+            if !is_bare {
+                let Some(left) = rest.strip_prefix(word) else {
+                    return false;
+                };
+                rest = left;
+            }
+        }
+        rest.is_empty() && !label.is_empty()
+    }
+
+    /// Whether one of the words of its name that speak is among the letters of a label, wherever.
+    pub(super) fn may_be_named_in(&self, labels: &[String]) -> bool {
+        let mut words = self.words.iter();
+        words.any(|word| {
+            let stands = |label: &String| label.contains(word.text.as_ref());
+            word.part == Part::Name && word.speaks && labels.iter().any(stands)
+        })
+    }
+
     fn stands(&self, word: &Word<S>, label: &str, starts: Starts, stop: &StopWords) -> bool {
         let text = word.text.as_ref();
-        word.speaks
-            && starts.all().any(|at| {
-                let end = at + text.len();
-                label[at..].starts_with(text)
-                    && (text.len() >= LONG
-                        || end == label.len()
-                        || self.begins_word(&label[end..], stop))
-                    && !stop.cover(label, at, end)
-            })
+        word.speaks && starts.all().any(|at| self.stands_at(at, text, label, stop))
+    }
+
+    /// Whether a word stands in a squeezed label where a word may begin: not as a part of a stop
+    /// word, and, if it is short, up to where another one begins.
+    fn stands_at(&self, at: usize, text: &str, label: &str, stop: &StopWords) -> bool {
+        let end = at + text.len();
+        label[at..].starts_with(text)
+            && (text.len() >= LONG || end == label.len() || self.begins_word(&label[end..], stop))
+            && !stop.cover(label, at, end)
     }
 
     /// Where in a label a word may begin: at its start, and after a word of ours or of the trade.
@@ -182,7 +241,7 @@ impl<S: AsRef<str>> Evidence<S> {
 
 /// Places in a label, one bit for each: a local part has 64 octets at most (RFC 5321 §4.5.3.1.1). In a
 /// label that is longer all the same, places past the bits are none, and nothing is found there.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Starts(u128);
 
 impl Starts {
@@ -205,12 +264,36 @@ impl Starts {
     }
 }
 
+/// Letters of an old name, label by label, that the words of an organisation account for.
+pub(super) struct Letters(Vec<Starts>);
+
+impl Letters {
+    /// Whether there are letters that `other` has not. Where the labels are not the same, there may be.
+    pub(super) fn go_beyond(&self, other: &Self) -> bool {
+        self.0.len() != other.0.len()
+            || self
+                .0
+                .iter()
+                .zip(&other.0)
+                .any(|(ours, theirs)| ours.0 & !theirs.0 != 0)
+    }
+}
+
+/// The labels of an old name, as they are compared.
+pub(super) fn labels_of(said: &str) -> Vec<String> {
+    let mut labels = Vec::new();
+    each_label(said, |label, _| labels.push(label.to_owned()));
+    labels
+}
+
 /// Which parts of an organisation's description an old name agrees with.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Agreement {
     pub(super) name: bool,
     pub(super) street: bool,
     pub(super) town: bool,
+    /// Whether words of the organisation, short ones too, and stop words make up all of it.
+    pub(super) explained: bool,
 }
 
 impl Agreement {
@@ -249,7 +332,7 @@ fn words_of(text: &str) -> Vec<String> {
 
 /// Calls `each` with the labels of an old name: the words between its dots, each also as one with its
 /// hyphens and digits taken out.
-fn each_label(said: &str, mut each: impl FnMut(&str)) {
+fn each_label(said: &str, mut each: impl FnMut(&str, Extent)) {
     let (mut label, mut ends) = (String::new(), Vec::new());
     for part in said.split('.') {
         label.clear();
@@ -265,15 +348,23 @@ fn each_label(said: &str, mut each: impl FnMut(&str)) {
             ends.push(label.len());
         }
         if !label.is_empty() {
-            each(&label);
+            each(&label, Extent::Whole);
         }
         if ends.len() > 1 {
             let starts = std::iter::once(&0).chain(&ends);
             for (start, end) in starts.zip(&ends) {
-                each(&label[*start..*end]);
+                each(&label[*start..*end], Extent::Piece);
             }
         }
     }
+}
+
+/// How much of what stands between two dots.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Extent {
+    Whole,
+    /// What stands between hyphens and digits.
+    Piece,
 }
 
 fn is_apostrophe(c: char) -> bool {
@@ -398,12 +489,25 @@ mod tests {
 
     #[test]
     fn the_labels_of_a_name_are_its_words_and_what_they_make_together() {
-        let mut labels = Vec::new();
-        each_label("288highs.tescoin-s.o'neil..9.a1b-", |label| {
-            labels.push(label.to_owned());
-        });
+        let labels = labels_of("288highs.tescoin-s.o'neil..9.a1b-");
         let expected = ["highs", "tescoins", "tescoin", "s", "oneil", "ab", "a", "b"];
         assert_eq!(labels, expected);
+    }
+
+    #[test]
+    fn an_organisation_is_called_by_its_whole_name_alone() {
+        for (name, label, is) in [
+            ("A & K PHARMACY", "akpharmacy", true),
+            ("LLOYDSPHARMACY", "lloydspharmacy", true),
+            ("LLOYDS PHARMACY", "lloydspharmacy", true),
+            ("LLOYDSPHARMACY", "lloyds", false),
+            ("THE PHARMACY", "thepharmacyltd", false),
+            ("THE PHARMACY", "the", false),
+            ("24/7", "", false),
+        ] {
+            let evidence = Evidence::new(name, "", "LUTON", &stop());
+            assert_eq!(evidence.is_called(label), is, "{name}: {label}");
+        }
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod resolution;
 mod resolve;
 pub mod settings;
 mod shape;
+mod slip;
 mod sources;
 mod suggest;
 mod table;

@@ -5,12 +5,14 @@
 
 use crate::mail::{Domain, Mailbox};
 
+use super::agreement::Agreement;
 use super::code::OdsCode;
 use super::entry::Kind;
 use super::index::{OrganisationRow, Row};
 use super::resolution::{Because, End, Hop};
 use super::resolve::{Step, Stop, Target, Walk, Wanted};
 use super::shape::{Shape, spelled_codes, tail_codes};
+use super::slip::Written;
 use super::suggest;
 
 /// A name that was recognised by its shape, and what stands behind the recognition.
@@ -133,10 +135,10 @@ impl Walk<'_> {
                 Target::Several(candidates) => return Some(Step::End(End::Ambiguous(candidates))),
                 Target::Nothing => return self.by_old_code(name, code, kind),
             };
-        if self.agrees(entry, name.said) {
-            return Some(step(self.recognised_hop(name, entry)?));
-        }
-        Some(Step::End(self.disagrees(&entry.address()?)))
+        Some(match self.doubt(name, code, entry) {
+            None => step(self.recognised_hop(name, entry)?),
+            Some(end) => Step::End(end),
+        })
     }
 
     /// A code that only the table of successors knows: the name must speak of the successor.
@@ -144,11 +146,30 @@ impl Walk<'_> {
         let step = self.by_successor(name.name, code, kind, name.domain)?;
         if let Step::Hop(hop) | Step::Tell(hop) = &step {
             let entry = self.directory.entry_of(&hop.to)?;
-            if !self.agrees(entry, name.said) {
-                return Some(Step::End(self.disagrees(&hop.to)));
+            if let Some(end) = self.doubt(name, code, entry) {
+                return Some(Step::End(end));
             }
         }
         Some(step)
+    }
+
+    /// Where a name ends that speaks of someone else than its code, or less of it than of one whose
+    /// code is a slip away; `None` if nothing speaks against the code.
+    fn doubt(self, name: &Recognised<'_>, code: OdsCode, entry: Row<'_>) -> Option<End> {
+        let said = name.said?;
+        let Some(agreement) = self.agreement(entry.organisation(), said) else {
+            let candidate = entry.address();
+            return Some(candidate.map_or(End::Closed, |candidate| self.disagrees(&candidate)));
+        };
+        if name.because != Because::LegacyPharmacyName {
+            return None; // a code of unknown length has no slips to be counted
+        }
+        let written = Written {
+            code,
+            entry,
+            agreement,
+        };
+        written.or_a_slip(self, said, name.domain)
     }
 
     /// Where a name ends that speaks of someone else than its code: nowhere, but the sender may be
@@ -161,19 +182,17 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether what a name says besides its code fits the organisation of an entry.
-    pub(super) fn agrees(self, entry: Row<'_>, said: Option<&str>) -> bool {
-        let Some(said) = said else {
-            return true;
-        };
+    /// How what a name says besides its code fits an organisation; `None` if it does not fit enough.
+    pub(super) fn agreement(
+        self,
+        organisation: Option<OrganisationRow<'_>>,
+        said: &str,
+    ) -> Option<Agreement> {
+        let organisation = organisation?;
         let stop = &self.directory.aliases.stop_words;
-        entry.organisation().is_some_and(|organisation| {
-            let evidence = organisation.evidence();
-            let agreement = evidence.map(|evidence| evidence.agreement(said, stop));
-            agreement.is_some_and(|agreement| {
-                agreement.suffices(|| self.is_borne_by_several(organisation))
-            })
-        })
+        let agreement = organisation.evidence()?.agreement(said, stop);
+        let suffices = agreement.suffices(|| self.is_borne_by_several(organisation));
+        suffices.then_some(agreement)
     }
 
     fn is_borne_by_several(self, organisation: OrganisationRow<'_>) -> bool {

@@ -23,7 +23,8 @@ pub(super) fn near_code(
         .filter_map(|code| walk.only_live(code, Kind::Pharmacy, domain))
         .filter(|mailbox| {
             let entry = walk.directory.entry_of(mailbox);
-            entry.is_some_and(|entry| walk.agrees(entry, Some(said)))
+            let organisation = entry.and_then(Row::organisation);
+            walk.agreement(organisation, said).is_some()
         });
     only(near)
 }
@@ -94,7 +95,7 @@ fn only(mut mailboxes: impl Iterator<Item = Mailbox>) -> Option<Mailbox> {
 }
 
 /// What a code is made of.
-const CODE_CHARACTERS: &str = "0123456789acdefghjklmnpqrtvwxy";
+pub(super) const CODE_CHARACTERS: &str = "0123456789acdefghjklmnpqrtvwxy";
 /// What a name is made of.
 const NAME_CHARACTERS: &str = "0123456789abcdefghijklmnopqrstuvwxyz.-";
 

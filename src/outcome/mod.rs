@@ -115,7 +115,8 @@ impl Outcome {
         }
     }
 
-    /// The same without numbers in the next hop's words: what it says of a message with patient data may repeat it.
+    /// The same without numbers of patients in the next hop's words: it may repeat what it refuses, also of a
+    /// message in which nothing was found. Its code and enhanced code stay.
     #[must_use]
     pub fn redacted(self) -> Self {
         Self {

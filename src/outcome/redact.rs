@@ -1,7 +1,8 @@
-//! What others say of a message that holds patient data, without the numbers in it.
+//! What others say of a message, without the numbers of patients in it.
 //!
-//! A next hop may repeat what it refuses ("contains NHS number 943 476 5919"), and a program may build its
-//! `Message-ID` from a patient's number. Both end in the audit trail, in lists and in reports.
+//! A next hop may repeat what it refuses ("contains NHS number 943 476 5919"), also of a message in which we found
+//! nothing, and a program may build its `Message-ID` from a patient's number. Both end in the audit trail, in lists
+//! and in reports.
 
 use std::borrow::Cow;
 

@@ -66,6 +66,9 @@ impl Policy {
         let learned = Arc::clone(&parts.learned);
         let learning = parts.scoring.learning.clone();
         let tags = parts.patient_data.secure_tags.first();
+        let orders_encryption = tags.is_some()
+            || register.orders_encryption()
+            || settings.holds.self_release.orders_encryption();
         let secure_tag = tags.cloned().unwrap_or_else(|| "[secure]".to_owned());
         Some(Self {
             version,
@@ -78,6 +81,7 @@ impl Policy {
             holds: settings.holds,
             urgency: settings.urgency,
             secure_tag,
+            orders_encryption,
             signing: Arc::new(signing),
             learned,
             learning,

@@ -27,6 +27,7 @@ pub mod people;
 pub mod policy_test;
 pub mod refusal;
 pub mod relay_certificates;
+mod relay_networks;
 pub mod replay;
 pub mod replies;
 pub mod scanner;
@@ -99,6 +100,8 @@ pub struct Policy {
     urgency: urgency::Urgency,
     /// The tag that asks for encryption, as a sender is to write it.
     secure_tag: String,
+    /// Whether something may have to be encrypted: a subject asks for it, the register or a release.
+    orders_encryption: bool,
     signing: Arc<Signing>,
     sms: Arc<SmsRule>,
     learned: Arc<Learned>,
@@ -148,6 +151,11 @@ impl Policy {
     /// What happens to what is held.
     pub fn holds(&self) -> &Holds {
         &self.holds
+    }
+
+    /// Whether mail may come to need the encryption next hop.
+    pub fn orders_encryption(&self) -> bool {
+        self.orders_encryption
     }
 
     /// Which domains may have patient data.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Located, Section};
+use crate::config::{Diagnostic, Located, Section};
 use crate::directory::Entry;
 use crate::mail::{ForwardPath, Mailbox, Recipient, ReversePath};
 
@@ -133,10 +133,9 @@ impl SelfRelease {
     /// Takes `[self-release]` out of `[holds]`.
     pub(super) fn read(holds: &Section<'_>) -> Self {
         let section = holds.section("self-release");
-        let word = |ground: Ground| {
-            let leave = section.word(ground.word(), &WORDS);
-            leave.map(Located::into_inner).unwrap_or_default()
-        };
+        let located = |ground: Ground| section.word(ground.word(), &WORDS);
+        let word = |ground| located(ground).map(Located::into_inner).unwrap_or_default();
+        let not_secure = located(Ground::NotSecure);
         let address = section.parse::<Mailbox>("address");
         let valid_for = section.duration("valid-for");
         let mut read = Self {
@@ -144,8 +143,15 @@ impl SelfRelease {
             valid_for: valid_for.map_or(VALID_FOR, Located::into_inner),
             near_miss: word(Ground::NearMiss),
             unreadable: word(Ground::Unreadable),
-            not_secure: word(Ground::NotSecure),
+            not_secure: not_secure.as_deref().copied().unwrap_or_default(),
         };
+        if let Some(at) = not_secure.filter(|leave| **leave == Leave::AsItIs) {
+            let message = "patient data for a domain that is not secure leaves as it is, by a word of its sender";
+            let diagnostic = Diagnostic::warning("released-in-clear", message)
+                .at_maybe(at.place(), "")
+                .help("write \"encrypted\", or \"never\"");
+            section.diagnostics().push(diagnostic);
+        }
         let allowed = [read.near_miss, read.unreadable, read.not_secure];
         if allowed == [Leave::Never; 3] {
             read.address = None;
@@ -159,6 +165,12 @@ impl SelfRelease {
         }
         section.finish();
         read
+    }
+
+    /// Whether something may go to the encryption next hop.
+    pub(super) fn orders_encryption(&self) -> bool {
+        let allowed = [self.near_miss, self.unreadable, self.not_secure];
+        self.address.is_some() && allowed.contains(&Leave::Encrypted)
     }
 
     /// What a sender may do about a hold on these grounds: nothing if there are none.

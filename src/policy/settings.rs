@@ -14,6 +14,8 @@ use crate::directory::{self, Completeness, Served};
 use crate::mail::{Domain, Mailbox};
 
 use super::held::Holds;
+use super::relay_networks;
+use super::secure_domains::is_anybodys;
 use super::signing::Signing;
 use super::stage::StageName;
 use super::urgency::Urgency;
@@ -167,12 +169,7 @@ impl Settings {
         let served = served(&policy);
         let postmaster = postmaster(&policy, &served);
         let settings = Self {
-            relay_networks: policy
-                .parse_list("relay-networks")
-                .unwrap_or_default()
-                .into_iter()
-                .map(Located::into_inner)
-                .collect(),
+            relay_networks: relay_networks::read(&policy),
             relay_certificates: certificate::read_list(&policy, "relay-certificates"),
             plus_addressing: policy.flag("plus-addressing").is_some_and(|flag| *flag),
             tell_of_old_names: policy
@@ -231,6 +228,17 @@ fn served(policy: &Section<'_>) -> Vec<Served> {
                 "take one of them out".into(),
             );
             continue;
+        }
+        // A name without a dot is of a network of one's own.
+        if domain.as_str().contains('.') && is_anybodys(&domain) {
+            let message = format!(
+                "`{}` is everybody's, and mail for it is taken from anyone",
+                *domain
+            );
+            let diagnostic = Diagnostic::warning("everybodys-domain", message)
+                .at_maybe(domain.place(), "")
+                .help("take it out: only domains of your own are served");
+            policy.diagnostics().push(diagnostic);
         }
         served.push(Served {
             domain: domain.into_inner(),

@@ -130,10 +130,7 @@ impl Shared {
             .iter()
             .zip(outcomes)
             .map(|(delivery, outcome)| {
-                let outcome = match message.patient_data {
-                    true => outcome.redacted(),
-                    false => outcome,
-                };
+                let outcome = outcome.redacted();
                 let circumstances = Circumstances {
                     route,
                     fallback: self.fallback(delivery),

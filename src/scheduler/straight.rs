@@ -92,7 +92,7 @@ impl Handle {
 
 impl Flight {
     /// What came of it, one outcome for each delivery in their order, with numbers of patients taken out of the next
-    /// hop's words where the message may hold them; `None` if that is not known after `wait`.
+    /// hop's words; `None` if that is not known after `wait`.
     pub async fn land(&mut self, wait: Duration) -> Option<&[Outcome]> {
         if let Some(landing) = &mut self.landing {
             let Ok(landed) = timeout(wait, landing).await else {
@@ -104,12 +104,7 @@ impl Flight {
             if !outcomes.iter().any(answers) {
                 self.shared.runway.rest(&self.destination);
             }
-            let patient_data = self.message.patient_data;
-            let safe = |outcome: Outcome| match patient_data {
-                true => outcome.redacted(),
-                false => outcome,
-            };
-            self.landed = Some(outcomes.into_iter().map(safe).collect());
+            self.landed = Some(outcomes.into_iter().map(Outcome::redacted).collect());
         }
         self.landed.as_deref()
     }

@@ -60,6 +60,7 @@ impl Scripted {
         };
         match domain {
             "never.example" => reply(550, 5, "no such user"),
+            "quotes.example" => reply(550, 5, "no mail about 450 557 7104 here"),
             "later.example" if !self.recovered.load(Ordering::SeqCst) => reply(450, 4, "later"),
             "busy.example" if !self.recovered.load(Ordering::SeqCst) => reply(421, 4, "later"),
             away if away.contains("away") && !self.recovered.load(Ordering::SeqCst) => {
@@ -391,6 +392,24 @@ async fn a_failure_is_reported_to_the_sender() {
         kinds,
         ["delivered", "delivered", "failed", "notified", "received"]
     );
+}
+
+#[tokio::test]
+async fn what_a_next_hop_quotes_is_written_down_without_numbers_of_patients() {
+    let running = Running::start().await;
+    let message = accepted(&running.clock, &["a@quotes.example"]);
+    assert!(!message.patient_data);
+    running.hand_off(message).await;
+    running.until("failed", 1).await;
+
+    let events = running.queue.events(1, 100_000).await.unwrap();
+    let words = events.iter().flat_map(|event| event.object().into_iter());
+    let trail: String = words.map(|(_, value)| value.to_string()).collect();
+    assert!(
+        trail.contains("550 5.1.1 no mail about *** *** **** here"),
+        "{trail}"
+    );
+    assert!(!trail.contains("450 557"), "{trail}");
 }
 
 #[tokio::test]

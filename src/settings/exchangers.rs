@@ -18,19 +18,9 @@ pub(super) fn check(routes: &[Arc<Route>], register: &SecureDomains, diagnostics
     let Some(first) = unlisted.first() else {
         return;
     };
-    let mut names: Vec<&str> = unlisted
-        .iter()
-        .map(|entry| entry.pattern.as_str())
-        .collect();
-    let more = names.len().saturating_sub(NAMES_MAX);
-    names.truncate(NAMES_MAX);
-    let more = match more {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let message = format!(
-        "patient data for {}{more} goes to the host that an MX record names, and nobody has signed that record",
-        names.join(", ")
+        "patient data for {} goes to the host that an MX record names, and nobody has signed that record",
+        names_of(&unlisted)
     );
     let diagnostic = Diagnostic::warning("unlisted-exchangers", message)
         .at_maybe(first.pattern.place(), "no `mx` in this entry")
@@ -38,19 +28,32 @@ pub(super) fn check(routes: &[Arc<Route>], register: &SecureDomains, diagnostics
     diagnostics.push(diagnostic);
 }
 
+/// The patterns of entries, for a message.
+pub(super) fn names_of(entries: &[&Entry]) -> String {
+    let names = entries.iter().map(|entry| entry.pattern.as_str());
+    let names: Vec<&str> = names.take(NAMES_MAX).collect();
+    match entries.len().saturating_sub(NAMES_MAX) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
 fn goes_by_mx(entry: &Entry, router: &Router) -> bool {
+    let route = route_of(entry, router);
+    route.is_some_and(|route| matches!(route.transport, Transport::Mx { .. }))
+}
+
+/// The route that mail for the domains of an entry takes, by the example of one.
+pub(super) fn route_of<'r>(entry: &Entry, router: &'r Router) -> Option<&'r Arc<Route>> {
     let pattern = entry.pattern.as_str();
     let name = match pattern.strip_prefix("*.") {
         Some(name) => format!("any.{name}"),
         None => pattern.to_owned(),
     };
-    let address = Domain::parse(&name).ok().zip(LocalPart::parse("any").ok());
-    address.is_some_and(|(domain, local)| {
-        let mailbox = Mailbox::new(local, Host::Domain(domain));
-        let route = router.route(&ForwardPath::Mailbox(mailbox), false);
-        route.is_some_and(|route| matches!(route.transport, Transport::Mx { .. }))
-    })
+    let (domain, local) = (Domain::parse(&name).ok()?, LocalPart::parse("any").ok()?);
+    let mailbox = Mailbox::new(local, Host::Domain(domain));
+    router.route(&ForwardPath::Mailbox(mailbox), false)
 }
 
-/// Names that the warning tells.
+/// Names that a warning tells.
 const NAMES_MAX: usize = 5;

@@ -114,7 +114,7 @@ impl<T> ByDomain<T> {
 #[derive(Clone)]
 pub(super) struct Pattern {
     pub(super) domain: Domain,
-    below: bool,
+    pub(super) below: bool,
 }
 
 impl std::str::FromStr for Pattern {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::config::{Diagnostic, Diagnostics, Located, Section, load_toml};
 use crate::directory::OdsCode;
 use crate::mail::{Audience, Mailbox};
+use crate::policy::secure_domains::is_anybodys;
 
 use audience::{Audiences, ByDomain, Pattern};
 
@@ -187,6 +188,16 @@ impl Organisations {
             insert(section, &mut self.by_account, account, entity);
         }
         for pattern in section.parse_list::<Pattern>("domains").unwrap_or_default() {
+            if pattern.below && is_anybodys(&pattern.domain) {
+                let message = format!(
+                    "`*.{}` is everybody's, and this entity is named under the mail of all of them",
+                    pattern.domain
+                );
+                let diagnostic = Diagnostic::warning("everybodys-domain", message)
+                    .at_maybe(pattern.place(), "")
+                    .help("list the domains of this entity");
+                section.diagnostics().push(diagnostic);
+            }
             let map = self.by_domain.map(&pattern);
             insert(section, map, pattern.map(|pattern| pattern.domain), entity);
         }

@@ -9,6 +9,7 @@
 
 pub mod candidate;
 mod columns;
+mod contradiction;
 mod corroboration;
 pub mod detector;
 mod hand_written;

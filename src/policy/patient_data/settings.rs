@@ -8,6 +8,7 @@ use crate::config::{Diagnostics, Section, SourceFile, read_toml};
 use crate::content::Limits;
 use crate::policy::finding::Confidence;
 
+use super::contradiction;
 use super::corroboration::CorroborationSettings;
 use super::vocabulary::{Sense, WordGroup};
 
@@ -215,6 +216,7 @@ impl Default for Settings {
 /// `[[keywords]]`, `[[labels]]`, `[[notices]]` and `[[against]]`. A file that has any of them has all of its own.
 fn read_words(top: &Section<'_>) -> Vec<WordGroup> {
     let mut groups = Vec::new();
+    let mut against = Vec::new();
     for section in top.sections("keywords") {
         groups.extend(read_group(section, Sense::For, true));
     }
@@ -227,8 +229,10 @@ fn read_words(top: &Section<'_>) -> Vec<WordGroup> {
     for section in top.sections("against") {
         let because = section.word("because", AGAINST);
         let because = because.map_or("other", |because| *because);
+        against.extend(section.strings("words").unwrap_or_default());
         groups.extend(read_group(section, Sense::Against(because), true));
     }
+    contradiction::check(&groups, &against, top.diagnostics());
     groups
 }
 

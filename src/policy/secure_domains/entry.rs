@@ -196,6 +196,16 @@ impl Entry {
                 .help("list the hosts that take the mail of the domain, or the name that they all are below");
             diagnostics.push(diagnostic);
         }
+        for exchanger in self.exchangers.iter().filter(|one| one.is_shared()) {
+            let message = format!(
+                "`{}` is every customer's of a provider of many",
+                **exchanger
+            );
+            let diagnostic = Diagnostic::warning("shared-exchangers", message)
+                .at_maybe(exchanger.place(), "")
+                .help("list the hosts of this domain one by one, as its MX records name them");
+            diagnostics.push(diagnostic);
+        }
     }
 
     /// A slip of the pen must not open a country (`domain.md` §9, hazard 10).
@@ -204,7 +214,7 @@ impl Entry {
             Some((name, Covers::Below)) if is_everybodys(&name) => {
                 "list the domains of the organisations that are meant, one by one"
             }
-            Some((name, Covers::Exactly)) if MAILBOX_PROVIDERS.contains(&name.as_str()) => {
+            Some((name, _)) if has_anybodys_mailboxes(&name) => {
                 "take it out: anybody has a mailbox there, and patient data for one of them goes by the encryption next hop"
             }
             _ => return,
@@ -223,6 +233,11 @@ impl Entry {
             .help(help);
         diagnostics.push(diagnostic);
     }
+}
+
+/// Whether anybody has a mailbox at this name.
+pub(super) fn has_anybodys_mailboxes(name: &Domain) -> bool {
+    MAILBOX_PROVIDERS.contains(&name.as_str())
 }
 
 /// Whether anybody registers names right below this one.

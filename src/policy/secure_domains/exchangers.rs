@@ -3,6 +3,7 @@
 //! An MX record is not signed for us: whoever forges one names a host of his own, and its certificate for its own
 //! name is right (RFC 7672 §1.3.2). What an administrator has listed, no answer of DNS changes.
 
+use std::fmt;
 use std::str::FromStr;
 
 use crate::mail::{AddressError, Domain};
@@ -26,6 +27,26 @@ impl Exchanger {
     /// Whether anybody can have a host below it.
     pub(super) fn is_too_wide(&self) -> bool {
         self.below && super::entry::is_everybodys(&self.name)
+    }
+
+    /// Whether it takes hosts of many organisations, since a provider of mailboxes or of filters has them
+    /// all there: a forged record names another customer's.
+    pub(super) fn is_shared(&self) -> bool {
+        let is_about = |shared: &str| {
+            let shared = Domain::parse(shared);
+            shared.is_ok_and(|shared| shared == self.name || shared.is_below(&self.name))
+        };
+        let above = self.name.as_str().split_once('.');
+        let above = above.map_or("", |(_, above)| above);
+        let is_one = |shared: &&str| is_about(shared) || above == *shared;
+        self.below && !self.is_too_wide() && SHARED.iter().any(is_one)
+    }
+}
+
+impl fmt::Display for Exchanger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let star = if self.below { "*." } else { "" };
+        write!(f, "{star}{}", self.name)
     }
 }
 
@@ -52,6 +73,23 @@ pub enum ExchangerStanding {
     Stranger,
 }
 
+/// Where providers have the mail exchangers of all their customers: right below these names, or one label
+/// further down (`x-v1.mx.microsoft`, `eu.mimecast.com`).
+const SHARED: [&str; 12] = [
+    "mail.protection.outlook.com",
+    "mx.microsoft",
+    "l.google.com",
+    "googlemail.com",
+    "mimecast.com",
+    "pphosted.com",
+    "ppe-hosted.com",
+    "messagelabs.com",
+    "iphmx.com",
+    "barracudanetworks.com",
+    "mailcontrol.com",
+    "amazonaws.com",
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +110,24 @@ mod tests {
         }
         for none in ["", "*", "*.", "a b", "mx.*"] {
             assert!(none.parse::<Exchanger>().is_err(), "{none}");
+        }
+        for (text, shared) in [
+            ("*.mail.protection.outlook.com", true),
+            ("*.protection.outlook.com", true),
+            ("*.outlook.com", true),
+            ("*.Mail.Protection.Outlook.com", true),
+            ("*.r-v1.mx.microsoft", true),
+            ("*.eu.mimecast.com", true),
+            ("nhs-net.mail.protection.outlook.com", false),
+            ("*.mail.nhs.net", false),
+            ("*.tlook.com", false),
+            ("*.com", false), // too wide
+        ] {
+            assert_eq!(
+                text.parse::<Exchanger>().unwrap().is_shared(),
+                shared,
+                "{text}"
+            );
         }
         for (text, wide) in [
             ("*.uk", true),

@@ -136,6 +136,14 @@ impl SecureDomains {
         }
     }
 
+    /// Whether patient data for some domain is to be encrypted, or may be in the end.
+    pub(super) fn orders_encryption(&self) -> bool {
+        let encrypts = |fallback: Fallback| fallback.then == Some(FallbackAction::Encrypt);
+        let mut all = self.exact.values().chain(self.below.values());
+        encrypts(self.fallback)
+            || all.any(|entry| entry.transport == Transport::Encryption || encrypts(entry.fallback))
+    }
+
     /// All entries, by their patterns.
     pub fn entries(&self) -> Vec<&Entry> {
         let mut all: Vec<&Entry> = self.exact.values().chain(self.below.values()).collect();
@@ -242,6 +250,11 @@ impl ImportSettings {
             confirm_over_percent: *share,
         })
     }
+}
+
+/// Whether anybody has a mailbox at a domain, or registers names right below it.
+pub(super) fn is_anybodys(domain: &Domain) -> bool {
+    entry::has_anybodys_mailboxes(domain) || entry::is_everybodys(domain)
 }
 
 /// Days are those of UTC: an entry ends everywhere at one moment.
@@ -434,6 +447,7 @@ valid-from = 2026-11-21
             "*.eu.org",
             "*.OnMicrosoft.com",
             "gmail.com",
+            "*.gmail.com",
             "BTinternet.com",
         ] {
             let (_, said) = read(&format!(

@@ -159,19 +159,21 @@ async fn nothing_flies_while_nothing_can_be_written_down() {
 #[tokio::test]
 async fn numbers_of_patients_are_taken_out_of_what_is_passed_on() {
     let running = Running::start().await;
-    let mut message = accepted(&running.clock, &["a@ok.example"]);
-    message.patient_data = true;
-    let mut flight = running.handle.fly(&message).unwrap();
-    let word = "no mail about 450 557 7104 here";
-    let status = EnhancedStatusCode::permanent(7, 1);
-    let (tell, landing) = tokio::sync::oneshot::channel();
-    tell.send(vec![Outcome::from_reply(
-        Reply::new(550, status, word),
-        "mx.example",
-        false,
-    )])
-    .unwrap();
-    flight.replace_landing(landing);
-    let said = flight.land(LONG).await.unwrap()[0].text();
-    assert_eq!(said, "550 5.7.1 no mail about *** *** **** here");
+    for patient_data in [true, false] {
+        let mut message = accepted(&running.clock, &["a@ok.example"]);
+        message.patient_data = patient_data;
+        let mut flight = running.handle.fly(&message).unwrap();
+        let word = "no mail about 450 557 7104 here";
+        let status = EnhancedStatusCode::permanent(7, 1);
+        let (tell, landing) = tokio::sync::oneshot::channel();
+        tell.send(vec![Outcome::from_reply(
+            Reply::new(550, status, word),
+            "mx.example",
+            false,
+        )])
+        .unwrap();
+        flight.replace_landing(landing);
+        let said = flight.land(LONG).await.unwrap()[0].text();
+        assert_eq!(said, "550 5.7.1 no mail about *** *** **** here");
+    }
 }
