@@ -16,6 +16,7 @@ mod pattern;
 mod pool;
 mod race;
 mod route;
+mod router;
 pub mod settings;
 mod shaping;
 pub mod sms;
@@ -42,9 +43,10 @@ pub use assurance::{Assurance, AssuranceError, AssuranceSettings};
 pub use exchangers::{Exchangers, Listing};
 pub use pattern::Pattern;
 pub use route::{
-    BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Router, Shown,
-    SmartHost, Takes, TlsLevel, TlsNeed, Transport,
+    BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Shown, SmartHost,
+    Takes, TlsLevel, TlsNeed, Transport,
 };
+pub use router::Router;
 pub use settings::{ConnectionSettings, Settings};
 pub use shaping::{Applies, Limits, Rule, Shaping, SourceBy};
 pub use sms::SmsSettings;

@@ -1,0 +1,97 @@
+//! Which route takes a recipient.
+//!
+//! The first route whose patterns match does. The one route for encryption takes what the policy wants encrypted, and
+//! nothing else.
+
+use std::sync::Arc;
+
+use crate::mail::ForwardPath;
+use crate::mail::sms::Pseudonym;
+
+use super::route::{Route, Takes};
+
+/// All routes, in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Router {
+    routes: Vec<Arc<Route>>,
+}
+
+impl Router {
+    /// A router over these routes, tried in this order.
+    pub fn new(routes: Vec<Arc<Route>>) -> Self {
+        Self { routes }
+    }
+
+    /// Returns the route of a recipient; `None` if none takes it. `binding_is_encryption` asks for
+    /// the route of the verdict `encrypt`.
+    pub fn route(&self, path: &ForwardPath, binding_is_encryption: bool) -> Option<&Arc<Route>> {
+        // Without the route for numbers a text would go out as mail, to anyone.
+        let is_number = Pseudonym::is_one(path);
+        self.routes.iter().find(|route| match &route.takes {
+            Takes::Encryption => binding_is_encryption,
+            Takes::Numbers(domain) => !binding_is_encryption && path.domain() == Some(domain),
+            Takes::Recipients(patterns) => {
+                !binding_is_encryption
+                    && !is_number
+                    && patterns.iter().any(|pattern| pattern.takes(path))
+            }
+        })
+    }
+
+    /// All routes, in their order.
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::route::{RetrySchedule, TlsLevel, Transport};
+    use super::super::shaping::Shaping;
+    use super::*;
+
+    fn route(name: &str, takes: Takes) -> Arc<Route> {
+        Arc::new(Route {
+            name: name.to_owned(),
+            takes,
+            transport: Transport::Mx {
+                tls: TlsLevel::Opportunistic,
+                port: 25,
+            },
+            connections: 20,
+            rate_per_minute: 0,
+            chunking: true,
+            straight_through: true,
+            schedule: RetrySchedule::default(),
+            shaping: Shaping::default(),
+        })
+    }
+
+    fn to(pattern: &str) -> Takes {
+        Takes::Recipients(vec![pattern.parse().unwrap()])
+    }
+
+    #[test]
+    fn the_first_route_that_matches_takes_the_recipient() {
+        let router = Router::new(vec![
+            route("encryption", Takes::Encryption),
+            route("nhs", to("*.nhs.uk")),
+            route("rest", to("*")),
+        ]);
+        let name = |recipient: &str, encryption| {
+            let path = ForwardPath::parse(recipient).unwrap();
+            router.route(&path, encryption).map(|r| r.name.clone())
+        };
+
+        assert_eq!(name("a@x.nhs.uk", false).unwrap(), "nhs");
+        assert_eq!(name("a@example.com", false).unwrap(), "rest");
+        assert_eq!(name("a@x.nhs.uk", true).unwrap(), "encryption");
+    }
+
+    #[test]
+    fn without_an_encryption_route_nothing_is_sent_in_its_stead() {
+        let router = Router::new(vec![route("rest", to("*"))]);
+        let path = ForwardPath::parse("a@example.com").unwrap();
+        assert!(router.route(&path, true).is_none());
+    }
+}
