@@ -1,7 +1,6 @@
 //! One attempt from its start to its settlement.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,8 +23,7 @@ use super::retry::{Circumstances, Judgement, judge};
 impl Shared {
     /// Makes the attempt of a batch and settles it; then starts what waited for its place.
     pub(super) async fn run(self: Arc<Self>, mut batch: Batch) {
-        let is_over = self.clock.now() >= batch.until;
-        if is_over || batch.generation != self.generation.load(Ordering::Acquire) {
+        if self.is_stale(&batch) {
             return self.sort_again(batch).await;
         }
         self.hold_what_may_not_go_any_more(&mut batch).await;
@@ -35,6 +33,10 @@ impl Shared {
             drop(batch.permit);
             self.one_less_in_hand();
             return;
+        }
+        // The policy may have taken its time.
+        if self.is_stale(&batch) {
+            return self.sort_again(batch).await;
         }
         let outcomes = tokio::select! {
             outcomes = self.attempt(&batch) => Some(outcomes),
@@ -54,8 +56,12 @@ impl Shared {
         self.one_less_in_hand();
     }
 
-    /// The routes have changed since the batch was sorted, or its lease has ended while it waited for its turn: it
-    /// goes back and is found again.
+    /// Whether the routes have changed since the batch was sorted, or its lease has ended while it waited for its turn.
+    fn is_stale(&self, batch: &Batch) -> bool {
+        self.clock.now() >= batch.until || batch.route.generation() != self.courier.generation()
+    }
+
+    /// Gives a batch back that is stale: it is found again.
     async fn sort_again(self: Arc<Self>, batch: Batch) {
         self.finished(&batch.route, &end(&batch, &[]));
         self.give_back(batch.ids()).await;
@@ -99,7 +105,7 @@ impl Shared {
             .map(|one| one.recipient.clone())
             .collect();
         let envelope: Envelope = batch.message.envelope(recipients);
-        let (courier, route) = (Arc::clone(&self.courier), Arc::clone(&batch.route));
+        let (courier, route) = (Arc::clone(&self.courier), batch.route.clone());
         let (message, need) = (batch.message.message.clone(), batch.need);
         let attempt =
             tokio::spawn(async move { courier.attempt(&route, &envelope, &message, need).await });

@@ -23,7 +23,7 @@ mod straight;
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use crate::base::{Clock, Shutdown};
-use crate::delivery::{Deliveries, Route, Router, TlsNeed};
+use crate::delivery::{Deliveries, Generation, Route, Router, TlsNeed};
 use crate::mail::EnhancedStatusCode;
 use crate::outcome::{Letterhead, Outcome};
 use crate::queue::{
@@ -88,7 +88,6 @@ impl Scheduler {
         letterhead: impl Into<Letterhead>,
     ) -> Handle {
         let connections = courier.connections();
-        let policy = courier.policy().map(|mark| AtomicI64::new(mark.0));
         let shared = Arc::new(Shared {
             queue,
             courier,
@@ -96,8 +95,6 @@ impl Scheduler {
             letterhead: letterhead.into(),
             shutdown,
             board: Mutex::new(Board::new(connections)),
-            generation: AtomicU64::new(0),
-            policy,
             in_hand: Mutex::new(HashSet::new()),
             wake: Notify::new(),
             hungry: AtomicBool::new(false),
@@ -162,10 +159,6 @@ struct Shared {
     letterhead: Letterhead,
     shutdown: Shutdown,
     board: Mutex<Board>,
-    /// Of the routes in force: a batch of another one is sorted again before it is tried.
-    generation: AtomicU64,
-    /// The policy in force, where there is one to ask.
-    policy: Option<AtomicI64>,
     /// Deliveries between their lease and their settlement: not leased again, whatever the clock says.
     in_hand: Mutex<HashSet<DeliveryId>>,
     wake: Notify,
@@ -314,9 +307,8 @@ impl Shared {
     /// Batches for attempts, and the deliveries that no route takes.
     fn sort(&self, lease: &Lease, permit: &Arc<Permit>) -> (Vec<Batch>, Vec<LeasedDelivery>) {
         let mut batches: Vec<Batch> = Vec::with_capacity(1);
-        let mut open: HashMap<(String, String, TlsNeed), usize> = HashMap::new();
+        let mut open: HashMap<(Generation, String, String, TlsNeed), usize> = HashMap::new();
         let mut unroutable = Vec::new();
-        let generation = self.generation.load(Ordering::Acquire);
         for delivery in lease.deliveries.iter().cloned() {
             let path = &delivery.recipient.forward_path;
             let Some(route) = self
@@ -327,7 +319,12 @@ impl Shared {
                 continue;
             };
             let (destination, need) = (route.destination(path), need(delivery.binding));
-            let key = (route.name.clone(), destination.clone(), need);
+            let key = (
+                route.generation(),
+                route.name.clone(),
+                destination.clone(),
+                need,
+            );
             match open.get(&key) {
                 Some(at) if batches[*at].deliveries.len() < batches[*at].limits.recipients => {
                     batches[*at].deliveries.push(delivery);
@@ -342,7 +339,6 @@ impl Shared {
                         need,
                         message: Arc::clone(&lease.message),
                         deliveries: vec![delivery],
-                        generation,
                         until: lease.until,
                         is_trial: false,
                         permit: Arc::clone(permit),
@@ -400,7 +396,7 @@ impl Shared {
 
     /// An attempt has ended: its place is free. Returns when what has failed may be tried again, whatever the
     /// schedule says.
-    fn finished(self: &Arc<Self>, route: &Arc<Route>, end: &End<'_>) -> Option<Timestamp> {
+    fn finished(self: &Arc<Self>, route: &Route, end: &End<'_>) -> Option<Timestamp> {
         let ended = self.board().finished(end, self.now());
         ended.started.into_iter().for_each(|one| self.start(one));
         ended
@@ -468,11 +464,7 @@ impl Shared {
 
     /// Routes or policy have changed: what waits for its turn is sorted again.
     async fn reroute(&self) {
-        if let (Some(known), Some(mark)) = (&self.policy, self.courier.policy()) {
-            known.store(mark.0, Ordering::Release);
-        }
         self.courier.reloaded();
-        self.generation.fetch_add(1, Ordering::AcqRel);
         let waiting: Vec<DeliveryId> = self.board().drain().iter().flat_map(Batch::ids).collect();
         self.give_back(waiting).await;
         self.wake.notify_one();

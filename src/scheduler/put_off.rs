@@ -37,7 +37,7 @@ impl Shared {
 
     /// Somebody is there again: what waits for this destination, and never got an answer, is due now. In steps, so
     /// that a long queue stops nobody else, and no further if nobody is there after all.
-    pub(super) fn recall(self: &Arc<Self>, route: &Arc<Route>, destination: &str) {
+    pub(super) fn recall(self: &Arc<Self>, route: &Route, destination: &str) {
         info!(destination, "the next hop answers again");
         let (shared, destination) = (Arc::clone(self), destination.to_owned());
         let domain = match route.transport {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::base::metrics;
-use crate::delivery::{Limits, Route, TlsNeed};
+use crate::delivery::{Limits, TakenRoute, TlsNeed};
 use crate::mail::Notify;
 use crate::outcome::{DeliveryResult, Outcome};
 use crate::queue::{
@@ -30,7 +30,7 @@ use super::{Handle, Permit, Shared, need};
 pub struct Flight {
     shared: Arc<Shared>,
     message: Arc<QueuedMessage>,
-    route: Arc<Route>,
+    route: TakenRoute,
     destination: String,
     /// `None` once it has come, or never will.
     landing: Option<oneshot::Receiver<Vec<Outcome>>>,
@@ -156,14 +156,10 @@ impl Flight {
 
 impl Shared {
     /// The one way that all recipients of a message go, if there is one that may be gone straight on.
-    fn one_way(&self, accepted: &Accepted) -> Option<(Arc<Route>, String)> {
+    fn one_way(&self, accepted: &Accepted) -> Option<(TakenRoute, String)> {
         let deliveries = &accepted.deliveries;
         let now = self.clock.now();
-        // Another policy decided than is in force by now: by way of the queue it is asked again.
-        if !self.is_in_force(accepted.handling.policy) {
-            return None;
-        }
-        let mut way: Option<(Arc<Route>, String)> = None;
+        let mut way: Option<(TakenRoute, String)> = None;
         for delivery in deliveries {
             let path = &delivery.recipient.forward_path;
             let may_go = delivery.standing == Standing::Due
@@ -180,12 +176,15 @@ impl Shared {
             let route = self.courier.route(path, false)?;
             let destination = route.destination(path);
             match &way {
-                Some((known, to)) if known.name != route.name || *to != destination => return None,
+                Some((known, to)) if !is_one(known, &route) || *to != destination => return None,
                 Some(_) => {}
                 None => way = Some((route, destination)),
             }
         }
-        way.filter(|(route, _)| route.straight_through)
+        // Where another policy decided than is in force by now: by way of the queue it is asked again.
+        way.filter(|(route, _)| {
+            route.straight_through && self.is_in_force(accepted.handling.policy)
+        })
     }
 
     /// Makes the attempt and gives its place back. When the gateway waits no longer, nothing came of it.
@@ -210,10 +209,15 @@ impl Shared {
     }
 }
 
+/// Whether both are the same route of the same settings: a reload may come between two recipients.
+fn is_one(first: &TakenRoute, other: &TakenRoute) -> bool {
+    first.name == other.name && first.generation() == other.generation()
+}
+
 /// The attempt of a message that has no name in the queue yet: its deliveries are numbered by their places.
 fn batch(
     accepted: &Accepted,
-    route: &Arc<Route>,
+    route: &TakenRoute,
     destination: &str,
     limits: Limits,
     permit: &Arc<Permit>,
@@ -228,10 +232,9 @@ fn batch(
     Batch {
         limits,
         priority: accepted.handling.priority,
-        generation: 0,         // it starts at once, by the routes of now
         until: Timestamp::MAX, // it is in nobody's queue yet
         is_trial: false,
-        route: Arc::clone(route),
+        route: route.clone(),
         destination: destination.to_owned(),
         need: accepted
             .deliveries

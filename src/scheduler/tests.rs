@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicUsize};
 use super::*;
 use crate::base::Reference;
 use crate::delivery::{
-    Applies, RetrySchedule, Rule, Shaping, SmartHost, Takes, TlsLevel, Transport,
+    Applies, Pattern, RetrySchedule, Rule, Shaping, SmartHost, TakenRoute, Takes, TlsLevel,
+    Transport,
 };
 use crate::mail::{
     BodyType, Envelope, ForwardPath, Message, Priority, Recipient, Reply, ReversePath,
@@ -40,6 +41,8 @@ struct Scripted {
     moved: AtomicBool,
     /// Which policy is in force.
     policy: AtomicI64,
+    /// How often all of it was loaded anew.
+    reloads: AtomicUsize,
     /// What all destinations share.
     shared: Option<Rule>,
 }
@@ -51,6 +54,15 @@ impl Scripted {
 
     fn carried_to(&self) -> Vec<String> {
         self.asked().into_iter().flat_map(|(_, to)| to).collect()
+    }
+
+    /// One by the settings of now.
+    fn router(&self, routes: Vec<Arc<Route>>) -> Router {
+        let first = Router::new(routes);
+        let reloads = 0..self.reloads.load(Ordering::SeqCst);
+        reloads.fold(first, |router, _| {
+            router.replaced_by(router.routes().to_vec())
+        })
     }
 
     fn answer(&self, domain: &str) -> Outcome {
@@ -71,7 +83,7 @@ impl Scripted {
 }
 
 impl Courier for Scripted {
-    fn route(&self, path: &ForwardPath, encryption: bool) -> Option<Arc<Route>> {
+    fn route(&self, path: &ForwardPath, encryption: bool) -> Option<TakenRoute> {
         let name = path
             .domain()
             .map(|domain| domain.as_str().to_owned())
@@ -79,9 +91,12 @@ impl Courier for Scripted {
         if name == "nowhere.example" || (encryption && self.no_encryption) {
             return None;
         }
-        Some(Arc::new(Route {
+        let route = Route {
             name: if encryption { "encryption" } else { "all" }.to_owned(),
-            takes: Takes::Encryption,
+            takes: match encryption {
+                true => Takes::Encryption,
+                false => Takes::Recipients(vec![Pattern::Everyone]),
+            },
             transport: match self.moved.load(Ordering::SeqCst) {
                 false => Transport::Mx {
                     tls: TlsLevel::None,
@@ -112,7 +127,16 @@ impl Courier for Scripted {
                 rules: self.shared.iter().cloned().collect(),
                 ..Shaping::default()
             },
-        }))
+        };
+        self.router(vec![Arc::new(route)]).take(path, encryption)
+    }
+
+    fn generation(&self) -> Generation {
+        self.router(Vec::new()).generation()
+    }
+
+    fn reloaded(&self) {
+        self.reloads.fetch_add(1, Ordering::SeqCst);
     }
 
     fn policy(&self) -> Option<PolicyMark> {
@@ -128,6 +152,12 @@ impl Courier for Scripted {
                 "encrypt" => Again::Encrypt,
                 "unknown" => Again::Unknown,
                 "panic" => panic!("as the test wants"),
+                "reload" => {
+                    if !self.moved.swap(true, Ordering::SeqCst) {
+                        self.reloaded();
+                    }
+                    Again::Goes
+                }
                 _ => Again::Goes,
             }
         };
@@ -142,7 +172,7 @@ impl Courier for Scripted {
 
     fn attempt<'a>(
         &'a self,
-        route: &'a Arc<Route>,
+        route: &'a TakenRoute,
         envelope: &'a Envelope,
         _: &'a Message,
         need: TlsNeed,
@@ -873,6 +903,21 @@ async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goe
     };
     running.hand_off(by_this).await;
     running.until("delivered", 6).await;
+}
+
+/// Its way hangs, and that of the new settings does not.
+#[tokio::test]
+async fn what_was_judged_again_while_a_reload_came_goes_by_the_new_routes() {
+    let running = Running::start().await;
+    let by_another = Accepted {
+        handling: Handling {
+            policy: Some(PolicyMark(7)),
+            ..Handling::default()
+        },
+        ..accepted(&running.clock, &["reload@hang.example"])
+    };
+    running.hand_off(by_another).await;
+    running.until("delivered", 1).await;
 }
 
 /// Its place and its deliveries do not stay taken.
