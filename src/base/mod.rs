@@ -14,6 +14,7 @@ pub mod reach;
 pub mod scanners;
 pub mod secret;
 pub mod shutdown;
+pub mod unwind;
 
 pub use clock::Clock;
 pub use id::{PolicyVersion, Reference};
