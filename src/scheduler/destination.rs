@@ -22,6 +22,7 @@ use crate::queue::{DeliveryId, LeasedDelivery, QueuedMessage};
 use super::Permit;
 use super::answer::Answer;
 use super::health::{Gate, Health};
+use super::in_hand::Taking;
 use super::meter::Meters;
 
 /// Deliveries of one message for one attempt: of one route, destination and need.
@@ -34,6 +35,8 @@ pub(super) struct Batch {
     pub(super) priority: Priority,
     pub(super) message: Arc<QueuedMessage>,
     pub(super) deliveries: Vec<LeasedDelivery>,
+    /// By which they are in hand.
+    pub(super) taking: Option<Taking>,
     /// When its lease ends: from then on another gateway of a fleet may have it in hand.
     pub(super) until: Timestamp,
     /// Whether it is there to see if anybody answers.

@@ -18,12 +18,14 @@ use crate::queue::{Binding, Recall, Skip};
 use super::Shared;
 use super::destination::{Batch, NotTried};
 use super::health::Gate;
+use super::in_hand::Charge;
 
 impl Shared {
     /// Settles a batch without an attempt.
     pub(super) fn put_off(self: &Arc<Self>, batch: Batch, why: NotTried) {
         let shared = Arc::clone(self);
         self.shutdown.spawn(async move {
+            let _charge = Charge::of(&shared, batch.taking, &batch.deliveries);
             let outcome = not_tried(&why);
             let outcomes = vec![outcome; batch.deliveries.len()];
             let route = Some(&*batch.route);

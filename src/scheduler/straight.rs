@@ -24,6 +24,7 @@ use crate::queue::{
 
 use super::attempt::{answers, end, say};
 use super::destination::Batch;
+use super::in_hand::Charge;
 use super::{Handle, Permit, Shared, need};
 
 /// An attempt for a message that is in no queue.
@@ -131,9 +132,10 @@ impl Flight {
     pub fn adopt(self, lease: Lease, known: Option<Vec<Outcome>>) {
         let shared = Arc::clone(&self.shared);
         let ids: Vec<DeliveryId> = lease.deliveries.iter().map(|one| one.id).collect();
-        shared.in_hand().extend(ids.iter().copied());
+        let taking = shared.in_hand.take(ids.iter().copied());
         let tracker = shared.shutdown.clone();
         tracker.spawn(async move {
+            let _charge = Charge::of(&shared, Some(taking), &lease.deliveries);
             let outcomes = match (known.or(self.landed), self.landing) {
                 (None, Some(landing)) => landing.await.ok(),
                 (known, _) => known,
@@ -194,12 +196,13 @@ impl Shared {
         tell: oneshot::Sender<Vec<Outcome>>,
         sooner: Arc<OnceLock<Timestamp>>,
     ) {
+        let mut charge = Charge::of_attempt(&self, &batch);
         let outcomes = tokio::select! {
             outcomes = self.attempt(&batch) => Some(outcomes),
             () = self.cut_off.cancelled() => None,
         };
         let end = end(&batch, outcomes.as_deref().unwrap_or_default());
-        if let Some(at) = self.finished(&batch.route, &end) {
+        if let Some(at) = charge.finished(&end) {
             let _ = sooner.set(at); // it is asked for once
         }
         if let Some(outcomes) = outcomes {
@@ -252,6 +255,7 @@ fn batch(
                 policy: accepted.handling.policy,
             })
             .collect(),
+        taking: None,
         permit: Arc::clone(permit),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize};
 use super::*;
 use crate::base::Reference;
 use crate::delivery::{
-    Applies, Pattern, RetrySchedule, Rule, Shaping, SmartHost, TakenRoute, Takes, TlsLevel,
+    Applies, Pattern, RetrySchedule, Route, Rule, Shaping, SmartHost, TakenRoute, Takes, TlsLevel,
     Transport,
 };
 use crate::mail::{
@@ -45,9 +45,19 @@ struct Scripted {
     reloads: AtomicUsize,
     /// What all destinations share.
     shared: Option<Rule>,
+    /// The one call for a route that panics; 0 for none.
+    route_panics_at: usize,
+    routes: AtomicUsize,
+    /// Panics that were wanted.
+    panics: AtomicUsize,
 }
 
 impl Scripted {
+    fn panic(&self) -> ! {
+        self.panics.fetch_add(1, Ordering::SeqCst);
+        panic!("as the test wants")
+    }
+
     fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
@@ -84,6 +94,9 @@ impl Scripted {
 
 impl Courier for Scripted {
     fn route(&self, path: &ForwardPath, encryption: bool) -> Option<TakenRoute> {
+        if self.routes.fetch_add(1, Ordering::SeqCst) + 1 == self.route_panics_at {
+            self.panic();
+        }
         let name = path
             .domain()
             .map(|domain| domain.as_str().to_owned())
@@ -150,7 +163,7 @@ impl Courier for Scripted {
                 "forbidden" => Again::Forbidden("patient data was found".to_owned()),
                 "tls" => Again::VerifiedTls,
                 "encrypt" => Again::Encrypt,
-                "unknown" => Again::Unknown,
+                "unknown" | "muddled" => Again::Unknown,
                 "panic" => panic!("as the test wants"),
                 "reload" => {
                     if !self.moved.swap(true, Ordering::SeqCst) {
@@ -163,6 +176,14 @@ impl Courier for Scripted {
         };
         let answers = to.iter().map(answer).collect();
         Box::pin(async move { answers })
+    }
+
+    fn fallback(&self, path: &ForwardPath) -> Fallback {
+        let to = path.to_string();
+        if to.starts_with("muddled@") && !self.recovered.load(Ordering::SeqCst) {
+            self.panic();
+        }
+        Fallback::default()
     }
 
     fn may_have_patient_data(&self, path: &ForwardPath, _: Timestamp) -> bool {
@@ -285,6 +306,17 @@ impl Running {
         {
             panic!("{n} × {kind} never came: {:?}", self.kinds().await);
         }
+    }
+
+    /// Waits until so many panics were wanted.
+    async fn until_panics(&self, n: usize) {
+        let met = async {
+            while self.courier.panics.load(Ordering::SeqCst) < n {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let met = tokio::time::timeout(Duration::from_secs(30), met).await;
+        assert!(met.is_ok(), "{n} panics never came");
     }
 
     async fn kinds(&self) -> Vec<String> {
@@ -903,6 +935,72 @@ async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goe
     };
     running.hand_off(by_this).await;
     running.until("delivered", 6).await;
+}
+
+/// They are tried again when their lease ends and not before.
+#[tokio::test]
+async fn deliveries_of_a_settlement_that_panics_are_not_in_hand_for_ever() {
+    let running = Running::start().await;
+    for _ in 0..3 {
+        let message = accepted(&running.clock, &["muddled@ok.example", "b@other.example"]);
+        running.hand_off(message).await;
+    }
+    running.until("delivered", 3).await;
+    running.until_panics(3).await;
+
+    let of_him = || {
+        let carried = running.courier.carried_to();
+        carried
+            .iter()
+            .filter(|to| to.starts_with("muddled"))
+            .count()
+    };
+    assert_eq!(of_him(), 3, "their leases last");
+
+    running.courier.recovered.store(true, Ordering::SeqCst);
+    running.clock.advance(LEASE);
+    running.handle.wake();
+    running.until("delivered", 6).await;
+    assert_eq!(of_him(), 6);
+    assert_eq!(running.states().await, []);
+}
+
+/// Before the attempt: where it is judged again.
+#[tokio::test]
+async fn work_that_panics_keeps_no_place_at_the_destination() {
+    let running = Running::start().await;
+    for _ in 0..3 {
+        let by_another = Accepted {
+            handling: Handling {
+                policy: Some(PolicyMark(7)),
+                ..Handling::default()
+            },
+            ..accepted(&running.clock, &["muddled@ok.example"])
+        };
+        running.hand_off(by_another).await;
+    }
+    // More than the two connections that the destination has.
+    running.until_panics(3).await;
+    let message = accepted(&running.clock, &["a@ok.example"]);
+    running.hand_off(message).await;
+    running.until("delivered", 1).await;
+}
+
+/// In the writer, which asks what to pass over, in the loop, and where the settlement asks for the encryption route.
+#[tokio::test]
+async fn wherever_the_courier_panics_mail_goes_on() {
+    for nth in 1..5 {
+        let courier = Scripted {
+            route_panics_at: nth,
+            ..Scripted::default()
+        };
+        let running = Running::with(courier, &["a@later.example"]).await;
+        running.until_panics(1).await;
+        running.courier.recovered.store(true, Ordering::SeqCst);
+        running.clock.advance(LEASE);
+        running.handle.wake();
+        running.until("delivered", 1).await;
+    }
 }
 
 /// Its way hangs, and that of the new settings does not.
