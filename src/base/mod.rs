@@ -10,6 +10,7 @@ pub mod keyed;
 pub mod limited;
 pub mod metrics;
 pub mod network;
+pub mod private;
 pub mod reach;
 pub mod scanners;
 pub mod secret;
