@@ -16,7 +16,17 @@ pub fn make(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// The same; one that is there, of an older program, is its owner's alone from now on.
+/// Makes a new file for its owner alone, and never over one that is there.
+///
+/// # Errors
+/// There is one, or it cannot be made.
+pub fn make_new(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(OWNER_ALONE);
+    options.open(path)
+}
+
+/// As [`make`]; one that is there, of an older program, is its owner's alone from now on.
 ///
 /// # Errors
 /// As [`make`]; or the file is another's.
