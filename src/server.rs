@@ -259,8 +259,10 @@ impl Reload {
         let directory = Arc::clone(settings.policy.directory());
         self.policy.send_replace(settings.policy);
         remove_older(directory);
-        self.routes
-            .send_replace(Arc::new(Router::new(settings.delivery.routes)));
+        // After the policy: whoever has these routes asks no other for the exchangers that may have patient data.
+        self.routes.send_modify(|router| {
+            *router = Arc::new(router.replaced_by(settings.delivery.routes));
+        });
         metrics::POLICY_RELOADS.add(1);
         info!(policy = %version, warnings = diagnostics.len(), "the changed policy is in force (listeners and limits change with a restart)");
         None

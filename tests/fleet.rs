@@ -5,23 +5,26 @@
 
 #[path = "support/accepted.rs"]
 mod accepted;
+#[path = "support/load.rs"]
+mod load;
 #[path = "support/postgres.rs"]
 mod postgres;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use accepted::{accepted, accepted_with, deferred, delivered, start};
 use jiff::Timestamp;
+use load::{Acknowledged, send_until_it_breaks};
 use postern::base::Clock;
 use postern::queue::*;
 use postgres::{Cluster, Database};
-use support::{Client, Gateway, stuffed, wait_for};
+use support::{Gateway, wait_for};
 
 async fn gateway(database: &Database, name: &str, clock: &Clock) -> PostgresStore {
     let settings = PostgresSettings::parse(&database.name).unwrap();
@@ -351,9 +354,6 @@ async fn a_session_that_is_cut_off_is_made_again_and_still_the_one_scheduler() {
     assert_eq!(store.list(Filter::default()).await.unwrap(), []);
 }
 
-/// Recipients whose message got its 250.
-type Acknowledged = Arc<Mutex<BTreeSet<String>>>;
-
 fn in_database(database: &Database) -> impl Fn(&std::path::Path) + use<> {
     let name = database.name.clone();
     move |policies| {
@@ -424,36 +424,4 @@ fn a_gateway_serves_from_a_database_and_its_commands_see_it_also_after_kill_9_un
         .map(|(kind, number)| (kind, number.parse().unwrap()))
         .collect();
     assert!(kinds["delivered"] >= 120, "{kinds:?}");
-}
-
-/// Sends messages of mixed sizes, each to a recipient of its own, and notes those with a 250.
-fn send_until_it_breaks(
-    port: u16,
-    name: &str,
-    stop: &AtomicBool,
-    acknowledged: &Acknowledged,
-) -> Option<()> {
-    let mut client = Client::connect(port);
-    client.send(b"EHLO load.elsewhere.example\r\n");
-    client.try_reply()?;
-    for number in 0.. {
-        if stop.load(Ordering::SeqCst) {
-            break;
-        }
-        let recipient = format!("{name}m{number}");
-        let size = if number % 10 == 0 { 400_000 } else { 2_000 };
-        let body = "a line of the load\r\n".repeat(size / 20);
-        let message = format!("From: <a@elsewhere.example>\r\nSubject: {recipient}\r\n\r\n{body}");
-        let commands =
-            format!("MAIL FROM:<a@elsewhere.example>\r\nRCPT TO:<{recipient}@nhs.net>\r\nDATA\r\n");
-        client.try_send(commands.as_bytes())?;
-        for _ in 0..3 {
-            client.try_reply()?;
-        }
-        client.try_send(&stuffed(message.as_bytes()))?;
-        if client.try_reply()?.starts_with("250") {
-            acknowledged.lock().unwrap().insert(recipient);
-        }
-    }
-    Some(())
 }

@@ -75,6 +75,18 @@ impl Plan {
         }
     }
 
+    /// That of a folder by which nothing is decided differently.
+    fn of_no_change(gateway: &Gateway, folder: &Path) -> Self {
+        let same = Self::of(gateway, folder, &[]);
+        assert_eq!(
+            (same.status, same.changes()),
+            (Some(0), vec![]),
+            "{}",
+            same.text
+        );
+        same
+    }
+
     fn kind<'p>(&'p self, kind: &'p str) -> impl Iterator<Item = &'p Value> {
         self.lines.iter().filter(move |line| line["kind"] == kind)
     }
@@ -147,13 +159,7 @@ fn what_would_change_is_told(gateway: &Gateway) {
 
     // Nothing is changed yet.
     let folder = changed(gateway);
-    let same = Plan::of(gateway, &folder, &[]);
-    assert_eq!(
-        (same.status, same.changes()),
-        (Some(0), vec![]),
-        "{}",
-        same.text
-    );
+    let same = Plan::of_no_change(gateway, &folder);
     assert!(
         same.text
             .contains("nothing would have been decided differently")
@@ -166,13 +172,7 @@ fn what_would_change_is_told(gateway: &Gateway) {
         "\n[[domain]]\npattern",
         "\n\n[[domain]]\npattern",
     );
-    let same = Plan::of(gateway, &folder, &[]);
-    assert_eq!(
-        (same.status, same.changes()),
-        (Some(0), vec![]),
-        "{}",
-        same.text
-    );
+    let same = Plan::of_no_change(gateway, &folder);
     let summary = same.summary();
     assert_eq!(
         summary["messages"],

@@ -9,6 +9,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -1957,4 +1958,46 @@ async fn what_tells_somebody_of_a_thing_is_queued_once_in_a_while() {
         assert_eq!((f.states().await.len(), f.bodies()), (2, 2));
         assert_eq!(f.events().await.len(), 2);
     }
+}
+
+/// An error of ours costs the write that it is in: none beside it, and not the gateway's mail until somebody looks.
+#[tokio::test]
+async fn a_write_that_panics_is_taken_back_and_the_writer_goes_on() {
+    for f in stores().await {
+        f.accept(accepted(&["a@ward.example"])).await;
+        f.accept(accepted(&["b@ward.example"])).await;
+        let until = start() + LEASE;
+        // Before anything is changed, and between one change and the next.
+        for nth in 1.. {
+            let asked = Arc::new(AtomicUsize::new(0));
+            let muddled = Skip::when(move |_, _| {
+                assert!(asked.fetch_add(1, Ordering::SeqCst) < nth, "as it has to");
+                false
+            });
+            let (leased, taken) = tokio::join!(
+                f.store.lease(start(), until, 100, muddled),
+                f.store
+                    .accept(vec![held(&format!("{nth}@ward.example"))], Handoff::None)
+            );
+            taken.unwrap();
+            let states = f.states().await;
+            let due = states.iter().filter(|(_, state)| *state == State::Due);
+            match leased {
+                Err(QueueError::Store(StoreError::Ended)) => assert_eq!(due.count(), 2),
+                leased => {
+                    assert_eq!((leased.unwrap().len(), due.count()), (2, 0));
+                    assert!(nth > 3, "it was asked twice for each");
+                    break;
+                }
+            }
+        }
+        f.is_whole().await;
+        f.store.close().await;
+    }
+}
+
+fn held(to: &str) -> Accepted {
+    let mut accepted = accepted(&[]);
+    accepted.deliveries = vec![new_delivery(to, Standing::Held)];
+    accepted
 }

@@ -1,12 +1,11 @@
 //! `postern audit`: whether the chain of events is whole, and the chain itself to take away.
 
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::base::private;
 use crate::queue::{Queue, Verified};
 
 use super::answer::{Answer, CommandError, json_line};
@@ -62,12 +61,7 @@ pub async fn export(
         export_to(queue, from, out).await?;
         return Ok(Answer::Done);
     };
-    let opened = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| CommandError::file(path, error))?;
+    let opened = private::make_new(path).map_err(|error| CommandError::file(path, error))?;
     let mut writer = BufWriter::new(opened);
     let lines = export_to(queue, from, &mut writer).await?;
     let file = writer

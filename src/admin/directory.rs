@@ -4,9 +4,7 @@
 //! unless `--partial` is given, nothing that the gateway would refuse to load, and nothing that takes
 //! too large a share of the addresses from their owners unless `--confirm` is given.
 
-use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::civil::Date;
 use serde_json::json;
 
+use crate::base::private;
 use crate::config::render::{Colour, Format, render};
 use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile};
 use crate::directory::import::{self, Difference, Options, Prepared};
@@ -249,12 +248,7 @@ pub fn export(
         return Ok(Answer::Done);
     };
     let write = || {
-        let mut options = OpenOptions::new();
-        let mut file = options
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = private::make_new(path)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };

@@ -1,8 +1,6 @@
 //! `postern dkim`: new keys with the record that belongs to them, and whether the DNS has what we sign with.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -10,6 +8,7 @@ use jiff::civil::Date;
 use serde_json::json;
 
 use crate::base::dns::Dns;
+use crate::base::private;
 use crate::mail::Domain;
 use crate::policy::signing::{Algorithm, Key, KeyError, Pair, Published, generate};
 
@@ -112,9 +111,7 @@ fn stanza(domain: &Domain, selector: &Domain, file: &Path) -> String {
 
 /// Never over a file that is there; for the owner's eyes alone from its first octet.
 fn write_new(path: &Path, text: &str) -> Result<(), CommandError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    let opened = options.open(path);
+    let opened = private::make_new(path);
     if let Err(error) = &opened
         && error.kind() == io::ErrorKind::AlreadyExists
     {

@@ -7,9 +7,7 @@
 mod key;
 mod statement;
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -17,7 +15,7 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::base::Reference;
+use crate::base::{Reference, private};
 use crate::queue::{AuditEntry, Queue, TraceQuery};
 
 use super::answer::{Answer, CommandError, json_line, printable};
@@ -238,12 +236,7 @@ fn check(text: &str, wanted: Option<&str>) -> Result<Found, &'static str> {
 
 /// Never over a file that is there; for the owner's eyes alone.
 fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = private::make_new(path)?;
     file.write_all(text.as_bytes())?;
     file.write_all(b"\n")?;
     file.sync_all()

@@ -10,10 +10,12 @@ pub mod keyed;
 pub mod limited;
 pub mod metrics;
 pub mod network;
+pub mod private;
 pub mod reach;
 pub mod scanners;
 pub mod secret;
 pub mod shutdown;
+pub mod unwind;
 
 pub use clock::Clock;
 pub use id::{PolicyVersion, Reference};

@@ -5,6 +5,7 @@ pub mod load;
 pub mod located;
 pub mod render;
 pub mod replace;
+mod secret;
 pub mod section;
 pub mod suggest;
 #[cfg(test)]

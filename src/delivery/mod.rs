@@ -1,6 +1,6 @@
 //! How mail goes onward: the route of a recipient, and one attempt along it.
 //!
-//! [`Router`] says which [`Route`] takes a recipient; [`Deliveries`] makes an attempt and returns one
+//! [`Router`] says which [`Route`] takes a recipient; [`Deliveries`] makes an attempt along the one that was taken and returns one
 //! [`Outcome`] for each recipient. Nothing here knows of the queue or of when an attempt is due. An
 //! attempt always ends: every wait has a time-out, the whole has a deadline, and what was undecided at
 //! the end is to be tried again.
@@ -16,6 +16,7 @@ mod pattern;
 mod pool;
 mod race;
 mod route;
+mod router;
 pub mod settings;
 mod shaping;
 pub mod sms;
@@ -42,9 +43,10 @@ pub use assurance::{Assurance, AssuranceError, AssuranceSettings};
 pub use exchangers::{Exchangers, Listing};
 pub use pattern::Pattern;
 pub use route::{
-    BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Router, Shown,
-    SmartHost, Takes, TlsLevel, TlsNeed, Transport,
+    BadHostPort, Credentials, Endpoint, HostPort, Lmtp, RetrySchedule, Route, Shown, SmartHost,
+    Takes, TlsLevel, TlsNeed, Transport,
 };
+pub use router::{Generation, Router, TakenRoute};
 pub use settings::{ConnectionSettings, Settings};
 pub use shaping::{Applies, Limits, Rule, Shaping, SourceBy};
 pub use sms::SmsSettings;
@@ -122,9 +124,9 @@ impl Deliveries {
         self.settings.connections
     }
 
-    /// The settings have changed: connections that were made by those before serve no further message.
-    pub fn reloaded(&self) {
-        self.pool.renew();
+    /// The settings have changed to those of `router`: connections that were made by others before serve no further message.
+    pub fn reloaded(&self, router: &Router) {
+        self.pool.renew(router.generation());
     }
 
     /// Returns what deliveries along a route are grouped and counted by.
@@ -139,7 +141,7 @@ impl Deliveries {
     /// verified TLS as well (RFC 8689 §4.2.1); a route that never leaves the machine satisfies both.
     pub async fn attempt(
         &self,
-        route: &Arc<Route>,
+        route: &TakenRoute,
         envelope: &Envelope,
         message: &Message,
         need: TlsNeed,
@@ -163,7 +165,7 @@ impl Deliveries {
     /// One destination after the other; the outcomes are put back into the order of the envelope.
     async fn attempt_each(
         &self,
-        route: &Arc<Route>,
+        route: &TakenRoute,
         destinations: &[String],
         envelope: &Envelope,
         message: &Message,
@@ -195,7 +197,7 @@ impl Deliveries {
 
     async fn attempt_one(
         &self,
-        route: &Arc<Route>,
+        route: &TakenRoute,
         destination: String,
         envelope: &Envelope,
         message: &Message,

@@ -4,7 +4,7 @@
 //! together have a cap; when it is reached, one that waits makes room for one that works.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
 use super::route::TlsLevel;
+use super::router::Generation;
 
 /// What a connection can be used for.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -25,7 +26,7 @@ pub(super) struct Key {
     /// Whether somebody vouches for the name of the next hop, as REQUIRETLS wants.
     pub(super) require_tls: bool,
     /// Of the settings that it was made by: who we log in as, which exchangers may have patient data.
-    pub(super) generation: u64,
+    pub(super) generation: Generation,
 }
 
 /// All connections: those that wait, and the right to open more.
@@ -34,14 +35,14 @@ pub(super) struct Pool {
     permits: Arc<Semaphore>,
     /// Attempts that wait for a permit.
     wanted: AtomicUsize,
-    /// Of the settings in force.
-    generation: AtomicU64,
     idle: Duration,
 }
 
 #[derive(Default)]
 struct Waiting {
     by_key: HashMap<Key, Vec<Parked>>,
+    /// Of the last settings that were announced, once any were. An attempt may know of newer ones already.
+    announced: Option<Generation>,
     /// Whether somebody looks after connections that grow old.
     swept: bool,
 }
@@ -57,19 +58,14 @@ impl Pool {
             waiting: Mutex::default(),
             permits: Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS))),
             wanted: AtomicUsize::new(0),
-            generation: AtomicU64::new(0),
             idle,
         })
     }
 
-    /// Which settings are in force: for a [`Key`].
-    pub(super) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-
-    /// The settings have changed: what was made by those before serves no further message.
-    pub(super) fn renew(&self) {
-        self.generation.fetch_add(1, Ordering::AcqRel);
+    /// Settings have come into force: what was made by those before serves no further message.
+    pub(super) fn renew(&self, generation: Generation) {
+        let mut waiting = self.lock();
+        waiting.announced = waiting.announced.max(Some(generation));
     }
 
     /// Takes a connection that is alive as far as can be seen.
@@ -90,7 +86,7 @@ impl Pool {
         let mut waiting = self.lock();
         // Under the lock: whoever comes to wait after this finds the connection among those that are parked.
         let wanted = self.wanted.load(Ordering::Acquire) > 0;
-        let is_old = key.generation != self.generation();
+        let is_old = Some(key.generation) < waiting.announced;
         if wanted || is_old || self.idle.is_zero() || !connection.may_serve_again(messages) {
             drop(waiting);
             tokio::spawn(connection.quit());

@@ -1,15 +1,10 @@
-//! Routes: which recipients go where, how well protected, and how often it is tried.
-//!
-//! The first route whose patterns match takes a recipient. The one route for encryption takes what
-//! the policy wants encrypted, and nothing else.
+//! A route: what it takes, where it goes, how well protected, and how often it is tried.
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::secret::Secret;
-use crate::mail::sms::Pseudonym;
 use crate::mail::{Domain, ForwardPath, Host};
 use crate::smtp::client::LoginMechanism;
 
@@ -17,40 +12,6 @@ use super::pattern::Pattern;
 use super::shaping::{Limits, Shaping};
 use super::token::TokenSource;
 use super::upstream::UpstreamLimits;
-
-/// All routes, in their order.
-#[derive(Clone, Debug, Default)]
-pub struct Router {
-    routes: Vec<Arc<Route>>,
-}
-
-impl Router {
-    /// A router over these routes, tried in this order.
-    pub fn new(routes: Vec<Arc<Route>>) -> Self {
-        Self { routes }
-    }
-
-    /// Returns the route of a recipient; `None` if none takes it. `binding_is_encryption` asks for
-    /// the route of the verdict `encrypt`.
-    pub fn route(&self, path: &ForwardPath, binding_is_encryption: bool) -> Option<&Arc<Route>> {
-        // Without the route for numbers a text would go out as mail, to anyone.
-        let is_number = Pseudonym::is_one(path);
-        self.routes.iter().find(|route| match &route.takes {
-            Takes::Encryption => binding_is_encryption,
-            Takes::Numbers(domain) => !binding_is_encryption && path.domain() == Some(domain),
-            Takes::Recipients(patterns) => {
-                !binding_is_encryption
-                    && !is_number
-                    && patterns.iter().any(|pattern| pattern.takes(path))
-            }
-        })
-    }
-
-    /// All routes, in their order.
-    pub fn routes(&self) -> &[Arc<Route>] {
-        &self.routes
-    }
-}
 
 /// One way onward.
 #[derive(Clone, Debug, PartialEq)]
@@ -417,8 +378,8 @@ const DEFAULT_DELAY: Duration = Duration::from_secs(30 * 60);
 mod tests {
     use super::*;
 
-    fn route(name: &str, takes: Takes, transport: Transport) -> Arc<Route> {
-        Arc::new(Route {
+    fn route(name: &str, takes: Takes, transport: Transport) -> Route {
+        Route {
             name: name.to_owned(),
             takes,
             transport,
@@ -428,7 +389,7 @@ mod tests {
             straight_through: true,
             schedule: RetrySchedule::default(),
             shaping: Shaping::default(),
-        })
+        }
     }
 
     fn to(pattern: &str) -> Takes {
@@ -440,30 +401,6 @@ mod tests {
             tls: TlsLevel::Opportunistic,
             port: 25,
         }
-    }
-
-    #[test]
-    fn the_first_route_that_matches_takes_the_recipient() {
-        let router = Router::new(vec![
-            route("encryption", Takes::Encryption, mx()),
-            route("nhs", to("*.nhs.uk"), mx()),
-            route("rest", to("*"), mx()),
-        ]);
-        let name = |recipient: &str, encryption| {
-            let path = ForwardPath::parse(recipient).unwrap();
-            router.route(&path, encryption).map(|r| r.name.clone())
-        };
-
-        assert_eq!(name("a@x.nhs.uk", false).unwrap(), "nhs");
-        assert_eq!(name("a@example.com", false).unwrap(), "rest");
-        assert_eq!(name("a@x.nhs.uk", true).unwrap(), "encryption");
-    }
-
-    #[test]
-    fn without_an_encryption_route_nothing_is_sent_in_its_stead() {
-        let router = Router::new(vec![route("rest", to("*"), mx())]);
-        let path = ForwardPath::parse("a@example.com").unwrap();
-        assert!(router.route(&path, true).is_none());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use crate::base::secret::{Secret, SecretSource};
+use crate::base::secret::Secret;
 use crate::config::{Diagnostic, Located, Section};
 use crate::mail::Mailbox;
 
@@ -465,29 +465,17 @@ fn read_token(route: &Section<'_>, section: Section<'_>) -> Option<TokenSource> 
 
 /// A secret in a file or a variable: `{ file = "…" }` or `{ env = "…" }`.
 fn read_secret(route: &Section<'_>, section: Section<'_>, what: &str) -> Option<Secret> {
-    let (file, env) = (section.path("file"), section.string("env"));
-    section.finish();
-    let (source, at) = match (file, env) {
-        (Some(file), None) => {
-            let at = file.clone().map(|_| ());
-            (SecretSource::File(file.into_inner()), at)
-        }
-        (None, Some(env)) => {
-            let at = env.clone().map(|_| ());
-            (SecretSource::Env(env.into_inner()), at)
-        }
-        _ => {
-            let message = format!("`{what}` is a file or a variable");
-            let help = format!("write {what} = {{ file = \"…\" }} or {what} = {{ env = \"…\" }}");
-            missing(route, &message, &help);
-            return None;
-        }
+    let Some(source) = section.secret_source() else {
+        let message = format!("`{what}` is a file or a variable");
+        let help = format!("write {what} = {{ file = \"…\" }} or {what} = {{ env = \"…\" }}");
+        missing(route, &message, &help);
+        return None;
     };
     match Secret::load(&source) {
         Ok(secret) => Some(secret),
         Err(error) => {
             let message = format!("the {what} cannot be read");
-            route.report("unreadable-secret", message, &at, error.to_string());
+            route.report("unreadable-secret", message, &source, error.to_string());
             None
         }
     }

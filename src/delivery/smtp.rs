@@ -19,11 +19,12 @@ use super::outcomes::{kinder, of_ending, of_open_error};
 use super::pool::Key;
 use super::race::by_turns;
 use super::route::{Credentials, Endpoint, Route, TlsLevel, Transport};
+use super::router::TakenRoute;
 use super::way::{Plan, Way};
 
 /// A message for recipients of one destination.
 pub(super) struct Job<'a> {
-    pub(super) route: &'a Route,
+    pub(super) route: &'a TakenRoute,
     pub(super) destination: String,
     pub(super) envelope: &'a Envelope,
     pub(super) message: &'a Message,
@@ -69,7 +70,7 @@ impl Deliveries {
             level: job.level,
             waived: job.waived,
             require_tls: job.envelope.require_tls,
-            generation: self.pool.generation(),
+            generation: job.route.generation(),
         };
         if let Some(mut connection) = self.pool.take(&key) {
             connection.set_deadline(deadline);

@@ -6,14 +6,14 @@
 //! that it had to the last octet and said nothing to stay counted, for it may have taken them.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
+
+use crate::base::private;
 
 /// What an account may send. 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -87,10 +87,8 @@ impl Upstream {
     /// Opens the counts in the data folder, and makes them if there are none. Blocks.
     pub fn open(folder: &Path) -> Result<Self, UpstreamError> {
         let file = folder.join("upstream.db");
-        // For its owner alone. Where it cannot be made, SQLite says why.
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        let _ = options.mode(0o600).open(&file);
+        // Where it cannot be made, SQLite says why.
+        let _ = private::make(&file);
         Self::on(Connection::open(file)?)
     }
 

@@ -37,6 +37,9 @@
 //! next message that is accepted, if one comes that soon. How many deliveries one stop may repeat has the same bound as
 //! before: those in hand.
 //!
+//! A panic while one message is worked on stops that work alone, and the process goes on: what it had leased is due again when
+//! its lease ends, after half an hour, with the copies of its row. One in a write to the queue takes that write back.
+//!
 //! [`queue_states`](super::queue_states) has the transactions themselves.
 //!
 //! # Straight through

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
+use crate::base::unwind::without_panic;
 use crate::mail::{MailTransaction, sms::Pseudonym};
 
 use super::combine::Tally;
-use super::decide::{Look, Network, is_soon_judged, without_panic};
+use super::decide::{Look, Network, is_soon_judged};
 use super::stage::StageName;
 use super::verdict::{Direction, Verdict};
 use super::{Policy, unavailable};

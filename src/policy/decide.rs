@@ -3,16 +3,15 @@
 //! A stage that panics or says that it failed takes nobody down: the policy file says whether its
 //! failure defers the message or lets it pass with a note, and a safety stage always defers.
 
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, LazyLock};
-use std::task::Poll;
 
 use aho_corasick::packed::Searcher;
 use tokio::runtime::Handle;
 
 use crate::base::Reference;
+use crate::base::unwind::{Panicked, without_panic};
 use crate::content::{self, Content};
 use crate::mail::mime::{self, MimeError, Structure};
 use crate::mail::{Domain, EditKind, Header, MailTransaction, Mailbox, Message, Priority};
@@ -348,22 +347,6 @@ pub(super) fn unresolved(transaction: &MailTransaction) -> Vec<ResolvedRecipient
         .collect()
 }
 
-/// Something panicked. What it said is for nobody: it may hold content.
-pub(super) struct Panicked;
-
-/// Runs a future to its end, or to its panic.
-pub(super) async fn without_panic<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
-        match polled {
-            Ok(poll) => poll.map(Ok),
-            Err(_) => Poll::Ready(Err(Panicked)),
-        }
-    })
-    .await
-}
-
 /// Messages over this are judged on a thread of their own, so that no session waits for them.
 const INLINE_OCTETS_MAX: usize = 256 * 1024;
 
@@ -424,17 +407,6 @@ mod tests {
             b'x';
             INLINE_OCTETS_MAX + 1
         ])));
-    }
-
-    #[tokio::test]
-    async fn a_stage_that_panics_takes_nobody_down() {
-        let said = without_panic(async { Vec::<Opinions>::new().remove(0) }).await;
-        assert!(said.is_err());
-        assert!(
-            without_panic(async { 7 })
-                .await
-                .is_ok_and(|seven| seven == 7)
-        );
     }
 
     #[test]

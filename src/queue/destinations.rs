@@ -7,6 +7,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
+use crate::base::private;
+
 use super::error::StoreError;
 
 /// How one destination is doing.
@@ -71,6 +73,8 @@ pub fn file(data: &Path) -> PathBuf {
 
 /// Writes how destinations are doing, in place of what stood there.
 pub fn write(file: &Path, at: Timestamp, states: &[DestinationState]) -> Result<(), StoreError> {
+    // It says whom mail goes to. Where that cannot be, SQLite says why, or the file is another's.
+    let _ = private::keep(file);
     let mut connection = Connection::open(file)?;
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -152,7 +156,23 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+
+    #[test]
+    fn where_mail_goes_is_for_the_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path());
+        let mode = || file.metadata().unwrap().permissions().mode() & 0o777;
+        let write = || write(&file, Timestamp::UNIX_EPOCH, &[]).unwrap();
+        write();
+        assert_eq!(mode(), 0o600);
+        // Of an older program.
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        write();
+        assert_eq!(mode(), 0o600);
+    }
 
     #[test]
     fn what_was_written_last_is_read() {

@@ -75,8 +75,9 @@ pub enum StoreError {
         known: i64,
     },
 
-    /// The job was not run: no transaction could begin, or the process is going down.
-    #[error("the queue's writer could not begin, or has ended")]
+    /// The job was not run, or broke off and was taken back: no transaction could begin, it panicked, or the process is
+    /// going down.
+    #[error("the queue's writer could not begin, broke off, or has ended")]
     Ended,
 
     /// The commit of a batch failed, and with it every job in it.

@@ -19,6 +19,7 @@ pub mod postgres;
 pub mod record;
 mod search;
 pub mod settings;
+mod skip;
 mod spool;
 pub mod sqlite;
 pub mod store;

@@ -7,7 +7,7 @@ use rustls_pki_types::pem::PemObject as _;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use crate::base::secret::{Secret, SecretSource};
+use crate::base::secret::Secret;
 use crate::config::{Located, Section};
 
 /// Where the queue lies.
@@ -187,35 +187,22 @@ fn read_name(section: &Section<'_>, text: &Located<String>) -> Option<PostgresSe
 
 /// The password in a file or a variable.
 fn read_password(section: &Section<'_>) -> Option<Secret> {
-    let password = section.section("password");
-    let (file, env) = (password.path("file"), password.string("env"));
-    password.finish();
-    let (source, at) = match (file, env) {
-        (Some(file), None) => {
-            let at = file.clone().map(|_| ());
-            (SecretSource::File(file.into_inner()), at)
-        }
-        (None, Some(env)) => {
-            let at = env.clone().map(|_| ());
-            (SecretSource::Env(env.into_inner()), at)
-        }
-        _ => {
-            let at = Located::at((), section.place().clone());
-            let help = "write password = { file = \"…\" } or password = { env = \"…\" }";
-            section.report(
-                "bad-store",
-                "`password` is a file or a variable",
-                &at,
-                help.to_owned(),
-            );
-            return None;
-        }
+    let Some(source) = section.section("password").secret_source() else {
+        let at = Located::at((), section.place().clone());
+        let help = "write password = { file = \"…\" } or password = { env = \"…\" }";
+        section.report(
+            "bad-store",
+            "`password` is a file or a variable",
+            &at,
+            help.to_owned(),
+        );
+        return None;
     };
     match Secret::load(&source) {
         Ok(secret) => Some(secret),
         Err(error) => {
             let message = "the password cannot be read";
-            section.report("unreadable-secret", message, &at, error.to_string());
+            section.report("unreadable-secret", message, &source, error.to_string());
             None
         }
     }

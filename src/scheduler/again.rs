@@ -5,7 +5,6 @@
 //! held, and what a person has let go on is not judged again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -22,19 +21,16 @@ use super::destination::Batch;
 use super::retry::{Circumstances, Judgement, judge};
 
 impl Shared {
-    /// Whether nobody has to be asked again about mail that this policy decided about.
+    /// Whether nobody has to be asked again about mail that this policy decided about. Asked when its route is taken
+    /// already: the policy is then the one of those routes, or a later one.
     pub(super) fn is_in_force(&self, decided_by: Option<PolicyMark>) -> bool {
-        let in_force = self.policy.as_ref();
-        let in_force = in_force.map(|mark| PolicyMark(mark.load(Ordering::Acquire)));
-        match (decided_by, in_force) {
-            (Some(mark), Some(in_force)) => mark == in_force,
-            _ => true,
-        }
+        is_by(decided_by, self.courier.policy())
     }
 
     /// Takes out of a batch what may not go as it is bound by the policy in force.
     pub(super) async fn judge_again(&self, batch: &mut Batch) {
-        let is_other = |one: &LeasedDelivery| !self.is_in_force(one.policy);
+        let in_force = self.courier.policy();
+        let is_other = |one: &LeasedDelivery| !is_by(one.policy, in_force);
         if !batch.deliveries.iter().any(is_other) {
             return;
         }
@@ -122,6 +118,14 @@ impl Shared {
                 (outcome, judgement)
             }
         })
+    }
+}
+
+/// Whether the policy in force decided; so it did where there is none to ask, or nobody knows who did.
+fn is_by(decided_by: Option<PolicyMark>, in_force: Option<PolicyMark>) -> bool {
+    match (decided_by, in_force) {
+        (Some(mark), Some(in_force)) => mark == in_force,
+        _ => true,
     }
 }
 

@@ -1,7 +1,6 @@
 //! One attempt from its start to its settlement.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -19,29 +18,34 @@ use super::Shared;
 use super::answer::Answer;
 use super::courier::{Fallback, Then};
 use super::destination::{Batch, End};
+use super::in_hand::Charge;
 use super::retry::{Circumstances, Judgement, judge};
 
 impl Shared {
     /// Makes the attempt of a batch and settles it; then starts what waited for its place.
     pub(super) async fn run(self: Arc<Self>, mut batch: Batch) {
-        let is_over = self.clock.now() >= batch.until;
-        if is_over || batch.generation != self.generation.load(Ordering::Acquire) {
-            return self.sort_again(batch).await;
+        let mut charge = Charge::of_attempt(&self, &batch);
+        if self.is_stale(&batch) {
+            return self.sort_again(batch, charge).await;
         }
         self.hold_what_may_not_go_any_more(&mut batch).await;
         self.judge_again(&mut batch).await;
         if batch.deliveries.is_empty() {
-            self.finished(&batch.route, &end(&batch, &[]));
+            charge.finished(&end(&batch, &[]));
             drop(batch.permit);
             self.one_less_in_hand();
             return;
+        }
+        // The policy may have taken its time.
+        if self.is_stale(&batch) {
+            return self.sort_again(batch, charge).await;
         }
         let outcomes = tokio::select! {
             outcomes = self.attempt(&batch) => Some(outcomes),
             () = self.cut_off.cancelled() => None,
         };
         let end = end(&batch, outcomes.as_deref().unwrap_or_default());
-        let sooner = self.finished(&batch.route, &end);
+        let sooner = charge.finished(&end);
         match outcomes {
             Some(outcomes) => {
                 let route = Some(&*batch.route);
@@ -54,10 +58,14 @@ impl Shared {
         self.one_less_in_hand();
     }
 
-    /// The routes have changed since the batch was sorted, or its lease has ended while it waited for its turn: it
-    /// goes back and is found again.
-    async fn sort_again(self: Arc<Self>, batch: Batch) {
-        self.finished(&batch.route, &end(&batch, &[]));
+    /// Whether the routes have changed since the batch was sorted, or its lease has ended while it waited for its turn.
+    fn is_stale(&self, batch: &Batch) -> bool {
+        self.clock.now() >= batch.until || batch.route.generation() != self.courier.generation()
+    }
+
+    /// Gives a batch back that is stale: it is found again.
+    async fn sort_again(&self, batch: Batch, mut charge: Charge) {
+        charge.finished(&end(&batch, &[]));
         self.give_back(batch.ids()).await;
         drop(batch.permit);
         self.one_less_in_hand();
@@ -99,7 +107,7 @@ impl Shared {
             .map(|one| one.recipient.clone())
             .collect();
         let envelope: Envelope = batch.message.envelope(recipients);
-        let (courier, route) = (Arc::clone(&self.courier), Arc::clone(&batch.route));
+        let (courier, route) = (Arc::clone(&self.courier), batch.route.clone());
         let (message, need) = (batch.message.message.clone(), batch.need);
         let attempt =
             tokio::spawn(async move { courier.attempt(&route, &envelope, &message, need).await });
@@ -256,7 +264,8 @@ impl Shared {
                 () = self.cut_off.cancelled() => return,
             }
         }
-        self.out_of_hand(settlements.iter().map(|one| one.delivery));
+        let settled = settlements.iter().map(|one| one.delivery);
+        self.in_hand.let_go(settled);
         if reports > 0 || soonest.is_some_and(|at| at <= now + SOON) {
             self.wake.notify_one();
         }

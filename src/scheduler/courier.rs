@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::delivery::{Deliveries, Route, Router, TlsNeed};
+use crate::delivery::{Deliveries, Generation, Router, TakenRoute, TlsNeed};
 use crate::mail::{Envelope, ForwardPath, Mailbox, Message, Recipient};
 use crate::outcome::Outcome;
 use crate::queue::{PolicyMark, QueuedMessage};
@@ -19,7 +19,10 @@ pub type Attempt<'a> = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send + 'a>>;
 pub trait Courier: Send + Sync + 'static {
     /// The route of a recipient as things are set up now; `None` if nothing takes it. `encryption`
     /// asks for the route of the verdict `encrypt`.
-    fn route(&self, path: &ForwardPath, encryption: bool) -> Option<Arc<Route>>;
+    fn route(&self, path: &ForwardPath, encryption: bool) -> Option<TakenRoute>;
+
+    /// By which settings routes are at this moment.
+    fn generation(&self) -> Generation;
 
     /// What happens when patient data cannot go to a recipient over a secured path.
     fn fallback(&self, path: &ForwardPath) -> Fallback {
@@ -69,7 +72,7 @@ pub trait Courier: Send + Sync + 'static {
     /// Makes one attempt; it ends in bounded time.
     fn attempt<'a>(
         &'a self,
-        route: &'a Arc<Route>,
+        route: &'a TakenRoute,
         envelope: &'a Envelope,
         message: &'a Message,
         need: TlsNeed,
@@ -179,8 +182,12 @@ impl Default for Fallback {
 const FALLBACK_AFTER: Duration = Duration::from_secs(4 * 60 * 60);
 
 impl Courier for Onward {
-    fn route(&self, path: &ForwardPath, encryption: bool) -> Option<Arc<Route>> {
-        self.router.borrow().route(path, encryption).cloned()
+    fn route(&self, path: &ForwardPath, encryption: bool) -> Option<TakenRoute> {
+        self.router.borrow().take(path, encryption)
+    }
+
+    fn generation(&self) -> Generation {
+        self.router.borrow().generation()
     }
 
     fn fallback(&self, path: &ForwardPath) -> Fallback {
@@ -212,12 +219,12 @@ impl Courier for Onward {
     }
 
     fn reloaded(&self) {
-        self.deliveries.reloaded();
+        self.deliveries.reloaded(&self.router.borrow());
     }
 
     fn attempt<'a>(
         &'a self,
-        route: &'a Arc<Route>,
+        route: &'a TakenRoute,
         envelope: &'a Envelope,
         message: &'a Message,
         need: TlsNeed,

@@ -15,18 +15,19 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::delivery::{Limits, Route, TlsNeed, Transport};
+use crate::delivery::{Limits, Route, TakenRoute, TlsNeed, Transport};
 use crate::mail::Priority;
 use crate::queue::{DeliveryId, LeasedDelivery, QueuedMessage};
 
 use super::Permit;
 use super::answer::Answer;
 use super::health::{Gate, Health};
+use super::in_hand::Taking;
 use super::meter::Meters;
 
 /// Deliveries of one message for one attempt: of one route, destination and need.
 pub(super) struct Batch {
-    pub(super) route: Arc<Route>,
+    pub(super) route: TakenRoute,
     pub(super) destination: String,
     pub(super) need: TlsNeed,
     pub(super) limits: Limits,
@@ -34,8 +35,8 @@ pub(super) struct Batch {
     pub(super) priority: Priority,
     pub(super) message: Arc<QueuedMessage>,
     pub(super) deliveries: Vec<LeasedDelivery>,
-    /// Of the routes that it was sorted by.
-    pub(super) generation: u64,
+    /// By which they are in hand.
+    pub(super) taking: Option<Taking>,
     /// When its lease ends: from then on another gateway of a fleet may have it in hand.
     pub(super) until: Timestamp,
     /// Whether it is there to see if anybody answers.
@@ -57,7 +58,7 @@ impl Batch {
         }
         let rest = Self {
             deliveries: self.deliveries.split_off(at),
-            route: Arc::clone(&self.route),
+            route: self.route.clone(),
             destination: self.destination.clone(),
             message: Arc::clone(&self.message),
             permit: Arc::clone(&self.permit),
@@ -274,7 +275,7 @@ impl Board {
 
     /// Starts the next one of a destination, if it may start.
     fn start(&mut self, destination: &str, now: Instant) -> Option<Batch> {
-        let route = Arc::clone(&self.rows.get(destination)?.waiting.front()?.route);
+        let route = self.rows.get(destination)?.waiting.front()?.route.clone();
         if !self.may_start(destination, &route, now) {
             return None;
         }

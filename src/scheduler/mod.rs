@@ -12,6 +12,7 @@ mod attempt;
 mod courier;
 mod destination;
 mod health;
+mod in_hand;
 mod kept;
 mod meter;
 mod put_off;
@@ -22,8 +23,8 @@ mod straight;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,8 +34,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::base::unwind::{Panicked, without_panic};
 use crate::base::{Clock, Shutdown};
-use crate::delivery::{Deliveries, Route, Router, TlsNeed};
+use crate::delivery::{Deliveries, Generation, Router, TlsNeed};
 use crate::mail::EnhancedStatusCode;
 use crate::outcome::{Letterhead, Outcome};
 use crate::queue::{
@@ -43,6 +45,7 @@ use crate::queue::{
 
 pub use courier::{Again, Answers, Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
 use destination::{Batch, Board, End, Now, Placed};
+use in_hand::{Charge, InHand, Taking};
 pub use room::Permit;
 use room::Room;
 pub use straight::Flight;
@@ -88,7 +91,6 @@ impl Scheduler {
         letterhead: impl Into<Letterhead>,
     ) -> Handle {
         let connections = courier.connections();
-        let policy = courier.policy().map(|mark| AtomicI64::new(mark.0));
         let shared = Arc::new(Shared {
             queue,
             courier,
@@ -96,9 +98,7 @@ impl Scheduler {
             letterhead: letterhead.into(),
             shutdown,
             board: Mutex::new(Board::new(connections)),
-            generation: AtomicU64::new(0),
-            policy,
-            in_hand: Mutex::new(HashSet::new()),
+            in_hand: InHand::default(),
             wake: Notify::new(),
             hungry: AtomicBool::new(false),
             cut_off: CancellationToken::new(),
@@ -162,12 +162,7 @@ struct Shared {
     letterhead: Letterhead,
     shutdown: Shutdown,
     board: Mutex<Board>,
-    /// Of the routes in force: a batch of another one is sorted again before it is tried.
-    generation: AtomicU64,
-    /// The policy in force, where there is one to ask.
-    policy: Option<AtomicI64>,
-    /// Deliveries between their lease and their settlement: not leased again, whatever the clock says.
-    in_hand: Mutex<HashSet<DeliveryId>>,
+    in_hand: InHand,
     wake: Notify,
     /// Whether the last lease left something behind for want of room.
     hungry: AtomicBool,
@@ -180,14 +175,17 @@ struct Shared {
 }
 
 impl Shared {
-    /// The loop.
+    /// The loop. It outlasts a panic: nothing would go onward until somebody looks.
     async fn work(self: Arc<Self>) {
         let mut seen = self.clock.now();
         while !self.shutdown.has_begun() {
-            seen = self.look_at_the_clock(seen).await;
-            let next_ready = self.lease_what_is_due().await;
-            self.start_paced();
-            let until = self.next_look(next_ready);
+            let until = match without_panic(self.look(&mut seen)).await {
+                Ok(until) => until,
+                Err(Panicked) => {
+                    error!("looking for what is due panicked");
+                    Instant::now() + LOOK_EVERY
+                }
+            };
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep_until(until) => {}
@@ -195,6 +193,14 @@ impl Shared {
             }
         }
         self.drain().await;
+    }
+
+    /// Starts what may start now. Returns when to look again.
+    async fn look(self: &Arc<Self>, seen: &mut Timestamp) -> Instant {
+        *seen = self.look_at_the_clock(*seen).await;
+        let next_ready = self.lease_what_is_due().await;
+        self.start_paced();
+        self.next_look(next_ready)
     }
 
     /// If the clock was set back since it was `seen`, what came while it was ahead must not wait for that time. Returns
@@ -259,16 +265,17 @@ impl Shared {
             let route = shared.courier.route(path, binding == Binding::Encryption);
             route.is_some_and(|route| shared.board().is_full(&route.destination(path), now))
         })
-        .and_what_is_in_hand(move |delivery| holder.in_hand().contains(&delivery))
+        .and_what_is_in_hand(move |delivery| holder.in_hand.holds(delivery))
     }
 
     /// Sorts the deliveries of a message by where they go, and starts what may start. What finds
     /// too many before it goes back into the queue.
     fn hand_out(self: Arc<Self>, lease: Lease, permit: Permit, came: Came) {
         let permit = Arc::new(permit);
-        let ids = lease.deliveries.iter().map(|one| one.id);
-        self.in_hand().extend(ids);
-        let (batches, unroutable) = self.sort(&lease, &permit);
+        let taking = self.in_hand.take(lease.deliveries.iter().map(|one| one.id));
+        let sorting = Charge::of(&self, Some(taking), &lease.deliveries);
+        let (batches, unroutable) = self.sort(&lease, taking, &permit);
+        drop(sorting);
         let now = self.now();
         for batch in batches {
             self.put_on_board(batch, came, now);
@@ -276,6 +283,7 @@ impl Shared {
         if !unroutable.is_empty() {
             let shared = Arc::clone(&self);
             self.shutdown.spawn(async move {
+                let _charge = Charge::of(&shared, Some(taking), &unroutable);
                 shared.settle_unroutable(&lease, unroutable).await;
                 drop(permit);
             });
@@ -312,11 +320,15 @@ impl Shared {
     }
 
     /// Batches for attempts, and the deliveries that no route takes.
-    fn sort(&self, lease: &Lease, permit: &Arc<Permit>) -> (Vec<Batch>, Vec<LeasedDelivery>) {
+    fn sort(
+        &self,
+        lease: &Lease,
+        taking: Taking,
+        permit: &Arc<Permit>,
+    ) -> (Vec<Batch>, Vec<LeasedDelivery>) {
         let mut batches: Vec<Batch> = Vec::with_capacity(1);
-        let mut open: HashMap<(String, String, TlsNeed), usize> = HashMap::new();
+        let mut open: HashMap<(Generation, String, String, TlsNeed), usize> = HashMap::new();
         let mut unroutable = Vec::new();
-        let generation = self.generation.load(Ordering::Acquire);
         for delivery in lease.deliveries.iter().cloned() {
             let path = &delivery.recipient.forward_path;
             let Some(route) = self
@@ -327,7 +339,12 @@ impl Shared {
                 continue;
             };
             let (destination, need) = (route.destination(path), need(delivery.binding));
-            let key = (route.name.clone(), destination.clone(), need);
+            let key = (
+                route.generation(),
+                route.name.clone(),
+                destination.clone(),
+                need,
+            );
             match open.get(&key) {
                 Some(at) if batches[*at].deliveries.len() < batches[*at].limits.recipients => {
                     batches[*at].deliveries.push(delivery);
@@ -342,7 +359,7 @@ impl Shared {
                         need,
                         message: Arc::clone(&lease.message),
                         deliveries: vec![delivery],
-                        generation,
+                        taking: Some(taking),
                         until: lease.until,
                         is_trial: false,
                         permit: Arc::clone(permit),
@@ -400,7 +417,7 @@ impl Shared {
 
     /// An attempt has ended: its place is free. Returns when what has failed may be tried again, whatever the
     /// schedule says.
-    fn finished(self: &Arc<Self>, route: &Arc<Route>, end: &End<'_>) -> Option<Timestamp> {
+    fn finished(self: &Arc<Self>, end: &End<'_>) -> Option<Timestamp> {
         let ended = self.board().finished(end, self.now());
         ended.started.into_iter().for_each(|one| self.start(one));
         ended
@@ -411,7 +428,7 @@ impl Shared {
             self.return_to_queue(batch.deliveries, until);
         }
         if ended.is_back {
-            self.recall(route, end.destination);
+            self.recall(end.route, end.destination);
         }
         if ended.room {
             self.wake.notify_one();
@@ -463,16 +480,12 @@ impl Shared {
         if let Err(error) = given_back {
             error!(%error, "deliveries could not be given back: they are free when their lease ends");
         }
-        self.out_of_hand(deliveries);
+        self.in_hand.let_go(deliveries);
     }
 
     /// Routes or policy have changed: what waits for its turn is sorted again.
     async fn reroute(&self) {
-        if let (Some(known), Some(mark)) = (&self.policy, self.courier.policy()) {
-            known.store(mark.0, Ordering::Release);
-        }
         self.courier.reloaded();
-        self.generation.fetch_add(1, Ordering::AcqRel);
         let waiting: Vec<DeliveryId> = self.board().drain().iter().flat_map(Batch::ids).collect();
         self.give_back(waiting).await;
         self.wake.notify_one();
@@ -496,17 +509,6 @@ impl Shared {
             tokio::time::sleep(DRAIN_MAX).await;
             shared.cut_off.cancel();
         });
-    }
-
-    fn out_of_hand(&self, deliveries: impl IntoIterator<Item = DeliveryId>) {
-        let mut in_hand = self.in_hand();
-        for delivery in deliveries {
-            in_hand.remove(&delivery);
-        }
-    }
-
-    fn in_hand(&self) -> MutexGuard<'_, HashSet<DeliveryId>> {
-        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn board(&self) -> MutexGuard<'_, Board> {

@@ -18,12 +18,14 @@ use crate::queue::{Binding, Recall, Skip};
 use super::Shared;
 use super::destination::{Batch, NotTried};
 use super::health::Gate;
+use super::in_hand::Charge;
 
 impl Shared {
     /// Settles a batch without an attempt.
     pub(super) fn put_off(self: &Arc<Self>, batch: Batch, why: NotTried) {
         let shared = Arc::clone(self);
         self.shutdown.spawn(async move {
+            let _charge = Charge::of(&shared, batch.taking, &batch.deliveries);
             let outcome = not_tried(&why);
             let outcomes = vec![outcome; batch.deliveries.len()];
             let route = Some(&*batch.route);
@@ -37,7 +39,7 @@ impl Shared {
 
     /// Somebody is there again: what waits for this destination, and never got an answer, is due now. In steps, so
     /// that a long queue stops nobody else, and no further if nobody is there after all.
-    pub(super) fn recall(self: &Arc<Self>, route: &Arc<Route>, destination: &str) {
+    pub(super) fn recall(self: &Arc<Self>, route: &Route, destination: &str) {
         info!(destination, "the next hop answers again");
         let (shared, destination) = (Arc::clone(self), destination.to_owned());
         let domain = match route.transport {

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::base::metrics;
-use crate::delivery::{Limits, Route, TlsNeed};
+use crate::delivery::{Limits, TakenRoute, TlsNeed};
 use crate::mail::Notify;
 use crate::outcome::{DeliveryResult, Outcome};
 use crate::queue::{
@@ -24,13 +24,14 @@ use crate::queue::{
 
 use super::attempt::{answers, end, say};
 use super::destination::Batch;
+use super::in_hand::Charge;
 use super::{Handle, Permit, Shared, need};
 
 /// An attempt for a message that is in no queue.
 pub struct Flight {
     shared: Arc<Shared>,
     message: Arc<QueuedMessage>,
-    route: Arc<Route>,
+    route: TakenRoute,
     destination: String,
     /// `None` once it has come, or never will.
     landing: Option<oneshot::Receiver<Vec<Outcome>>>,
@@ -126,9 +127,10 @@ impl Flight {
     pub fn adopt(self, lease: Lease, known: Option<Vec<Outcome>>) {
         let shared = Arc::clone(&self.shared);
         let ids: Vec<DeliveryId> = lease.deliveries.iter().map(|one| one.id).collect();
-        shared.in_hand().extend(ids.iter().copied());
+        let taking = shared.in_hand.take(ids.iter().copied());
         let tracker = shared.shutdown.clone();
         tracker.spawn(async move {
+            let _charge = Charge::of(&shared, Some(taking), &lease.deliveries);
             let outcomes = match (known.or(self.landed), self.landing) {
                 (None, Some(landing)) => landing.await.ok(),
                 (known, _) => known,
@@ -151,14 +153,10 @@ impl Flight {
 
 impl Shared {
     /// The one way that all recipients of a message go, if there is one that may be gone straight on.
-    fn one_way(&self, accepted: &Accepted) -> Option<(Arc<Route>, String)> {
+    fn one_way(&self, accepted: &Accepted) -> Option<(TakenRoute, String)> {
         let deliveries = &accepted.deliveries;
         let now = self.clock.now();
-        // Another policy decided than is in force by now: by way of the queue it is asked again.
-        if !self.is_in_force(accepted.handling.policy) {
-            return None;
-        }
-        let mut way: Option<(Arc<Route>, String)> = None;
+        let mut way: Option<(TakenRoute, String)> = None;
         for delivery in deliveries {
             let path = &delivery.recipient.forward_path;
             let may_go = delivery.standing == Standing::Due
@@ -175,12 +173,15 @@ impl Shared {
             let route = self.courier.route(path, false)?;
             let destination = route.destination(path);
             match &way {
-                Some((known, to)) if known.name != route.name || *to != destination => return None,
+                Some((known, to)) if !is_one(known, &route) || *to != destination => return None,
                 Some(_) => {}
                 None => way = Some((route, destination)),
             }
         }
-        way.filter(|(route, _)| route.straight_through)
+        // Where another policy decided than is in force by now: by way of the queue it is asked again.
+        way.filter(|(route, _)| {
+            route.straight_through && self.is_in_force(accepted.handling.policy)
+        })
     }
 
     /// Makes the attempt and gives its place back. When the gateway waits no longer, nothing came of it.
@@ -190,12 +191,13 @@ impl Shared {
         tell: oneshot::Sender<Vec<Outcome>>,
         sooner: Arc<OnceLock<Timestamp>>,
     ) {
+        let mut charge = Charge::of_attempt(&self, &batch);
         let outcomes = tokio::select! {
             outcomes = self.attempt(&batch) => Some(outcomes),
             () = self.cut_off.cancelled() => None,
         };
         let end = end(&batch, outcomes.as_deref().unwrap_or_default());
-        if let Some(at) = self.finished(&batch.route, &end) {
+        if let Some(at) = charge.finished(&end) {
             let _ = sooner.set(at); // it is asked for once
         }
         if let Some(outcomes) = outcomes {
@@ -205,10 +207,15 @@ impl Shared {
     }
 }
 
+/// Whether both are the same route of the same settings: a reload may come between two recipients.
+fn is_one(first: &TakenRoute, other: &TakenRoute) -> bool {
+    first.name == other.name && first.generation() == other.generation()
+}
+
 /// The attempt of a message that has no name in the queue yet: its deliveries are numbered by their places.
 fn batch(
     accepted: &Accepted,
-    route: &Arc<Route>,
+    route: &TakenRoute,
     destination: &str,
     limits: Limits,
     permit: &Arc<Permit>,
@@ -223,10 +230,9 @@ fn batch(
     Batch {
         limits,
         priority: accepted.handling.priority,
-        generation: 0,         // it starts at once, by the routes of now
         until: Timestamp::MAX, // it is in nobody's queue yet
         is_trial: false,
-        route: Arc::clone(route),
+        route: route.clone(),
         destination: destination.to_owned(),
         need: accepted
             .deliveries
@@ -244,6 +250,7 @@ fn batch(
                 policy: accepted.handling.policy,
             })
             .collect(),
+        taking: None,
         permit: Arc::clone(permit),
     }
 }

@@ -10,13 +10,13 @@ mod days;
 mod locks;
 mod secrets;
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
+
+use crate::base::private;
 
 pub use certificates::SeenCertificate;
 pub use days::{Day, today};
@@ -37,10 +37,7 @@ impl Store {
             source,
         };
         std::fs::create_dir_all(folder).map_err(failed)?;
-        let mut options = OpenOptions::new();
-        // For this user alone; SQLite gives its log the same rights.
-        options.create(true).append(true).mode(0o600);
-        options.open(&path).map_err(failed)?;
+        private::make(&path).map_err(failed)?;
         Self::on(Connection::open(&path)?)
     }
 

@@ -3,8 +3,6 @@
 //! `<data>/transport.db`. A policy that is forgotten lets mail go in clear that must not, so it is on the disk before
 //! it counts (`synchronous=FULL`). Times are seconds since 1970 in universal time.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -12,6 +10,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::base::private;
 
 /// The file.
 pub(super) struct Db(Mutex<Connection>);
@@ -52,15 +52,8 @@ pub(super) struct Tally {
 impl Db {
     /// Opens it, and makes it if it is not there.
     pub(super) fn open(file: &Path) -> rusqlite::Result<Self> {
-        // For its owner alone, whatever the user's mask: it says whom mail goes to. Where it cannot be made, SQLite
-        // says why.
-        let mut options = OpenOptions::new();
-        let _ = options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(file);
+        // It says whom mail goes to. Where it cannot be made, SQLite says why.
+        let _ = private::make(file);
         let db = Connection::open(file)?;
         db.busy_timeout(BUSY)?;
         db.pragma_update(None, "journal_mode", "WAL")?;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use crate::base::HashKey;
+use crate::base::{HashKey, private};
 use crate::mail::sms::{MobileNumber, Pseudonym};
 
 /// The book. Several processes may have it open: the gateway, and the commands of administrators.
@@ -87,7 +87,8 @@ impl Book {
     /// It cannot be made or opened.
     pub fn open(folder: &Path, key: HashKey) -> Result<Self, BookError> {
         let path = folder.join(FILE);
-        make_file(&path).map_err(|error| BookError::File {
+        // Hashes of numbers can be guessed by whoever has the key beside them.
+        private::make(&path).map_err(|error| BookError::File {
             path: path.clone(),
             error,
         })?;
@@ -309,14 +310,6 @@ fn check_key(db: &Connection, key: &HashKey) -> Result<(), BookError> {
 fn has_opted_out(db: &Connection, hash: &[u8; 32]) -> Result<bool, BookError> {
     let mut statement = db.prepare_cached("SELECT 1 FROM opt_out WHERE hash = ?1")?;
     Ok(statement.exists([hash])?)
-}
-
-/// For the gateway's user alone: hashes of numbers can be guessed by whoever has the key beside them.
-fn make_file(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    options.open(path).map(drop)
 }
 
 const FILE: &str = "sms.db";

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::Clock;
 use crate::base::dns::Dns;
-use crate::base::secret::{Secret, SecretSource};
+use crate::base::secret::Secret;
 use crate::config::{Diagnostic, Located, Section};
 use crate::delivery::Shaping;
 use crate::delivery::route::{RetrySchedule, Route, Takes, Transport};
@@ -256,22 +256,16 @@ fn read_callbacks(section: &Section<'_>) -> Option<CallbackSettings> {
 /// `key = { file = "…" }` or `{ env = "…" }`, which must be there.
 fn read_secret(section: &Section<'_>, key: &str) -> Option<Secret> {
     let named = section.section(key);
-    let (file, env) = (named.path("file"), named.string("env"));
     let place = named.place().clone();
-    named.finish();
-    let source = match (file, env) {
-        (Some(file), None) => SecretSource::File(file.into_inner()),
-        (None, Some(env)) => SecretSource::Env(env.into_inner()),
-        _ => {
-            section.diagnostics().push(
-                Diagnostic::error("missing-key", format!("`{key}` names no secret"))
-                    .at(&place, "")
-                    .help(format!(
-                        "write {key} = {{ file = \"…\" }} or {key} = {{ env = \"…\" }}"
-                    )),
-            );
-            return None;
-        }
+    let Some(source) = named.secret_source() else {
+        section.diagnostics().push(
+            Diagnostic::error("missing-key", format!("`{key}` names no secret"))
+                .at(&place, "")
+                .help(format!(
+                    "write {key} = {{ file = \"…\" }} or {key} = {{ env = \"…\" }}"
+                )),
+        );
+        return None;
     };
     match Secret::load(&source) {
         Ok(secret) => Some(secret),

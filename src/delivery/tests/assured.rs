@@ -73,7 +73,7 @@ async fn exchanger(server: &Server, behaves: Behaves) -> NextHop {
     NextHop::start(script).await
 }
 
-fn by_mx(next_hop: &NextHop, tls: TlsLevel) -> Arc<Route> {
+fn by_mx(next_hop: &NextHop, tls: TlsLevel) -> TakenRoute {
     route(Transport::Mx {
         tls,
         port: next_hop.address.port(),
@@ -91,7 +91,7 @@ async fn zone(next_hop: &NextHop) -> (FakeDns, String) {
     )
 }
 
-async fn deliver(deliveries: &Deliveries, route: &Arc<Route>, message: &[u8]) -> Outcome {
+async fn deliver(deliveries: &Deliveries, route: &TakenRoute, message: &[u8]) -> Outcome {
     let message = Message::new(message.to_vec());
     let to_one = envelope(&["a@x.example"]);
     let mut outcomes = deliveries

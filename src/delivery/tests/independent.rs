@@ -33,7 +33,7 @@ impl mailin_embedded::Handler for Keeper {
     }
 }
 
-fn route_to(port: u16) -> Arc<Route> {
+fn route_to(port: u16) -> TakenRoute {
     route(Transport::SmartHost(SmartHost {
         next_hop: HostPort {
             host: "127.0.0.1".to_owned(),

@@ -12,7 +12,7 @@ fn clock() -> Clock {
     Clock::fixed("2026-11-21T10:00:00Z".parse().unwrap())
 }
 
-fn limited(next_hop: &NextHop, messages_per_minute: u32, recipients_per_day: u32) -> Arc<Route> {
+fn limited(next_hop: &NextHop, messages_per_minute: u32, recipients_per_day: u32) -> TakenRoute {
     let secret = Secret::new("s3cret".to_owned());
     route(Transport::SmartHost(SmartHost {
         next_hop: next_hop.host_port(),
@@ -27,7 +27,7 @@ fn limited(next_hop: &NextHop, messages_per_minute: u32, recipients_per_day: u32
     }))
 }
 
-async fn outcomes(deliveries: &Deliveries, route: &Arc<Route>, to: &[&str]) -> Vec<Outcome> {
+async fn outcomes(deliveries: &Deliveries, route: &TakenRoute, to: &[&str]) -> Vec<Outcome> {
     let message = Message::new(MESSAGE.to_vec());
     let envelope = envelope(to);
     deliveries

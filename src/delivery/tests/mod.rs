@@ -52,8 +52,8 @@ fn deliveries_with(settings: &ConnectionSettings, dns: &FakeDns) -> Deliveries {
     Deliveries::new(settings, dns, "gw.example", clock).unwrap()
 }
 
-fn route(transport: Transport) -> Arc<Route> {
-    Arc::new(Route {
+fn route(transport: Transport) -> TakenRoute {
+    taken(Route {
         name: "test".to_owned(),
         takes: Takes::Recipients(vec![Pattern::Everyone]),
         transport,
@@ -66,7 +66,17 @@ fn route(transport: Transport) -> Arc<Route> {
     })
 }
 
-fn smart_host(next_hop: &NextHop, tls: TlsLevel) -> Arc<Route> {
+/// The one route there is, by the first settings.
+fn taken(route: Route) -> TakenRoute {
+    let router = Router::new(vec![Arc::new(route)]);
+    router.take(&somebody(), false).unwrap()
+}
+
+fn somebody() -> ForwardPath {
+    ForwardPath::parse("a@x.example").unwrap()
+}
+
+fn smart_host(next_hop: &NextHop, tls: TlsLevel) -> TakenRoute {
     route(Transport::SmartHost(SmartHost {
         next_hop: next_hop.host_port(),
         tls,
@@ -77,7 +87,7 @@ fn smart_host(next_hop: &NextHop, tls: TlsLevel) -> Arc<Route> {
 /// One attempt in clear, for the outcomes in short.
 async fn attempt(
     deliveries: &Deliveries,
-    route: &Arc<Route>,
+    route: &TakenRoute,
     envelope: &Envelope,
     message: &[u8],
 ) -> Vec<String> {

@@ -39,7 +39,7 @@ async fn a_connection_serves_a_hundred_messages_and_then_says_goodbye() {
 async fn a_connection_serves_no_more_messages_than_the_limits_say() {
     let next_hop = NextHop::start(Script::offering(OFFERS)).await;
     let deliveries = deliveries(&settings()).await;
-    let route = Arc::new(Route {
+    let route = taken(Route {
         shaping: Shaping {
             messages_per_connection: 2,
             ..Shaping::default()
@@ -56,14 +56,53 @@ async fn a_connection_serves_no_more_messages_than_the_limits_say() {
 async fn after_a_reload_no_connection_from_before_serves_another_message() {
     let next_hop = NextHop::start(Script::offering(OFFERS)).await;
     let deliveries = deliveries(&settings()).await;
-    let route = smart_host(&next_hop, TlsLevel::None);
-    for connections in [1, 1, 2, 2] {
-        if connections == 2 && next_hop.connections() == 1 {
-            deliveries.reloaded();
+    let (before, after) = reload(&next_hop);
+    for (router, connections) in [(&before, 1), (&before, 1), (&after, 2), (&after, 2)] {
+        if connections == 2 {
+            deliveries.reloaded(router);
         }
+        let route = router.take(&somebody(), false).unwrap();
         attempt(&deliveries, &route, &envelope(&["a@x.example"]), MESSAGE).await;
         assert_eq!(next_hop.connections(), connections);
     }
+}
+
+/// Its route was taken before: what it logged in as, and whom it met, may be what the reload was to end.
+#[tokio::test]
+async fn an_attempt_that_a_reload_overtakes_leaves_no_connection_to_those_after_it() {
+    let next_hop = NextHop::start(Script::offering(OFFERS)).await;
+    let deliveries = deliveries(&settings()).await;
+    let (before, after) = reload(&next_hop);
+    let [overtaken, next] = [&before, &after].map(|r| r.take(&somebody(), false).unwrap());
+    deliveries.reloaded(&after);
+    for (route, connections) in [(&overtaken, 1), (&next, 2), (&overtaken, 3), (&next, 3)] {
+        attempt(&deliveries, route, &envelope(&["a@x.example"]), MESSAGE).await;
+        assert_eq!(next_hop.connections(), connections);
+    }
+}
+
+/// The other way round: routes are there a moment before the pool hears of them.
+#[tokio::test]
+async fn an_attempt_by_new_routes_takes_no_connection_from_before_and_leaves_its_own() {
+    let next_hop = NextHop::start(Script::offering(OFFERS)).await;
+    let deliveries = deliveries(&settings()).await;
+    let (before, after) = reload(&next_hop);
+    let [old, new] = [&before, &after].map(|r| r.take(&somebody(), false).unwrap());
+    for (route, connections) in [(&old, 1), (&new, 2), (&new, 2)] {
+        attempt(&deliveries, route, &envelope(&["a@x.example"]), MESSAGE).await;
+        assert_eq!(next_hop.connections(), connections);
+    }
+    deliveries.reloaded(&after);
+    attempt(&deliveries, &new, &envelope(&["a@x.example"]), MESSAGE).await;
+    assert_eq!(next_hop.connections(), 2);
+}
+
+/// The routes before a reload and after it, which look alike.
+fn reload(next_hop: &NextHop) -> (Router, Router) {
+    let route = Route::clone(&smart_host(next_hop, TlsLevel::None));
+    let before = Router::new(vec![Arc::new(route)]);
+    let after = before.replaced_by(before.routes().to_vec());
+    (before, after)
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::next_hop::{Act, Script};
 use super::*;
 
-fn mx(next_hop: &NextHop) -> Arc<Route> {
+fn mx(next_hop: &NextHop) -> TakenRoute {
     route(Transport::Mx {
         tls: TlsLevel::None,
         port: next_hop.address.port(),
@@ -25,7 +25,7 @@ async fn zone() -> FakeDns {
         .with_address("two.example", "127.0.0.2")
 }
 
-async fn to_x(dns: &FakeDns, route: &Arc<Route>) -> Vec<String> {
+async fn to_x(dns: &FakeDns, route: &TakenRoute) -> Vec<String> {
     let deliveries = deliveries_with(&settings(), dns);
     attempt(&deliveries, route, &envelope(&["a@x.example"]), MESSAGE).await
 }

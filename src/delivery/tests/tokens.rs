@@ -34,7 +34,7 @@ async fn endpoint() -> (String, Arc<AtomicU32>) {
     (url, asked)
 }
 
-fn by_token(next_hop: &NextHop, url: &str) -> Arc<Route> {
+fn by_token(next_hop: &NextHop, url: &str) -> TakenRoute {
     route(Transport::SmartHost(SmartHost {
         next_hop: next_hop.host_port(),
         tls: TlsLevel::Verified,

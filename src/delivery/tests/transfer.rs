@@ -47,8 +47,10 @@ async fn a_large_message_arrives_octet_by_octet() {
 #[tokio::test]
 async fn a_route_may_do_without_chunks_where_they_are_offered() {
     let hop = NextHop::start(Script::offering(ALL)).await;
-    let mut route = smart_host(&hop, TlsLevel::None);
-    Arc::make_mut(&mut route).chunking = false;
+    let route = taken(Route {
+        chunking: false,
+        ..Route::clone(&smart_host(&hop, TlsLevel::None))
+    });
     let to_one = envelope(&["a@b.example"]);
 
     attempt(&deliveries(&settings()).await, &route, &to_one, MESSAGE).await;

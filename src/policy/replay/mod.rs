@@ -6,9 +6,12 @@
 //! replays, so that what neither can know falls out; and if the replay by the policy in force does not come to what is
 //! on record, nothing is said of that recipient.
 
+mod compare;
 mod facts;
 mod pair;
 mod run;
+mod suppose;
+mod told;
 mod unmarked;
 
 use jiff::Timestamp;
@@ -18,7 +21,8 @@ use crate::mail::{BodyType, Client, Envelope, ForwardPath, MailTransaction, Mess
 use crate::mail::{Recipient, ReversePath};
 
 pub use facts::OnRecord;
-pub use pair::{Judged, Pair, Side, Told, Unknown};
+pub use pair::Pair;
+pub use told::{Judged, Side, Told, Unknown};
 
 /// A message as the audit trail has it.
 #[derive(Clone, Debug)]

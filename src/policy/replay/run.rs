@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::base::unwind::{Panicked, without_panic};
 use crate::mail::{Edit, EditKind, ForwardPath, Message};
 use crate::policy::combine::Tally;
-use crate::policy::decide::{Look, Network, Panicked, Reading, unresolved, without_panic};
+use crate::policy::decide::{Look, Network, Reading, unresolved};
 use crate::policy::finding::{AuthenticationResults, MethodResult, SecureKeyword};
 use crate::policy::opinion::{Finding, Opinions};
 use crate::policy::stage::score_spam::ScoredBefore;

@@ -6,8 +6,6 @@
 //! it at once. It is made when there is first something to write; `explain` and `check` only read.
 //! Whatever fails here is no reason to keep mail back: the caller goes on as if nothing were known.
 
-use std::fs::{OpenOptions, Permissions};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, params};
 
-use crate::base::metrics;
+use crate::base::{metrics, private};
 
 use super::grey::{Attempt, Key};
 use super::pending::{Batch, Note, Noted, Pending};
@@ -251,7 +249,8 @@ impl std::fmt::Debug for Store {
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
-    keep_private(path);
+    // Who wrote to whom. Where that cannot be, SQLite says why, or the file is another's.
+    let _ = private::keep(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -261,16 +260,6 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "synchronous", "NORMAL")?;
     db.execute_batch(SCHEMA)?;
     Ok(db)
-}
-
-/// Who wrote to whom is for the gateway's user alone, also where the file is there already. Where that cannot be, SQLite
-/// says why, or the file is another's.
-fn keep_private(path: &Path) {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    if let Ok(file) = options.open(path) {
-        let _ = file.set_permissions(Permissions::from_mode(0o600));
-    }
 }
 
 /// Whether there was anything to write.
@@ -412,6 +401,9 @@ const RETRY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn key(recipient: &str) -> Key {

@@ -4,6 +4,8 @@
 //! transaction with a savepoint round each job, commits, and only then answers. The transaction begins by locking the
 //! row that says where the audit trail ends: in a fleet one transaction writes at a time, as in the other store, so
 //! that every rule which holds there holds here.
+//!
+//! A panic ends no more than it must, as in the other store: a job, or the transaction, and never the task.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::base::metrics;
+use crate::base::unwind::{Panicked, without_panic};
 use crate::outcome::audit::AuditEvent;
 use crate::queue::chain::End;
 use crate::queue::error::{QueueError, StoreError};
@@ -162,7 +165,9 @@ async fn write(mut link: Link, mut waiting: mpsc::UnboundedReceiver<Job>) {
             continue;
         };
         let mut answers = Vec::new();
-        let committed = commit_together(&session, jobs, &mut answers).await;
+        let committed = without_panic(commit_together(&session, jobs, &mut answers)).await;
+        // The commit may be behind it.
+        let committed = committed.unwrap_or_else(|Panicked| Err(Broken::Commit(BROKE_OFF.into())));
         if let Err(Broken::Before(why) | Broken::Commit(why)) = &committed {
             tracing::error!(error = %why, "the queue could not commit");
         }
@@ -222,9 +227,20 @@ async fn run(batch: &mut Batch, job: Job, answers: &mut Vec<Answered>) -> Result
         false => "SAVEPOINT job",
     };
     // The first of the two is asked first, so the server has it before the job's own statements.
-    let (begun, answered) = tokio::join!(biased; session.db().run(begin), job(batch));
-    let keep = answered.keep;
-    answers.push(answered);
+    let job = without_panic(job(batch));
+    let (begun, answered) = tokio::join!(biased; session.db().run(begin), job);
+    let keep = match answered {
+        Ok(answered) => {
+            let keep = answered.keep;
+            answers.push(answered);
+            keep
+        }
+        // Its caller has heard: what answers him is gone.
+        Err(Panicked) => {
+            tracing::error!(error = BROKE_OFF, "a write to the queue was taken back");
+            false
+        }
+    };
     begun?;
     if !keep {
         batch.end = end;
@@ -240,6 +256,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A panic in words; its place is said by the process, and its own words to nobody.
+const BROKE_OFF: &str = "it panicked";
 /// Jobs in one transaction at most: bounds how long the first of them, and the rest of the fleet, waits.
 const BATCH_MAX: usize = 128;
 /// How long a job may take: a hundred leases, an order for a long queue.

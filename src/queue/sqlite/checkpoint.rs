@@ -84,6 +84,13 @@ impl Checkpoints {
     }
 }
 
+/// However the writer ends, its thread has nothing more to wait for.
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        self.turn.set(Now::Ended);
+    }
+}
+
 /// Whose turn it is, and the bell for both threads.
 #[derive(Default)]
 struct Turn {
@@ -202,6 +209,8 @@ const PASSES_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// A database with one table, and what looks after its log.
@@ -265,6 +274,18 @@ mod tests {
         assert!(longest <= DUE_PAGES + 200, "{longest} pages");
         checkpoints.end(&writer);
         assert_eq!(rows(folder.path()), 10);
+    }
+
+    #[test]
+    fn the_thread_ends_with_a_writer_that_panics() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_writer, mut checkpoints) = database(folder.path());
+        let thread = checkpoints.thread.take().unwrap();
+        let (tell, ended) = std::sync::mpsc::channel();
+        thread::spawn(move || tell.send(thread.join().is_ok()));
+        drop(checkpoints);
+        let is_well = ended.recv_timeout(Duration::from_secs(30));
+        assert!(is_well.expect("it waits for a writer that is gone"));
     }
 
     #[test]

@@ -4,7 +4,12 @@
 //! runs it in one transaction with a savepoint around each job, commits, and only then answers:
 //! under load many messages share one sync, and without load no client waits for company. What came of
 //! attempts does, for a moment: it mostly goes with the next message that is accepted, and saves a commit.
+//!
+//! A panic is an error of this program and ends no more than it must. That of a job takes back its own writes, and its
+//! caller hears that it was not run; any other takes back the transaction. The thread goes on: if it ended, the gateway
+//! would take no mail until somebody looks.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -141,22 +146,30 @@ fn write(
     while let Ok(first) = waiting.recv() {
         let jobs = together(first, waiting, PATIENCE);
         let mut answers = Vec::new();
-        let committed = commit_together(connection, spool, &mut gathering, jobs, &mut answers);
-        if let Err(error) = &committed {
-            tracing::error!(%error, "the queue could not commit");
+        let whole = || commit_together(connection, spool, &mut gathering, jobs, &mut answers);
+        let committed = commit_or_not(whole);
+        if let Err(why) = &committed {
+            tracing::error!(error = why, "the queue could not commit");
             gathering.forget();
             // Out of a transaction that a failed commit left open.
             if !connection.is_autocommit() {
                 let _ = connection.execute_batch("ROLLBACK");
             }
         }
-        let committed = committed.map_err(|error| error.to_string());
         for answered in answers {
             (answered.answer)(committed.clone());
         }
         checkpoints.after_commit(connection);
     }
     checkpoints.end(connection);
+}
+
+/// What came of a transaction; after a panic that is unknown, for the commit may be behind it.
+fn commit_or_not(transaction: impl FnOnce() -> Result<(), QueueError>) -> Result<(), String> {
+    match catch_unwind(AssertUnwindSafe(transaction)) {
+        Ok(committed) => committed.map_err(|error| error.to_string()),
+        Err(_) => Err(BROKE_OFF.to_owned()),
+    }
 }
 
 /// What goes into one transaction: all that waits at this moment and, as long as nobody waits for any of it, what comes
@@ -213,9 +226,19 @@ fn commit_together(
 fn run(batch: &mut Batch<'_>, job: Job, answers: &mut Vec<Answered>) -> Result<(), QueueError> {
     let (chain, gone) = (batch.chain.clone(), batch.gone.len());
     execute(batch.db, "SAVEPOINT job")?;
-    let answered = (job.work)(batch);
-    let keep = answered.keep;
-    answers.push(answered);
+    let keep = match catch_unwind(AssertUnwindSafe(|| (job.work)(batch))) {
+        Ok(answered) => {
+            let keep = answered.keep;
+            answers.push(answered);
+            keep
+        }
+        // Its caller has heard: what answers him is gone.
+        Err(_) => {
+            tracing::error!(error = BROKE_OFF, "a write to the queue was taken back");
+            batch.gathering.forget();
+            false
+        }
+    };
     if !keep {
         execute(batch.db, "ROLLBACK TO job")?;
         batch.chain = chain;
@@ -234,6 +257,8 @@ fn execute(db: &Connection, sql: &str) -> Result<(), QueueError> {
     Ok(())
 }
 
+/// A panic in words; its place is said by the process, and its own words to nobody.
+const BROKE_OFF: &str = "it panicked";
 /// Jobs in one transaction at most: bounds how long the first of them waits.
 const BATCH_MAX: usize = 256;
 /// How long what nobody waits for waits for company. A crash in this time repeats deliveries that the next hop had
