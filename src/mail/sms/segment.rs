@@ -187,7 +187,8 @@ pub fn sanitise(text: &str) -> Sanitised {
 fn push(to: &mut Sanitised, c: char) {
     let text = &mut to.text;
     match c {
-        '\u{2013}' | '\u{2014}' | '\u{2010}'..='\u{2012}' => text.push('-'),
+        '\u{2013}' | '\u{2014}' | '\u{2010}'..='\u{2012}' | '\u{2212}' => text.push('-'),
+        '\u{2044}' | '\u{2215}' => text.push('/'),
         '`' | '\u{B4}' | '\u{2018}' | '\u{2019}' | '\u{2032}' => text.push('\''),
         '\u{201C}' | '\u{201D}' | '\u{2033}' => text.push('"'),
         '\u{2026}' => text.push_str("..."),
@@ -202,15 +203,50 @@ fn push(to: &mut Sanitised, c: char) {
     }
 }
 
+/// A letter without its marks; one character for several (`½`, `ﬁ`, `⑩`, `㎎`) with all of them or not at all: half of
+/// it says something else, and a dose is the last place for that. A digit that is raised or lowered is none on the line.
 fn push_without_marks(to: &mut Sanitised, c: char) {
-    let plain = std::iter::once(c).nfkd().find(|c| c.is_ascii());
-    match plain {
-        Some(plain) if is_gsm(plain) && plain != '\n' => to.text.push(plain),
+    if let Some(base) = std::iter::once(c).nfd().next()
+        && base.is_ascii_alphabetic()
+    {
+        to.text.push(base);
+        return;
+    }
+    match in_full(c) {
+        Some(full) if !is_raised_or_lowered(c) => {
+            // Two and a half is not twenty-one halves.
+            let is_fraction = full.starts_with(is_digit) && full.contains('/');
+            if is_fraction && to.text.ends_with(is_digit) {
+                to.text.push(' ');
+            }
+            to.text.push_str(&full);
+        }
         _ => {
-            to.lost_letters += usize::from(c.is_alphanumeric());
+            let says = std::iter::once(c).nfkd().any(char::is_alphanumeric);
+            to.lost_letters += usize::from(says || c == NOT_EQUAL);
             to.text.push('?');
         }
     }
+}
+
+/// What stands for a character in the basic table, nothing of it left out; `None` if that cannot be.
+fn in_full(c: char) -> Option<String> {
+    let plain = std::iter::once(c).nfkd().map(|c| match c {
+        '\u{2044}' => '/',
+        c => c,
+    });
+    let full: String = plain.collect();
+    let fits = full.chars().all(|c| matches!(c, ' '..='~') && is_gsm(c));
+    fits.then_some(full)
+}
+
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
+}
+
+/// Exponents and indices: `10⁹` is not 109.
+fn is_raised_or_lowered(c: char) -> bool {
+    matches!(c, '\u{b2}' | '\u{b3}' | '\u{b9}' | '\u{2070}'..='\u{209c}')
 }
 
 /// The basic table (TS 23.038 §6.2.1), without the escape.
@@ -220,6 +256,8 @@ const GSM: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !
 const GSM_EXTENDED: &str = "^{}\\[~]|€\u{c}";
 /// Letters of Welsh that the basic table has not (notifications-utils, `WELSH_NON_GSM_CHARACTERS`).
 const WELSH: &str = "àèìòùẁỳÀÈÌÒÙẀỲáéíóúẃýÁÉÍÓÚẂÝäëïöüẅÿÄËÏÖÜẄŸâêîôûŵŷÂÊÎÔÛŴŶ";
+/// Without its stroke it would say the opposite.
+const NOT_EQUAL: char = '\u{2260}';
 /// What is given up at most so that a cut falls between words, in octets.
 const WORD_OCTETS: usize = 20;
 
@@ -286,7 +324,8 @@ mod tests {
             ("e\u{301} o\u{302}", "é ô", 0),
             ("👍🏽 ok", "? ok", 0),
             ("ہفتہ", "????", 4),
-            ("½ ﬁ", "1 f", 0),
+            ("ﬁne №5 ™", "fine No5 TM", 0),
+            ("５ ｍｇ", "5 mg", 0),
         ] {
             let sanitised = sanitise(text);
             assert_eq!(
@@ -294,6 +333,24 @@ mod tests {
                 (sent, lost),
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn no_dose_becomes_another_one() {
+        for (text, sent, lost) in [
+            ("take ½ tablet", "take 1/2 tablet", 0),
+            ("take 2½ tablets or ¾", "take 2 1/2 tablets or 3/4", 0),
+            ("1⁄2 or 1∕2", "1/2 or 1/2", 0),
+            ("⑩ ml, 5㎎", "10 ml, 5mg", 0),
+            ("at −5", "at -5", 0),
+            ("10⁹ H₂O x²", "10? H?O x?", 3),
+            ("dose ≠ 5", "dose ? 5", 1),
+            ("5㎍", "5?", 1),
+        ] {
+            let sanitised = sanitise(text);
+            let shown = (sanitised.text.as_str(), sanitised.lost_letters);
+            assert_eq!(shown, (sent, lost), "{text}");
         }
     }
 
