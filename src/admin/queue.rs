@@ -282,7 +282,7 @@ fn write_sum(sum: Administered, out: &mut impl Write) -> io::Result<()> {
     if sum.passed_over > 0 {
         writeln!(
             out,
-            "{} left alone: in a state that this order is not for",
+            "{} left alone: this order is not for them, or not in this state",
             deliveries(sum.passed_over)
         )?;
     }

@@ -57,7 +57,8 @@ impl Router {
         // Without the route for numbers a text would go out as mail, to anyone.
         let is_number = Pseudonym::is_one(path);
         self.routes.iter().find(|route| match &route.takes {
-            Takes::Encryption => binding_is_encryption,
+            // What encrypts mail can do nothing with a text, and would pass number and words on to nobody.
+            Takes::Encryption => binding_is_encryption && !is_number,
             Takes::Numbers(domain) => !binding_is_encryption && path.domain() == Some(domain),
             Takes::Recipients(patterns) => {
                 !binding_is_encryption

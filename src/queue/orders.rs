@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 
-use crate::mail::{EnhancedStatusCode, Recipient};
+use crate::mail::sms::Pseudonym;
+use crate::mail::{EnhancedStatusCode, ForwardPath, Recipient};
 use crate::outcome::audit::AuditKind;
 use crate::outcome::notify::{self, Event, Told};
 use crate::outcome::{Letterhead, Outcome};
 
+use super::known::Known;
 use super::record::{Accepted, QueuedMessage};
 use super::store::{Order, State};
 
@@ -18,6 +20,14 @@ impl Order {
             Self::ReleaseQuarantined { .. } | Self::Delete { .. } => &[State::Quarantined],
             Self::Fail { .. } => &[State::Due, State::Held],
         }
+    }
+
+    /// Whether it is for a delivery to this recipient. A text message cannot be encrypted: what encrypts mail would get
+    /// the number and the words of it, and the telephone nothing.
+    pub(super) fn is_for(&self, known: &Known) -> bool {
+        let is_text =
+            || ForwardPath::parse(&known.recipient).is_ok_and(|to| Pseudonym::is_one(&to));
+        !(matches!(self, Self::ReleaseEncrypted { .. }) && is_text())
     }
 
     pub(super) fn event(&self) -> AuditKind {

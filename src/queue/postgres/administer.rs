@@ -38,10 +38,16 @@ pub(super) async fn administer(
         report_failures(batch, bodies, now, &chosen, (reason, letterhead)).await?;
     }
     for delivery in chosen {
-        if let Some(known) = known(batch.db(), delivery).await? {
-            change(batch, now, delivery, order).await?;
-            batch.append(&known.ordered(now, order, by));
+        let Some(known) = known(batch.db(), delivery).await? else {
+            continue;
+        };
+        if !order.is_for(&known) {
+            done.changed -= 1;
+            done.passed_over += 1;
+            continue;
         }
+        change(batch, now, delivery, order).await?;
+        batch.append(&known.ordered(now, order, by));
     }
     Ok(done)
 }

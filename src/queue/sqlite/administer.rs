@@ -41,10 +41,16 @@ pub(super) fn administer(
         report_failures(batch, now, &chosen, reason, letterhead)?;
     }
     for delivery in chosen {
-        if let Some(known) = known(batch.db, delivery)? {
-            change(batch, now, delivery, order)?;
-            batch.append(&known.ordered(now, order, by))?;
+        let Some(known) = known(batch.db, delivery)? else {
+            continue;
+        };
+        if !order.is_for(&known) {
+            done.changed -= 1;
+            done.passed_over += 1;
+            continue;
         }
+        change(batch, now, delivery, order)?;
+        batch.append(&known.ordered(now, order, by))?;
     }
     Ok(done)
 }
