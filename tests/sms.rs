@@ -320,6 +320,70 @@ fn a_number_that_is_named_twice_gets_one_text_and_mail_goes_beside_it() {
 }
 
 #[test]
+fn names_lead_to_numbers_in_one_form_and_to_nothing_else() {
+    let world = World::start("sms = {}", "");
+    let aliases = world.gateway.folder.path().join("policies/aliases.toml");
+    let text = fs::read_to_string(&aliases).unwrap();
+    let more = format!(
+        "[[list]]\nname = \"on.call@nhs.net\"\nmembers = [\"07700900123@{DOMAIN}\", \"+447700900123@{DOMAIN}\"]\n\
+         [[alias]]\nfrom = \"nobody.on.call@nhs.net\"\nto = \"nonsense@{DOMAIN}\"\n"
+    );
+    fs::write(&aliases, text + &more).unwrap();
+    world.gateway.signal("-HUP");
+    let message = "Subject: x\r\n\r\nPlease call.\r\n";
+    wait_for("the name to be refused, for it is no number", || {
+        let said = world.send("nobody.on.call@nhs.net", message);
+        let said = String::from_utf8([said.stdout, said.stderr].concat()).unwrap();
+        said.contains("553 5.1.3").then_some(())
+    });
+    let texts = world.stand_in.inside().requests;
+    assert!(world.send("on.call@nhs.net", message).status.success());
+    let reference = world.wait_for_text(0);
+    wait_for("one delivery to wait for its receipt", || {
+        let queue = world.queue();
+        let waiting = queue
+            .lines()
+            .filter(|line| line.contains("number-ending-123."));
+        (waiting.count() == 1 && queue.contains("with the provider")).then_some(())
+    });
+    assert_eq!(world.stand_in.inside().requests, texts + 1);
+    assert_eq!(world.receipt(&reference, "delivered"), "200");
+    world.wait_until_done();
+    world.is_nowhere_to_be_seen("7700900123");
+}
+
+#[test]
+fn a_text_that_is_held_does_not_go_to_what_encrypts_mail() {
+    let world = World::start("sms = { patient-data = \"hold\" }", "");
+    let said = world.text("07700900123", "NHS number: 450 557 7104, come in.");
+    assert!(said.contains("250"), "{said}");
+    let listed = world.queue();
+    let listed: serde_json::Value =
+        serde_json::from_str(listed.lines().find(|line| line.contains(DOMAIN)).unwrap()).unwrap();
+    let reference = listed["reference"].as_str().unwrap();
+    let release = |more: &[&str]| {
+        let order = ["queue", "release", reference, "--reason", "agreed"];
+        let released = world.gateway.postern(&[&order, more].concat());
+        let said = String::from_utf8(released.stdout).unwrap();
+        (released.status.code().unwrap(), said)
+    };
+    let (status, said) = release(&["--encrypted"]);
+    assert!(
+        status == 1 && said.contains("0 deliveries changed"),
+        "{said}"
+    );
+    assert!(
+        world.queue().contains("\"state\":\"held\""),
+        "{}",
+        world.queue()
+    );
+    let encrypted = world.gateway.folder.path().join("data/maildir/encrypted");
+    assert!(!encrypted.join(DOMAIN).exists());
+    assert_eq!(release(&[]).0, 0);
+    world.wait_for_text(0);
+}
+
+#[test]
 fn who_says_stop_gets_no_more_and_a_command_puts_it_right() {
     let world = World::start("sms = {}", "");
     let stop = |from: &str, message: &str| {

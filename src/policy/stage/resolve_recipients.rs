@@ -145,12 +145,35 @@ impl ResolveRecipients {
         resolution.path.splice(0..0, hop);
         let errors_to = self.list_owner(&resolution, today);
         let ends = self.ends(mailbox, resolution.end, today)?;
-        let resolved = ends
-            .into_iter()
-            .map(|end| self.led_to(of, recipient, end, resolution.path.clone(), now));
-        Ok(match errors_to {
-            Some(owner) => resolved.map(|one| one.of_list(&owner)).collect(),
-            None => resolved.collect(),
+        let mut resolved = Vec::with_capacity(ends.len());
+        for end in ends {
+            let one = self.led_to(of, recipient, end, resolution.path.clone(), now);
+            let one = self.led_to_number(one, now)?;
+            resolved.push(match &errors_to {
+                Some(owner) => one.of_list(owner),
+                None => one,
+            });
+        }
+        Ok(resolved)
+    }
+
+    /// The same with the number that a name leads to in its one form: in two, of a list or beside its own name, it
+    /// would be two telephones that get a text each.
+    ///
+    /// # Errors
+    /// It leads to something at the domain of numbers that is none.
+    fn led_to_number(
+        &self,
+        led: ResolvedRecipient,
+        now: Timestamp,
+    ) -> Result<ResolvedRecipient, Opinion> {
+        Ok(match self.sms.canonical(&led.recipient)? {
+            Some(number) => ResolvedRecipient {
+                given: led.given,
+                path: led.path,
+                ..self.as_given(led.of, &number, now)
+            },
+            None => led,
         })
     }
 
