@@ -128,8 +128,9 @@ impl Columns {
     /// One record by the names of its columns.
     ///
     /// # Errors
-    /// If it has more or fewer fields than the header.
+    /// If it has more or fewer fields than the header, or the rows below it within one.
     pub(super) fn row<'r>(&'r self, record: &'r StringRecord) -> Result<Row<'r>, Wrong> {
+        check_quotes(record, self.count)?;
         if record.len() == self.count {
             return Ok(Row {
                 columns: self,
@@ -140,6 +141,25 @@ impl Columns {
         Err(Wrong::row(format!(
             "this row has {has} fields, the header has {count}"
         )))
+    }
+}
+
+/// A cell that begins with a quotation mark ends with the next one, or with the file: where somebody has forgotten to
+/// close it, it takes in the rows below, which nobody would miss. They are lines of it with the commas of a row.
+///
+/// # Errors
+/// If a cell has such a line.
+pub(super) fn check_quotes(record: &StringRecord, columns: usize) -> Result<(), Wrong> {
+    if memchr::memchr2(b'\n', b'\r', record.as_slice().as_bytes()).is_none() {
+        return Ok(()); // as nearly always
+    }
+    let is_row = |line: &str| line.matches(',').count() + 1 >= columns.max(2);
+    let takes_in = |cell: &str| cell.split(['\n', '\r']).skip(1).any(is_row);
+    match record.iter().any(takes_in) {
+        true => Err(Wrong::row(
+            "a quotation mark in this row is not closed, and takes in the rows below it".to_owned(),
+        )),
+        false => Ok(()),
     }
 }
 
@@ -328,6 +348,34 @@ mod tests {
             lines.push(line_of(text, record.unwrap().position()));
         }
         assert_eq!(lines, [3, 6, 8]);
+    }
+
+    #[test]
+    fn a_quotation_mark_that_takes_in_the_rows_below_is_found() {
+        let wrong = |rows: &str| -> Vec<bool> {
+            let text = format!("from,to,note\n{rows}");
+            let mut reader = reader(&text);
+            let header = reader.headers().unwrap().clone();
+            let schema = Schema {
+                columns: &["from", "to", "note"],
+                required: 2,
+            };
+            let columns = Columns::read(&header, &schema).0.unwrap();
+            let records = reader.records();
+            records
+                .map(|record| columns.row(&record.unwrap()).is_err())
+                .collect()
+        };
+        assert_eq!(
+            wrong("a,b,\"two\nlines, at most\"\nc,d,e\n"),
+            [false, false]
+        );
+        assert_eq!(wrong("a,b,\"open\nc,d,e\n"), [true]);
+        assert_eq!(
+            wrong("a,b,\"open\r\nc,d,e\r\nf,g,\"h\"\r\ni,j,k\r\n"),
+            [true, false]
+        );
+        assert_eq!(wrong("a,\"open,\nc,d,e\n"), [true]);
     }
 
     #[test]

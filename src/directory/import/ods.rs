@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use csv::StringRecord;
 use jiff::civil::Date;
 
-use crate::directory::cells::Wrong;
+use crate::directory::cells::{Wrong, check_quotes};
 use crate::directory::{Entry, Kind, OdsCode, Status, table};
 use crate::mail::Domain;
 
@@ -60,6 +60,7 @@ pub(super) fn read(file: File, domain: &Domain, walk: &mut Walk<'_>, draft: &mut
     let mut lines: HashMap<OdsCode, usize> = HashMap::new();
     let mut counts: HashMap<&'static str, usize> = HashMap::new();
     let each = |record: &StringRecord, line, _: &str| {
+        check_quotes(record, COLUMNS)?;
         let record = Record::read(record, file, draft.today)?;
         if let Some(first) = lines.insert(record.code, line) {
             let reason = format!("{} is on line {first} already", record.code);
