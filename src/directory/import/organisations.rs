@@ -29,7 +29,13 @@ pub(super) fn recode(change: &Change, draft: &mut Draft) -> Result<Outcome, Wron
             }
             None => {}
             Some(cells_to) => {
-                new.push(beside(cells_to, draft));
+                let cells_to = beside(cells_to, draft);
+                let there = draft.entry(&cells_to)?;
+                if !in_use(&there, change.date) {
+                    let reason = format!("{} is there, and not in use on that day", there.address);
+                    return Err(Wrong::at("to", reason));
+                }
+                new.push(cells_to);
                 old.push(shut(cells, Status::Closed, change.date));
             }
         }

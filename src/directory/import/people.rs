@@ -3,6 +3,8 @@
 //! A name that was a person's leads nowhere once the person has gone, and one day it is another
 //! person's. So a leaver's old names are cut off, and a joiner's name starts without a history.
 
+use jiff::civil::Date;
+
 use crate::directory::cells::Wrong;
 use crate::directory::{Kind, Status, table};
 
@@ -21,9 +23,15 @@ pub(super) fn rename(change: &Change, draft: &mut Draft) -> Result<Outcome, Wron
     if from == to {
         return Err(Wrong::at("to", "is the name that it has"));
     }
-    let (cells, entry) = draft
-        .mailbox(&from)
-        .ok_or_else(|| Wrong::at("from", format!("{from} is not in the directory")))?;
+    let Some((cells, entry)) = draft.mailbox(&from) else {
+        return match has_left_since(&to, change, draft) {
+            true => Ok(Outcome::Known),
+            false => {
+                let reason = format!("{from} is not in the directory");
+                Err(Wrong::at("from", reason))
+            }
+        };
+    };
     if !in_use(&entry, change.date) {
         let reason = format!("{from} is {} on that day", entry.status.word());
         return Err(Wrong::at("from", reason));
@@ -109,11 +117,8 @@ pub(super) fn join(change: &Change, draft: &mut Draft) -> Result<Outcome, Wrong>
         ],
     );
     let cells = cells.with(&change.says(DESCRIPTION));
-    if let Some((old, _)) = draft.mailbox(&to) {
-        let same = |column| old.get(column) == cells.get(column);
-        if ["kind", "status", "status_date"].into_iter().all(same) {
-            return Ok(Outcome::Known);
-        }
+    if has_joined(&to, &cells, change, draft) {
+        return Ok(Outcome::Known);
     }
     free(&to, change, draft)?;
     draft.put(cells)?;
@@ -124,6 +129,34 @@ pub(super) fn join(change: &Change, draft: &mut Draft) -> Result<Outcome, Wrong>
         ));
     }
     Ok(Outcome::Made)
+}
+
+/// Whether a joiner has come already: he is there, has left since, or has another name by now.
+fn has_joined(name: &str, cells: &Cells, change: &Change, draft: &Draft) -> bool {
+    let Some((old, _)) = draft.mailbox(name) else {
+        return has_another_name_since(name, change, draft);
+    };
+    let same = |column: &&str| old.get(column) == cells.get(column);
+    let says = change.says(DESCRIPTION);
+    let is_described = says.iter().all(|(column, text)| old.get(column) == *text);
+    ["kind", "status", "status_date"].iter().all(same)
+        || same(&"kind") && is_described && has_left_since(name, change, draft)
+}
+
+/// Whether a person who had this name on the day of a change has left after it.
+fn has_left_since(name: &str, change: &Change, draft: &Draft) -> bool {
+    draft.mailbox(name).is_some_and(|(_, entry)| {
+        let is_gone = matches!(entry.status, Status::Leaver | Status::Deleted);
+        is_gone && entry.status_date.is_some_and(|date| date > change.date)
+    })
+}
+
+/// Whether a name that nobody has was given up for another one after the day of a change.
+fn has_another_name_since(name: &str, change: &Change, draft: &Draft) -> bool {
+    draft.redirects.get(name).is_some_and(|redirect| {
+        let since = redirect.get("since").parse::<Date>();
+        redirect.get("because") == "renamed" && since.is_ok_and(|since| since > change.date)
+    })
 }
 
 /// Whether a name can be given on the day of a change.

@@ -21,6 +21,10 @@ pub(super) struct Whole {
     redirects: Option<HashMap<String, String>>,
     /// Addresses of rows that were bad, but for their address: what is there of them stays.
     spared: HashSet<String>,
+    /// The same of redirects, by their keys.
+    spared_redirects: HashSet<String>,
+    /// Whether there were bad rows that may be anybody's: then nobody is missing.
+    is_unsure: bool,
 }
 
 impl Whole {
@@ -28,19 +32,28 @@ impl Whole {
     pub(super) fn read(&mut self, walk: &mut Walk<'_>, draft: &mut Draft) {
         let header = super::draft::header(walk.file);
         let path = walk.file.path.display().to_string();
+        let (before, mut known) = (walk.bad.len(), 0);
         if header.iter().any(|column| column == "because") {
             self.begin_redirects();
             walk.table(&redirects::SCHEMA, |found| {
                 let cells = Cells::of(&redirects::SCHEMA, &found.row);
-                self.redirect(cells, &format!("{path}:{}", found.line), draft)
+                let taken = self.redirect(cells, &format!("{path}:{}", found.line), draft);
+                taken.inspect_err(|_| known += 1)
             });
         } else {
             self.begin_mailboxes();
             walk.table(&table::SCHEMA, |found| {
                 let cells = merged(found, draft)?;
-                self.mailbox(cells, &format!("{path}:{}", found.line), draft)
+                let taken = self.mailbox(cells, &format!("{path}:{}", found.line), draft);
+                taken.inspect_err(|_| known += 1)
             });
         }
+        self.note_bad(walk.bad.len() - before, known);
+    }
+
+    /// A file has had so many bad rows, of which so many are known by their name.
+    pub(super) fn note_bad(&mut self, bad: usize, known: usize) {
+        self.is_unsure |= bad > known;
     }
 
     /// From now on, mailboxes that nobody names are taken out.
@@ -86,8 +99,9 @@ impl Whole {
         source: &str,
         draft: &mut Draft,
     ) -> Result<(), Wrong> {
-        draft.check_redirect(&cells)?;
         let key = redirect_key(&cells);
+        self.spared_redirects.insert(key.clone());
+        draft.check_redirect(&cells)?;
         let seen = self.redirects.get_or_insert_default();
         if let Some(first) = seen.get(&key) {
             let reason = format!("{key} is at {first} already");
@@ -98,14 +112,20 @@ impl Whole {
         Ok(())
     }
 
-    /// Takes out what no file has named.
+    /// Takes out what no file has named; nothing where a row that cannot be read may be of it.
     pub(super) fn end(self, draft: &mut Draft) {
+        if self.is_unsure {
+            let note = "nothing is taken out: of some bad rows it cannot be told whose they are";
+            draft.notes.push(note.to_owned());
+            return;
+        }
         if let Some(seen) = self.mailboxes {
             let keep = |key: &str| seen.contains_key(key) || self.spared.contains(key);
             draft.mailboxes.retain(keep);
         }
         if let Some(seen) = self.redirects {
-            draft.redirects.retain(|key| seen.contains_key(key));
+            let keep = |key: &str| seen.contains_key(key) || self.spared_redirects.contains(key);
+            draft.redirects.retain(keep);
         }
     }
 }

@@ -21,6 +21,7 @@ pub(super) fn read(walk: &mut Walk<'_>, whole: &mut Whole, draft: &mut Draft) {
     let diagnostics = Diagnostics::default();
     let lines = Lines::of(&file);
     let path = file.path.display().to_string();
+    let (before, mut known) = (walk.bad.len(), 0);
     read_toml(&file, &diagnostics, |top| {
         for section in top.sections("mailbox") {
             whole.begin_mailboxes();
@@ -28,6 +29,7 @@ pub(super) fn read(walk: &mut Walk<'_>, whole: &mut Whole, draft: &mut Draft) {
             let source = format!("{path}:{line}");
             let taken = mailbox(&section).map(|cells| whole.mailbox(cells, &source, draft));
             if let Some(Err(wrong)) = taken {
+                known += 1;
                 walk.bad(line, &wrong, None);
             }
             section.finish();
@@ -59,6 +61,7 @@ pub(super) fn read(walk: &mut Walk<'_>, whole: &mut Whole, draft: &mut Draft) {
             help: "mend the key or take it out",
         });
     }
+    whole.note_bad(walk.bad.len() - before, known);
     (walk.progress)(length(&file));
 }
 
