@@ -26,6 +26,22 @@ pub fn to_text(html: &str) -> String {
     }
 }
 
+/// What somebody sees who looks at the page, and the addresses of its links below: nothing that a style hides, no
+/// comment, script, style sheet, title or text of a picture. What is struck out is not said any more.
+pub(super) fn shown(html: &str) -> String {
+    let mut reader = Reader::new(html);
+    reader.links = Some(Vec::new());
+    reader.read_all();
+    let text = match reader.in_sight {
+        Some(in_sight) => in_sight.lines.text,
+        None => reader.text.text,
+    };
+    let links = reader.links.unwrap_or_default().into_iter();
+    let links = links.filter(|link| !text.contains(link.as_str()));
+    let links: Vec<String> = links.collect();
+    format!("{text}\n{}", links.join("\n"))
+}
+
 /// What is to be read in an HTML text.
 pub(super) struct Read {
     /// All of it.
@@ -38,20 +54,8 @@ pub(super) struct Read {
 
 /// Reads an HTML text with and without what it hides.
 pub(super) fn read(html: &str) -> Read {
-    let mut reader = Reader {
-        html,
-        at: 0,
-        text: Lines::with_capacity(html.len() / 2),
-        in_sight: None,
-        hidden: None,
-        names: HiddenNames::default(),
-        aside: Lines::default(),
-        titles: Lines::default(),
-        titles_end: true,
-    };
-    while reader.at < html.len() {
-        reader.step();
-    }
+    let mut reader = Reader::new(html);
+    reader.read_all();
     let mut text = reader.text.text;
     if !reader.aside.text.trim().is_empty() {
         text.push('\n');
@@ -80,6 +84,8 @@ struct Reader<'h> {
     titles: Lines,
     /// Whether a title from here on may have an end: what has none is read as text.
     titles_end: bool,
+    /// The links that are in sight, if what somebody sees is asked for.
+    links: Option<Vec<String>>,
 }
 
 /// The text without what is hidden.
@@ -104,6 +110,27 @@ impl InSight {
 }
 
 impl<'h> Reader<'h> {
+    fn new(html: &'h str) -> Self {
+        Self {
+            html,
+            at: 0,
+            text: Lines::with_capacity(html.len() / 2),
+            in_sight: None,
+            hidden: None,
+            names: HiddenNames::default(),
+            aside: Lines::default(),
+            titles: Lines::default(),
+            titles_end: true,
+            links: None,
+        }
+    }
+
+    fn read_all(&mut self) {
+        while self.at < self.html.len() {
+            self.step();
+        }
+    }
+
     /// Reads up to the next sign and what it begins.
     fn step(&mut self) {
         let rest = &self.html[self.at..];
@@ -152,9 +179,10 @@ impl<'h> Reader<'h> {
                 }
             }
             Some(_) => {}
-            None if tag.closes || tag.inside.is_empty() || VOID.iter().any(|void| tag.is(void)) => {
-            }
-            None if hidden::is_hidden(tag, &self.names) => {
+            None if tag.closes || VOID.iter().any(|void| tag.is(void)) => {}
+            None if self.links.is_some() && STRUCK.iter().any(|struck| tag.is(struck))
+                || !tag.inside.is_empty() && hidden::is_hidden(tag, &self.names) =>
+            {
                 self.hidden = Some((tag.name, 1));
                 let text = &self.text;
                 let in_sight = self.in_sight.get_or_insert_with(|| InSight {
@@ -210,6 +238,9 @@ impl<'h> Reader<'h> {
             }
         }
         let in_sight = self.hide(tag);
+        if self.links.is_some() && in_sight && !tag.closes {
+            self.tag_in_sight(tag);
+        }
         if tag.is("title") {
             self.title(tag, in_sight);
         } else if tag.is("tr") || tag.is("table") {
@@ -225,6 +256,25 @@ impl<'h> Reader<'h> {
             self.push_if(in_sight, cell);
         } else if !tag.closes && (tag.is("style") || tag.is("script")) {
             self.raw_text(tag);
+        }
+    }
+
+    /// What a tag shows that is no text: where a link leads, and that a digit is raised.
+    fn tag_in_sight(&mut self, tag: &Tag<'h>) {
+        let rest = &self.html[self.at..];
+        if tag.is("sup") && rest.starts_with(|c: char| c.is_ascii_digit()) {
+            self.push(|lines| lines.push_collapsed("^"));
+        }
+        let is_address = |name: &str| name.eq_ignore_ascii_case("href");
+        let address = tag.attributes().find(|(name, _)| is_address(name));
+        if let (true, Some((_, address))) = (tag.is("a"), address) {
+            let mut lines = Lines::default();
+            push_decoded(&mut lines, address.trim());
+            let link = lines.text;
+            let is_web = link.starts_with("https://") || link.starts_with("http://");
+            if let Some(links) = self.links.as_mut().filter(|all| !all.contains(&link)) {
+                links.extend(is_web.then_some(link));
+            }
         }
     }
 
@@ -498,6 +548,8 @@ const ASIDE: &[&str] = &[
 ];
 /// Attributes whose value is an address.
 const ADDRESSES: &[&str] = &["href", "src", "data", "action"];
+/// Elements of what is not said any more.
+const STRUCK: &[&str] = &["del", "s", "strike"];
 /// Elements in which nothing stands.
 const VOID: &[&str] = &[
     "br", "img", "input", "meta", "hr", "link", "wbr", "col", "area", "base", "source", "embed",

@@ -1,26 +1,43 @@
 //! What of a mail is said in a text message: the words of its author, without signature and quoted mail.
 
-use super::{Content, Form};
+use crate::mail::Message;
+use crate::mail::mime::{Part, Structure};
 
-/// The text of the plain bodies, or that of the HTML where there is no plain one; signature, quoted mail and the
+use super::{html, text};
+
+/// The text of the plain bodies, or what the HTML shows where there is no plain one; signature, quoted mail and the
 /// white space around it cut. Empty if nothing is left.
-pub fn short_text(content: &Content) -> String {
-    let plain = bodies(content, Form::Plain);
-    match own_words(&plain) {
-        words if words.is_empty() => own_words(&bodies(content, Form::Html)),
+///
+/// Not what is looked through for patient data: that has what a page hides as well, its comments and style sheets, and
+/// every further reading of a text.
+pub fn short_text(message: &Message, structure: &Structure) -> String {
+    let plain = bodies(message, structure, "plain");
+    match own_words(&plain.join("\n")) {
+        words if words.is_empty() => {
+            let pages = bodies(message, structure, "html").into_iter();
+            let shown: Vec<String> = pages.map(|page| html::shown(&page)).collect();
+            own_words(&shown.join("\n"))
+        }
         words => words,
     }
 }
 
-/// The bodies of one form, one below the other. What stands around the parts of a multipart no reader shows.
-fn bodies(content: &Content, form: Form) -> String {
-    let bodies = content.texts.iter().filter(|piece| {
-        let path = piece.place.strip_prefix("body:");
-        piece.form == form
-            && path.is_some_and(|path| path.starts_with(|c: char| c.is_ascii_digit()))
-    });
-    let texts: Vec<&str> = bodies.map(|piece| piece.text.trim()).collect();
-    texts.join("\n")
+/// The bodies of one form. What stands around the parts of a multipart no reader shows.
+fn bodies(message: &Message, structure: &Structure, subtype: &str) -> Vec<String> {
+    let is_body = |part: &&Part| {
+        part.is_leaf()
+            && part.is("text", subtype)
+            && !part.is_attachment()
+            && part.filename().is_none()
+    };
+    let bodies = structure.own_parts().filter(is_body);
+    bodies
+        .map(|part| {
+            let octets = part.decoded(message.octets());
+            let within = &octets[..octets.len().min(OCTETS_MAX)];
+            text::decode(within, part.content_type.params.get("charset"))
+        })
+        .collect()
 }
 
 /// The lines of the author: up to the signature (RFC 3676 §4.3) or the mail that is quoted below, without quoted
@@ -29,21 +46,22 @@ fn own_words(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     let mut kept: Vec<&str> = Vec::new();
-    for (at, line) in lines.iter().enumerate() {
-        if is_signature(line) || begins_quoted_mail(&lines[at..]) {
+    for ((at, line), whole) in lines.iter().enumerate().zip(text.lines()) {
+        if whole == SIGNATURE || begins_quoted_mail(&lines[at..]) {
             break;
         }
         let is_blank_again = line.is_empty() && kept.last().is_none_or(|last| last.is_empty());
-        if !line.starts_with('>') && !is_blank_again {
+        if !is_quoted(line) && !is_blank_again {
             kept.push(line);
         }
     }
     kept.join("\n").trim().to_owned()
 }
 
-/// Trailing space is gone by now: `-- ` is `--`.
-fn is_signature(line: &str) -> bool {
-    line == "--"
+/// A line of mail that is quoted. `>38` is a number.
+fn is_quoted(line: &str) -> bool {
+    let quoted = line.strip_prefix('>');
+    quoted.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// The line over a mail that is quoted whole: `-----Original Message-----`, the fields of Outlook, or
@@ -62,8 +80,15 @@ fn begins_quoted_mail(lines: &[&str]) -> bool {
     let field = |line: Option<&&str>, name: &str| {
         line.is_some_and(|line| line.trim_start().starts_with(name))
     };
-    if first.starts_with("From:") && (field(lines.get(1), "Sent:") || field(lines.get(1), "Date:"))
-    {
+    // `From` and `Date` may as well be those of an appointment.
+    let named = |name| {
+        lines
+            .iter()
+            .take(FIELDS_MAX)
+            .any(|line| field(Some(line), name))
+    };
+    let is_dated = field(lines.get(1), "Date:") && named("To:") && named("Subject:");
+    if first.starts_with("From:") && (field(lines.get(1), "Sent:") || is_dated) {
         return true;
     }
     let below = lines.iter().skip(1).find(|line| !line.is_empty());
@@ -72,16 +97,22 @@ fn begins_quoted_mail(lines: &[&str]) -> bool {
         && below.is_some_and(|line| line.starts_with('>'))
 }
 
+/// The line over a signature. Without its space it may as well part one thing from another.
+const SIGNATURE: &str = "-- ";
+/// Fields over a mail that is quoted.
+const FIELDS_MAX: usize = 6;
+/// Octets of a body that are read: a text has some hundred.
+const OCTETS_MAX: usize = 256 << 10;
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::content::{Limits, read};
-    use crate::mail::{Message, mime};
+    use crate::mail::mime;
 
     fn said(message: &str) -> String {
         let message = Message::new(message.replace('\n', "\r\n").into_bytes());
         let structure = mime::parse(message.octets()).unwrap();
-        short_text(&read(&message, &structure, &Limits::default()))
+        short_text(&message, &structure)
     }
 
     #[test]
@@ -126,6 +157,56 @@ mod tests {
             "x"
         );
         assert_eq!(said("Subject: x\n\n"), "");
+    }
+
+    #[test]
+    fn what_only_looks_like_a_signature_or_quoted_mail_is_said() {
+        for words in [
+            "Your appointment:\nFrom: 10:30\nDate: 24 November\nWith: Dr Hart",
+            "Bumbleton Surgery\n--\nYour appointment is on 24 November",
+            "Ring 111 if your temperature is\n>38 or you feel worse",
+            r"Come in.\nBring C:\new and \u0041",
+        ] {
+            assert_eq!(said(&format!("\n{words}\n")), words);
+        }
+        let forwarded = "\nsee below\n\nFrom: a\nDate: b\nTo: c\nSubject: d\n\nhello\n";
+        assert_eq!(said(forwarded), "see below");
+        assert_eq!(said("\nhello\n-- \n"), "hello");
+    }
+
+    #[test]
+    fn of_a_page_is_said_what_it_shows() {
+        let page = |html: &str| said(&format!("Content-Type: text/html\n\n{html}\n"));
+        for (html, shown) in [
+            (
+                "<html><head><title>t</title><style>p { color: red }</style></head><body><!-- 9:00 -->\
+                 <p>Visit <script>x = 1</script>10:30</p><img alt=\"logo\" src=\"https://a.example/x\"></body></html>",
+                "Visit 10:30",
+            ),
+            (
+                "<p>Take <span style=\"display:none\">no </span>tablets</p>",
+                "Take tablets",
+            ),
+            (
+                "<div style=\"display:none\">preheader</div><p>hello</p>",
+                "hello",
+            ),
+            (
+                "<p>Take <del>10</del> 5 mg, <s>twice</s> once</p>",
+                "Take 5 mg, once",
+            ),
+            (
+                "<p>10<sup>9</sup> on the 1<sup>st</sup></p>",
+                "10^9 on the 1st",
+            ),
+            (
+                "<p><a href=\"https://a.example/?a=1&amp;b=2\">Confirm</a> or <a href=\"#x\">not</a></p>\
+                 <a href=\"https://b.example/\">https://b.example/</a><!-- <a href=\"https://c.example/\">c</a> -->",
+                "Confirm or not\nhttps://b.example/\nhttps://a.example/?a=1&b=2",
+            ),
+        ] {
+            assert_eq!(page(html), shown, "{html}");
+        }
     }
 
     #[test]

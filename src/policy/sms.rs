@@ -265,7 +265,11 @@ impl Look<'_> {
 
 /// What would be sent of a message.
 fn text_of(case: &Case<'_>) -> Sanitised {
-    let made = sanitise(&short_text(case.content));
+    let words = match case.structure {
+        Ok(structure) => short_text(&case.transaction.message, structure),
+        Err(_) => String::new(),
+    };
+    let made = sanitise(&words);
     Sanitised {
         text: made.text.trim().to_owned(),
         ..made

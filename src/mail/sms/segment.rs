@@ -223,7 +223,7 @@ fn push_without_marks(to: &mut Sanitised, c: char) {
         }
         _ => {
             let says = std::iter::once(c).nfkd().any(char::is_alphanumeric);
-            to.lost_letters += usize::from(says || c == NOT_EQUAL);
+            to.lost_letters += usize::from(says || matches!(c, NOT_EQUAL | UNDECODED));
             to.text.push('?');
         }
     }
@@ -258,6 +258,8 @@ const GSM_EXTENDED: &str = "^{}\\[~]|€\u{c}";
 const WELSH: &str = "àèìòùẁỳÀÈÌÒÙẀỲáéíóúẃýÁÉÍÓÚẂÝäëïöüẅÿÄËÏÖÜẄŸâêîôûŵŷÂÊÎÔÛŴŶ";
 /// Without its stroke it would say the opposite.
 const NOT_EQUAL: char = '\u{2260}';
+/// What stands for octets that are no text.
+const UNDECODED: char = char::REPLACEMENT_CHARACTER;
 /// What is given up at most so that a cut falls between words, in octets.
 const WORD_OCTETS: usize = 20;
 
@@ -347,6 +349,7 @@ mod tests {
             ("10⁹ H₂O x²", "10? H?O x?", 3),
             ("dose ≠ 5", "dose ? 5", 1),
             ("5㎍", "5?", 1),
+            ("\u{fffd}9.90", "?9.90", 1),
         ] {
             let sanitised = sanitise(text);
             let shown = (sanitised.text.as_str(), sanitised.lost_letters);
