@@ -43,6 +43,8 @@ pub struct Contract {
     pub pinned_to: Vec<Network>,
     /// Whose tokens open it, by the claim that its issuer is read by.
     pub token_subjects: Vec<String>,
+    /// The issuers that may make these tokens; empty for the one there is.
+    pub token_issuers: Vec<String>,
     /// By what the certificates of its clients are known.
     pub certificates: Vec<KnownCertificate>,
     /// The first day on which it may be used.
@@ -70,6 +72,7 @@ impl Default for Contract {
             networks: Vec::new(),
             pinned_to: Vec::new(),
             token_subjects: Vec::new(),
+            token_issuers: Vec::new(),
             certificates: Vec::new(),
             valid_from: None,
             valid_until: None,
@@ -192,6 +195,14 @@ impl Contract {
             .any(|network| network.contains(client))
     }
 
+    /// Whether a token of this issuer for this subject opens the account. What one issuer calls its subject is another's
+    /// to give to whom it likes (RFC 7519 §4.1.2).
+    pub fn takes_token(&self, issuer: &str, subject: &str) -> bool {
+        let has = |all: &[String], one: &str| all.iter().any(|known| known == one);
+        let is_of_issuer = self.token_issuers.is_empty() || has(&self.token_issuers, issuer);
+        is_of_issuer && has(&self.token_subjects, subject)
+    }
+
     /// Whether the account may be used on the day of this moment.
     pub fn is_valid(&self, now: Timestamp) -> bool {
         let today = now.to_zoned(TimeZone::UTC).date();
@@ -217,6 +228,7 @@ impl Contract {
             networks: list(section, "networks").unwrap_or_default(),
             pinned_to: list(section, "network-login").unwrap_or_default(),
             token_subjects: list(section, "token-subjects").unwrap_or_default(),
+            token_issuers: list(section, "token-issuers").unwrap_or_default(),
             certificates: certificate::read_list(section, "certificates"),
             valid_from: section.date("valid-from").map(Located::into_inner),
             valid_until: section.date("valid-until").map(Located::into_inner),

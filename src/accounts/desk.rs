@@ -94,7 +94,7 @@ impl Desk {
     ) -> Result<AccountName, Box<Denied>> {
         self.check_locks(accounts, attempt)?;
         let subject = self.subject_of(accounts, token, attempt.now)?;
-        let account = subject.and_then(|subject| accounts.of_subject(&subject));
+        let account = subject.and_then(|(issuer, subject)| accounts.of_subject(issuer, &subject));
         let given = attempt.username;
         let account = account.filter(|account| given.is_empty() || fold(given) == account.name());
         let username = account.map_or(given, Account::name);
@@ -106,13 +106,13 @@ impl Desk {
         self.conclude(accounts, attempt, account.is_some())
     }
 
-    /// For whom a token is; `None` if no issuer made it for us. Errs if a key is missing that may come.
-    fn subject_of(
+    /// Whose a token is, and for whom; `None` if no issuer made it for us. Errs if a key is missing that may come.
+    fn subject_of<'a>(
         &self,
-        accounts: &Accounts,
+        accounts: &'a Accounts,
         token: &str,
         now: Timestamp,
-    ) -> Result<Option<String>, Box<Denied>> {
+    ) -> Result<Option<(&'a str, String)>, Box<Denied>> {
         let mut is_waiting = false;
         for issuer in accounts.issuers() {
             let checked = match &issuer.keys {
@@ -127,7 +127,7 @@ impl Desk {
                 }
             };
             if let Ok(subject) = checked {
-                return Ok(Some(subject));
+                return Ok(Some((&issuer.name, subject)));
             }
         }
         if is_waiting {

@@ -71,10 +71,12 @@ impl Accounts {
             check_linked(&accounts, top);
             certificate::check_shared(&accounts, top);
             let issuers = top.sections("issuer").into_iter();
+            let issuers: Vec<Issuer> = issuers.filter_map(Issuer::read).collect();
+            token::check_subjects(&accounts, &issuers, top);
             Self {
                 accounts,
                 secrets,
-                issuers: issuers.filter_map(Issuer::read).collect(),
+                issuers,
             }
         })
     }
@@ -84,13 +86,10 @@ impl Accounts {
         &self.issuers
     }
 
-    /// The account that tokens for this subject open.
-    pub fn of_subject(&self, subject: &str) -> Option<&Account> {
-        let names = |account: &&Account| {
-            let mut subjects = account.contract.token_subjects.iter();
-            subjects.any(|one| one == subject)
-        };
-        self.accounts.values().find(names)
+    /// The account that tokens of this issuer for this subject open.
+    pub fn of_subject(&self, issuer: &str, subject: &str) -> Option<&Account> {
+        let mut all = self.accounts.values();
+        all.find(|account| account.contract.takes_token(issuer, subject))
     }
 
     /// The accounts that a certificate opens at this moment, each with what says so, in the order of their names.
@@ -274,6 +273,56 @@ mod tests {
                 "reminders.fa123.donotreply@nhs.net"
             );
         }
+    }
+
+    #[test]
+    fn a_token_opens_the_account_of_its_issuer_alone() {
+        let issuer = |name: &str| {
+            format!(
+                "[[issuer]]\nname = \"{name}\"\naudience = [\"postern\"]\njwks-url = \"https://{name}/\"\n"
+            )
+        };
+        let account = |name: &str, keys: &str| {
+            format!("[[account]]\nname = \"{name}\"\ntoken-subjects = [\"app-1\"]\n{keys}\n")
+        };
+        let (one, two) = (issuer("one"), issuer("two"));
+        let (of_one, of_two) = ("token-issuers = [\"one\"]", "token-issuers = [\"two\"]");
+        for (parts, wrong) in [
+            (vec![account("a@nhs.net", ""), one.clone()], ""),
+            (
+                vec![account("a@nhs.net", ""), one.clone(), two.clone()],
+                "issuer: each issuer could make a token that opens this account",
+            ),
+            (
+                vec![account("a@nhs.net", of_two), one.clone()],
+                "issuer: there is no issuer \"two\"",
+            ),
+            (
+                vec![
+                    account("a@nhs.net", ""),
+                    account("b@nhs.net", of_one),
+                    one.clone(),
+                ],
+                "issuer: a subject of tokens is written down twice: app-1",
+            ),
+        ] {
+            assert_eq!(read(&parts.concat()).1.concat(), wrong);
+        }
+        let both = [
+            account("a@nhs.net", of_one),
+            account("b@nhs.net", of_two),
+            one,
+            two,
+        ]
+        .concat();
+        let (accounts, said) = read(&both);
+        assert_eq!(said, [""; 0]);
+        let opened = |issuer: &str| accounts.of_subject(issuer, "app-1").map(Account::name);
+        assert_eq!(
+            (opened("one"), opened("two")),
+            (Some("a@nhs.net"), Some("b@nhs.net"))
+        );
+        assert_eq!(opened("three"), None);
     }
 
     #[test]

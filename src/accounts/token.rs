@@ -4,6 +4,8 @@
 //! Nothing of a token is believed before its signature is verified by a key of the issuer, and the algorithm is the
 //! key's, never the token's choice alone: `none` and the symmetric ones are not known here.
 
+use std::collections::HashMap;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
@@ -13,7 +15,9 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::config::{Located, Section};
+use crate::config::{Diagnostic, Located, Section};
+
+use super::{Account, Contract};
 
 /// One that makes tokens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -142,6 +146,47 @@ impl Issuer {
     }
 }
 
+/// Reports whose tokens could open the account of somebody else: with several issuers it must be said whose a subject is,
+/// and one subject must not open two accounts.
+pub(super) fn check_subjects(
+    accounts: &HashMap<String, Account>,
+    issuers: &[Issuer],
+    top: &Section<'_>,
+) {
+    let wrong = |account: &Account, message: String, help: &str| {
+        let wrong = Diagnostic::error("issuer", message).at_maybe(account.place(), "");
+        top.diagnostics().push(wrong.help(help));
+    };
+    let mut all: Vec<&Account> = accounts.values().collect();
+    all.sort_by(|a, b| a.name().cmp(b.name()));
+    for (nth, account) in all.iter().enumerate() {
+        let contract = &account.contract;
+        let is_open = contract.token_issuers.is_empty();
+        if issuers.len() > 1 && !contract.token_subjects.is_empty() && is_open {
+            let message = "each issuer could make a token that opens this account".to_owned();
+            let help = "write token-issuers = [\"…\"]: the names of those whose subjects these are";
+            wrong(account, message, help);
+        }
+        let unknown = |name: &&String| !issuers.iter().any(|issuer| issuer.name == **name);
+        if let Some(name) = contract.token_issuers.iter().find(unknown) {
+            let help = "write the `name` of an [[issuer]], exactly";
+            wrong(account, format!("there is no issuer {name:?}"), help);
+        }
+        let others = &all[nth + 1..];
+        let opens = |other: &Contract, subject: &str| match &contract.token_issuers[..] {
+            [] => other.token_subjects.iter().any(|one| one == subject),
+            some => some.iter().any(|issuer| other.takes_token(issuer, subject)),
+        };
+        for subject in &contract.token_subjects {
+            if let Some(other) = others.iter().find(|other| opens(&other.contract, subject)) {
+                let message = format!("a subject of tokens is written down twice: {subject}");
+                let help = format!("in the blocks of {} and {}", account.name(), other.name());
+                wrong(account, message, &help);
+            }
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Header {
     alg: String,
@@ -172,8 +217,7 @@ fn read_keys(section: &Section<'_>) -> Option<KeySource> {
             None
         }
         _ => {
-            let wrong =
-                crate::config::Diagnostic::error("issuer", "an issuer has `keys` or `jwks-url`");
+            let wrong = Diagnostic::error("issuer", "an issuer has `keys` or `jwks-url`");
             let help = "write keys = \"keys.json\" or jwks-url = \"https://…\"";
             let wrong = wrong.at(section.place(), "").help(help);
             section.diagnostics().push(wrong);

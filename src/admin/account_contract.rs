@@ -25,6 +25,7 @@ pub(super) struct ContractShown {
     networks: Vec<String>,
     network_login: Vec<String>,
     token_subjects: Vec<String>,
+    token_issuers: Vec<String>,
     certificates: Vec<String>,
     valid_from: Option<String>,
     valid_until: Option<String>,
@@ -61,6 +62,7 @@ impl ContractShown {
             networks: texts(&contract.networks),
             network_login: texts(&contract.pinned_to),
             token_subjects: contract.token_subjects.clone(),
+            token_issuers: contract.token_issuers.clone(),
             certificates: contract.certificates.iter().map(certificate).collect(),
             valid_from: contract.valid_from.map(|date| date.to_string()),
             valid_until: contract.valid_until.map(|date| date.to_string()),
@@ -139,6 +141,7 @@ impl ContractShown {
             ("clients       ", &self.networks),
             ("without secret", &self.network_login),
             ("tokens of     ", &self.token_subjects),
+            ("made by       ", &self.token_issuers),
         ] {
             if !all.is_empty() {
                 writeln!(out, "{name} {}", all.join(" "))?;
@@ -305,6 +308,7 @@ mod tests {
             networks: _,
             pinned_to: _,
             token_subjects: _,
+            token_issuers: _,
             certificates: _,
             valid_from: _,
             valid_until: _,
@@ -313,6 +317,6 @@ mod tests {
             replies: _,
         } = Contract::default();
         // One for each above, and sms and reply_contact.
-        assert_eq!(shown("").0.as_object().unwrap().len(), 18);
+        assert_eq!(shown("").0.as_object().unwrap().len(), 19);
     }
 }
