@@ -208,6 +208,7 @@ struct Reload {
     clock: Clock,
     policy: watch::Sender<Arc<Policy>>,
     routes: watch::Sender<Arc<Router>>,
+    accounts: Arc<crate::accounts::Desk>,
 }
 
 /// Loads the policy anew whenever a file changes or SIGHUP comes.
@@ -252,12 +253,15 @@ impl Reload {
             metrics::POLICY_RELOADS_REFUSED.add(1);
             log_errors(&diagnostics);
             error!("the changed policy has errors: the one before stays in force");
+            let in_force = Arc::clone(&self.policy.borrow());
+            accounts::shut_what_is_taken_away(&self.accounts, in_force).await;
             return None;
         };
         let version = settings.policy.version().clone();
         record_policy(&self.queue, &self.clock, &version).await;
         let directory = Arc::clone(settings.policy.directory());
         self.policy.send_replace(settings.policy);
+        self.accounts.shut_nobody_else();
         remove_older(directory);
         // After the policy: whoever has these routes asks no other for the exchangers that may have patient data.
         self.routes.send_modify(|router| {

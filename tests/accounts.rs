@@ -347,6 +347,39 @@ fn both_secrets_are_good_for_a_while_after_a_rotation() {
 }
 
 #[test]
+fn an_account_is_disabled_also_while_the_policy_cannot_be_reloaded() {
+    if !installed("python3") {
+        return;
+    }
+    let (gateway, secret) = gateway("");
+    let log_in = || {
+        let args = ["--mech", "PLAIN", "--user", NAME, "--secret", &secret];
+        last(&client(&gateway, &args, "")).to_owned()
+    };
+    assert!(log_in().starts_with("auth 235"));
+    let failing = "[[test]]\nname = \"fails\"\nmessage = \"plain.eml\"\nfrom = \"pharmacy.fa001@nhs.net\"\n\
+                   to = { \"gp@nhs.net\" = \"hold\" }\n";
+    let tests = gateway.folder.path().join("policies/tests");
+    fs::write(tests.join("failing.toml"), failing).expect("a test that fails");
+    let disabled = gateway.postern(&["account", "disable", NAME]);
+    assert!(disabled.status.success());
+    wait_for("the account to be shut", || {
+        gateway
+            .log()
+            .contains("an account is shut as its file says")
+            .then_some(())
+    });
+    assert!(log_in().starts_with("auth 535"), "{}", log_in());
+    fs::remove_file(tests.join("failing.toml")).expect("it gone");
+    let accounts = gateway.folder.path().join("policies/accounts.toml");
+    let text = fs::read_to_string(&accounts).expect("accounts.toml");
+    fs::write(&accounts, text.replace("disabled = true\n", "")).expect("accounts.toml");
+    wait_for("the account to be open again", || {
+        log_in().starts_with("auth 235").then_some(())
+    });
+}
+
+#[test]
 fn the_contract_says_to_whom_and_a_pinned_device_needs_no_secret() {
     if !installed("python3") {
         return;

@@ -3,7 +3,7 @@
 //! One for a process, over all reloads of `accounts.toml`: a reload must not forget who is locked out or what was
 //! used.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -32,6 +32,8 @@ pub struct Desk {
     fetched: RwLock<HashMap<String, Arc<Keys>>>,
     /// Whether a token came whose key is not here.
     wants_keys: AtomicBool,
+    /// Accounts that are shut whatever the reading in force says.
+    shut: RwLock<HashSet<String>>,
 }
 
 /// Somebody wants to be an account.
@@ -70,7 +72,39 @@ impl Desk {
             tries: Mutex::default(),
             fetched: RwLock::default(),
             wants_keys: AtomicBool::new(false),
+            shut: RwLock::default(),
         }
+    }
+
+    /// Shuts the accounts in force that a newer reading, which cannot be put in force for reasons of its own, disables or
+    /// has not any more: who takes an account away must not wait for that. Of a reading that is not whole (it has
+    /// errors) nobody is missing, and nobody is let in again. Returns their names, sorted.
+    pub fn shut_by(&self, newer: &Accounts, is_whole: bool, in_force: &Accounts) -> Vec<String> {
+        let is_shut = |account: &&Account| match newer.get(account.name()) {
+            Some(newer) => newer.disabled,
+            None => is_whole,
+        };
+        let all = in_force.all().into_iter().filter(|one| !one.disabled);
+        let names = all.filter(is_shut).map(|one| one.name().to_owned());
+        let names: Vec<String> = names.collect();
+        let mut shut = self.shut.write().unwrap_or_else(PoisonError::into_inner);
+        if is_whole {
+            shut.clear();
+        }
+        shut.extend(names.iter().cloned());
+        names
+    }
+
+    /// The newest reading is in force: it says itself who is shut.
+    pub fn shut_nobody_else(&self) {
+        let mut shut = self.shut.write().unwrap_or_else(PoisonError::into_inner);
+        shut.clear();
+    }
+
+    /// Whether an account is shut whatever the reading in force says of it.
+    pub fn is_shut(&self, account: &str) -> bool {
+        let shut = self.shut.read().unwrap_or_else(PoisonError::into_inner);
+        shut.contains(account)
     }
 
     /// Keeps the keys of an issuer that were fetched from this URL.
@@ -215,7 +249,8 @@ impl Desk {
         let Some(account) = account.filter(|_| is_proved) else {
             return Err(self.fail(accounts, attempt, &client));
         };
-        if let Some(error) = unusable(account, attempt) {
+        let shut = self.is_shut(account.name()).then_some(AuthError::Disabled);
+        if let Some(error) = shut.or_else(|| unusable(account, attempt)) {
             return Err(Box::new(Denied {
                 account: Some(account.name().to_owned()),
                 delay: LOCKED_DELAY,
@@ -463,6 +498,28 @@ mod tests {
         assert_eq!(tried("192.0.2.1", 1), None);
         assert_eq!(tried("198.51.100.1", 1), Some(AuthError::WrongNetwork));
         assert_eq!(tried("192.0.2.1", 24 * 60), Some(AuthError::NotValid));
+    }
+
+    #[test]
+    fn an_account_that_is_taken_away_is_shut_whatever_is_in_force() {
+        let in_force = accounts("");
+        let (desk, secret) = with_secret(&in_force);
+        let tried = |desk: &Desk| tried(desk, &in_force, attempt("192.0.2.1", 1), &secret);
+        let gone = read("").0;
+        for (newer, is_whole, shut) in [
+            (&accounts("disabled = true\n"), true, true),
+            (&accounts(""), true, false),
+            (&gone, false, false),
+            (&gone, true, true),
+            // Nobody is let in again by a file that cannot be read.
+            (&accounts(""), false, true),
+        ] {
+            desk.shut_by(newer, is_whole, &in_force);
+            assert_eq!(tried(&desk), shut.then_some(AuthError::Disabled));
+            assert_eq!(desk.is_shut("a@nhs.net"), shut);
+        }
+        desk.shut_nobody_else();
+        assert_eq!(tried(&desk), None);
     }
 
     #[test]

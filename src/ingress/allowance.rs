@@ -26,6 +26,9 @@ pub(super) fn begin(
     let Some(account) = account_of(policy, client) else {
         return Ok(None);
     };
+    if parts.accounts.is_shut(account.name()) {
+        return Err(shut());
+    }
     let limit = account.contract.message_octets;
     if let (Some(size), Some(limit)) = (size, limit)
         && size > limit
@@ -50,6 +53,9 @@ pub(super) async fn take_recipient(
         let Some(account) = account_of(policy, client) else {
             return Ok(());
         };
+        if parts.accounts.is_shut(account.name()) {
+            return Err(shut());
+        }
         match claim.take_recipient(&account.contract, parts.clock.now()) {
             Taken::Yes => return Ok(()),
             Taken::No(over) => return Err(wait(over)),
@@ -98,6 +104,12 @@ fn wait(over: Over) -> Reply {
             Reply::new(452, Code::transient(5, 3), text)
         }
     }
+}
+
+/// It was taken away while the client was connected.
+fn shut() -> Reply {
+    let text = "this account is disabled";
+    Reply::new(550, Code::permanent(7, 1), text)
 }
 
 /// RFC 1870 §6.1.

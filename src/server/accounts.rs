@@ -13,9 +13,10 @@ use tokio::sync::watch;
 use tracing::{error, warn};
 
 use crate::accounts::store::{AccountsDbError, Stored};
-use crate::accounts::{Desk, Store};
+use crate::accounts::{Accounts, Desk, Store};
 use crate::base::https::Https;
 use crate::base::{Clock, Shutdown, metrics};
+use crate::config::{Diagnostics, Severity};
 use crate::delivery::{Router, Transport};
 use crate::mail::Mailbox;
 use crate::mail::report::ascii_address;
@@ -37,6 +38,24 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<Desk>, ServeError> {
         Err(error) => return Err(ServeError::Start(error.to_string())),
     };
     Ok(Arc::new(Desk::new(store)))
+}
+
+/// Shuts the accounts that `accounts.toml` takes away, although the files as a whole cannot be put in force.
+pub(super) async fn shut_what_is_taken_away(desk: &Arc<Desk>, in_force: Arc<Policy>) {
+    let desk = Arc::clone(desk);
+    let read = tokio::task::spawn_blocking(move || {
+        let diagnostics = Diagnostics::default();
+        let newer = Accounts::load(in_force.accounts_file(), &diagnostics)?;
+        let said = diagnostics.into_vec();
+        let is_whole = said.iter().all(|one| one.severity != Severity::Error);
+        Some(desk.shut_by(&newer, is_whole, in_force.accounts()))
+    });
+    for account in read.await.ok().flatten().unwrap_or_default() {
+        warn!(
+            account,
+            "an account is shut as its file says, though the changed policy is not in force"
+        );
+    }
 }
 
 /// Writes the counters down for the last time.

@@ -83,6 +83,7 @@ pub(super) async fn start(
         clock: clock.clone(),
         policy,
         routes,
+        accounts: Arc::clone(desk),
     };
     Ok((reload, describe(config, settings, &listening, metrics)))
 }
