@@ -68,17 +68,17 @@ pub fn message_accepted(
     events
 }
 
-/// A message was refused while the client waited: one event for each recipient.
+/// A message was refused while the client waited under this `Message-ID`: one event for each recipient.
 pub fn message_refused(
     transaction: &MailTransaction,
     decision: &Decision,
     reply: &Reply,
+    message_id: Option<&str>,
 ) -> Vec<AuditEvent> {
-    let message_id = message_id(&transaction.message, decision);
     let of = Of {
         transaction,
         decision,
-        message_id: message_id.as_deref(),
+        message_id,
     };
     let recipients = decision.recipients.iter();
     recipients

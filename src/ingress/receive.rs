@@ -157,7 +157,8 @@ async fn carry_out(
     };
     match decision.reply() {
         FinalReply::Refused(reply) => {
-            let reply = refuse(parts, &transaction, &decision, reply).await;
+            let message_id = texts.message_id.as_deref();
+            let reply = refuse(parts, &transaction, &decision, (reply, message_id)).await;
             remember(policy, &transaction, &decision);
             (reply, Came::First)
         }
@@ -178,9 +179,9 @@ async fn refuse(
     parts: &Parts,
     transaction: &MailTransaction,
     decision: &Decision,
-    reply: Reply,
+    (reply, message_id): (Reply, Option<&str>),
 ) -> Reply {
-    let events = events::message_refused(transaction, decision, &reply);
+    let events = events::message_refused(transaction, decision, &reply, message_id);
     if let Err(error) = parts.queue.record(events).await {
         error!(%error, reference = %decision.reference, "a refusal is missing in the audit trail");
     }

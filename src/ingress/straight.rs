@@ -175,7 +175,8 @@ fn refused(
     outcomes: &[Outcome],
     reply: &Reply,
 ) -> Vec<AuditEvent> {
-    let told = events::message_refused(transaction, decision, reply);
+    let message_id = events::message_id(&transaction.message, decision);
+    let told = events::message_refused(transaction, decision, reply, message_id.as_deref());
     let told = told.into_iter().map(|event| {
         let place = accepted.deliveries.iter().position(|one| {
             event.recipient.as_deref() == Some(&*one.recipient.forward_path.to_string())

@@ -21,6 +21,8 @@ pub(super) struct Texts {
     pub(super) copies: Vec<Copy>,
     /// Whether nobody gets it as mail.
     pub(super) is_all: bool,
+    /// The `Message-ID` as the trail may have it.
+    pub(super) message_id: Option<String>,
 }
 
 /// Takes the numbers out of a decision and returns the copies for them, none if no recipient is a number. `None` if
@@ -33,15 +35,20 @@ pub(super) fn disguise(
 ) -> Option<Texts> {
     let (mut copies, mut seen) = (Vec::new(), Vec::new());
     let is_text = |one: &RecipientDecision| rule.is_for(&one.recipient.forward_path);
+    let message_id = events::message_id(&transaction.message, decision);
     if !decision.recipients.iter().any(is_text) {
         return Some(Texts {
             copies,
             is_all: false,
+            message_id,
         });
     }
     let is_all = decision.recipients.iter().all(is_text);
-    let message_id = events::message_id(&transaction.message, decision)
-        .unwrap_or_else(|| format!("<{}@{}>", decision.reference, parts.hostname));
+    let texts = decision.recipients.iter().filter(|one| is_text(one));
+    let numbers = texts.filter_map(|one| number(&one.recipient.forward_path).ok());
+    let message_id = message_id.map(|id| numbers.fold(id, |id, number| without(&id, &number)));
+    let own_id = || format!("<{}@{}>", decision.reference, parts.hostname);
+    let shown_id = message_id.clone().unwrap_or_else(own_id);
     let (key, domain) = (parts.text_key.as_ref()?, rule.domain()?);
     let text = decision
         .findings
@@ -65,7 +72,7 @@ pub(super) fn disguise(
                 account: account.to_owned(),
                 text: text.to_owned(),
             };
-            let message = text.compose(Some(&message_id), |octets| {
+            let message = text.compose(Some(&shown_id), |octets| {
                 key.hash(TextMessage::PURPOSE, octets)
             });
             copies.push(Copy::for_number(shown.clone(), message));
@@ -80,7 +87,19 @@ pub(super) fn disguise(
         decision.edits.clear();
         decision.findings.footer = None;
     }
-    Some(Texts { copies, is_all })
+    Some(Texts {
+        copies,
+        is_all,
+        message_id,
+    })
+}
+
+/// A `Message-ID` without the number, of which programs make it.
+fn without(id: &str, number: &MobileNumber) -> String {
+    match number.digits().get(COUNTRY_DIGITS..) {
+        Some(national) => id.replace(national, &format!("*{}", number.last_three())),
+        None => id.to_owned(),
+    }
 }
 
 /// A recipient as the audit trail may have it.
@@ -111,3 +130,6 @@ fn shown(number: Option<&MobileNumber>, key: &HashKey, domain: &Domain) -> Optio
         }
     }
 }
+
+/// Digits of the code of the country, which people leave out.
+const COUNTRY_DIGITS: usize = 2;

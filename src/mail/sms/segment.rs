@@ -188,7 +188,12 @@ fn push(to: &mut Sanitised, c: char) {
     let text = &mut to.text;
     match c {
         '\u{2013}' | '\u{2014}' | '\u{2010}'..='\u{2012}' | '\u{2212}' => text.push('-'),
-        '\u{2044}' | '\u{2215}' => text.push('/'),
+        '\u{2044}' | '\u{2215}' | '\u{f7}' => text.push('/'),
+        '\u{d7}' => text.push('x'),
+        '\u{b7}' => text.push('.'),
+        '\u{b1}' => text.push_str("+/-"),
+        '\u{2264}' => text.push_str("<="),
+        '\u{2265}' => text.push_str(">="),
         '`' | '\u{B4}' | '\u{2018}' | '\u{2019}' | '\u{2032}' => text.push('\''),
         '\u{201C}' | '\u{201D}' | '\u{2033}' => text.push('"'),
         '\u{2026}' => text.push_str("..."),
@@ -345,7 +350,12 @@ mod tests {
             ("take 2½ tablets or ¾", "take 2 1/2 tablets or 3/4", 0),
             ("1⁄2 or 1∕2", "1/2 or 1/2", 0),
             ("⑩ ml, 5㎎", "10 ml, 5mg", 0),
-            ("at −5", "at -5", 0),
+            ("at −5, ±1", "at -5, +/-1", 0),
+            (
+                "0·5 mg, 2 × 5 ml, ≤ 4, ≥ 2",
+                "0.5 mg, 2 x 5 ml, <= 4, >= 2",
+                0,
+            ),
             ("10⁹ H₂O x²", "10? H?O x?", 3),
             ("dose ≠ 5", "dose ? 5", 1),
             ("5㎍", "5?", 1),
