@@ -42,6 +42,7 @@
 //! * `code`, `ownership` and `consolidation` forward mail with patient data to another organisation:
 //!   without `confirmed_by` they are bad rows.
 //! * A name in use is not taken over: a joiner or a rename to it is a bad row.
+//! * Nobody moves to a mailbox that is there and shut: `code` and `ownership` to its code are bad rows.
 //!
 //! # National files
 //!

@@ -2,8 +2,8 @@
 //!
 //! A text is no secure path, whoever it goes to: it lies in clear with the operator, and shows on a locked screen.
 //! What is judged is what is sent: the words of the author, made fit as the provider makes them, cut if the contract
-//! says so ([`ShortText`]). Asked at `RCPT TO` for the number and the right to send, and after DATA, as a part of the
-//! stage `secure-domain`, for the text.
+//! says so ([`ShortText`]); and for patient data all of the mail that they are taken from. Asked at `RCPT TO` for the
+//! number and the right to send, and after DATA, as a part of the stage `secure-domain`, for the text.
 
 use crate::accounts::{Account, InTexts, PastLimit};
 use crate::config::Section;

@@ -172,7 +172,7 @@ impl std::fmt::Debug for Sanitised {
 
 /// Makes of a text what Notify would make of it before it sends it: dashes and quotation marks plain, invisible
 /// characters gone, other spaces a space; Welsh letters stay (and make it UCS-2); other letters lose their marks, and
-/// what is left becomes `?`.
+/// what is left becomes `?`. Beyond that, signs that a dose may have are written out (`½`, `≤`), or count as lost.
 pub fn sanitise(text: &str) -> Sanitised {
     let mut sanitised = Sanitised {
         text: String::with_capacity(text.len()),
