@@ -63,11 +63,20 @@
 //! in use. It notices what others changed within a second. An administrator's order passes over what
 //! is being tried at that moment, and says so.
 //!
+//! # How old a delivery is
+//!
+//! Reports of delay and giving up (`warn-after`, `give-up-after`, the time without a secured path) count from the arrival of the
+//! message, and where a person let a delivery go on (`queue release`, `quarantine release`, the owner of the mailbox, the
+//! sender's own word) from that moment: `released_at`. So what waited for somebody for a week is tried for as long as
+//! what has just come, its sender is told of a delay anew, and if it is held once more its alarm counts from the release too. Attempts
+//! are counted on, and the report gives the time of arrival (RFC 3464 §2.2.5). What was released before version 6 of the tables
+//! (version 2 of a fleet's) counts from its arrival.
+//!
 //! # A clock that was ahead
 //!
 //! What came more than an hour ahead of now, and is ready more than an hour from now, came while the clock was ahead. It
 //! is made due at the next start, and within a second of the clock being set back by more than an hour; the time of the
-//! message (for reports and giving up) begins then. Whether there is any is asked of the audit trail first, so that a
+//! message (for reports and giving up) begins then. So it is with what was released under such a clock. Whether there is any is asked of the audit trail first, so that a
 //! start with a million waiting looks at none of them. The trail keeps the times that were written. A clock that is
 //! earlier than the first event of the trail changes nothing and is an error in the log. A message of the right time
 //! whose next attempt was set by a clock that was ahead waits for that, for as long as its route keeps trying at most.

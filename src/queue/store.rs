@@ -241,6 +241,8 @@ pub struct Filter {
     pub received_from: Option<Timestamp>,
     /// Of messages received before this.
     pub received_before: Option<Timestamp>,
+    /// Whose time began before this: with their release, or with the arrival of their message.
+    pub began_before: Option<Timestamp>,
     /// At most this many; 0 for no limit.
     pub limit: usize,
 }
@@ -267,6 +269,8 @@ pub struct Waiting {
     pub because: String,
     /// When the message was received.
     pub received_at: String,
+    /// When a person let it go on; `None` if nobody had to. Its time for giving up counts from here.
+    pub released_at: Option<String>,
     /// When it is tried next, or when its lease ends; `None` if it waits for somebody.
     pub next_attempt_at: Option<String>,
     /// Attempts made.

@@ -19,8 +19,7 @@ pub(super) const MESSAGE: &str =
     patient_data, received_at, message_id, mt_priority, stored, content";
 
 /// The columns of [`delivery`].
-pub(super) const DELIVERY: &str =
-    "id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy";
+pub(super) const DELIVERY: &str = "id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy, released_at";
 
 /// Reads a message and its octets; `None` if there is none of that number.
 pub(super) async fn message(
@@ -122,6 +121,7 @@ pub(super) fn delivery(row: &Row) -> Result<LeasedDelivery, QueueError> {
         delay_notified: row.get(6),
         priority: Priority::of_number(i64::from(row.get::<_, i16>(7))),
         policy: row.get::<_, Option<i64>>(8).map(PolicyMark),
+        released_at: row.get::<_, Option<i64>>(9).map(time),
     })
 }
 

@@ -73,20 +73,7 @@ fn change(
                 .execute(params![delivery.0, reason])?;
             Ok(())
         }
-        Order::ReleaseEncrypted { .. } => {
-            self_release::withdraw(batch.db, delivery)?;
-            batch
-                .db
-                .prepare_cached(
-                    "UPDATE delivery SET state = 'due', ready_at = ?2, binding = ?3, policy = NULL WHERE id = ?1",
-                )?
-                .execute(params![
-                    delivery.0,
-                    now.as_millisecond(),
-                    Binding::Encryption.word()
-                ])?;
-            Ok(())
-        }
+        Order::ReleaseEncrypted { .. } => release(batch.db, now, delivery, Binding::Encryption),
         Order::Retry => {
             batch
                 .db
@@ -95,17 +82,27 @@ fn change(
             Ok(())
         }
         Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
-            self_release::withdraw(batch.db, delivery)?;
-            // Somebody has decided: no policy is asked again.
-            batch
-                .db
-                .prepare_cached(
-                    "UPDATE delivery SET state = 'due', ready_at = ?2, policy = NULL WHERE id = ?1",
-                )?
-                .execute(params![delivery.0, now.as_millisecond()])?;
-            Ok(())
+            release(batch.db, now, delivery, Binding::Any)
         }
     }
+}
+
+/// Makes due what waited for somebody: he has decided, so no policy is asked again, and its time begins now. With
+/// [`Binding::Encryption`] it goes by way of the encryption next hop; otherwise its binding stays.
+pub(super) fn release(
+    db: &Connection,
+    now: Timestamp,
+    delivery: DeliveryId,
+    binding: Binding,
+) -> Result<(), QueueError> {
+    self_release::withdraw(db, delivery)?;
+    // Who was told of a delay before is told of the next one: it is another.
+    db.prepare_cached(
+        "UPDATE delivery SET state = 'due', ready_at = ?2, released_at = ?2, delay_notified = 0, policy = NULL,
+             binding = CASE ?3 WHEN 'encryption' THEN 'encryption' ELSE binding END WHERE id = ?1",
+    )?
+    .execute(params![delivery.0, now.as_millisecond(), binding.word()])?;
+    Ok(())
 }
 
 /// Queues one report for each message of which deliveries are given up, before their rows go.
@@ -146,10 +143,10 @@ fn recipient(
     db: &Connection,
     delivery: DeliveryId,
 ) -> Result<Option<crate::mail::Recipient>, QueueError> {
-    let mut statement = db.prepare_cached(
-        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy
-         FROM delivery WHERE id = ?1",
-    )?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {} FROM delivery WHERE id = ?1",
+        rows::DELIVERY
+    ))?;
     let mut rows = statement.query([delivery.0])?;
     match rows.next()? {
         Some(row) => Ok(Some(rows::delivery(row)?.recipient)),

@@ -212,10 +212,10 @@ fn ready(
     now: Timestamp,
 ) -> Result<Vec<LeasedDelivery>, QueueError> {
     let (first, last) = of_message(message);
-    let mut statement = db.prepare_cached(
-        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy
-         FROM delivery WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
-    )?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {} FROM delivery WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
+        rows::DELIVERY
+    ))?;
     let mut rows = statement.query(params![first, last, now.as_millisecond()])?;
     let mut deliveries = Vec::new();
     while let Some(row) = rows.next()? {

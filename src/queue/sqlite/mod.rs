@@ -364,14 +364,15 @@ fn wait_for_the_other_process(tries: i32) -> bool {
 
 const DATABASE: &str = "queue.sqlite";
 const LOCK: &str = "scheduler.lock";
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 /// What each version adds to the one before it.
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 6] = [
     include_str!("../schema/sqlite.sql"),
     include_str!("../schema/sqlite-2.sql"),
     include_str!("../schema/sqlite-3.sql"),
     include_str!("../schema/sqlite-4.sql"),
     include_str!("../schema/sqlite-5.sql"),
+    include_str!("../schema/sqlite-6.sql"),
 ];
 /// Bodies of usual size then take one or two pages.
 const PAGE_OCTETS: i64 = 4_096;

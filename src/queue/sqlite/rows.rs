@@ -94,7 +94,10 @@ fn read_header(
     })
 }
 
-/// Reads a delivery: `id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy`.
+/// The columns of [`delivery`].
+pub(super) const DELIVERY: &str = "id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy, released_at";
+
+/// Reads a delivery.
 pub(super) fn delivery(row: &Row<'_>) -> Result<LeasedDelivery, QueueError> {
     let id: i64 = row.get(0)?;
     let damaged = |what| StoreError::Damaged { row: id, what };
@@ -117,5 +120,6 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<LeasedDelivery, QueueError> {
         delay_notified: row.get(6)?,
         priority: Priority::of_number(row.get(7)?),
         policy: row.get::<_, Option<i64>>(8)?.map(PolicyMark),
+        released_at: row.get::<_, Option<i64>>(9)?.map(time),
     })
 }
