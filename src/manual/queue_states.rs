@@ -63,6 +63,23 @@
 //! in use. It notices what others changed within a second. An administrator's order passes over what
 //! is being tried at that moment, and says so.
 //!
+//! # A database that is taken away
+//!
+//! A file that is open can be deleted, moved or replaced, and whoever has it open writes on as before; the next start finds
+//! nothing of that. So on one machine `queue.sqlite`, its `-wal` and its `-shm` are held against what was opened, by device and
+//! inode: before anything is taken, and after each commit before anybody is told (six `stat` calls for a message that comes
+//! alone, some microseconds beside a sync). From then on clients hear 451 4.3.0, orders are refused, nothing goes
+//! straight through, the log has an ALARM that says what to do, `/health` answers 503 with the reason, and `postern_queue_moved`
+//! is 1. The scheduler goes on with what the open file has: it is delivered, settled and reported. If the files come back (a `mv` that
+//! is undone), mail is taken again. An orderly end writes all there is to `queue.rescued-TIME.sqlite` in the data folder, which takes
+//! the place of the old one before the next start; a process that is killed then loses what waits.
+//!
+//! What is left: a commit during which the file goes is answered with 451 and is in the file all the same, so that the
+//! message may go out from there and come again from its client. What is deleted after the 250 is lost if the process is killed before it
+//! is delivered. A file that somebody overwrites where it lies (`cp` onto it) has the same inode, and is not noticed: SQLite may find it
+//! damaged. A command that meets the `-wal` without its database opens nothing (`queue.sqlite was deleted or moved`): a
+//! new database in its place would take the log of the old one away.
+//!
 //! # How old a delivery is
 //!
 //! Reports of delay and giving up (`warn-after`, `give-up-after`, the time without a secured path) count from the arrival of the

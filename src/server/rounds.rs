@@ -134,6 +134,8 @@ impl Rounds {
     }
 
     async fn look_at_holds(&self, now: Timestamp, said: &mut Said) -> Result<(), QueueError> {
+        // For what notices it: where no mail comes nobody else asks whether the database is still there.
+        let _ = self.queue.check_room(0);
         let holds = self.policies.borrow().holds().clone();
         let held = self.count_queue(now).await?;
         metrics::HOLDS.set(held);

@@ -60,7 +60,7 @@ pub(super) async fn start(
     let scheduler = with.schedule(router.clone(), deliveries);
     let senders = (queue, &scheduler);
     texts::listen(settings, texts.as_ref(), senders, clock, shutdown).await?;
-    let metrics = start_metrics(&settings.admin, shutdown).await?;
+    let metrics = start_metrics(&settings.admin, queue, shutdown).await?;
     let parts = ingress::Parts {
         accounts: Arc::clone(desk),
         hostname: settings.hostname.clone(),
@@ -211,9 +211,10 @@ fn written_on(
 
 async fn start_metrics(
     settings: &admin::Settings,
+    queue: &Queue,
     shutdown: &Shutdown,
 ) -> Result<Option<SocketAddr>, ServeError> {
-    let started = admin::metrics::start(settings, shutdown).await;
+    let started = admin::metrics::start(settings, queue, shutdown).await;
     started.map_err(|source| match &settings.metrics {
         Some(address) => ServeError::Metrics {
             address: **address,
