@@ -640,6 +640,16 @@ async fn a_message_that_cannot_be_read_is_held_and_stops_nobody() {
             f.states().await[0],
             ("a@ward.example".to_owned(), State::Held)
         );
+        assert_eq!(f.events().await, ["received", "received", "held"]);
+        let event = f.store.events(3, 1).await.unwrap()[0].object();
+        let listed = &f.store.list(Filter::default()).await.unwrap()[0];
+        assert_eq!(listed.because, "the message cannot be read");
+        assert_eq!(event["reference"], listed.reference);
+        assert_eq!(event["recipient"], "a@ward.example");
+        assert_eq!(event["rule"], "built-in");
+        assert_eq!(event["facts"]["because"], "the message cannot be read");
+        assert!(event["facts"]["damage"].as_str().unwrap().len() > 10);
+        f.is_whole().await;
 
         let fail = Order::Fail {
             reason: "lost".to_owned(),
@@ -653,6 +663,138 @@ async fn a_message_that_cannot_be_read_is_held_and_stops_nobody() {
         let text = String::from_utf8_lossy(report.message.message.octets()).into_owned();
         assert!(text.contains("<m1@bumbleton.example>") && text.contains("a@ward.example"));
     }
+}
+
+/// From now on the store tells of damage; what it was told of is sent to who looks after it.
+fn tell_of_damage(f: &Fixture) -> Arc<std::sync::Mutex<Vec<Damaged>>> {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    f.store.tell_of_damage(Box::new(move |damaged: &Damaged| {
+        tell.lock().unwrap().push(damaged.clone());
+        vec![accepted(&["postmaster@ward.example"])]
+    }));
+    told
+}
+
+#[tokio::test]
+async fn who_looks_after_it_is_told_of_a_message_that_cannot_be_read_once() {
+    for f in stores().await {
+        let told = tell_of_damage(&f);
+        let big = format!("Subject: big\r\n\r\n{}", "x".repeat(300 << 10));
+        let lost = accepted_with(&["a@ward.example", "b@ward.example"], big);
+        f.accept(lost.clone()).await;
+        f.lose_bodies();
+
+        assert!(f.lease_at(start()).await.is_empty());
+
+        // The notice is queued with the hold, and told of nothing more.
+        let notice = f.lease_at(start()).await.remove(0);
+        assert_eq!(recipients(&notice), ["postmaster@ward.example"]);
+        assert!(f.lease_at(start()).await.is_empty());
+        let told = told.lock().unwrap().clone();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].reference, lost.reference);
+        assert_eq!(told[0].sender, sender().to_string());
+        assert_eq!(told[0].recipients, ["a@ward.example", "b@ward.example"]);
+        assert_eq!(f.events().await, ["received", "held", "held", "received"]);
+    }
+}
+
+#[tokio::test]
+async fn of_a_message_that_is_gone_from_the_database_its_recipients_are_known() {
+    for f in stores().await {
+        let told = tell_of_damage(&f);
+        f.accept(accepted(&["a@ward.example"])).await;
+        f.sql("DELETE FROM message");
+
+        assert!(f.lease_at(start()).await.is_empty());
+
+        assert_eq!(told.lock().unwrap()[0].recipients, ["a@ward.example"]);
+        assert_eq!(f.events().await, ["received", "held", "received"]);
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_message_is_not_sent_for_all_of_it() {
+    for f in stores().await {
+        let told = tell_of_damage(&f);
+        let big = format!("Subject: big\r\n\r\n{}", "x".repeat(300 << 10));
+        f.accept(accepted_with(&["large@ward.example"], big)).await;
+        f.accept(accepted(&["small@ward.example"])).await;
+        match &f.database {
+            None => {
+                let spool = std::fs::read_dir(f.folder.path().join("spool")).unwrap();
+                let file = spool.map(|entry| entry.unwrap().path()).next().unwrap();
+                let file = std::fs::File::options().write(true).open(file).unwrap();
+                file.set_len(100 << 10).unwrap();
+                f.sql("UPDATE message SET body = substr(body, 1, 10) WHERE body IS NOT NULL");
+            }
+            Some(_) => f.sql(
+                "UPDATE body_piece SET octets = substr(octets, 1, 10);
+                 UPDATE message SET content = substr(content, 1, 10) WHERE content IS NOT NULL",
+            ),
+        }
+
+        assert!(f.lease_at(start()).await.is_empty());
+
+        assert_eq!(told.lock().unwrap().len(), 2);
+        f.is_whole().await;
+    }
+}
+
+/// The disk has lost a page of the database in which the body of a message goes on.
+#[tokio::test]
+async fn a_message_on_a_damaged_page_is_held_stops_nobody_and_can_be_given_up() {
+    let f = Fixture::sqlite();
+    let long = format!("Subject: long\r\n\r\n{}", "x".repeat(100 << 10));
+    f.accept(accepted_with(&["a@ward.example"], long)).await;
+    f.accept(accepted(&["b@ward.example"])).await;
+    let Fixture { store, folder, .. } = f;
+    store.close().await;
+    drop(store);
+    let path = folder.path().join("queue.sqlite");
+    let page: u64 = rusqlite::Connection::open(&path)
+        .unwrap()
+        .query_row(
+            "SELECT pageno FROM dbstat WHERE name = 'message' AND pagetype = 'overflow' ORDER BY path LIMIT 1",
+            [],
+            |row| row.get::<_, i64>(0).map(|page| page as u64),
+        )
+        .unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xFF; 4_096], (page - 1) * 4_096).unwrap();
+    drop(file);
+    let f = Fixture {
+        store: Arc::new(SqliteStore::open(folder.path(), Clock::fixed(start())).unwrap()),
+        folder,
+        database: None,
+    };
+    let told = tell_of_damage(&f);
+
+    let leases = f.lease_at(start()).await;
+
+    let to: Vec<_> = leases.iter().flat_map(recipients).collect();
+    assert_eq!(to, ["b@ward.example", "postmaster@ward.example"]);
+    assert_eq!(told.lock().unwrap()[0].recipients, ["a@ward.example"]);
+    assert_eq!(
+        f.states().await[0],
+        ("a@ward.example".to_owned(), State::Held)
+    );
+    f.accept(accepted(&["c@ward.example"])).await;
+    let fail = Order::Fail {
+        reason: "lost".to_owned(),
+        letterhead: "gate.example".into(),
+    };
+    let done = f.store.administer(Selection::All, fail, "root".into());
+    assert!(done.await.unwrap().changed >= 1);
+    let left = f.states().await;
+    assert!(
+        left.iter().all(|(to, _)| to != "a@ward.example"),
+        "{left:?}"
+    );
+    let reported = sender().to_string();
+    assert!(left.iter().any(|(to, _)| *to == reported), "{left:?}");
+    f.is_whole().await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@
 //! | transaction | writes | its caller may then |
 //! |---|---|---|
 //! | `accept` | message, deliveries, events; reports about recipients refused after the data | answer 250 |
-//! | `lease` | `leased` and the end of the lease | attempt |
+//! | `lease` | `leased` and the end of the lease; *held* what cannot be read, its events, the notice of it | attempt |
 //! | `settle` | the delivery's next state or its end, its event, the report to the sender | forget the attempt |
 //! | `give_back` | *due* again, untried | forget the delivery |
 //! | `recall` | *due* from now on, what waits for a next hop that is back (`manual::shaping`) | lease |
@@ -79,6 +79,21 @@
 //! is delivered. A file that somebody overwrites where it lies (`cp` onto it) has the same inode, and is not noticed: SQLite may find it
 //! damaged. A command that meets the `-wal` without its database opens nothing (`queue.sqlite was deleted or moved`): a
 //! new database in its place would take the log of the old one away.
+//!
+//! # Mail that cannot be read back
+//!
+//! Before a message is leased its row and its octets are read, and the octets counted. Where a file or a row is not there, or not as it was
+//! written, `lease` holds it: one `held` event for each recipient with what was found (`damage`), and a notice to the
+//! `owner-address` of `[holds]` (the postmaster, if that is not set), all in one transaction, and an ALARM in the log
+//! (`postern_damaged_total`). The notice says what to do: put back what is lost and `queue release`, or `queue fail`, of which the
+//! sender hears; `fail-after` does the same by itself. A file that cannot be read for now (no descriptor, no memory, no right), and a disk
+//! that gives an error, put the message off by a minute; the log says so each time.
+//!
+//! A damaged page of the SQLite file ends the transaction that meets it: SQLite writes nothing more in it, and who shared it is
+//! answered with an error, once. The message is then held in a transaction that does not look at it, and the others
+//! go on. Given up, its row stays, for to remove it SQLite would have to read it. If even its delivery is on a damaged
+//! page, leases pass it over until the next start, with an ALARM. Such a file has to be looked after (`PRAGMA integrity_check`;
+//! `.recover` into a new one while the gateway is stopped).
 //!
 //! # How old a delivery is
 //!

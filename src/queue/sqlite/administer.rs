@@ -14,9 +14,10 @@ use crate::queue::spool::Placed;
 use crate::queue::store::{Administered, Order, Selection, State, message_of, of_message};
 
 use super::accept::accept_all;
+use super::damaged::is_unseen;
 use super::rows;
 use super::self_release;
-use super::settle::{known, remove};
+use super::settle::{known, remove, remove_alone};
 use super::writer::Batch;
 
 /// Carries out the order on what is selected and in a state that the order is for.
@@ -62,6 +63,7 @@ fn change(
     order: &Order,
 ) -> Result<(), QueueError> {
     match order {
+        Order::Fail { .. } if is_unseen(batch.db, delivery)? => remove_alone(batch.db, delivery),
         Order::Fail { .. } | Order::Delete { .. } => remove(batch, delivery),
         Order::Hold { reason } => {
             batch
@@ -121,7 +123,12 @@ fn report_failures(
             .push(*delivery);
     }
     for (message, deliveries) in by_message {
-        let Some(message) = rows::message_to_report(batch.db, batch.spool, message)? else {
+        let is_unseen = deliveries.first().map(|one| is_unseen(batch.db, *one));
+        let message = match is_unseen.transpose()? {
+            Some(true) => rows::message_unseen(batch.db, message)?,
+            _ => rows::message_to_report(batch.db, batch.spool, message)?,
+        };
+        let Some(message) = message else {
             continue;
         };
         let mut recipients = Vec::new();

@@ -9,6 +9,7 @@ mod administer;
 mod ahead;
 mod audit;
 mod checkpoint;
+mod damaged;
 mod groups;
 mod lease;
 mod list;
@@ -39,9 +40,10 @@ use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
 use super::ahead::PAGE;
+use super::damage::DamageFn;
 use super::error::{QueueError, StoreError};
 use super::record::{
-    Accepted, DeliveryId, Handoff, Lease, Once, QueuedMessage, Repeated, Settlement,
+    Accepted, DeliveryId, Handoff, Lease, MessageId, Once, QueuedMessage, Repeated, Settlement,
 };
 use super::spool::{self, Spool};
 use super::store::{
@@ -49,6 +51,7 @@ use super::store::{
     Selection, SenderRelease, SentOn, Skip, Store, TraceQuery, Verified, Waiting, message_of,
 };
 use checkpoint::Checkpoints;
+use damaged::Damage;
 use place::{Identity, Place};
 use writer::{Batch, Kind, Writer};
 
@@ -58,6 +61,7 @@ pub struct SqliteStore {
     reader: Arc<Mutex<Connection>>,
     spool: Spool,
     place: Arc<Place>,
+    damage: Damage,
     clock: Clock,
     folder: PathBuf,
     /// Held from [`Store::recover`] on: one scheduler for each queue.
@@ -94,6 +98,7 @@ impl SqliteStore {
             reader: Arc::new(Mutex::new(reader)),
             spool,
             place,
+            damage: Damage::default(),
             clock,
             folder: folder.to_owned(),
             lock: Mutex::new(None),
@@ -187,6 +192,10 @@ impl Store for SqliteStore {
         })
     }
 
+    fn tell_of_damage(&self, notices: Box<DamageFn>) {
+        self.damage.teller.set(notices);
+    }
+
     fn check_room(&self, octets: u64) -> Result<(), QueueError> {
         self.place.check()?;
         self.spool.check_room(octets)
@@ -203,7 +212,16 @@ impl Store for SqliteStore {
         limit: usize,
         skip: Skip,
     ) -> Answer<'_, Vec<Lease>> {
-        Box::pin(self.step(move |batch| lease::lease(batch, now, until, limit, &skip)))
+        Box::pin(async move {
+            loop {
+                let leased = self.lease_once((now, until), limit, skip.clone()).await;
+                match (leased, self.damage.met()) {
+                    // Held, or passed over: it is not met again.
+                    (Err(error), Some(message)) => self.hold_unseen(message, now, error).await?,
+                    (leased, _) => return leased,
+                }
+            }
+        })
     }
 
     fn settle(&self, settlements: Vec<Settlement>, notices: Vec<Accepted>) -> Answer<'_, ()> {
@@ -312,6 +330,39 @@ impl Store for SqliteStore {
 }
 
 impl SqliteStore {
+    async fn lease_once(
+        &self,
+        during: (Timestamp, Timestamp),
+        limit: usize,
+        skip: Skip,
+    ) -> Result<Vec<Lease>, QueueError> {
+        let damage = self.damage.clone();
+        self.step(move |batch| lease::lease(batch, during, limit, &skip, &damage))
+            .await
+    }
+
+    /// Holds a message that lies on a damaged page, which has failed a transaction with this error.
+    async fn hold_unseen(
+        &self,
+        message: MessageId,
+        now: Timestamp,
+        error: QueueError,
+    ) -> Result<(), QueueError> {
+        let known = self.read(move |db| damaged::known_of(db, message)).await?;
+        let teller = self.damage.teller.clone();
+        let held = self.step(move |batch| {
+            let why = (&error, damaged::HELD_UNSEEN);
+            damaged::hold(batch, message, now, why, &known, &teller)
+        });
+        match held.await {
+            Err(error) if rows::is_corrupt(&error) => {
+                self.damage.pass_over(message, &error);
+                Ok(())
+            }
+            held => held,
+        }
+    }
+
     /// Keeps what the queue of this gateway has, if its file is gone: with the process it would be lost.
     async fn rescue(&self) {
         let lock = self.lock.lock();
