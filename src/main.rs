@@ -195,8 +195,12 @@ impl Office<'_> {
             Command::Queue(QueueCommand::List(List { by: Some(_), .. })) => {
                 let router = Router::new(settings.delivery.routes.clone());
                 let (ways, queue) = (server::ways(&router), self.queue().await?);
-                admin::destinations::list(&queue, &settings.data, &ways, json, self.now, out)
-                    .await?
+                let owners = match settings.store.postgres {
+                    Some(_) => admin::destinations::Owners::Fleet,
+                    None => admin::destinations::Owners::One,
+                };
+                let place = (&*settings.data, owners);
+                admin::destinations::list(&queue, place, &ways, json, self.now, out).await?
             }
             Command::Queue(command) => {
                 admin::queue::run(command, &self.queue().await?, desk, out).await?

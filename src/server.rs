@@ -98,6 +98,18 @@ impl ServeError {
             } => Some(
                 "[store] in the gateway's own file names the database; its log, and pg_hba.conf, say what it thinks of us",
             ),
+            Self::Queue {
+                source: QueueError::Store(StoreError::Version { .. }),
+                ..
+            } => Some(
+                "a newer program has been here: start that one, or put back the copy of the data from before it",
+            ),
+            Self::Queue {
+                source: QueueError::Store(StoreError::Missing { .. }),
+                ..
+            } => Some(
+                "put it back; or put the queue.rescued-….sqlite that the last orderly end left in its place, and remove the -wal and -shm; without either, only these two are to be removed for a queue that begins anew",
+            ),
             Self::Queue { .. } => Some(
                 "the user that runs the gateway must be able to write there; `data` in the gateway's own file names the folder",
             ),

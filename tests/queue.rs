@@ -437,6 +437,31 @@ async fn mail_of_a_clock_that_was_ahead_is_due_at_the_next_start_and_its_time_be
 }
 
 #[tokio::test]
+async fn what_was_let_go_on_while_the_clock_was_ahead_is_due_at_the_next_start_and_its_time_begins_then()
+ {
+    for f in stores().await {
+        let ahead = (start() + minutes(60 * 24 * 30)).as_millisecond();
+        let events = vec![event(0), event(60 * 60 * 24 * 30)];
+        f.store.record(events).await.unwrap();
+        accept_as_of(&f, "waits@ward.example", start()).await;
+        f.sql(&format!(
+            "UPDATE delivery SET released_at = {ahead}, ready_at = {ahead}"
+        ));
+        accept_as_of(&f, "in-hand@ward.example", start()).await;
+        assert_eq!(f.lease_at(start()).await.len(), 1);
+        f.sql(&format!(
+            "UPDATE delivery SET released_at = {ahead} WHERE state = 'leased'"
+        ));
+
+        assert_eq!(f.store.recover(start()).await.unwrap(), 1);
+
+        let leased = f.lease_at(start()).await;
+        let released = leased.iter().map(|lease| lease.deliveries[0].released_at);
+        assert_eq!(released.collect::<Vec<_>>(), [Some(start()); 2]);
+    }
+}
+
+#[tokio::test]
 async fn mail_of_a_clock_that_was_ahead_is_found_however_much_was_written_since() {
     for f in stores().await {
         f.store.record(vec![event(0)]).await.unwrap();
@@ -615,6 +640,16 @@ async fn a_message_that_cannot_be_read_is_held_and_stops_nobody() {
             f.states().await[0],
             ("a@ward.example".to_owned(), State::Held)
         );
+        assert_eq!(f.events().await, ["received", "received", "held"]);
+        let event = f.store.events(3, 1).await.unwrap()[0].object();
+        let listed = &f.store.list(Filter::default()).await.unwrap()[0];
+        assert_eq!(listed.because, "the message cannot be read");
+        assert_eq!(event["reference"], listed.reference);
+        assert_eq!(event["recipient"], "a@ward.example");
+        assert_eq!(event["rule"], "built-in");
+        assert_eq!(event["facts"]["because"], "the message cannot be read");
+        assert!(event["facts"]["damage"].as_str().unwrap().len() > 10);
+        f.is_whole().await;
 
         let fail = Order::Fail {
             reason: "lost".to_owned(),
@@ -628,6 +663,138 @@ async fn a_message_that_cannot_be_read_is_held_and_stops_nobody() {
         let text = String::from_utf8_lossy(report.message.message.octets()).into_owned();
         assert!(text.contains("<m1@bumbleton.example>") && text.contains("a@ward.example"));
     }
+}
+
+/// From now on the store tells of damage; what it was told of is sent to who looks after it.
+fn tell_of_damage(f: &Fixture) -> Arc<std::sync::Mutex<Vec<Damaged>>> {
+    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    f.store.tell_of_damage(Box::new(move |damaged: &Damaged| {
+        tell.lock().unwrap().push(damaged.clone());
+        vec![accepted(&["postmaster@ward.example"])]
+    }));
+    told
+}
+
+#[tokio::test]
+async fn who_looks_after_it_is_told_of_a_message_that_cannot_be_read_once() {
+    for f in stores().await {
+        let told = tell_of_damage(&f);
+        let big = format!("Subject: big\r\n\r\n{}", "x".repeat(300 << 10));
+        let lost = accepted_with(&["a@ward.example", "b@ward.example"], big);
+        f.accept(lost.clone()).await;
+        f.lose_bodies();
+
+        assert!(f.lease_at(start()).await.is_empty());
+
+        // The notice is queued with the hold, and told of nothing more.
+        let notice = f.lease_at(start()).await.remove(0);
+        assert_eq!(recipients(&notice), ["postmaster@ward.example"]);
+        assert!(f.lease_at(start()).await.is_empty());
+        let told = told.lock().unwrap().clone();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].reference, lost.reference);
+        assert_eq!(told[0].sender, sender().to_string());
+        assert_eq!(told[0].recipients, ["a@ward.example", "b@ward.example"]);
+        assert_eq!(f.events().await, ["received", "held", "held", "received"]);
+    }
+}
+
+#[tokio::test]
+async fn of_a_message_that_is_gone_from_the_database_its_recipients_are_known() {
+    for f in stores().await {
+        let told = tell_of_damage(&f);
+        f.accept(accepted(&["a@ward.example"])).await;
+        f.sql("DELETE FROM message");
+
+        assert!(f.lease_at(start()).await.is_empty());
+
+        assert_eq!(told.lock().unwrap()[0].recipients, ["a@ward.example"]);
+        assert_eq!(f.events().await, ["received", "held", "received"]);
+    }
+}
+
+#[tokio::test]
+async fn a_part_of_a_message_is_not_sent_for_all_of_it() {
+    for f in stores().await {
+        let told = tell_of_damage(&f);
+        let big = format!("Subject: big\r\n\r\n{}", "x".repeat(300 << 10));
+        f.accept(accepted_with(&["large@ward.example"], big)).await;
+        f.accept(accepted(&["small@ward.example"])).await;
+        match &f.database {
+            None => {
+                let spool = std::fs::read_dir(f.folder.path().join("spool")).unwrap();
+                let file = spool.map(|entry| entry.unwrap().path()).next().unwrap();
+                let file = std::fs::File::options().write(true).open(file).unwrap();
+                file.set_len(100 << 10).unwrap();
+                f.sql("UPDATE message SET body = substr(body, 1, 10) WHERE body IS NOT NULL");
+            }
+            Some(_) => f.sql(
+                "UPDATE body_piece SET octets = substr(octets, 1, 10);
+                 UPDATE message SET content = substr(content, 1, 10) WHERE content IS NOT NULL",
+            ),
+        }
+
+        assert!(f.lease_at(start()).await.is_empty());
+
+        assert_eq!(told.lock().unwrap().len(), 2);
+        f.is_whole().await;
+    }
+}
+
+/// The disk has lost a page of the database in which the body of a message goes on.
+#[tokio::test]
+async fn a_message_on_a_damaged_page_is_held_stops_nobody_and_can_be_given_up() {
+    let f = Fixture::sqlite();
+    let long = format!("Subject: long\r\n\r\n{}", "x".repeat(100 << 10));
+    f.accept(accepted_with(&["a@ward.example"], long)).await;
+    f.accept(accepted(&["b@ward.example"])).await;
+    let Fixture { store, folder, .. } = f;
+    store.close().await;
+    drop(store);
+    let path = folder.path().join("queue.sqlite");
+    let page: u64 = rusqlite::Connection::open(&path)
+        .unwrap()
+        .query_row(
+            "SELECT pageno FROM dbstat WHERE name = 'message' AND pagetype = 'overflow' ORDER BY path LIMIT 1",
+            [],
+            |row| row.get::<_, i64>(0).map(|page| page as u64),
+        )
+        .unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &[0xFF; 4_096], (page - 1) * 4_096).unwrap();
+    drop(file);
+    let f = Fixture {
+        store: Arc::new(SqliteStore::open(folder.path(), Clock::fixed(start())).unwrap()),
+        folder,
+        database: None,
+    };
+    let told = tell_of_damage(&f);
+
+    let leases = f.lease_at(start()).await;
+
+    let to: Vec<_> = leases.iter().flat_map(recipients).collect();
+    assert_eq!(to, ["b@ward.example", "postmaster@ward.example"]);
+    assert_eq!(told.lock().unwrap()[0].recipients, ["a@ward.example"]);
+    assert_eq!(
+        f.states().await[0],
+        ("a@ward.example".to_owned(), State::Held)
+    );
+    f.accept(accepted(&["c@ward.example"])).await;
+    let fail = Order::Fail {
+        reason: "lost".to_owned(),
+        letterhead: "gate.example".into(),
+    };
+    let done = f.store.administer(Selection::All, fail, "root".into());
+    assert!(done.await.unwrap().changed >= 1);
+    let left = f.states().await;
+    assert!(
+        left.iter().all(|(to, _)| to != "a@ward.example"),
+        "{left:?}"
+    );
+    let reported = sender().to_string();
+    assert!(left.iter().any(|(to, _)| *to == reported), "{left:?}");
+    f.is_whole().await;
 }
 
 #[tokio::test]
@@ -1372,6 +1539,124 @@ async fn a_sender_lets_go_on_what_is_his_once_by_the_right_code_in_time() {
     }
 }
 
+/// A message that waited for somebody for ten days.
+fn old_offer(first: Standing) -> Accepted {
+    let mut offer = offered(None, start() + minutes(1));
+    offer.received_at = start() - minutes(60 * 24 * 10);
+    offer.deliveries.truncate(1);
+    offer.deliveries[0].standing = first;
+    offer
+}
+
+#[tokio::test]
+async fn the_time_of_what_a_person_lets_go_on_begins_then() {
+    let reason = || "agreed".to_owned();
+    for f in stores().await {
+        for (standing, order) in [
+            (
+                Standing::Held,
+                Some(Order::ReleaseHeld { reason: reason() }),
+            ),
+            (
+                Standing::Held,
+                Some(Order::ReleaseEncrypted { reason: reason() }),
+            ),
+            (
+                Standing::Quarantined,
+                Some(Order::ReleaseQuarantined { reason: reason() }),
+            ),
+            (Standing::Held, None),
+        ] {
+            let offer = old_offer(standing);
+            let (reference, received_at) = (offer.reference.clone(), offer.received_at);
+            f.accept(offer).await;
+            match order {
+                Some(order) => {
+                    let selection = Selection::Message(reference.clone());
+                    let done = f.store.administer(selection, order, "root".into()).await;
+                    assert_eq!(done.unwrap().changed, 1);
+                }
+                None => {
+                    let word = SenderRelease {
+                        notices: Box::new(|_| Vec::new()),
+                        ..word_of(&reference)
+                    };
+                    assert_eq!(f.store.release_by_sender(word).await.unwrap().len(), 1);
+                }
+            }
+            let lease = f.lease_at(start()).await.remove(0);
+            let delivery = &lease.deliveries[0];
+            assert_eq!(lease.message.received_at, received_at);
+            assert_eq!(delivery.released_at, Some(start()));
+            assert_eq!(delivery.began_at(&lease.message), start());
+            let listed = f.store.list(Filter::default()).await.unwrap().remove(0);
+            assert_eq!(listed.received_at, received_at.to_string());
+            assert_eq!(listed.released_at, Some(start().to_string()));
+            let settled = f.store.settle(vec![delivered(delivery.id)], vec![]);
+            settled.await.unwrap();
+        }
+        f.is_whole().await;
+    }
+}
+
+#[tokio::test]
+async fn no_other_order_and_no_other_step_begins_the_time_of_a_delivery_anew() {
+    for f in stores().await {
+        let received_at = start() - minutes(60);
+        accept_as_of(&f, "a@ward.example", received_at).await;
+        let id = f.lease_at(start()).await[0].deliveries[0].id;
+        let later = deferred(id, start() + minutes(15));
+        f.store.settle(vec![later], vec![]).await.unwrap();
+        let retry = f
+            .store
+            .administer(Selection::All, Order::Retry, "root".into());
+        assert_eq!(retry.await.unwrap().changed, 1);
+
+        let lease = f.lease_at(start()).await.remove(0);
+        assert_eq!(lease.deliveries[0].released_at, None);
+        assert_eq!(lease.deliveries[0].began_at(&lease.message), received_at);
+    }
+}
+
+#[tokio::test]
+async fn what_is_held_again_is_old_by_its_release_and_tells_of_its_next_delay() {
+    for f in stores().await {
+        let reason = || "agreed".to_owned();
+        let order = async |order| {
+            let done = f.store.administer(Selection::All, order, "root".into());
+            assert_eq!(done.await.unwrap().changed, 1);
+        };
+        let old = async |before: Timestamp| {
+            let filter = Filter {
+                states: vec![State::Held],
+                began_before: Some(before),
+                ..Filter::default()
+            };
+            f.store.list(filter).await.unwrap().len()
+        };
+        accept_as_of(&f, "a@ward.example", start() - minutes(60 * 24 * 10)).await;
+        let id = f.lease_at(start()).await[0].deliveries[0].id;
+        let late = Settlement {
+            delay_notified: true,
+            ..deferred(id, start())
+        };
+        f.store.settle(vec![late], vec![]).await.unwrap();
+        order(Order::Hold { reason: reason() }).await;
+        assert_eq!(old(start()).await, 1);
+
+        order(Order::ReleaseHeld { reason: reason() }).await;
+        let delivery = f.lease_at(start()).await.remove(0).deliveries.remove(0);
+        assert_eq!((delivery.delay_notified, delivery.attempts), (false, 1));
+        f.store.give_back(vec![id], start()).await.unwrap();
+        order(Order::Hold { reason: reason() }).await;
+
+        assert_eq!(
+            (old(start()).await, old(start() + minutes(1)).await),
+            (0, 1)
+        );
+    }
+}
+
 #[tokio::test]
 async fn of_two_words_at_the_same_time_one_counts() {
     for f in stores().await {
@@ -1412,7 +1697,10 @@ async fn an_offer_ends_with_its_delivery_and_with_an_order() {
     }
 }
 
-/// Takes version 5 back.
+/// Takes version 6 back.
+const TO_5: &str = "ALTER TABLE delivery DROP COLUMN released_at;";
+
+/// Takes version 5 back too.
 const TO_4: &str = "DROP INDEX delivery_ready; ALTER TABLE message DROP COLUMN mt_priority;
     ALTER TABLE delivery DROP COLUMN priority; ALTER TABLE delivery DROP COLUMN policy;
     CREATE INDEX delivery_ready ON delivery (ready_at) WHERE ready_at IS NOT NULL;";
@@ -1421,18 +1709,61 @@ const TO_4: &str = "DROP INDEX delivery_ready; ALTER TABLE message DROP COLUMN m
 async fn a_queue_of_the_version_before_is_taken_over() {
     let f = Fixture::sqlite();
     f.accept(accepted(&["a@ward.example"])).await;
+    f.sql(TO_5);
     f.sql(TO_4);
     f.sql("DROP TABLE old_name; DROP TABLE told; DROP TABLE self_release; DROP TABLE idempotency; PRAGMA user_version = 1");
     drop(f.again().await.unwrap());
+    f.sql(TO_5);
     f.sql(TO_4);
     f.sql("DROP TABLE self_release; DROP TABLE idempotency; PRAGMA user_version = 2");
     drop(f.again().await.unwrap());
+    f.sql(TO_5);
     f.sql(TO_4);
     f.sql("DROP TABLE idempotency; PRAGMA user_version = 3");
     let again = f.again().await.unwrap();
     f.sql("SELECT count(*) FROM self_release; SELECT count(*) FROM idempotency");
     assert_eq!(again.old_names(1).await.unwrap(), []);
     assert_eq!(again.list(Filter::default()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_held_under_the_version_before_may_be_let_go_on() {
+    for f in stores().await {
+        let long_ago = start() - minutes(60 * 24 * 10);
+        let mut held = accepted(&[]);
+        held.received_at = long_ago;
+        held.deliveries = vec![new_delivery("held@ward.example", Standing::Held)];
+        f.accept(held).await;
+        accept_as_of(&f, "due@ward.example", long_ago).await;
+        f.sql(TO_5);
+        f.sql(match &f.database {
+            None => "PRAGMA user_version = 5",
+            Some(_) => "UPDATE postern_version SET version = 1",
+        });
+
+        let again = f.again().await.unwrap();
+
+        let release = Order::ReleaseHeld {
+            reason: "agreed".to_owned(),
+        };
+        let released = again.administer(Selection::All, release, "root".into());
+        assert_eq!(released.await.unwrap().changed, 1);
+        let since = [long_ago, start()];
+        assert_eq!(began(&again, start()).await, since.map(|at| at.to_string()));
+        f.is_whole().await;
+    }
+}
+
+/// Leases all there is; since when the time of each counts, in order.
+async fn began(store: &Arc<dyn Store>, now: Timestamp) -> Vec<String> {
+    let leases = store.lease(now, now + LEASE, 100, Skip::nothing()).await;
+    let mut began: Vec<String> = Vec::new();
+    for lease in leases.unwrap() {
+        let since = |one: &LeasedDelivery| one.began_at(&lease.message).to_string();
+        began.extend(lease.deliveries.iter().map(since));
+    }
+    began.sort();
+    began
 }
 
 fn once(key: u8, recipients: u8) -> Once {

@@ -17,20 +17,25 @@ use tokio::net::TcpListener;
 use crate::base::limited::Limited;
 use crate::base::scanners::SCANNERS;
 use crate::base::{Shutdown, metrics};
+use crate::queue::Queue;
 
 use super::settings::Settings;
 
 /// Listens where the settings say and answers until the shutdown begins. Returns the address, `None`
 /// if nobody wants metrics.
-pub async fn start(settings: &Settings, shutdown: &Shutdown) -> io::Result<Option<SocketAddr>> {
+pub async fn start(
+    settings: &Settings,
+    queue: &Queue,
+    shutdown: &Shutdown,
+) -> io::Result<Option<SocketAddr>> {
     let Some(address) = &settings.metrics else {
         return Ok(None);
     };
     let listener = TcpListener::bind(**address).await?;
     let address = listener.local_addr()?;
-    let own = shutdown.clone();
+    let (queue, own) = (queue.clone(), shutdown.clone());
     shutdown.spawn(async move {
-        if let Err(error) = serve(listener, own).await {
+        if let Err(error) = serve(listener, queue, own).await {
             tracing::error!(%error, "the metrics page has ended");
         }
     });
@@ -38,11 +43,11 @@ pub async fn start(settings: &Settings, shutdown: &Shutdown) -> io::Result<Optio
 }
 
 /// Answers on `listener` until the shutdown begins.
-pub async fn serve(listener: TcpListener, shutdown: Shutdown) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, queue: Queue, shutdown: Shutdown) -> io::Result<()> {
     let pages = Router::new()
         .route("/metrics", get(all_metrics))
         .route("/health", get(health))
-        .with_state(shutdown.clone());
+        .with_state((queue, shutdown.clone()));
     let limited = Limited::new(listener, CONNECTIONS_MAX);
     let end = async move { shutdown.begun().await };
     axum::serve(limited, pages)
@@ -55,11 +60,16 @@ async fn all_metrics() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, kind)], metrics::render())
 }
 
-/// 200 while mail is taken, 503 once the gateway drains. Scanners that are away are named below: mail is taken all the
-/// same, or asked to come again, as the policy says.
-async fn health(State(shutdown): State<Shutdown>) -> impl IntoResponse {
+/// 200 while mail is taken, 503 once the gateway drains, and while the queue takes nothing: then the page says why, and
+/// ending the gateway helps nobody. Scanners that are away are named below: mail is taken all the same, or asked to come
+/// again, as the policy says.
+async fn health(State((queue, shutdown)): State<(Queue, Shutdown)>) -> impl IntoResponse {
     if shutdown.has_begun() {
         return (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_owned());
+    }
+    if let Err(error) = queue.check_room(0) {
+        let text = format!("no mail is taken: {}\n", error.to_text());
+        return (StatusCode::SERVICE_UNAVAILABLE, text);
     }
     let mut text = "ok\n".to_owned();
     for (scanner, since) in SCANNERS.away() {
@@ -75,15 +85,18 @@ const CONNECTIONS_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Clock;
+    use std::path::Path;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
 
-    async fn started() -> (SocketAddr, Shutdown) {
+    async fn started(folder: &Path) -> (SocketAddr, Shutdown) {
+        let queue = Queue::open(folder, Clock::system()).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = Shutdown::new();
         let own = shutdown.clone();
-        shutdown.spawn(async move { serve(listener, own).await });
+        shutdown.spawn(async move { serve(listener, queue, own).await });
         (address, shutdown)
     }
 
@@ -98,7 +111,8 @@ mod tests {
 
     #[tokio::test]
     async fn metrics_and_health_are_pages() {
-        let (address, shutdown) = started().await;
+        let folder = tempfile::tempdir().unwrap();
+        let (address, shutdown) = started(folder.path()).await;
 
         let metrics = page(address, "/metrics").await;
         let health = page(address, "/health").await;
@@ -112,6 +126,11 @@ mod tests {
         // Other tests of this process may have scanners that are away.
         assert!(health.contains("\r\n\r\nok\n"), "{health}");
         assert!(page(address, "/other").await.starts_with("HTTP/1.1 404"));
+        std::fs::remove_file(folder.path().join("queue.sqlite")).unwrap();
+        let health = page(address, "/health").await;
+        assert!(health.starts_with("HTTP/1.1 503"), "{health}");
+        assert!(health.contains("no mail is taken: "), "{health}");
+        assert!(health.contains("deleted, moved or replaced"), "{health}");
         shutdown.begin();
         shutdown.finished().await;
     }

@@ -217,6 +217,7 @@ fn write_all_of(one: &Waiting, out: &mut impl Write) -> io::Result<()> {
         ("to", &one.recipient),
         ("message-id", one.message_id.as_deref().unwrap_or("-")),
         ("received", &one.received_at),
+        ("released", one.released_at.as_deref().unwrap_or("-")),
         ("size", &octets),
         ("patient data", patient_data),
         ("rule", &one.rule),

@@ -73,6 +73,10 @@ metrics! {
     CONNECTIONS = Metric::counter("postern_connections_total", "SMTP connections accepted.");
     /// Connections turned away at once.
     CONNECTIONS_REFUSED = Metric::counter("postern_connections_refused_total", "SMTP connections turned away: over a limit, or shutting down.");
+    /// Whether the queue's database is not where it was opened.
+    QUEUE_MOVED = Metric::gauge("postern_queue_moved", "1 while the queue's database is not where it was opened: deleted, moved or replaced. No mail is taken then.");
+    /// Recipients whose message cannot be read back.
+    DAMAGED = Metric::counter("postern_damaged_total", "Recipients held because their message cannot be read back from the queue.");
     /// Messages for which a client got 250.
     MESSAGES_ACCEPTED = Metric::counter("postern_messages_total", "Messages by the reply after their data.").with("reply", "accepted");
     /// Messages refused for good.

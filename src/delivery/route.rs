@@ -348,7 +348,8 @@ pub struct RetrySchedule {
 impl RetrySchedule {
     /// Returns how long to wait before the next attempt, or `None` when it is time to give up.
     ///
-    /// `failures` counts the attempts made so far; `age` runs from acceptance of the message.
+    /// `failures` counts the attempts made so far; `age` runs from acceptance of the message, or from its release where it
+    /// waited for a person.
     /// Past the end of the list its last delay repeats (RFC 5321 §4.5.4.1).
     pub fn next_delay(&self, failures: u32, age: Duration) -> Option<Duration> {
         if age >= self.give_up_after {

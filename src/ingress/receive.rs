@@ -274,7 +274,11 @@ fn not_queued(error: &QueueError, begun: Option<Begun>) -> Reply {
             )
         }
         error => {
-            error!(%error, "the queue does not take mail: the client was told to try again");
+            let error = error.to_text();
+            error!(
+                error,
+                "the queue does not take mail: the client was told to try again"
+            );
             try_later()
         }
     };

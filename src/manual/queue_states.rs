@@ -23,7 +23,7 @@
 //! | transaction | writes | its caller may then |
 //! |---|---|---|
 //! | `accept` | message, deliveries, events; reports about recipients refused after the data | answer 250 |
-//! | `lease` | `leased` and the end of the lease | attempt |
+//! | `lease` | `leased` and the end of the lease; *held* what cannot be read, its events, the notice of it | attempt |
 //! | `settle` | the delivery's next state or its end, its event, the report to the sender | forget the attempt |
 //! | `give_back` | *due* again, untried | forget the delivery |
 //! | `recall` | *due* from now on, what waits for a next hop that is back (`manual::shaping`) | lease |
@@ -63,11 +63,52 @@
 //! in use. It notices what others changed within a second. An administrator's order passes over what
 //! is being tried at that moment, and says so.
 //!
+//! # A database that is taken away
+//!
+//! A file that is open can be deleted, moved or replaced, and whoever has it open writes on as before; the next start finds
+//! nothing of that. So on one machine `queue.sqlite`, its `-wal` and its `-shm` are held against what was opened, by device and
+//! inode: before anything is taken, and after each commit before anybody is told (six `stat` calls for a message that comes
+//! alone, some microseconds beside a sync). From then on clients hear 451 4.3.0, orders are refused, nothing goes
+//! straight through, the log has an ALARM that says what to do, `/health` answers 503 with the reason, and `postern_queue_moved`
+//! is 1. The scheduler goes on with what the open file has: it is delivered, settled and reported. If the files come back (a `mv` that
+//! is undone), mail is taken again. An orderly end writes all there is to `queue.rescued-TIME.sqlite` in the data folder, which takes
+//! the place of the old one before the next start; a process that is killed then loses what waits.
+//!
+//! What is left: a commit during which the file goes is answered with 451 and is in the file all the same, so that the
+//! message may go out from there and come again from its client. What is deleted after the 250 is lost if the process is killed before it
+//! is delivered. A file that somebody overwrites where it lies (`cp` onto it) has the same inode, and is not noticed: SQLite may find it
+//! damaged. A command that meets the `-wal` without its database opens nothing (`queue.sqlite was deleted or moved`): a
+//! new database in its place would take the log of the old one away.
+//!
+//! # Mail that cannot be read back
+//!
+//! Before a message is leased its row and its octets are read, and the octets counted. Where a file or a row is not there, or not as it was
+//! written, `lease` holds it: one `held` event for each recipient with what was found (`damage`), and a notice to the
+//! `owner-address` of `[holds]` (the postmaster, if that is not set), all in one transaction, and an ALARM in the log
+//! (`postern_damaged_total`). The notice says what to do: put back what is lost and `queue release`, or `queue fail`, of which the
+//! sender hears; `fail-after` does the same by itself. A file that cannot be read for now (no descriptor, no memory, no right), and a disk
+//! that gives an error, put the message off by a minute; the log says so each time.
+//!
+//! A damaged page of the SQLite file ends the transaction that meets it: SQLite writes nothing more in it, and who shared it is
+//! answered with an error, once. The message is then held in a transaction that does not look at it, and the others
+//! go on. Given up, its row stays, for to remove it SQLite would have to read it. If even its delivery is on a damaged
+//! page, leases pass it over until the next start, with an ALARM. Such a file has to be looked after (`PRAGMA integrity_check`;
+//! `.recover` into a new one while the gateway is stopped).
+//!
+//! # How old a delivery is
+//!
+//! Reports of delay and giving up (`warn-after`, `give-up-after`, the time without a secured path) count from the arrival of the
+//! message, and where a person let a delivery go on (`queue release`, `quarantine release`, the owner of the mailbox, the
+//! sender's own word) from that moment: `released_at`. So what waited for somebody for a week is tried for as long as
+//! what has just come, its sender is told of a delay anew, and if it is held once more its alarm counts from the release too. Attempts
+//! are counted on, and the report gives the time of arrival (RFC 3464 §2.2.5). What was released before version 6 of the tables
+//! (version 2 of a fleet's) counts from its arrival.
+//!
 //! # A clock that was ahead
 //!
 //! What came more than an hour ahead of now, and is ready more than an hour from now, came while the clock was ahead. It
 //! is made due at the next start, and within a second of the clock being set back by more than an hour; the time of the
-//! message (for reports and giving up) begins then. Whether there is any is asked of the audit trail first, so that a
+//! message (for reports and giving up) begins then. So it is with what was released under such a clock. Whether there is any is asked of the audit trail first, so that a
 //! start with a million waiting looks at none of them. The trail keeps the times that were written. A clock that is
 //! earlier than the first event of the trail changes nothing and is an error in the log. A message of the right time
 //! whose next attempt was set by a clock that was ahead waits for that, for as long as its route keeps trying at most.

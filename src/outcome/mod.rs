@@ -2,6 +2,7 @@
 
 pub mod address_changed;
 pub mod audit;
+pub mod damaged;
 pub mod digest;
 pub mod expiry;
 pub mod held;

@@ -1,6 +1,8 @@
 //! How destinations are doing, for commands that run beside the gateway: a small file of its own that the scheduler
-//! writes when something changes. Nothing depends on it, and it is nothing that lasts.
+//! writes when something changes. Nothing depends on it, and it is nothing that lasts: a lock beside it, held by the gateway
+//! that writes, says whether it is still true. Of one that was killed the file says what was so before.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,6 +71,28 @@ impl KeptBy {
 /// The file in a data folder.
 pub fn file(data: &Path) -> PathBuf {
     data.join("destinations.db")
+}
+
+/// The lock of whoever writes how destinations are doing in a data folder, until it is dropped; `None` if somebody has it or
+/// looks at it at this moment.
+pub fn hold(data: &Path) -> Result<Option<File>, StoreError> {
+    let path = data.join(LOCK);
+    let error = |error| StoreError::file(&path, error);
+    let lock = private::make(&path).map_err(error)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(failed)) => Err(error(failed)),
+    }
+}
+
+/// Whether a gateway runs on this data folder, and shows there how destinations are doing.
+pub fn is_shown(data: &Path) -> bool {
+    let Ok(lock) = File::open(data.join(LOCK)) else {
+        return false;
+    };
+    // Where there are no locks, what stands there has to do.
+    !matches!(lock.try_lock_shared(), Ok(()))
 }
 
 /// Writes how destinations are doing, in place of what stood there.
@@ -151,6 +175,8 @@ const SCHEMA: &str = "
         name TEXT PRIMARY KEY, under_way INTEGER NOT NULL, at_once INTEGER NOT NULL, kept_by TEXT NOT NULL,
         because TEXT NOT NULL, since INTEGER, until INTEGER
     ) STRICT;";
+/// The name of the lock in a data folder.
+const LOCK: &str = "destinations.lock";
 /// For another process that has the file.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -172,6 +198,18 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         write();
         assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn it_counts_as_long_as_who_wrote_it_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!is_shown(folder.path()));
+        let lock = hold(folder.path()).unwrap().unwrap();
+        assert!(is_shown(folder.path()));
+        assert!(hold(folder.path()).unwrap().is_none());
+        drop(lock);
+        assert!(!is_shown(folder.path()));
+        assert!(hold(folder.path()).unwrap().is_some());
     }
 
     #[test]

@@ -57,6 +57,24 @@ pub enum StoreError {
         error: std::io::Error,
     },
 
+    /// A file of the database is not the one that was opened: it was deleted, moved or replaced. What is written to it now
+    /// is not found at the next start.
+    #[error("{path} is not the file that was opened: it was deleted, moved or replaced")]
+    Moved {
+        /// Which.
+        path: String,
+    },
+
+    /// The log of a database is there, and the database is not: it was deleted or moved, perhaps under a gateway that runs.
+    /// A new one in its place would take the log away.
+    #[error(
+        "{path} was deleted or moved: files that belong to it (-wal, -shm) are there and it is not"
+    )]
+    Missing {
+        /// The database.
+        path: String,
+    },
+
     /// A row holds what this program never writes.
     #[error("row {row} of the queue is damaged: {what}")]
     Damaged {
@@ -80,9 +98,20 @@ pub enum StoreError {
     #[error("the queue's writer could not begin, broke off, or has ended")]
     Ended,
 
-    /// The commit of a batch failed, and with it every job in it.
+    /// The commit of a batch failed, and with it every job in it; or its file was gone after it. What was written may be
+    /// there all the same.
     #[error("commit failed: {0}")]
     Commit(String),
+}
+
+impl QueueError {
+    /// The error with what it came from: for the log.
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Store(error) => error.to_string(),
+            error => error.to_string(),
+        }
+    }
 }
 
 impl StoreError {

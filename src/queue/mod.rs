@@ -8,6 +8,7 @@
 
 mod ahead;
 mod chain;
+mod damage;
 pub mod destinations;
 pub mod error;
 mod fair;
@@ -34,6 +35,7 @@ use jiff::Timestamp;
 use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
+pub use damage::{DamageFn, Damaged};
 pub use error::{QueueError, StoreError};
 pub use handling::{Handling, PolicyMark};
 pub use postgres::PostgresStore;
@@ -125,6 +127,15 @@ impl Queue {
     ) -> Result<Option<Lease>, QueueError> {
         let all = std::iter::once(accepted).chain(notices).collect();
         self.store.accept_once(all, handoff, once).await
+    }
+
+    /// From now on, what is held because it cannot be read back is told of: what `notices` writes is queued in the transaction
+    /// that holds it. For the gateway, before it leases anything; said once.
+    pub fn tell_of_damage(
+        &self,
+        notices: impl Fn(&Damaged) -> Vec<Accepted> + Send + Sync + 'static,
+    ) {
+        self.store.tell_of_damage(Box::new(notices));
     }
 
     /// Whether a message of so many octets could be taken now: errs with [`QueueError::Full`] if not. For whoever must

@@ -341,6 +341,15 @@ pub struct LeasedDelivery {
     pub priority: Priority,
     /// Which policy decided; `None`: none is asked again.
     pub policy: Option<PolicyMark>,
+    /// When a person let it go on; `None` if nobody had to.
+    pub released_at: Option<Timestamp>,
+}
+
+impl LeasedDelivery {
+    /// From when on its time counts, for warnings and giving up: how long it waited for a person is not held against it.
+    pub fn began_at(&self, message: &QueuedMessage) -> Timestamp {
+        self.released_at.unwrap_or(message.received_at)
+    }
 }
 
 /// How one attempt settles: written in one transaction.

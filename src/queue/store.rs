@@ -12,6 +12,7 @@ use crate::mail::{ForwardPath, Mailbox};
 use crate::outcome::Letterhead;
 use crate::outcome::audit::AuditEvent;
 
+use super::damage::DamageFn;
 use super::error::QueueError;
 use super::record::{
     Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, Once, QueuedMessage, Repeated,
@@ -37,13 +38,17 @@ pub trait Store: Send + Sync + 'static {
         once: Once,
     ) -> Answer<'_, Option<Lease>>;
 
+    /// Who writes the notices about what is held because it cannot be read back.
+    fn tell_of_damage(&self, notices: Box<DamageFn>);
+
     /// Errs with [`QueueError::Full`] unless the volume has room for so many octets and for what must stay free.
     fn check_room(&self, octets: u64) -> Result<(), QueueError>;
 
     /// The message that came before under a key, if its time is not over.
     fn repeated(&self, once: Once) -> Answer<'_, Option<Repeated>>;
 
-    /// Leases what is due or whose lease ran out, up to `limit` messages, oldest first.
+    /// Leases what is due or whose lease ran out, up to `limit` messages, oldest first. A message that cannot be read back is
+    /// held, with its events and the notices of it (`tell_of_damage`), and stops nobody.
     fn lease(
         &self,
         now: Timestamp,
@@ -241,6 +246,8 @@ pub struct Filter {
     pub received_from: Option<Timestamp>,
     /// Of messages received before this.
     pub received_before: Option<Timestamp>,
+    /// Whose time began before this: with their release, or with the arrival of their message.
+    pub began_before: Option<Timestamp>,
     /// At most this many; 0 for no limit.
     pub limit: usize,
 }
@@ -267,6 +274,8 @@ pub struct Waiting {
     pub because: String,
     /// When the message was received.
     pub received_at: String,
+    /// When a person let it go on; `None` if nobody had to. Its time for giving up counts from here.
+    pub released_at: Option<String>,
     /// When it is tried next, or when its lease ends; `None` if it waits for somebody.
     pub next_attempt_at: Option<String>,
     /// Attempts made.
@@ -389,8 +398,7 @@ pub struct TraceQuery {
 }
 
 impl TraceQuery {
-    /// Reads what a user typed: `FROM..TO` in RFC 3339 (either may be left out), or anything else as
-    /// a reference, an address or a `Message-ID`.
+    /// Reads what a user typed: `FROM..TO` in RFC 3339 (either may be left out); else what `about` is.
     pub fn parse(text: &str) -> Self {
         if let Some((from, to)) = text.trim().split_once("..") {
             let time = |text: &str| match text.trim() {
@@ -512,8 +520,7 @@ pub(super) fn message_of(delivery: DeliveryId) -> MessageId {
 
 /// The delivery at this place of a message's envelope.
 pub(super) fn delivery_of(message: MessageId, place: usize) -> DeliveryId {
-    // Envelopes are far shorter (`limits.recipients`, lists included). Of a longer one two recipients
-    // would get the last number, which the store refuses.
+    // Envelopes are far shorter (`limits.recipients`). Of a longer one two would get the last number: the store refuses that.
     let place = i64::try_from(place).map_or(PLACES - 1, |place| place.min(PLACES - 1));
     DeliveryId(message.0 * PLACES + place)
 }
@@ -524,8 +531,7 @@ pub(super) fn of_message(message: MessageId) -> (i64, i64) {
     (first, first + PLACES - 1)
 }
 
-/// Recipients that an envelope can have: a delivery's number is its message's times this, plus its
-/// place in the envelope.
+/// Recipients that an envelope can have: a delivery's number is its message's times this, plus its place in that.
 pub(super) const PLACES: i64 = 1 << 20;
 /// Old names and their users that are counted; the real ones are some tens of thousands.
 pub(super) const OLD_NAMES_MAX: i64 = 500_000;

@@ -111,7 +111,7 @@ impl Shared {
                 let circumstances = Circumstances {
                     route: Some(&batch.route),
                     fallback: self.fallback(delivery),
-                    received_at: batch.message.received_at,
+                    began_at: delivery.began_at(&batch.message),
                     sooner: None,
                 };
                 let judgement = judge(&outcome, delivery, &circumstances, self.clock.now());

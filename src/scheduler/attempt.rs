@@ -142,7 +142,7 @@ impl Shared {
                 let circumstances = Circumstances {
                     route,
                     fallback: self.fallback(delivery),
-                    received_at: message.received_at,
+                    began_at: delivery.began_at(message),
                     sooner,
                 };
                 let judgement = judge(&outcome, delivery, &circumstances, now);

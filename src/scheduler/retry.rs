@@ -31,8 +31,8 @@ pub(super) struct Circumstances<'r> {
     pub(super) route: Option<&'r Route>,
     /// What happens without a secured path.
     pub(super) fallback: Fallback,
-    /// When the message was received.
-    pub(super) received_at: Timestamp,
+    /// From when on its time counts ([`LeasedDelivery::began_at`]).
+    pub(super) began_at: Timestamp,
     /// When the next hop may be tried again, if that may be before the schedule says so.
     pub(super) sooner: Option<Timestamp>,
 }
@@ -47,7 +47,7 @@ pub(super) fn judge(
     let Circumstances {
         route,
         fallback,
-        received_at,
+        began_at,
         sooner,
     } = *circumstances;
     let insecure = outcome.no_secured_path && delivery.binding != Binding::Any;
@@ -71,19 +71,15 @@ pub(super) fn judge(
                 answer: Answer::of(outcome),
                 sooner,
             };
-            let deferred = after_deferral(delivery, schedule, pace, received_at, now);
+            let deferred = after_deferral(delivery, schedule, pace, began_at, now);
             if outcome.after == After::Hold {
                 return Judgement {
                     next: Next::Held,
                     event: None,
                 };
             }
-            let deferred = at_its_time(
-                deferred,
-                outcome.after,
-                received_at + schedule.give_up_after,
-            );
-            let over = deferred.next == Next::Expired || age(received_at, now) >= fallback.after;
+            let deferred = at_its_time(deferred, outcome.after, began_at + schedule.give_up_after);
+            let over = deferred.next == Next::Expired || age(began_at, now) >= fallback.after;
             match without_secured_path(fallback.then) {
                 Some(judgement) if insecure && over => judgement,
                 _ => deferred,
@@ -115,8 +111,8 @@ fn without_secured_path(then: Then) -> Option<Judgement> {
 }
 
 /// A clock that was set back makes an age of nothing.
-fn age(received_at: Timestamp, now: Timestamp) -> Duration {
-    Duration::try_from(now - received_at).unwrap_or_default()
+fn age(began_at: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now - began_at).unwrap_or_default()
 }
 
 /// How soon the next attempt may be, by what the next hop said.
@@ -154,10 +150,10 @@ fn after_deferral(
     delivery: &LeasedDelivery,
     schedule: &RetrySchedule,
     pace: Pace,
-    received_at: Timestamp,
+    began_at: Timestamp,
     now: Timestamp,
 ) -> Judgement {
-    let age = age(received_at, now);
+    let age = age(began_at, now);
     let failures = pace.failures(delivery.attempts);
     let Some(delay) = schedule.next_delay(failures, age) else {
         return Judgement {
@@ -165,7 +161,7 @@ fn after_deferral(
             event: Some(Event::Expired),
         };
     };
-    let until = received_at + schedule.give_up_after;
+    let until = began_at + schedule.give_up_after;
     let scheduled = now + delay + jitter(delivery, delay);
     let next = pace.next(scheduled, delivery.attempts, now);
     let is_late = age >= schedule.warn_after && !delivery.delay_notified;
@@ -228,6 +224,7 @@ mod tests {
             delay_notified: false,
             priority: Priority::Normal,
             policy: None,
+            released_at: None,
         }
     }
 
@@ -235,7 +232,7 @@ mod tests {
         Circumstances {
             route: None,
             fallback,
-            received_at: start(),
+            began_at: start(),
             sooner: None,
         }
     }

@@ -17,15 +17,23 @@ use super::{Handle, Shared};
 impl Handle {
     /// From now on writes down how destinations are doing, in a file of this data folder, when that has changed.
     pub fn show_in(&self, data: &std::path::Path) {
-        let (shared, file) = (Arc::clone(&self.shared), destinations::file(data));
-        self.shared.shutdown.spawn(shared.show(file));
+        let (shared, data) = (Arc::clone(&self.shared), data.to_owned());
+        self.shared.shutdown.spawn(shared.show(data));
     }
 }
 
 impl Shared {
-    async fn show(self: Arc<Self>, file: PathBuf) {
-        let mut shown = None;
+    async fn show(self: Arc<Self>, data: PathBuf) {
+        let (mut shown, mut lock) = (None, None);
+        let file = destinations::file(&data);
         loop {
+            if lock.is_none() {
+                let held = destinations::hold(&data);
+                lock = held.unwrap_or_else(|error| {
+                    warn!(%error, "it is not shown that a gateway runs");
+                    None
+                });
+            }
             let states = match self.shutdown.has_begun() {
                 true => Vec::new(),
                 false => self.board().states(self.now()),

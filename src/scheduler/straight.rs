@@ -248,6 +248,7 @@ fn batch(
                 delay_notified: false,
                 priority: accepted.handling.priority,
                 policy: accepted.handling.policy,
+                released_at: None,
             })
             .collect(),
         taking: None,

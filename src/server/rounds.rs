@@ -134,6 +134,8 @@ impl Rounds {
     }
 
     async fn look_at_holds(&self, now: Timestamp, said: &mut Said) -> Result<(), QueueError> {
+        // For what notices it: where no mail comes nobody else asks whether the database is still there.
+        let _ = self.queue.check_room(0);
         let holds = self.policies.borrow().holds().clone();
         let held = self.count_queue(now).await?;
         metrics::HOLDS.set(held);
@@ -141,7 +143,8 @@ impl Rounds {
         metrics::HOLDS_OVERDUE.set(i64::try_from(overdue.len()).unwrap_or(i64::MAX));
         for one in &overdue {
             if said.overdue.insert(one.delivery) {
-                let (reference, since, rule) = (&one.reference, &one.received_at, &one.rule);
+                let since = one.released_at.as_ref().unwrap_or(&one.received_at);
+                let (reference, rule) = (&one.reference, &one.rule);
                 error!(%reference, since, rule, owner = holds.owner, "ALARM: a message is held for too long");
             }
         }
@@ -168,10 +171,11 @@ impl Rounds {
         Ok(of(State::Held))
     }
 
+    /// What somebody let go on, and is held again, is not held since it came.
     async fn held_before(&self, before: Timestamp) -> Result<Vec<Waiting>, QueueError> {
         let filter = Filter {
             states: vec![State::Held],
-            received_before: Some(before),
+            began_before: Some(before),
             limit: LOOKED_AT,
             ..Filter::default()
         };

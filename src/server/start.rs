@@ -15,8 +15,9 @@ use crate::delivery::upstream::Upstream;
 use crate::delivery::{Assurance, Deliveries, Router, sms};
 use crate::ingress;
 use crate::outcome::Letterhead;
+use crate::outcome::damaged::DamagedNotice;
 use crate::policy::Policy;
-use crate::queue::Queue;
+use crate::queue::{Accepted, Queue};
 use crate::scheduler::{Handle, Scheduler};
 use crate::settings::Settings;
 
@@ -60,7 +61,7 @@ pub(super) async fn start(
     let scheduler = with.schedule(router.clone(), deliveries);
     let senders = (queue, &scheduler);
     texts::listen(settings, texts.as_ref(), senders, clock, shutdown).await?;
-    let metrics = start_metrics(&settings.admin, shutdown).await?;
+    let metrics = start_metrics(&settings.admin, queue, shutdown).await?;
     let parts = ingress::Parts {
         accounts: Arc::clone(desk),
         hostname: settings.hostname.clone(),
@@ -134,6 +135,7 @@ impl With<'_> {
     }
 
     fn schedule(&self, router: watch::Receiver<Arc<Router>>, deliveries: Deliveries) -> Handle {
+        self.tell_of_damage();
         let scheduler = Scheduler::start(
             self.queue.clone(),
             router,
@@ -146,6 +148,27 @@ impl With<'_> {
         scheduler.remember_in(&self.settings.data);
         scheduler.show_in(&self.settings.data);
         scheduler
+    }
+
+    /// Of mail that cannot be read back, whoever decides about what is held is told.
+    fn tell_of_damage(&self) {
+        let (policies, letterhead) = (self.policies.clone(), self.letterhead.clone());
+        self.queue.tell_of_damage(move |damaged| {
+            let to = policies.borrow().holds().owner_address.clone();
+            let notice = to.map(|to| {
+                let notice = DamagedNotice {
+                    to: &to,
+                    about: &damaged.reference,
+                    message_id: damaged.message_id.as_deref(),
+                    sender: &damaged.sender,
+                    recipients: &damaged.recipients,
+                    what: &damaged.what,
+                };
+                let notice = notice.notice(letterhead.hostname(), damaged.at);
+                Accepted::notice(notice, &letterhead)
+            });
+            notice.into_iter().collect()
+        });
     }
 
     /// Starts what goes round beside the mail until the end.
@@ -211,9 +234,10 @@ fn written_on(
 
 async fn start_metrics(
     settings: &admin::Settings,
+    queue: &Queue,
     shutdown: &Shutdown,
 ) -> Result<Option<SocketAddr>, ServeError> {
-    let started = admin::metrics::start(settings, shutdown).await;
+    let started = admin::metrics::start(settings, queue, shutdown).await;
     started.map_err(|source| match &settings.metrics {
         Some(address) => ServeError::Metrics {
             address: **address,

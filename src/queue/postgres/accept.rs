@@ -185,6 +185,7 @@ async fn insert_deliveries(
                 delay_notified: false,
                 priority: handling.priority,
                 policy: handling.policy,
+                released_at: None,
             });
         }
     }

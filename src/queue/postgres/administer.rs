@@ -58,7 +58,7 @@ async fn change(
     delivery: DeliveryId,
     order: &Order,
 ) -> Result<(), QueueError> {
-    let (db, id, now) = (batch.db(), delivery.0, now.as_millisecond());
+    let (db, id) = (batch.db(), delivery.0);
     match order {
         Order::Fail { .. } | Order::Delete { .. } => return remove(batch, delivery).await,
         Order::Hold { reason } => {
@@ -67,26 +67,37 @@ async fn change(
             db.execute(sql, &[&id, &text(reason)]).await?;
         }
         Order::ReleaseEncrypted { .. } => {
-            self_release::withdraw(db, delivery).await?;
-            let sql = "UPDATE delivery SET state = 'due', ready_at = $2, binding = $3, policy = NULL WHERE id = $1";
-            db.execute(sql, &[&id, &now, &Binding::Encryption.word()])
-                .await?;
+            release(db, now, delivery, Binding::Encryption).await?;
         }
         Order::Retry => {
             db.execute(
                 "UPDATE delivery SET ready_at = $2 WHERE id = $1",
-                &[&id, &now],
+                &[&id, &now.as_millisecond()],
             )
             .await?;
         }
         Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
-            self_release::withdraw(db, delivery).await?;
-            // Somebody has decided: no policy is asked again.
-            let sql =
-                "UPDATE delivery SET state = 'due', ready_at = $2, policy = NULL WHERE id = $1";
-            db.execute(sql, &[&id, &now]).await?;
+            release(db, now, delivery, Binding::Any).await?;
         }
     }
+    Ok(())
+}
+
+/// Makes due what waited for somebody: he has decided, so no policy is asked again, and its time begins now. With
+/// [`Binding::Encryption`] it goes by way of the encryption next hop; otherwise its binding stays.
+pub(super) async fn release(
+    db: Db<'_>,
+    now: Timestamp,
+    delivery: DeliveryId,
+    binding: Binding,
+) -> Result<(), QueueError> {
+    self_release::withdraw(db, delivery).await?;
+    // Who was told of a delay before is told of the next one: it is another.
+    let sql = "UPDATE delivery SET state = 'due', ready_at = $2, released_at = $2, delay_notified = false, policy = NULL,
+                   binding = CASE $3 WHEN 'encryption' THEN 'encryption' ELSE binding END WHERE id = $1";
+    let values = (now.as_millisecond(), binding.word());
+    db.execute(sql, &[&delivery.0, &values.0, &values.1])
+        .await?;
     Ok(())
 }
 

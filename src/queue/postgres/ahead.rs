@@ -26,7 +26,8 @@ pub(super) async fn bring_back(
     }
     let find = format!(
         "SELECT m.id FROM delivery d JOIN message m ON m.id = d.id / {PLACES}
-         WHERE d.ready_at IS NOT NULL AND d.priority = $1 AND d.ready_at > $2 AND m.received_at > $2
+         WHERE d.ready_at IS NOT NULL AND d.priority = $1 AND d.ready_at > $2
+               AND coalesce(d.released_at, m.received_at) > $2
          ORDER BY d.ready_at DESC LIMIT $3"
     );
     let mut messages: Vec<i64> = Vec::new();
@@ -52,7 +53,7 @@ pub(super) async fn bring_back(
     Ok(messages.len())
 }
 
-/// The time of these deliveries' messages begins now, if it lies ahead.
+/// The time of these deliveries begins now, and that of their messages, if it lies ahead.
 pub(super) async fn begin_anew(
     db: Db<'_>,
     deliveries: &[DeliveryId],
@@ -68,6 +69,12 @@ pub(super) async fn begin_anew(
 async fn begin_now(db: Db<'_>, messages: &[i64], now: Timestamp) -> Result<(), QueueError> {
     let sql = "UPDATE message SET received_at = $2 WHERE id = ANY($1) AND received_at > $3";
     db.execute(sql, &[&messages, &now.as_millisecond(), &far(now)])
+        .await?;
+    let sql = format!(
+        "UPDATE delivery d SET released_at = $2 FROM unnest($1::bigint[]) AS w (message)
+         WHERE d.id BETWEEN w.message * {PLACES} AND w.message * {PLACES} + {PLACES} - 1 AND d.released_at > $3"
+    );
+    db.execute(&sql, &[&messages, &now.as_millisecond(), &far(now)])
         .await?;
     Ok(())
 }

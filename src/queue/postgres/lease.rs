@@ -9,19 +9,23 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::mail::Priority;
+use crate::mail::{Message, Priority};
+use crate::queue::damage::{Damaged, Teller, UNREADABLE};
 use crate::queue::error::{QueueError, StoreError};
 use crate::queue::fair::{DOMAINS_MAX, Found, LOOK_MAX, PER_DOMAIN, room};
 use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId, QueuedMessage};
 use crate::queue::store::{PLACES, Skip, message_of, of_message};
 use crate::queue::words;
 
+use super::accept::accept_all;
 use super::ahead;
+use super::bodies::Placed;
 use super::db::Db;
 use super::domains::Domains;
 use super::link::number;
 use super::rows::{self, Octets};
 use super::schema::LOCKS;
+use super::settle::known;
 use super::writer::Batch;
 
 /// What was leased, but for octets that lie apart: they are read after the commit, so that nobody waits for them.
@@ -68,6 +72,7 @@ pub(super) async fn lease(
     (now, until): (Timestamp, Timestamp),
     limit: usize,
     skip: &Skip,
+    teller: &Teller,
 ) -> Result<Taken, QueueError> {
     let db = batch.db();
     let asking = Asking {
@@ -80,7 +85,10 @@ pub(super) async fn lease(
     if by_class(db, &asking, limit, &mut found).await?.is_break() {
         domain_by_domain(db, &asking, limit, &mut found).await?;
     }
-    let leases = take(db, &asking, &found.messages, until).await?;
+    let (leases, damaged) = take(db, &asking, &found.messages, until).await?;
+    for (message, error) in damaged {
+        hold_damaged(batch, message, now, &error, teller).await?;
+    }
     Ok(Taken { leases })
 }
 
@@ -217,40 +225,42 @@ async fn domain_by_domain(
     Ok(())
 }
 
-/// Leases all deliveries of these messages that are ready and not skipped. A message that cannot be
-/// read is held, so that it is seen and stands in nobody's way.
+/// Leases all deliveries of these messages that are ready and not skipped. What cannot be read comes back with the
+/// reason.
 async fn take(
     db: Db<'_>,
     asking: &Asking<'_>,
     messages: &[MessageId],
     until: Timestamp,
-) -> Result<Vec<TakenLease>, QueueError> {
+) -> Result<(Vec<TakenLease>, Vec<Unread>), QueueError> {
     let ids: Vec<i64> = messages.iter().map(|message| message.0).collect();
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let mut ready = ready(db, asking, &ids).await?;
     let sql = format!("SELECT {} FROM message WHERE id = ANY($1)", rows::MESSAGE);
     let found = db.rows(&sql, &[&ids]).await?;
     let found: HashMap<i64, _> = found.iter().map(|row| (row.get(0), row)).collect();
     let (mut leases, mut leased) = (Vec::with_capacity(ids.len()), Vec::new());
+    let mut unread = Vec::new();
     for id in ids {
         let read = match (found.get(&id), ready.remove(&id)) {
             (_, None) => continue,
             (None, _) => Err(rows::damaged(id, "message")),
             (Some(row), Some(deliveries)) => {
                 let (octets, body) = match Octets::of(row) {
-                    Octets::Here(message) => (message, None),
-                    Octets::Stored(body) => (crate::mail::Message::new(""), Some(body)),
+                    Ok(Octets::Here(message)) => (Ok(message), None),
+                    Ok(Octets::Stored(body)) => (Ok(Message::new("")), Some(body)),
+                    Err(error) => (Err(error), None),
                 };
-                let message = rows::header(row, octets);
+                let message = octets.and_then(|octets| rows::header(row, octets));
                 deliveries.and_then(|deliveries| Ok((message?, body, deliveries)))
             }
         };
         let (message, body, deliveries) = match read {
             Ok(read) => read,
             Err(error) => {
-                hold_damaged(db, MessageId(id), &error).await?;
+                unread.push((MessageId(id), error));
                 continue;
             }
         };
@@ -273,8 +283,11 @@ async fn take(
         "UPDATE delivery SET state = 'leased', ready_at = $2, leased_by = $3 WHERE id = ANY($1)";
     db.execute(sql, &[&leased, &until.as_millisecond(), &asking.gateway])
         .await?;
-    Ok(leases)
+    Ok((leases, unread))
 }
+
+/// A message that cannot be read, and why.
+type Unread = (MessageId, QueueError);
 
 type Ready = HashMap<i64, Result<Vec<LeasedDelivery>, QueueError>>;
 
@@ -302,24 +315,29 @@ async fn ready(db: Db<'_>, asking: &Asking<'_>, messages: &[i64]) -> Result<Read
     Ok(ready)
 }
 
-/// Holds a message that cannot be read.
+/// Holds a message that cannot be read, with its events, and tells of it.
 pub(super) async fn hold_damaged(
-    db: Db<'_>,
+    batch: &mut Batch,
     message: MessageId,
+    now: Timestamp,
     error: &QueueError,
+    teller: &Teller,
 ) -> Result<(), QueueError> {
-    tracing::error!(
-        message = message.0,
-        error = error.to_text(),
-        "a message cannot be read and is held"
-    );
     let (first, last) = of_message(message);
     let sql =
-        "UPDATE delivery SET state = 'held', ready_at = NULL, leased_by = NULL, rule = 'built-in',
-                   because = 'the message cannot be read'
-               WHERE id BETWEEN $1 AND $2 AND ready_at IS NOT NULL";
-    db.execute(sql, &[&first, &last]).await?;
-    Ok(())
+        "UPDATE delivery SET state = 'held', ready_at = NULL, leased_by = NULL, rule = 'built-in', because = $3
+         WHERE id BETWEEN $1 AND $2 AND ready_at IS NOT NULL RETURNING id";
+    let ids = batch.db().rows(sql, &[&first, &last, &UNREADABLE]).await?;
+    let mut held = Vec::with_capacity(ids.len());
+    for row in &ids {
+        held.extend(known(batch.db(), DeliveryId(row.get(0))).await?);
+    }
+    let damaged = Damaged::new(message, &held, error, now);
+    for event in damaged.events(&held) {
+        batch.append(&event);
+    }
+    let notices = teller.notices(&damaged).into_iter();
+    accept_all(batch, notices.map(Placed::in_row).collect()).await
 }
 
 /// Makes leased deliveries due again; what is not leased any more, or by another, stays as it is.

@@ -233,16 +233,6 @@ pub(super) fn number(gateway: &str) -> i32 {
     i32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) | 1
 }
 
-impl QueueError {
-    /// The error with what it came from: for the log.
-    pub(super) fn to_text(&self) -> String {
-        match self {
-            Self::Store(error) => error.to_string(),
-            error => error.to_string(),
-        }
-    }
-}
-
 impl Trouble {
     /// The error of whoever asks while there is trouble.
     pub(super) fn error() -> QueueError {

@@ -25,7 +25,7 @@ pub(super) async fn list(db: Db<'_>, filter: &Filter) -> Result<Vec<Waiting>, Qu
     let sql = format!(
         "SELECT d.id, d.state, d.ready_at, d.forward_path, d.binding, d.rule, d.because, d.attempts,
                 d.last_reply, m.reference, m.reverse_path, m.received_at, m.octets, m.message_id, m.patient_data,
-                EXISTS (SELECT 1 FROM self_release s WHERE s.delivery = d.id AND s.grounds = '{OWNERS}')
+                EXISTS (SELECT 1 FROM self_release s WHERE s.delivery = d.id AND s.grounds = '{OWNERS}'), d.released_at
          FROM delivery d JOIN message m ON m.id = d.id / {PLACES}
          WHERE {} ORDER BY d.id LIMIT {limit}",
         condition.terms.join(" AND ")
@@ -95,6 +95,10 @@ impl Condition {
         if let Some(before) = filter.received_before {
             condition.add("m.received_at < ", before.as_millisecond());
         }
+        if let Some(before) = filter.began_before {
+            let began_at = "coalesce(d.released_at, m.received_at) < ";
+            condition.add(began_at, before.as_millisecond());
+        }
         if let Some(domain) = &filter.domain {
             condition.add("d.domain = ", text(&domain.to_ascii_lowercase()));
         }
@@ -153,7 +157,10 @@ const OWNERS: &str = SelfRelease::OWNERS;
 
 fn waiting(row: &Row) -> Waiting {
     let state: &str = row.get(1);
-    let next_attempt_at: Option<i64> = row.get(2);
+    let time = |place| {
+        row.get::<_, Option<i64>>(place)
+            .map(|at| words::time(at).to_string())
+    };
     Waiting {
         delivery: row.get(0),
         reference: row.get(9),
@@ -165,7 +172,8 @@ fn waiting(row: &Row) -> Waiting {
         rule: row.get(5),
         because: row.get(6),
         received_at: words::time(row.get(11)).to_string(),
-        next_attempt_at: next_attempt_at.map(|at| words::time(at).to_string()),
+        released_at: time(16),
+        next_attempt_at: time(2),
         attempts: attempts(row.get(7)),
         last_reply: row.get(8),
         octets: row.get(12),

@@ -45,6 +45,7 @@ use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
 use super::ahead::PAGE;
+use super::damage::{DamageFn, Teller};
 use super::error::{QueueError, StoreError};
 use super::record::{
     Accepted, DeliveryId, Handoff, Lease, Once, QueuedMessage, Repeated, Settlement,
@@ -68,6 +69,7 @@ pub struct PostgresStore {
     bodies: Bodies,
     clock: Clock,
     trouble: Trouble,
+    teller: Teller,
 }
 
 impl PostgresStore {
@@ -95,6 +97,7 @@ impl PostgresStore {
             pool,
             clock,
             trouble,
+            teller: Teller::default(),
         })
     }
 
@@ -158,10 +161,11 @@ impl PostgresStore {
                 return Some(taken.into_lease());
             }
             Ok(None) => {
+                let (now, teller) = (self.clock.now(), self.teller.clone());
                 let held = self.write(move |batch| {
                     Box::pin(async move {
                         let error = lease::without_octets(message);
-                        lease::hold_damaged(batch.db(), message, &error).await
+                        lease::hold_damaged(batch, message, now, &error, &teller).await
                     })
                 });
                 say_if_failed(held.await);
@@ -228,6 +232,10 @@ impl Store for PostgresStore {
         })
     }
 
+    fn tell_of_damage(&self, notices: Box<DamageFn>) {
+        self.teller.set(notices);
+    }
+
     /// The server does not say how full its volume is: a full one is noticed when it refuses a write. What is known
     /// here is whether it can be written to at all.
     fn check_room(&self, _octets: u64) -> Result<(), QueueError> {
@@ -249,9 +257,12 @@ impl Store for PostgresStore {
         skip: Skip,
     ) -> Answer<'_, Vec<Lease>> {
         Box::pin(async move {
+            let teller = self.teller.clone();
             let taken = self
                 .write(move |batch| {
-                    Box::pin(async move { lease::lease(batch, (now, until), limit, &skip).await })
+                    Box::pin(async move {
+                        lease::lease(batch, (now, until), limit, &skip, &teller).await
+                    })
                 })
                 .await?;
             let mut leases = Vec::with_capacity(taken.leases.len());

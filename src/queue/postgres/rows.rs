@@ -13,14 +13,13 @@ use crate::queue::words::{binding, forward_path, reference, time};
 use super::bodies::Bodies;
 use super::db::Db;
 
-/// The columns of [`header`], and after them `stored` and `content`.
+/// The columns of [`header`], and after them those of [`Octets::of`].
 pub(super) const MESSAGE: &str =
     "id, reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls,
-    patient_data, received_at, message_id, mt_priority, stored, content";
+    patient_data, received_at, message_id, mt_priority, stored, content, octets";
 
 /// The columns of [`delivery`].
-pub(super) const DELIVERY: &str =
-    "id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy";
+pub(super) const DELIVERY: &str = "id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy, released_at";
 
 /// Reads a message and its octets; `None` if there is none of that number.
 pub(super) async fn message(
@@ -32,7 +31,7 @@ pub(super) async fn message(
     let Some(row) = db.row(&sql, &[&id.0]).await? else {
         return Ok(None);
     };
-    let octets = match Octets::of(&row) {
+    let octets = match Octets::of(&row)? {
         Octets::Here(message) => message,
         Octets::Stored(body) => bodies.read(db, body).await?.ok_or(damaged(id.0, "body"))?,
     };
@@ -51,8 +50,9 @@ pub(super) async fn message_to_report(
         return Ok(None);
     };
     let octets = match Octets::of(&row) {
-        Octets::Here(message) => Some(message),
-        Octets::Stored(body) => bodies.read(db, body).await?,
+        Ok(Octets::Here(message)) => Some(message),
+        Ok(Octets::Stored(body)) => bodies.read(db, body).await?,
+        Err(_) => None,
     };
     let is_lost = octets.is_none();
     let message = header(&row, octets.unwrap_or_else(|| Message::new("")))?;
@@ -73,12 +73,17 @@ pub(super) enum Octets {
 
 impl Octets {
     /// Those of the row of a message. The schema has it that there is one or the other.
-    pub(super) fn of(row: &Row) -> Self {
-        match row.get::<_, Option<i64>>(12) {
-            Some(body) => Self::Stored(body),
-            None => Self::Here(Message::new(
-                row.get::<_, Option<Vec<u8>>>(13).unwrap_or_default(),
-            )),
+    ///
+    /// # Errors
+    /// They are not as many as came: a part of a message must not go out as if it were all of it.
+    pub(super) fn of(row: &Row) -> Result<Self, QueueError> {
+        if let Some(body) = row.get::<_, Option<i64>>(12) {
+            return Ok(Self::Stored(body));
+        }
+        let octets = row.get::<_, Option<Vec<u8>>>(13).unwrap_or_default();
+        match i64::try_from(octets.len()) == Ok(row.get(14)) {
+            true => Ok(Self::Here(Message::new(octets))),
+            false => Err(damaged(row.get(0), "content: its length is another")),
         }
     }
 }
@@ -122,6 +127,7 @@ pub(super) fn delivery(row: &Row) -> Result<LeasedDelivery, QueueError> {
         delay_notified: row.get(6),
         priority: Priority::of_number(i64::from(row.get::<_, i16>(7))),
         policy: row.get::<_, Option<i64>>(8).map(PolicyMark),
+        released_at: row.get::<_, Option<i64>>(9).map(time),
     })
 }
 

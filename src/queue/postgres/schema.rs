@@ -64,8 +64,11 @@ fn newer(found: i64) -> QueueError {
     StoreError::Version { found, known }.into()
 }
 
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// What each version adds to the one before it.
-const SCHEMAS: [&str; 1] = [include_str!("../schema/postgres.sql")];
+const SCHEMAS: [&str; 2] = [
+    include_str!("../schema/postgres.sql"),
+    include_str!("../schema/postgres-2.sql"),
+];
 /// Our advisory locks in a database that may have others: the first of their two numbers.
 pub(super) const LOCKS: i32 = 0x504F_5354;

@@ -9,6 +9,7 @@ use crate::queue::record::{Binding, DeliveryId, SelfRelease};
 use crate::queue::store::{PLACES, SenderRelease, SentOn};
 
 use super::accept::accept_all;
+use super::administer;
 use super::bodies::Placed;
 use super::db::{Db, some_text, text};
 use super::settle::known;
@@ -59,14 +60,7 @@ pub(super) async fn release(
         let Some(known) = known(batch.db(), one.delivery).await? else {
             continue;
         };
-        withdraw(batch.db(), one.delivery).await?;
-        let sql = "UPDATE delivery SET state = 'due', ready_at = $2, policy = NULL,
-                       binding = CASE $3 WHEN 'encryption' THEN 'encryption' ELSE binding END WHERE id = $1";
-        let values = (now.as_millisecond(), binding.word());
-        batch
-            .db()
-            .execute(sql, &[&one.delivery.0, &values.0, &values.1])
-            .await?;
+        administer::release(batch.db(), now, one.delivery, binding).await?;
         batch.append(&known.sent_on(now, asked, &one.grounds, binding));
         sent_on.push(SentOn {
             recipient: one.path.to_string(),

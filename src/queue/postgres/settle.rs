@@ -132,8 +132,8 @@ async fn known_and_holder(
     delivery: DeliveryId,
 ) -> Result<Option<(Known, Option<String>)>, QueueError> {
     let sql =
-        "SELECT m.reference, m.reverse_path, m.message_id, d.forward_path, d.attempts, d.leased_by
-               FROM delivery d JOIN message m ON m.id = $2 WHERE d.id = $1";
+        "SELECT coalesce(m.reference, ''), coalesce(m.reverse_path, ''), m.message_id, d.forward_path, d.attempts, d.leased_by
+               FROM delivery d LEFT JOIN message m ON m.id = $2 WHERE d.id = $1";
     let row = db.row(sql, &[&delivery.0, &message_of(delivery).0]).await?;
     let read = |row: Row| {
         let known = Known {

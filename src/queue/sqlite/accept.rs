@@ -92,6 +92,7 @@ fn accept_one(
                 delay_notified: false,
                 priority: handling.priority,
                 policy: handling.policy,
+                released_at: None,
             });
         }
     }

@@ -14,9 +14,10 @@ use crate::queue::spool::Placed;
 use crate::queue::store::{Administered, Order, Selection, State, message_of, of_message};
 
 use super::accept::accept_all;
+use super::damaged::is_unseen;
 use super::rows;
 use super::self_release;
-use super::settle::{known, remove};
+use super::settle::{known, remove, remove_alone};
 use super::writer::Batch;
 
 /// Carries out the order on what is selected and in a state that the order is for.
@@ -62,6 +63,7 @@ fn change(
     order: &Order,
 ) -> Result<(), QueueError> {
     match order {
+        Order::Fail { .. } if is_unseen(batch.db, delivery)? => remove_alone(batch.db, delivery),
         Order::Fail { .. } | Order::Delete { .. } => remove(batch, delivery),
         Order::Hold { reason } => {
             batch
@@ -73,20 +75,7 @@ fn change(
                 .execute(params![delivery.0, reason])?;
             Ok(())
         }
-        Order::ReleaseEncrypted { .. } => {
-            self_release::withdraw(batch.db, delivery)?;
-            batch
-                .db
-                .prepare_cached(
-                    "UPDATE delivery SET state = 'due', ready_at = ?2, binding = ?3, policy = NULL WHERE id = ?1",
-                )?
-                .execute(params![
-                    delivery.0,
-                    now.as_millisecond(),
-                    Binding::Encryption.word()
-                ])?;
-            Ok(())
-        }
+        Order::ReleaseEncrypted { .. } => release(batch.db, now, delivery, Binding::Encryption),
         Order::Retry => {
             batch
                 .db
@@ -95,17 +84,27 @@ fn change(
             Ok(())
         }
         Order::ReleaseHeld { .. } | Order::ReleaseQuarantined { .. } => {
-            self_release::withdraw(batch.db, delivery)?;
-            // Somebody has decided: no policy is asked again.
-            batch
-                .db
-                .prepare_cached(
-                    "UPDATE delivery SET state = 'due', ready_at = ?2, policy = NULL WHERE id = ?1",
-                )?
-                .execute(params![delivery.0, now.as_millisecond()])?;
-            Ok(())
+            release(batch.db, now, delivery, Binding::Any)
         }
     }
+}
+
+/// Makes due what waited for somebody: he has decided, so no policy is asked again, and its time begins now. With
+/// [`Binding::Encryption`] it goes by way of the encryption next hop; otherwise its binding stays.
+pub(super) fn release(
+    db: &Connection,
+    now: Timestamp,
+    delivery: DeliveryId,
+    binding: Binding,
+) -> Result<(), QueueError> {
+    self_release::withdraw(db, delivery)?;
+    // Who was told of a delay before is told of the next one: it is another.
+    db.prepare_cached(
+        "UPDATE delivery SET state = 'due', ready_at = ?2, released_at = ?2, delay_notified = 0, policy = NULL,
+             binding = CASE ?3 WHEN 'encryption' THEN 'encryption' ELSE binding END WHERE id = ?1",
+    )?
+    .execute(params![delivery.0, now.as_millisecond(), binding.word()])?;
+    Ok(())
 }
 
 /// Queues one report for each message of which deliveries are given up, before their rows go.
@@ -124,7 +123,12 @@ fn report_failures(
             .push(*delivery);
     }
     for (message, deliveries) in by_message {
-        let Some(message) = rows::message_to_report(batch.db, batch.spool, message)? else {
+        let is_unseen = deliveries.first().map(|one| is_unseen(batch.db, *one));
+        let message = match is_unseen.transpose()? {
+            Some(true) => rows::message_unseen(batch.db, message)?,
+            _ => rows::message_to_report(batch.db, batch.spool, message)?,
+        };
+        let Some(message) = message else {
             continue;
         };
         let mut recipients = Vec::new();
@@ -146,10 +150,10 @@ fn recipient(
     db: &Connection,
     delivery: DeliveryId,
 ) -> Result<Option<crate::mail::Recipient>, QueueError> {
-    let mut statement = db.prepare_cached(
-        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy
-         FROM delivery WHERE id = ?1",
-    )?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {} FROM delivery WHERE id = ?1",
+        rows::DELIVERY
+    ))?;
     let mut rows = statement.query([delivery.0])?;
     match rows.next()? {
         Some(row) => Ok(Some(rows::delivery(row)?.recipient)),

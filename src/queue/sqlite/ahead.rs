@@ -29,7 +29,8 @@ pub(super) fn bring_back(
     let mut messages = BTreeSet::new();
     let mut find = db.prepare_cached(&format!(
         "SELECT m.id FROM delivery d CROSS JOIN message m ON m.id = d.id / {PLACES}
-         WHERE d.ready_at IS NOT NULL AND d.priority = ?1 AND d.ready_at > ?2 AND m.received_at > ?2
+         WHERE d.ready_at IS NOT NULL AND d.priority = ?1 AND d.ready_at > ?2
+               AND coalesce(d.released_at, m.received_at) > ?2
          ORDER BY d.ready_at DESC LIMIT ?3"
     ))?;
     for class in Priority::ALL {
@@ -52,7 +53,7 @@ pub(super) fn bring_back(
     Ok(messages.len())
 }
 
-/// The time of these deliveries' messages begins now, if it lies ahead.
+/// The time of these deliveries begins now, and that of their messages, if it lies ahead.
 pub(super) fn begin_anew(
     db: &Connection,
     deliveries: &[DeliveryId],
@@ -70,6 +71,11 @@ pub(super) fn begin_anew(
 fn begin_now(db: &Connection, message: i64, now: Timestamp) -> Result<(), QueueError> {
     db.prepare_cached("UPDATE message SET received_at = ?2 WHERE id = ?1 AND received_at > ?3")?
         .execute([message, now.as_millisecond(), far(now)])?;
+    let (first, last) = of_message(MessageId(message));
+    db.prepare_cached(
+        "UPDATE delivery SET released_at = ?3 WHERE id BETWEEN ?1 AND ?2 AND released_at > ?4",
+    )?
+    .execute([first, last, now.as_millisecond(), far(now)])?;
     Ok(())
 }
 

@@ -13,6 +13,8 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
+use super::open_log;
+
 /// The writer's side: told of each commit.
 pub(super) struct Checkpoints {
     /// Pages in the log from which on the next turn begins.
@@ -185,6 +187,7 @@ fn copy_when_asked(database: &Path, turn: &Turn) {
 fn open(database: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(database)?;
     connection.pragma_update(None, "synchronous", "full")?;
+    open_log(&connection)?;
     Ok(connection)
 }
 

@@ -6,9 +6,8 @@
 //! one, each by one step in an index, so that a million messages for a slow destination hide nobody else's.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -16,20 +15,22 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::mail::Priority;
 use crate::queue::error::{QueueError, StoreError};
 use crate::queue::fair::{DOMAINS_MAX, Found, LOOK_MAX, PER_DOMAIN, room};
-use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId};
+use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId, QueuedMessage};
 use crate::queue::store::{Skip, of_message};
 use crate::queue::words;
 
+use super::damaged::{self, Damage};
+use super::rows::is_corrupt;
 use super::writer::Batch;
 use super::{ahead, rows};
 
 /// Leases up to `limit` messages until `until`.
 pub(super) fn lease(
     batch: &mut Batch<'_>,
-    now: Timestamp,
-    until: Timestamp,
+    (now, until): (Timestamp, Timestamp),
     limit: usize,
     skip: &Skip,
+    damage: &Damage,
 ) -> Result<Vec<Lease>, QueueError> {
     let mut found = Found::default();
     if by_class(batch.db, now, limit, skip, &mut found)?.is_break() {
@@ -37,7 +38,14 @@ pub(super) fn lease(
     }
     let mut leases = Vec::with_capacity(found.messages.len());
     for message in found.messages {
-        leases.extend(lease_message(batch, message, now, until, skip)?);
+        if damage.is_passed_over(message) {
+            continue;
+        }
+        match read(batch, message, now) {
+            Ok(read) => leases.extend(lease_message(batch, read, until, skip)?),
+            Err(error) if is_corrupt(&error) => return Err(damage.meet(message, error)),
+            Err(error) => damaged::leave(batch, message, now, error, &damage.teller)?,
+        }
     }
     Ok(leases)
 }
@@ -160,34 +168,28 @@ pub(super) fn skipped(
     skip.skips_words(path.unwrap_or_default(), binding.unwrap_or_default())
 }
 
-/// Leases all of a message's deliveries that are ready and not skipped. A message that cannot be
-/// read is held, so that it is seen and stands in nobody's way; one that cannot be read for now waits a little.
-fn lease_message(
-    batch: &mut Batch<'_>,
+/// A message with all of its deliveries that are ready.
+fn read(
+    batch: &Batch<'_>,
     id: MessageId,
     now: Timestamp,
+) -> Result<(Arc<QueuedMessage>, Vec<LeasedDelivery>), QueueError> {
+    let deliveries = ready(batch.db, id, now)?;
+    let message = rows::message(batch.db, batch.spool, id)?;
+    let message = message.ok_or(StoreError::Damaged {
+        row: id.0,
+        what: "message",
+    })?;
+    Ok((message, deliveries))
+}
+
+/// Leases what is not skipped.
+fn lease_message(
+    batch: &Batch<'_>,
+    (message, deliveries): (Arc<QueuedMessage>, Vec<LeasedDelivery>),
     until: Timestamp,
     skip: &Skip,
 ) -> Result<Option<Lease>, QueueError> {
-    let deliveries = ready(batch.db, id, now);
-    let message = rows::message(batch.db, batch.spool, id);
-    let (deliveries, message) = match (deliveries, message) {
-        (Ok(deliveries), Ok(Some(message))) => (deliveries, message),
-        (Err(error), _) | (_, Err(error)) => {
-            let left = match may_pass(&error) {
-                Some(why) => put_by(batch.db, id, now, why),
-                None => hold_damaged(batch.db, id, error),
-            };
-            return left.map(|()| None);
-        }
-        (_, Ok(None)) => {
-            let error = StoreError::Damaged {
-                row: id.0,
-                what: "message",
-            };
-            return hold_damaged(batch.db, id, error.into()).map(|()| None);
-        }
-    };
     let deliveries: Vec<LeasedDelivery> = deliveries
         .into_iter()
         .filter(|one| !skip.holds(one.id))
@@ -212,60 +214,16 @@ fn ready(
     now: Timestamp,
 ) -> Result<Vec<LeasedDelivery>, QueueError> {
     let (first, last) = of_message(message);
-    let mut statement = db.prepare_cached(
-        "SELECT id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy
-         FROM delivery WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
-    )?;
+    let mut statement = db.prepare_cached(&format!(
+        "SELECT {} FROM delivery WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
+        rows::DELIVERY
+    ))?;
     let mut rows = statement.query(params![first, last, now.as_millisecond()])?;
     let mut deliveries = Vec::new();
     while let Some(row) = rows.next()? {
         deliveries.push(rows::delivery(row)?);
     }
     Ok(deliveries)
-}
-
-/// Why the file of a message cannot be read for now, if it is there and something else is wrong: too many are open, no
-/// memory, no right. Nobody would let go on what is held for that.
-fn may_pass(error: &QueueError) -> Option<&std::io::Error> {
-    match error {
-        QueueError::Store(StoreError::File { error, .. }) => {
-            (error.kind() != ErrorKind::NotFound).then_some(error)
-        }
-        _ => None,
-    }
-}
-
-/// Makes what is ready of a message due a little later.
-fn put_by(
-    db: &Connection,
-    message: MessageId,
-    now: Timestamp,
-    why: &std::io::Error,
-) -> Result<(), QueueError> {
-    tracing::error!(message = message.0, error = %why, "a message cannot be read for now, and waits");
-    let (first, last) = of_message(message);
-    let later = now + READ_AGAIN;
-    db.prepare_cached(
-        "UPDATE delivery SET state = 'due', ready_at = ?4 WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
-    )?
-    .execute([first, last, now.as_millisecond(), later.as_millisecond()])?;
-    Ok(())
-}
-
-fn hold_damaged(db: &Connection, message: MessageId, error: QueueError) -> Result<(), QueueError> {
-    if matches!(&error, QueueError::Store(StoreError::Sqlite(e)) if e.sqlite_error_code().is_some())
-    {
-        // The database failed, not the row.
-        return Err(error);
-    }
-    tracing::error!(message = message.0, %error, "a message cannot be read and is held");
-    let (first, last) = of_message(message);
-    db.prepare_cached(
-        "UPDATE delivery SET state = 'held', ready_at = NULL, rule = 'built-in', because = 'the message cannot be read'
-         WHERE id BETWEEN ?1 AND ?2 AND ready_at IS NOT NULL",
-    )?
-    .execute([first, last])?;
-    Ok(())
 }
 
 /// Makes leased deliveries due again; what is not leased any more stays as it is.
@@ -318,6 +276,3 @@ fn next_of_class(db: &Connection, class: Priority) -> Result<Option<i64>, QueueE
     )?;
     Ok(statement.query_row([class.number()], |row| row.get(0))?)
 }
-
-/// Between two tries to read a message that cannot be read for now.
-const READ_AGAIN: Duration = Duration::from_secs(60);

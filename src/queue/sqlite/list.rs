@@ -21,7 +21,7 @@ pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Waiting>, Que
     let mut statement = db.prepare(&format!(
         "SELECT d.id, d.state, d.ready_at, d.forward_path, d.binding, d.rule, d.because, d.attempts,
                 d.last_reply, m.reference, m.reverse_path, m.received_at, m.octets, m.message_id, m.patient_data,
-                EXISTS (SELECT 1 FROM self_release s WHERE s.delivery = d.id AND s.grounds = '{OWNERS}')
+                EXISTS (SELECT 1 FROM self_release s WHERE s.delivery = d.id AND s.grounds = '{OWNERS}'), d.released_at
          FROM delivery d JOIN message m ON m.id = d.id / {PLACES}
          WHERE {condition} ORDER BY d.id LIMIT {limit}"
     ))?;
@@ -65,6 +65,10 @@ fn condition(filter: &Filter) -> (String, Vec<Value>) {
     if let Some(before) = filter.received_before {
         values.push(Value::Integer(before.as_millisecond()));
         terms.push("m.received_at < ?".to_owned());
+    }
+    if let Some(before) = filter.began_before {
+        values.push(Value::Integer(before.as_millisecond()));
+        terms.push("coalesce(d.released_at, m.received_at) < ?".to_owned());
     }
     if let Some(domain) = &filter.domain {
         values.push(Value::Text(domain.to_ascii_lowercase()));
@@ -116,6 +120,9 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         rule: row.get(5)?,
         because: row.get(6)?,
         received_at: words::time(row.get(11)?).to_string(),
+        released_at: row
+            .get::<_, Option<i64>>(16)?
+            .map(|at| words::time(at).to_string()),
         next_attempt_at: row
             .get::<_, Option<i64>>(2)?
             .map(|at| words::time(at).to_string()),

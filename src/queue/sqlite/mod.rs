@@ -9,12 +9,15 @@ mod administer;
 mod ahead;
 mod audit;
 mod checkpoint;
+mod damaged;
 mod groups;
 mod lease;
 mod list;
 mod old_names;
 mod once;
+mod place;
 mod recall;
+mod rescue;
 mod rows;
 mod self_release;
 mod settle;
@@ -37,9 +40,10 @@ use crate::base::Clock;
 use crate::outcome::audit::AuditEvent;
 
 use super::ahead::PAGE;
+use super::damage::DamageFn;
 use super::error::{QueueError, StoreError};
 use super::record::{
-    Accepted, DeliveryId, Handoff, Lease, Once, QueuedMessage, Repeated, Settlement,
+    Accepted, DeliveryId, Handoff, Lease, MessageId, Once, QueuedMessage, Repeated, Settlement,
 };
 use super::spool::{self, Spool};
 use super::store::{
@@ -47,13 +51,17 @@ use super::store::{
     Selection, SenderRelease, SentOn, Skip, Store, TraceQuery, Verified, Waiting, message_of,
 };
 use checkpoint::Checkpoints;
-use writer::{Batch, Haste, Writer};
+use damaged::Damage;
+use place::{Identity, Place};
+use writer::{Batch, Kind, Writer};
 
 /// The queue in a SQLite database and a folder of large messages beside it.
 pub struct SqliteStore {
     writer: Writer,
     reader: Arc<Mutex<Connection>>,
     spool: Spool,
+    place: Arc<Place>,
+    damage: Damage,
     clock: Clock,
     folder: PathBuf,
     /// Held from [`Store::recover`] on: one scheduler for each queue.
@@ -75,29 +83,44 @@ impl SqliteStore {
     ) -> Result<Self, QueueError> {
         let spool = Spool::open(folder)?;
         let path = folder.join(DATABASE);
-        make_file(&path).map_err(|error| StoreError::file(&path, error))?;
+        place::check_before_opening(&path)?;
+        let made = make_file(&path).and_then(|()| Identity::of(&path));
+        let made = made.map_err(|error| StoreError::file(&path, error))?;
         let mut connection = Connection::open(&path).map_err(StoreError::Sqlite)?;
         prepare(&mut connection).map_err(StoreError::Sqlite)?;
         make_schema(&connection)?;
         configure(&mut connection);
         let reader = read_only(&path).map_err(StoreError::Sqlite)?;
         let checkpoints = Checkpoints::start(&mut connection, &path).map_err(StoreError::Sqlite)?;
+        let place = Arc::new(Place::of(&path, made)?);
         Ok(Self {
-            writer: Writer::start(connection, checkpoints, spool.clone()),
+            writer: Writer::start(connection, checkpoints, spool.clone(), Arc::clone(&place)),
             reader: Arc::new(Mutex::new(reader)),
             spool,
+            place,
+            damage: Damage::default(),
             clock,
             folder: folder.to_owned(),
             lock: Mutex::new(None),
         })
     }
 
-    /// Runs a job in the writer's next transaction, for somebody who waits; answers after the commit.
+    /// Runs a job in the writer's next transaction, for somebody who waits; answers after the commit. What he is told must
+    /// be there at the next start.
     async fn write<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Batch<'_>) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
-        self.writer.submit(Haste::Now, job).await
+        self.place.check()?;
+        self.writer.submit(Kind::Promise, job).await
+    }
+
+    /// The same for a step of the scheduler, which goes on with what there is wherever the database lies.
+    async fn step<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Batch<'_>) -> Result<T, QueueError> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        self.writer.submit(Kind::Step, job).await
     }
 
     /// Runs a query beside the writer, off the async threads.
@@ -169,7 +192,12 @@ impl Store for SqliteStore {
         })
     }
 
+    fn tell_of_damage(&self, notices: Box<DamageFn>) {
+        self.damage.teller.set(notices);
+    }
+
     fn check_room(&self, octets: u64) -> Result<(), QueueError> {
+        self.place.check()?;
         self.spool.check_room(octets)
     }
 
@@ -184,7 +212,16 @@ impl Store for SqliteStore {
         limit: usize,
         skip: Skip,
     ) -> Answer<'_, Vec<Lease>> {
-        Box::pin(self.write(move |batch| lease::lease(batch, now, until, limit, &skip)))
+        Box::pin(async move {
+            loop {
+                let leased = self.lease_once((now, until), limit, skip.clone()).await;
+                match (leased, self.damage.met()) {
+                    // Held, or passed over: it is not met again.
+                    (Err(error), Some(message)) => self.hold_unseen(message, now, error).await?,
+                    (leased, _) => return leased,
+                }
+            }
+        })
     }
 
     fn settle(&self, settlements: Vec<Settlement>, notices: Vec<Accepted>) -> Answer<'_, ()> {
@@ -194,7 +231,7 @@ impl Store for SqliteStore {
             let files = spool::files_of(&notices);
             let settled = self
                 .writer
-                .submit(Haste::Soon, move |batch| {
+                .submit(Kind::Aftermath, move |batch| {
                     settle::settle(batch, now, settlements, notices)
                 })
                 .await;
@@ -203,11 +240,11 @@ impl Store for SqliteStore {
     }
 
     fn give_back(&self, deliveries: Vec<DeliveryId>, at: Timestamp) -> Answer<'_, ()> {
-        Box::pin(self.write(move |batch| lease::give_back(batch, &deliveries, at)))
+        Box::pin(self.step(move |batch| lease::give_back(batch, &deliveries, at)))
     }
 
     fn recall(&self, now: Timestamp, recall: Recall, skip: Skip) -> Answer<'_, Recalled> {
-        Box::pin(self.write(move |batch| recall::recall(batch, now, &recall, &skip)))
+        Box::pin(self.step(move |batch| recall::recall(batch, now, &recall, &skip)))
     }
 
     fn record(&self, events: Vec<AuditEvent>) -> Answer<'_, ()> {
@@ -219,7 +256,7 @@ impl Store for SqliteStore {
             self.become_scheduler()?;
             let spool = self.spool.clone();
             let on_disk = spool.files().await?;
-            let (freed, known) = self.write(move |batch| lease::recover(batch, now)).await?;
+            let (freed, known) = self.step(move |batch| lease::recover(batch, now)).await?;
             spool.remove_orphans(on_disk, &known).await;
             while self.bring_back(now, PAGE).await? > 0 {}
             Ok(freed)
@@ -227,11 +264,14 @@ impl Store for SqliteStore {
     }
 
     fn bring_back(&self, now: Timestamp, limit: usize) -> Answer<'_, usize> {
-        Box::pin(self.write(move |batch| ahead::bring_back(batch, now, limit)))
+        Box::pin(self.step(move |batch| ahead::bring_back(batch, now, limit)))
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(self.writer.close())
+        Box::pin(async move {
+            self.writer.close().await;
+            self.rescue().await;
+        })
     }
 
     fn next_ready(&self) -> Answer<'_, Option<Timestamp>> {
@@ -289,6 +329,59 @@ impl Store for SqliteStore {
     }
 }
 
+impl SqliteStore {
+    async fn lease_once(
+        &self,
+        during: (Timestamp, Timestamp),
+        limit: usize,
+        skip: Skip,
+    ) -> Result<Vec<Lease>, QueueError> {
+        let damage = self.damage.clone();
+        self.step(move |batch| lease::lease(batch, during, limit, &skip, &damage))
+            .await
+    }
+
+    /// Holds a message that lies on a damaged page, which has failed a transaction with this error.
+    async fn hold_unseen(
+        &self,
+        message: MessageId,
+        now: Timestamp,
+        error: QueueError,
+    ) -> Result<(), QueueError> {
+        let known = self.read(move |db| damaged::known_of(db, message)).await?;
+        let teller = self.damage.teller.clone();
+        let held = self.step(move |batch| {
+            let why = (&error, damaged::HELD_UNSEEN);
+            damaged::hold(batch, message, now, why, &known, &teller)
+        });
+        match held.await {
+            Err(error) if rows::is_corrupt(&error) => {
+                self.damage.pass_over(message, &error);
+                Ok(())
+            }
+            held => held,
+        }
+    }
+
+    /// Keeps what the queue of this gateway has, if its file is gone: with the process it would be lost.
+    async fn rescue(&self) {
+        let lock = self.lock.lock();
+        let is_ours = lock.unwrap_or_else(PoisonError::into_inner).is_some();
+        if !is_ours || self.place.check().is_ok() {
+            return;
+        }
+        let (folder, now) = (self.folder.clone(), self.clock.now());
+        let rescued = self.read(move |connection| rescue::rescue(connection, &folder, now));
+        match rescued.await {
+            Ok(file) => {
+                let file = file.display();
+                tracing::error!(%file, "what the queue has is here: put it in place of queue.sqlite, without -wal and -shm, before the next start");
+            }
+            Err(error) => tracing::error!(%error, "what the queue has could not be rescued"),
+        }
+    }
+}
+
 /// Makes the file of the database, for this user alone; SQLite gives its log the same rights.
 fn make_file(path: &Path) -> std::io::Result<()> {
     let mut options = OpenOptions::new();
@@ -313,7 +406,13 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_handler(Some(wait_for_the_other_process))?;
     keep_plans(&connection, 32)?;
+    open_log(&connection)?;
     Ok(connection)
+}
+
+/// Reads a little: only then SQLite opens the log, by its name, and that must be the one of this database.
+fn open_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_query_value(None, "schema_version", |_| Ok(()))
 }
 
 /// Statements are compiled once, whatever values they are given: otherwise SQLite would look at the
@@ -364,14 +463,15 @@ fn wait_for_the_other_process(tries: i32) -> bool {
 
 const DATABASE: &str = "queue.sqlite";
 const LOCK: &str = "scheduler.lock";
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 /// What each version adds to the one before it.
-const SCHEMAS: [&str; 5] = [
+const SCHEMAS: [&str; 6] = [
     include_str!("../schema/sqlite.sql"),
     include_str!("../schema/sqlite-2.sql"),
     include_str!("../schema/sqlite-3.sql"),
     include_str!("../schema/sqlite-4.sql"),
     include_str!("../schema/sqlite-5.sql"),
+    include_str!("../schema/sqlite-6.sql"),
 ];
 /// Bodies of usual size then take one or two pages.
 const PAGE_OCTETS: i64 = 4_096;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
 use crate::mail::{BodyType, EnvId, Message, Notify, Orcpt, Priority, Recipient, Ret, ReversePath};
 use crate::queue::error::{QueueError, StoreError};
@@ -14,7 +14,7 @@ use crate::queue::words::{binding, forward_path, reference, time};
 /// A message by its number.
 const MESSAGE: &str =
     "SELECT reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls, patient_data,
-        received_at, message_id, spool, body, mt_priority
+        received_at, message_id, spool, body, mt_priority, octets
     FROM message WHERE id = ?1";
 
 /// Reads a message and its octets; `None` if there is none of that number.
@@ -30,18 +30,32 @@ pub(super) fn message(
     Ok(row.transpose()?.map(Arc::new))
 }
 
-/// Reads a message for a report about it. One whose file cannot be read is reported all the same, without its octets:
-/// its sender must hear that it is lost.
+/// What of a message lies before its body: that can often be read where the rest is on a damaged page.
+const HEADER: &str =
+    "SELECT reference, reverse_path, env_id, ret, eight_bit, smtputf8, require_tls, patient_data,
+        received_at, message_id, NULL, NULL, NULL
+    FROM message WHERE id = ?1";
+
+/// Reads a message for a report about it. One whose octets cannot be read is reported all the same, without them: its
+/// sender must hear that it is lost.
 pub(super) fn message_to_report(
     db: &Connection,
     spool: &Spool,
     id: MessageId,
 ) -> Result<Option<Arc<QueuedMessage>>, QueueError> {
     match message(db, spool, id) {
-        Err(QueueError::Store(StoreError::File { .. })) => {}
+        Err(QueueError::Store(StoreError::File { .. } | StoreError::Damaged { .. })) => {}
         read => return read,
     }
-    let mut statement = db.prepare_cached(MESSAGE)?;
+    message_unseen(db, id)
+}
+
+/// Reads a message without a look at its octets: they lie on a damaged page.
+pub(super) fn message_unseen(
+    db: &Connection,
+    id: MessageId,
+) -> Result<Option<Arc<QueuedMessage>>, QueueError> {
+    let mut statement = db.prepare_cached(HEADER)?;
     let row = statement
         .query_row([id.0], |row| {
             Ok(read_header(row, Message::new(Vec::new()), id))
@@ -55,12 +69,22 @@ pub(super) fn message_to_report(
     Ok(unread.map(Arc::new))
 }
 
+/// Whether a page of the database holds what SQLite never wrote there.
+pub(super) fn is_corrupt(error: &QueueError) -> bool {
+    matches!(error, QueueError::Store(StoreError::Sqlite(error))
+        if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt))
+}
+
 fn read_message(row: &Row<'_>, spool: &Spool, id: MessageId) -> Result<QueuedMessage, QueueError> {
     let damaged = |what| StoreError::Damaged { row: id.0, what };
     let message = match row.get::<_, Option<String>>(10)? {
         Some(file) => spool.read(&file)?,
         None => Message::new(row.get::<_, Option<Vec<u8>>>(11)?.ok_or(damaged("body"))?),
     };
+    // A part of a message must not go out as if it were all of it.
+    if i64::try_from(message.len()).ok() != row.get(13)? {
+        return Err(damaged("body: its length is another").into());
+    }
     read_header(row, message, id)
 }
 
@@ -94,7 +118,10 @@ fn read_header(
     })
 }
 
-/// Reads a delivery: `id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy`.
+/// The columns of [`delivery`].
+pub(super) const DELIVERY: &str = "id, forward_path, notify, orcpt, binding, attempts, delay_notified, priority, policy, released_at";
+
+/// Reads a delivery.
 pub(super) fn delivery(row: &Row<'_>) -> Result<LeasedDelivery, QueueError> {
     let id: i64 = row.get(0)?;
     let damaged = |what| StoreError::Damaged { row: id, what };
@@ -117,5 +144,6 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<LeasedDelivery, QueueError> {
         delay_notified: row.get(6)?,
         priority: Priority::of_number(row.get(7)?),
         policy: row.get::<_, Option<i64>>(8)?.map(PolicyMark),
+        released_at: row.get::<_, Option<i64>>(9)?.map(time),
     })
 }

@@ -11,6 +11,7 @@ use crate::queue::spool::Placed;
 use crate::queue::store::{PLACES, SenderRelease, SentOn};
 
 use super::accept::accept_all;
+use super::administer;
 use super::settle::known;
 use super::writer::Batch;
 
@@ -55,14 +56,7 @@ pub(super) fn release(
         let Some(known) = known(batch.db, one.delivery)? else {
             continue;
         };
-        withdraw(batch.db, one.delivery)?;
-        batch
-            .db
-            .prepare_cached(
-                "UPDATE delivery SET state = 'due', ready_at = ?2, policy = NULL,
-                     binding = CASE ?3 WHEN 'encryption' THEN 'encryption' ELSE binding END WHERE id = ?1",
-            )?
-            .execute(params![one.delivery.0, now.as_millisecond(), binding.word()])?;
+        administer::release(batch.db, now, one.delivery, binding)?;
         let event = known.sent_on(now, asked, &one.grounds, binding);
         batch.append(&event)?;
         sent_on.push(SentOn {

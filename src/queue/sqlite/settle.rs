@@ -85,11 +85,7 @@ fn settle_one(
 pub(super) fn remove(batch: &mut Batch<'_>, delivery: DeliveryId) -> Result<(), QueueError> {
     let message = message_of(delivery);
     let (first, last) = of_message(message);
-    self_release::withdraw(batch.db, delivery)?;
-    batch
-        .db
-        .prepare_cached("DELETE FROM delivery WHERE id = ?1")?
-        .execute([delivery.0])?;
+    remove_alone(batch.db, delivery)?;
     let file: Option<Option<String>> = batch
         .db
         .prepare_cached(
@@ -104,12 +100,20 @@ pub(super) fn remove(batch: &mut Batch<'_>, delivery: DeliveryId) -> Result<(), 
     Ok(())
 }
 
+/// Removes a delivery, and leaves the message: it lies on a damaged page, and belongs to nobody from now on.
+pub(super) fn remove_alone(db: &Connection, delivery: DeliveryId) -> Result<(), QueueError> {
+    self_release::withdraw(db, delivery)?;
+    db.prepare_cached("DELETE FROM delivery WHERE id = ?1")?
+        .execute([delivery.0])?;
+    Ok(())
+}
+
 /// Reads what the events of a delivery say of it; `None` if the delivery is gone.
 pub(super) fn known(db: &Connection, delivery: DeliveryId) -> Result<Option<Known>, QueueError> {
     let MessageId(message) = message_of(delivery);
     let mut statement = db.prepare_cached(
-        "SELECT m.reference, m.reverse_path, m.message_id, d.forward_path, d.attempts
-         FROM delivery d JOIN message m ON m.id = ?2 WHERE d.id = ?1",
+        "SELECT coalesce(m.reference, ''), coalesce(m.reverse_path, ''), m.message_id, d.forward_path, d.attempts
+         FROM delivery d LEFT JOIN message m ON m.id = ?2 WHERE d.id = ?1",
     )?;
     let known = statement.query_row([delivery.0, message], |row| {
         Ok(Known {

@@ -11,7 +11,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use crate::queue::spool::Spool;
 
 use super::audit::Chain;
 use super::checkpoint::Checkpoints;
+use super::place::Place;
 use super::trace;
 
 /// The way to the writing thread. The thread ends when this is dropped.
@@ -38,32 +39,40 @@ pub(super) struct Writer {
 /// A job: runs in the transaction and returns what answers its caller after the commit.
 struct Job {
     work: Box<dyn FnOnce(&mut Batch<'_>) -> Answered + Send>,
-    haste: Haste,
+    kind: Kind,
 }
 
-/// Whether anybody waits for the commit of a job.
+/// What a job is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Haste {
-    /// A client does, or the scheduler.
-    Now,
-    /// Nobody: it may wait a moment for company.
-    Soon,
+pub(super) enum Kind {
+    /// For somebody who waits, and is told: what it writes must be there at the next start.
+    Promise,
+    /// For the scheduler, which waits. Where the database is gone it goes on with what it has.
+    Step,
+    /// What came of attempts. Nobody waits: it may wait a moment for company.
+    Aftermath,
 }
 
 /// Whether the job's writes stay, and how its caller hears of the commit.
 struct Answered {
     keep: bool,
+    kind: Kind,
     answer: Box<dyn FnOnce(Result<(), String>) + Send>,
 }
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(connection: Connection, checkpoints: Checkpoints, spool: Spool) -> Self {
+    pub(super) fn start(
+        connection: Connection,
+        checkpoints: Checkpoints,
+        spool: Spool,
+        place: Arc<Place>,
+    ) -> Self {
         let (jobs, waiting) = channel();
         // Without a thread the channel is closed, and callers see `Ended`.
         let thread = thread::Builder::new()
             .name("queue-writer".to_owned())
-            .spawn(move || write(&connection, checkpoints, &spool, &waiting));
+            .spawn(move || write(&connection, checkpoints, (&spool, &place), &waiting));
         Self {
             jobs: Mutex::new(Some(jobs)),
             thread: Mutex::new(thread.ok()),
@@ -84,7 +93,7 @@ impl Writer {
     /// of it took effect when it returns an error.
     pub(super) async fn submit<T: Send + 'static>(
         &self,
-        haste: Haste,
+        kind: Kind,
         job: impl FnOnce(&mut Batch<'_>) -> Result<T, QueueError> + Send + 'static,
     ) -> Result<T, QueueError> {
         let (answer, answered) = oneshot::channel();
@@ -92,6 +101,7 @@ impl Writer {
             let result = job(batch);
             Answered {
                 keep: result.is_ok(),
+                kind,
                 answer: Box::new(move |committed| {
                     // The caller may have gone; what is committed stays committed.
                     let _ = answer.send(match committed {
@@ -102,7 +112,7 @@ impl Writer {
             }
         });
         let jobs = lock(&self.jobs).clone().ok_or(StoreError::Ended)?;
-        jobs.send(Job { work, haste })
+        jobs.send(Job { work, kind })
             .map_err(|_| StoreError::Ended)?;
         drop(jobs);
         answered.await.map_err(|_| StoreError::Ended)?
@@ -139,7 +149,7 @@ impl Batch<'_> {
 fn write(
     connection: &Connection,
     mut checkpoints: Checkpoints,
-    spool: &Spool,
+    (spool, place): (&Spool, &Place),
     waiting: &Receiver<Job>,
 ) {
     let mut gathering = Gathering::default();
@@ -156,8 +166,13 @@ fn write(
                 let _ = connection.execute_batch("ROLLBACK");
             }
         }
+        let is_there = || place.check().map_err(|error| error.to_string());
+        let promised = committed.clone().and_then(|()| is_there());
         for answered in answers {
-            (answered.answer)(committed.clone());
+            (answered.answer)(match answered.kind {
+                Kind::Promise => promised.clone(),
+                Kind::Step | Kind::Aftermath => committed.clone(),
+            });
         }
         checkpoints.after_commit(connection);
     }
@@ -180,7 +195,7 @@ fn together(first: Job, waiting: &Receiver<Job>, patience: Duration) -> Vec<Job>
     let mut seen = 0;
     loop {
         jobs.extend(waiting.try_iter().take(BATCH_MAX - jobs.len()));
-        let hurried = jobs[seen..].iter().any(|job| job.haste == Haste::Now);
+        let hurried = jobs[seen..].iter().any(|job| job.kind != Kind::Aftermath);
         if hurried || jobs.len() == BATCH_MAX {
             return jobs;
         }
@@ -269,14 +284,15 @@ const PATIENCE: Duration = Duration::from_millis(2);
 mod tests {
     use super::*;
 
-    fn job(haste: Haste) -> Job {
-        let nothing = |_: &mut Batch<'_>| Answered {
+    fn job(kind: Kind) -> Job {
+        let nothing = move |_: &mut Batch<'_>| Answered {
             keep: true,
+            kind,
             answer: Box::new(|_| ()),
         };
         Job {
             work: Box::new(nothing),
-            haste,
+            kind,
         }
     }
 
@@ -285,32 +301,32 @@ mod tests {
     #[test]
     fn what_nobody_waits_for_goes_with_the_first_that_somebody_waits_for() {
         let (jobs, waiting) = channel();
-        let taken = thread::spawn(move || together(job(Haste::Soon), &waiting, LONG).len());
-        jobs.send(job(Haste::Soon)).unwrap();
-        jobs.send(job(Haste::Now)).unwrap();
+        let taken = thread::spawn(move || together(job(Kind::Aftermath), &waiting, LONG).len());
+        jobs.send(job(Kind::Aftermath)).unwrap();
+        jobs.send(job(Kind::Step)).unwrap();
         assert_eq!(taken.join().unwrap(), 3);
     }
 
     #[test]
     fn who_waits_waits_for_no_company() {
         let (jobs, waiting) = channel();
-        assert_eq!(together(job(Haste::Now), &waiting, LONG).len(), 1);
-        jobs.send(job(Haste::Soon)).unwrap();
-        assert_eq!(together(job(Haste::Now), &waiting, LONG).len(), 2);
+        assert_eq!(together(job(Kind::Step), &waiting, LONG).len(), 1);
+        jobs.send(job(Kind::Aftermath)).unwrap();
+        assert_eq!(together(job(Kind::Step), &waiting, LONG).len(), 2);
     }
 
     #[test]
     fn what_nobody_waits_for_waits_a_moment_only() {
         let (jobs, waiting) = channel();
-        let alone = together(job(Haste::Soon), &waiting, Duration::from_millis(1));
+        let alone = together(job(Kind::Aftermath), &waiting, Duration::from_millis(1));
         assert_eq!(alone.len(), 1);
         // A queue that is being closed, and a full transaction, are not waited for.
         for _ in 0..BATCH_MAX {
-            jobs.send(job(Haste::Soon)).unwrap();
+            jobs.send(job(Kind::Aftermath)).unwrap();
         }
-        let full = together(job(Haste::Soon), &waiting, LONG);
+        let full = together(job(Kind::Aftermath), &waiting, LONG);
         assert_eq!(full.len(), BATCH_MAX);
         drop(jobs);
-        assert_eq!(together(job(Haste::Soon), &waiting, LONG).len(), 2);
+        assert_eq!(together(job(Kind::Aftermath), &waiting, LONG).len(), 2);
     }
 }

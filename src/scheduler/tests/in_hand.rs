@@ -1,6 +1,7 @@
 //! Nothing is tried twice at once, and nothing stays in hand for ever.
 
 use super::*;
+use crate::queue::destinations::{self, KeptBy};
 
 #[tokio::test]
 async fn what_is_in_hand_is_not_tried_again_beside_it_when_its_lease_ends() {
@@ -57,4 +58,34 @@ async fn a_lease_that_is_over_when_its_turn_comes_is_not_used() {
 
     let left = running.states().await;
     assert_eq!(left, [("stale@ok.example".to_owned(), State::Held)]);
+}
+
+/// Seven messages, and one connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_as_under_way_are_attempts_and_not_what_is_in_hand() {
+    let courier = Scripted {
+        connections: 1,
+        ..Scripted::default()
+    };
+    let running = Running::with(courier, &["x@hang.example"; 7]).await;
+    let data = running._folder.path();
+    running.handle.show_in(data);
+    let file = destinations::file(data);
+    let shown = async {
+        loop {
+            let shown = destinations::read(&file).unwrap();
+            let states = shown.map(|(_, states)| states).unwrap_or_default();
+            match states.into_iter().next() {
+                Some(state) if state.kept_by == KeptBy::Limit => return state,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let shown = tokio::time::timeout(Duration::from_secs(30), shown).await;
+    let state = shown.unwrap();
+
+    assert_eq!((state.under_way, state.at_once), (1, 1));
+    let leased = running.queue.count().await.unwrap()["leased"];
+    assert!(leased > 1, "{leased}");
+    assert!(destinations::is_shown(data));
 }

@@ -59,3 +59,32 @@ async fn the_sender_hears_once_that_it_is_late_and_once_that_it_is_given_up() {
     let kinds = running.kinds().await;
     assert_eq!(kinds.iter().filter(|kind| *kind == "notified").count(), 2);
 }
+
+/// Held for ten minutes, where all is given up after two.
+#[tokio::test]
+async fn what_a_person_lets_go_on_is_tried_for_as_long_as_what_has_just_come() {
+    let running = Running::start().await;
+    let mut held = accepted(&running.clock, &["a@later.example"]);
+    held.deliveries[0].standing = Standing::Held;
+    running.queue.accept(held, Handoff::None).await.unwrap();
+    running.clock.advance(Duration::from_secs(600));
+    let release = Order::ReleaseHeld {
+        reason: "agreed".to_owned(),
+    };
+    let released = running.queue.administer(Selection::All, release, "root");
+    released.await.unwrap();
+    running.handle.wake();
+
+    for attempt in 1..=4 {
+        running.until("deferred", attempt).await;
+        // Who sent it hears of the delay after a minute of it.
+        let told = usize::from(attempt >= 3);
+        let kinds = running.kinds().await;
+        let notified = kinds.iter().filter(|kind| *kind == "notified").count();
+        assert_eq!(notified, told, "{kinds:?}");
+        running.clock.advance(Duration::from_secs(30));
+        running.handle.wake();
+    }
+    running.until("expired", 1).await;
+    running.until("delivered", 2).await;
+}

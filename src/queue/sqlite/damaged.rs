@@ -1,0 +1,216 @@
+//! Leaving a message that cannot be read, so that it is seen and stands in nobody's way: held, or, if that may pass, put
+//! by for a while.
+//!
+//! A damaged page of the database is a case of its own: once SQLite has met one, it writes nothing more in that
+//! transaction. So what is known of such a message is read beside the writer, and it is held in a transaction that does
+//! not look at it ([`HELD_UNSEEN`]).
+
+use std::collections::HashSet;
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, params};
+
+use crate::queue::damage::{Damaged, Teller, UNREADABLE};
+use crate::queue::error::{QueueError, StoreError};
+use crate::queue::known::Known;
+use crate::queue::record::{DeliveryId, MessageId};
+use crate::queue::spool::Placed;
+use crate::queue::store::of_message;
+
+use super::accept::accept_all;
+use super::rows::is_corrupt;
+use super::settle::known;
+use super::writer::Batch;
+
+/// What a store knows of damage. Clones share it.
+#[derive(Clone, Default)]
+pub(super) struct Damage {
+    /// Who is told.
+    pub(super) teller: Teller,
+    /// Messages on damaged pages that could not even be held. At the next start they are tried again.
+    passed_over: Arc<Mutex<HashSet<MessageId>>>,
+    /// The last one that a transaction met, and failed for.
+    met: Arc<Mutex<Option<MessageId>>>,
+}
+
+impl Damage {
+    /// A transaction has met a message on a damaged page. Returns its error.
+    pub(super) fn meet(&self, message: MessageId, error: QueueError) -> QueueError {
+        *lock(&self.met) = Some(message);
+        error
+    }
+
+    /// The message that the transaction before has met.
+    pub(super) fn met(&self) -> Option<MessageId> {
+        lock(&self.met).take()
+    }
+
+    /// From now on leases do not look at this one any more.
+    pub(super) fn pass_over(&self, message: MessageId, error: &QueueError) {
+        let error = error.to_text();
+        tracing::error!(
+            message = message.0,
+            error,
+            "ALARM: a message on a damaged page can neither be read nor held"
+        );
+        lock(&self.passed_over).insert(message);
+    }
+
+    /// Whether leases do not look at it.
+    pub(super) fn is_passed_over(&self, message: MessageId) -> bool {
+        lock(&self.passed_over).contains(&message)
+    }
+}
+
+/// The values behind these locks are whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does about a message that cannot be read what the error asks for.
+///
+/// # Errors
+/// The database failed, not the message; or the message lies on a damaged page.
+pub(super) fn leave(
+    batch: &mut Batch<'_>,
+    message: MessageId,
+    now: Timestamp,
+    error: QueueError,
+    teller: &Teller,
+) -> Result<(), QueueError> {
+    // SQLite has given the transaction up: what follows would be outside of any.
+    if batch.db.is_autocommit() {
+        return Err(error);
+    }
+    match remedy(&error) {
+        Remedy::None => Err(error),
+        Remedy::Later => put_by(batch.db, message, now, &error),
+        Remedy::Hold => {
+            let known = known_of(batch.db, message)?;
+            hold(batch, message, now, (&error, UNREADABLE), &known, teller)
+        }
+    }
+}
+
+/// What helps against an error.
+enum Remedy {
+    /// Time: too many files are open, no memory, no right, a disk that does not answer. Nobody would let go on what is
+    /// held for that.
+    Later,
+    /// Somebody who puts back what is lost: a file is not there, a row is not as it was written.
+    Hold,
+    /// Nothing that can be done in this transaction.
+    None,
+}
+
+fn remedy(error: &QueueError) -> Remedy {
+    let QueueError::Store(error) = error else {
+        return Remedy::None;
+    };
+    match error {
+        StoreError::File { error, .. } if error.kind() != ErrorKind::NotFound => Remedy::Later,
+        StoreError::Sqlite(error) => match error.sqlite_error_code() {
+            // A column of another type.
+            None => Remedy::Hold,
+            Some(ErrorCode::SystemIoFailure) => Remedy::Later,
+            Some(_) => Remedy::None,
+        },
+        _ => Remedy::Hold,
+    }
+}
+
+/// Makes what is ready of a message due a little later.
+fn put_by(
+    db: &Connection,
+    message: MessageId,
+    now: Timestamp,
+    why: &QueueError,
+) -> Result<(), QueueError> {
+    let error = why.to_text();
+    tracing::error!(
+        message = message.0,
+        error,
+        "a message cannot be read for now, and waits"
+    );
+    let (first, last) = of_message(message);
+    let later = now + READ_AGAIN;
+    db.prepare_cached(
+        "UPDATE delivery SET state = 'due', ready_at = ?4 WHERE id BETWEEN ?1 AND ?2 AND ready_at <= ?3",
+    )?
+    .execute([first, last, now.as_millisecond(), later.as_millisecond()])?;
+    Ok(())
+}
+
+/// Holds it, with its events, and tells of it. `known` is what is known of its deliveries.
+pub(super) fn hold(
+    batch: &mut Batch<'_>,
+    message: MessageId,
+    now: Timestamp,
+    (error, because): (&QueueError, &str),
+    known: &[Known],
+    teller: &Teller,
+) -> Result<(), QueueError> {
+    let (first, last) = of_message(message);
+    batch
+        .db
+        .prepare_cached(
+            "UPDATE delivery SET state = 'held', ready_at = NULL, rule = 'built-in', because = ?3
+             WHERE id BETWEEN ?1 AND ?2 AND ready_at IS NOT NULL",
+        )?
+        .execute(params![first, last, because])?;
+    let damaged = Damaged::new(message, known, error, now);
+    for event in damaged.events(known) {
+        batch.append(&event)?;
+    }
+    // In the row, whatever their size: files are written outside of transactions.
+    let placed = teller.notices(&damaged).into_iter();
+    let placed = placed.map(|accepted| Placed {
+        accepted,
+        file: None,
+    });
+    accept_all(batch, placed.collect())
+}
+
+/// What is known of the deliveries of a message that would be held; of one on a damaged page, to whom they go.
+pub(super) fn known_of(db: &Connection, message: MessageId) -> Result<Vec<Known>, QueueError> {
+    let (first, last) = of_message(message);
+    let mut statement = db.prepare_cached(
+        "SELECT id, forward_path, attempts FROM delivery
+         WHERE id BETWEEN ?1 AND ?2 AND ready_at IS NOT NULL ORDER BY id",
+    )?;
+    let mut rows = statement.query([first, last])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let known = match known(db, DeliveryId(row.get(0)?)) {
+            Err(error) if !is_corrupt(&error) => return Err(error),
+            known => known.ok().flatten(),
+        };
+        all.push(match known {
+            Some(known) => known,
+            None => Known {
+                reference: String::new(),
+                sender: String::new(),
+                message_id: None,
+                recipient: row.get(1)?,
+                attempts: row.get(2)?,
+            },
+        });
+    }
+    Ok(all)
+}
+
+/// Whether a delivery was held because its message lies on a damaged page.
+pub(super) fn is_unseen(db: &Connection, delivery: DeliveryId) -> Result<bool, QueueError> {
+    let mut statement =
+        db.prepare_cached("SELECT 1 FROM delivery WHERE id = ?1 AND because = ?2")?;
+    Ok(statement.exists(params![delivery.0, HELD_UNSEEN])?)
+}
+
+/// Why it is held: nobody may look at its row within a transaction that is to write something.
+pub(super) const HELD_UNSEEN: &str =
+    "the message cannot be read: it lies on a damaged page of the database";
+/// Between two tries to read a message that cannot be read for now.
+const READ_AGAIN: Duration = Duration::from_secs(60);
