@@ -72,8 +72,9 @@
 //!
 //! Urgent, normal, bulk: by `[[urgency]]`, else by the MT-PRIORITY (RFC 6710) of an account (3 and more, -3 and less). The
 //! class orders what is leased and what waits at a destination. Where several classes have something due, of each 64
-//! messages leased an eighth is left to each lower class: nothing waits for ever. A message that is handed over in memory
-//! as it is accepted waits behind nothing but the row of its destination, in the order of classes.
+//! messages leased an eighth is left to each lower class, and of each eight attempts that start at a destination one to
+//! each lower class that waits there: nothing waits for ever. A message that is handed over in memory as it is accepted
+//! waits behind nothing but the row of its destination, in the order of classes; what is in the queue is leased beside it.
 //! MT-PRIORITY goes along where the next hop offers it; a number from a client that has not authenticated is dropped.
 //!
 //! # When more comes than goes

@@ -7,7 +7,7 @@
 //! in use, each destination may have its share of most of them and no more. One that is not well has its
 //! [`Health`] besides; what several destinations share (an account, an address of ours) has a meter.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::Permit;
 use super::answer::Answer;
 use super::health::{Gate, Health};
 use super::in_hand::Taking;
+use super::line::Line;
 use super::meter::Meters;
 
 /// Deliveries of one message for one attempt: of one route, destination and need.
@@ -142,7 +143,7 @@ pub(super) struct Board {
 #[derive(Default)]
 pub(super) struct Row {
     pub(super) running: usize,
-    pub(super) waiting: VecDeque<Batch>,
+    pub(super) waiting: Line<Batch>,
     /// What its limits allow.
     pub(super) connections: usize,
     /// Attempts that were answered, less those since that were not.
@@ -160,13 +161,9 @@ impl Row {
         (BEGIN_WITH + self.credit).min(limit)
     }
 
-    /// Puts a batch behind those of its class and before those of lower ones.
     fn queue_up(&mut self, batch: Batch) {
-        let mut at = self.waiting.len();
-        while at > 0 && self.waiting[at - 1].priority < batch.priority {
-            at -= 1;
-        }
-        self.waiting.insert(at, batch);
+        let (class, is_leased) = (batch.priority, batch.permit.is_of_lease());
+        self.waiting.push(batch, class, is_leased);
     }
 
     fn is_idle(&self, now: Instant) -> bool {
@@ -275,11 +272,11 @@ impl Board {
 
     /// Starts the next one of a destination, if it may start.
     fn start(&mut self, destination: &str, now: Instant) -> Option<Batch> {
-        let route = self.rows.get(destination)?.waiting.front()?.route.clone();
+        let route = self.rows.get(destination)?.waiting.first()?.route.clone();
         if !self.may_start(destination, &route, now) {
             return None;
         }
-        let batch = self.rows.get_mut(destination)?.waiting.pop_front()?;
+        let batch = self.rows.get_mut(destination)?.waiting.pop()?;
         self.begin(destination, &route, now);
         Some(batch)
     }
@@ -342,7 +339,7 @@ impl Board {
         };
         self.running = self.running.saturating_sub(1);
         let metered = self.meters.finished(end.route);
-        let waited = row.waiting.len();
+        let waited = row.waiting.leased();
         self.turn_away(end.destination, now, &mut ended);
         ended.started = self.start_all(end.destination, now.instant);
         if metered {
@@ -351,7 +348,7 @@ impl Board {
         let ceiling = self.ceiling(end.destination);
         if let Some(row) = self.rows.get(end.destination) {
             let half = row.window(ceiling) / 2;
-            ended.room = waited > half && row.waiting.len() <= half;
+            ended.room = waited > half && row.waiting.leased() <= half;
             if row.is_idle(now.instant) {
                 self.rows.remove(end.destination);
             }
@@ -436,7 +433,7 @@ impl Board {
         };
         match gate {
             Gate::Shut(_) | Gate::Unwilling(_) => {
-                let waiting = row.waiting.drain(..);
+                let waiting = row.waiting.drain();
                 ended
                     .shut
                     .extend(waiting.map(|batch| (batch, not_tried.clone())));
@@ -444,7 +441,7 @@ impl Board {
             Gate::Paused(until) => {
                 ended
                     .paused
-                    .extend(row.waiting.drain(..).map(|batch| (batch, until)));
+                    .extend(row.waiting.drain().map(|batch| (batch, until)));
             }
             Gate::Open | Gate::Trial => {}
         }
@@ -482,11 +479,11 @@ impl Board {
             .min()
     }
 
-    /// Batches of a destination that wait for their turn.
-    pub(super) fn waiting(&self, destination: &str) -> usize {
+    /// Leased batches of a destination that wait for their turn.
+    pub(super) fn leased(&self, destination: &str) -> usize {
         self.rows
             .get(destination)
-            .map_or(0, |row| row.waiting.len())
+            .map_or(0, |row| row.waiting.leased())
     }
 
     /// Leased batches that may wait for a destination: few while it has not shown that it answers, for
@@ -502,7 +499,8 @@ impl Board {
         }
     }
 
-    /// Whether enough waits for a destination that nothing more is leased for it.
+    /// Whether enough that was leased waits for a destination. What is handed over as it comes does not count: it would
+    /// keep what is in the queue there for as long as it comes faster than it goes.
     pub(super) fn is_full(&self, destination: &str, now: Timestamp) -> bool {
         let health = match self.health.is_empty() {
             true => None,
@@ -512,7 +510,7 @@ impl Board {
             return true;
         }
         let ceiling = health.and_then(Health::ceiling);
-        let full = |row: &Row| row.waiting.len() >= row.window(ceiling);
+        let full = |row: &Row| row.waiting.leased() >= row.window(ceiling);
         self.rows.get(destination).is_some_and(full)
     }
 
@@ -520,7 +518,7 @@ impl Board {
     pub(super) fn drain(&mut self) -> Vec<Batch> {
         self.rows
             .values_mut()
-            .flat_map(|row| row.waiting.drain(..))
+            .flat_map(|row| row.waiting.drain())
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The scheduler over a real queue and a courier that does as the test says.
 
 mod away;
+mod classes;
 mod crowd;
 mod in_hand;
 mod kept;
