@@ -168,11 +168,14 @@ mod tests {
     use crate::delivery::AssuranceSettings;
     use crate::queue::Skip;
 
-    /// A gateway that counted sessions with x.example yesterday, and what its DNS says of reports.
+    /// A gateway that counted sessions with x.example yesterday, and what its DNS says of reports: it fails if that is
+    /// empty.
     async fn rounds(folder: &tempfile::TempDir, record: &str) -> TransportRounds {
-        let dns = FakeDns::start()
-            .await
-            .with_txt("_smtp._tls.x.example", record);
+        let name = "_smtp._tls.x.example";
+        let dns = match record {
+            "" => FakeDns::start().await.failing_for(name),
+            record => FakeDns::start().await.with_txt(name, record),
+        };
         let dns = dns.resolver(Duration::from_secs(5));
         let clock = Clock::fixed("2026-11-21T12:00:00Z".parse().unwrap());
         let settings = AssuranceSettings {
@@ -254,5 +257,22 @@ mod tests {
                 .len(),
             0
         );
+    }
+
+    #[tokio::test]
+    async fn while_nobody_can_say_who_wants_a_report_it_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let rounds = rounds(&folder, "").await;
+        let days = || {
+            let db = rusqlite::Connection::open(folder.path().join("transport.db")).unwrap();
+            let count = "SELECT count(DISTINCT day) FROM tls_session";
+            db.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        rounds.round().await;
+        assert_eq!(days(), 2);
+        // Not for ever: the first of the two is too old now.
+        rounds.clock.advance(Duration::from_secs(3 * 24 * 60 * 60));
+        rounds.round().await;
+        assert_eq!(days(), 1);
     }
 }
