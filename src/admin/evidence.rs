@@ -14,7 +14,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::base::{Reference, private};
 use crate::queue::{AuditEntry, Queue, TraceQuery};

@@ -41,6 +41,8 @@ pub struct Outcome {
     pub downgrade: Option<String>,
     /// Whether the next hop had the whole message and said nothing that counts: it may have taken it.
     pub in_doubt: bool,
+    /// Whether the next hop was there and answered, and hung up on this message.
+    pub broke_off: bool,
     /// Of a failure that may pass: what it asks for.
     pub after: After,
 }
@@ -92,6 +94,7 @@ impl Outcome {
             after: After::Schedule,
             downgrade: None,
             in_doubt: false,
+            broke_off: false,
         }
     }
 
@@ -112,6 +115,7 @@ impl Outcome {
             after: After::Schedule,
             downgrade: None,
             in_doubt: false,
+            broke_off: false,
         }
     }
 

@@ -95,6 +95,8 @@ pub(super) struct NotTried {
     /// Since when nobody is there; `None` for one who is, and wants nothing.
     pub(super) since: Option<Timestamp>,
     pub(super) next_trial: Timestamp,
+    /// When it is tried, if it makes that trial itself.
+    pub(super) probes_at: Option<Timestamp>,
 }
 
 /// What follows from the end of an attempt.
@@ -214,7 +216,10 @@ impl Board {
                 return Placed::Starts(batch);
             }
             Gate::Shut(_) | Gate::Unwilling(_) => {
-                let not_tried = self.not_tried(&batch.destination, now.time);
+                let not_tried = NotTried {
+                    probes_at: self.probe(&batch.destination, now.time),
+                    ..self.not_tried(&batch.destination, now.time)
+                };
                 return Placed::Shut(batch, not_tried);
             }
             Gate::Paused(until) => return Placed::Paused(batch, until),
@@ -259,7 +264,12 @@ impl Board {
             because: because.to_owned(),
             since,
             next_trial,
+            probes_at: None,
         }
+    }
+
+    fn probe(&mut self, destination: &str, now: Timestamp) -> Option<Timestamp> {
+        self.health.get_mut(destination)?.probe(now)
     }
 
     fn ceiling(&self, destination: &str) -> Option<usize> {
@@ -388,6 +398,7 @@ impl Board {
                     );
                 }
             }
+            Answer::BrokeOff => ended.is_back = health.note_there(end.was_trial, now),
             Answer::Nothing if end.was_trial => ended.sooner = health.note_nothing(now),
             Answer::Nothing => {}
             Answer::Busy => {
@@ -437,6 +448,9 @@ impl Board {
                 ended
                     .shut
                     .extend(waiting.map(|batch| (batch, not_tried.clone())));
+                if let Some((_, first)) = ended.shut.first_mut() {
+                    first.probes_at = self.probe(destination, now.time);
+                }
             }
             Gate::Paused(until) => {
                 ended

@@ -8,6 +8,7 @@ mod kept;
 mod later;
 mod onward;
 mod panics;
+mod poison;
 mod reload;
 mod straight;
 
@@ -227,12 +228,16 @@ impl Courier for Scripted {
                 _ => {}
             }
             self.running.fetch_sub(1, Ordering::SeqCst);
-            let one_of = |i| match domain.as_str() {
+            let one_of = |i: usize| match domain.as_str() {
                 "few.example" if i >= 2 => {
                     let status = EnhancedStatusCode::transient(5, 3);
                     let reply = Reply::new(452, status, "too many recipients");
                     Outcome::from_reply(reply, "mx.example", true)
                 }
+                _ if to[i].starts_with("poison") => Outcome {
+                    broke_off: domain == "breaks.example",
+                    ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")
+                },
                 domain => self.answer(domain),
             };
             (0..to.len()).map(one_of).collect()
