@@ -92,6 +92,10 @@ impl Scripted {
         match domain {
             "never.example" => reply(550, 5, "no such user"),
             "quotes.example" => reply(550, 5, "no mail about 450 557 7104 here"),
+            "small.example" => {
+                let status = EnhancedStatusCode::permanent(6, 3);
+                Outcome::without_reply(status, "the next hop takes no 8-bit messages")
+            }
             "later.example" if !self.recovered.load(Ordering::SeqCst) => reply(450, 4, "later"),
             "busy.example" if !self.recovered.load(Ordering::SeqCst) => reply(421, 4, "later"),
             away if away.contains("away") && !self.recovered.load(Ordering::SeqCst) => {
