@@ -137,6 +137,8 @@ pub(super) struct Board {
     pub(super) meters: Meters,
     /// Attempts under way.
     running: usize,
+    /// Attempts that were started.
+    starts: u64,
     /// Connections to all destinations together.
     connections: usize,
 }
@@ -154,6 +156,8 @@ pub(super) struct Row {
     interval: Duration,
     /// Not before this, where a rate is set.
     pub(super) next_start: Option<Instant>,
+    /// Which of all starts was its last one.
+    started: u64,
 }
 
 impl Row {
@@ -181,6 +185,7 @@ impl Board {
             health: HashMap::new(),
             meters: Meters::default(),
             running: 0,
+            starts: 0,
             connections: connections.max(1),
         }
     }
@@ -305,8 +310,10 @@ impl Board {
     }
 
     fn begin(&mut self, destination: &str, route: &Route, now: Instant) {
+        self.starts += 1;
         if let Some(row) = self.rows.get_mut(destination) {
             row.running += 1;
+            row.started = self.starts;
             if !row.interval.is_zero() {
                 row.next_start = Some(now + row.interval);
             }
@@ -351,10 +358,10 @@ impl Board {
         let metered = self.meters.finished(end.route);
         let waited = row.waiting.leased();
         self.turn_away(end.destination, now, &mut ended);
-        ended.started = self.start_all(end.destination, now.instant);
-        if metered {
-            ended.started.extend(self.start_everywhere(now.instant));
-        }
+        ended.started = match metered {
+            true => self.start_everywhere(now.instant),
+            false => self.start_all(end.destination, now.instant),
+        };
         let ceiling = self.ceiling(end.destination);
         if let Some(row) = self.rows.get(end.destination) {
             let half = row.window(ceiling) / 2;
@@ -461,13 +468,22 @@ impl Board {
         }
     }
 
-    /// What may start at any destination: something that they share has got free.
+    /// What may start at any destination: something that they share has got free. By turns, first the one whose last
+    /// turn is longest ago, so that none of them has all of it.
     fn start_everywhere(&mut self, now: Instant) -> Vec<Batch> {
         let waiting = self.rows.iter().filter(|(_, row)| !row.waiting.is_empty());
-        let destinations: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
+        let mut waiting: Vec<(u64, String)> = waiting
+            .map(|(name, row)| (row.started, name.clone()))
+            .collect();
+        waiting.sort_unstable();
         let mut started = Vec::new();
-        for destination in destinations {
-            started.extend(self.start_all(&destination, now));
+        while !waiting.is_empty() {
+            waiting.retain(|(_, destination)| {
+                let begun = self.start(destination, now);
+                let may_go_on = begun.is_some();
+                started.extend(begun);
+                may_go_on
+            });
         }
         started
     }

@@ -1,4 +1,4 @@
-//! What of several classes goes first where something has to wait, and that none waits for ever.
+//! What goes first where something has to wait, and that nobody waits for ever.
 
 use super::*;
 
@@ -64,4 +64,38 @@ async fn urgent_mail_that_comes_faster_than_it_goes_leaves_the_next_hop_to_the_r
         met.is_ok(),
         "the others wait for as long as urgent mail comes"
     );
+}
+
+#[tokio::test]
+async fn what_destinations_share_goes_to_them_by_turns() {
+    for (connections, rate_per_minute) in [(Some(1), 0), (None, 6_000)] {
+        let courier = Scripted {
+            connections: 5,
+            shared: Some(Rule {
+                applies: Applies::Account("relay".to_owned()),
+                connections,
+                messages_per_connection: None,
+                rate_per_minute,
+                recipients: None,
+            }),
+            ..Scripted::default()
+        };
+        let running = Running::with(courier, &["x@slow1.example"; 200]).await;
+        running.until("delivered", 5).await;
+        let others = ["a@slow2.example", "b@slow3.example", "c@slow4.example"];
+        for to in others {
+            running.hand_off(accepted(&running.clock, &[to])).await;
+        }
+        let carried = async {
+            loop {
+                let carried = running.courier.carried_to();
+                if others.iter().all(|to| carried.contains(&(*to).to_owned())) {
+                    return carried.len();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let carried = tokio::time::timeout(Duration::from_secs(30), carried).await;
+        assert!(carried.unwrap() < 150, "they waited for the 200 of another");
+    }
 }
