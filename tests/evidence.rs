@@ -111,6 +111,17 @@ fn a_document_says_what_became_of_a_message_and_nothing_of_what_it_says() {
         ("250 2.0.0 taken", "250 2.0.0 Taken"),
         ("TLSv1.3", "TLSv1.2"),
         (reference.as_str(), "PX-AAAAAAAA"),
+        (fingerprint, other.as_str()),
+        // Said twice, or beside what is signed.
+        (
+            "\"statement\": {",
+            "\"statement\": {\"gateway\": \"evil.example\",",
+        ),
+        ("\"statement\": {", "\"statement\": {}, \"statement\": {"),
+        (
+            "\"statement\": {",
+            "\"note\": \"it came\", \"statement\": {",
+        ),
     ] {
         let (code, words) = verify(&document.replacen(from, to, 1), &[]);
         assert_eq!(code, Some(1), "{from}: {words}");

@@ -5,6 +5,7 @@
 //! compares the fingerprint of the key with the one that the gateway's people told him.
 
 mod key;
+mod shape;
 mod statement;
 
 use std::io::{self, Write};
@@ -13,7 +14,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::base::{Reference, private};
 use crate::queue::{AuditEntry, Queue, TraceQuery};
@@ -199,7 +200,7 @@ struct Found {
 }
 
 fn check(text: &str, wanted: Option<&str>) -> Result<Found, &'static str> {
-    let document: Value = serde_json::from_str(text).map_err(|_| "it is not JSON")?;
+    let document = shape::read(text)?;
     let (statement, signature) = (&document["statement"], &document["signature"]);
     let octets = |key: &str| {
         let text = signature[key].as_str().unwrap_or_default();
@@ -212,6 +213,10 @@ fn check(text: &str, wanted: Option<&str>) -> Result<Found, &'static str> {
         return Err("its signature does not hold");
     }
     let fingerprint = key::fingerprint(&public);
+    // What people compare with what they were told is what stands here.
+    if signature["fingerprint"] != *fingerprint {
+        return Err("its fingerprint is not that of its key");
+    }
     if wanted.is_some_and(|wanted| !wanted.eq_ignore_ascii_case(&fingerprint)) {
         return Err("it is signed by another key");
     }

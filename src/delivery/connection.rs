@@ -126,10 +126,12 @@ impl Connection {
             local: self.local,
         };
         let mut transaction = Transaction::new(link, envelope, message);
-        self.converse(&mut transaction, message, settings).await;
+        let lost = self.converse(&mut transaction, message, settings).await;
         self.served += 1;
         self.reusable = transaction.is_reusable() && self.wire.has_said_all();
         let untouched = transaction.is_untouched() && !self.reusable;
+        let hung_up = matches!(lost, Some(Lost::Closed | Lost::Gibberish(_)));
+        let broke_off = hung_up && !transaction.is_untouched();
         let endings = transaction.into_endings();
         let dsn = extensions.dsn;
         self.extensions = extensions;
@@ -137,15 +139,17 @@ impl Connection {
             endings,
             dsn,
             untouched,
+            broke_off,
         }
     }
 
+    /// Returns how the connection was lost, if it was.
     async fn converse(
         &mut self,
         transaction: &mut Transaction<'_>,
         message: &Message,
         settings: &ConnectionSettings,
-    ) {
+    ) -> Option<Lost> {
         let mut out = std::mem::take(&mut self.out);
         let mut broken = None;
         loop {
@@ -173,12 +177,16 @@ impl Connection {
             };
             match self.wire.reply(limit).await {
                 Ok(reply) => transaction.reply(reply),
-                Err(error) => transaction.fail(lost(broken.unwrap_or(error))),
+                Err(error) => {
+                    let error = *broken.get_or_insert(error);
+                    transaction.fail(lost(error));
+                }
             }
         }
         out.clear();
         out.shrink_to(KEPT_OCTETS);
         self.out = out;
+        broken
     }
 
     /// Writes what was put out and the message after it: together where it is small, in blocks where
@@ -259,6 +267,8 @@ pub(super) struct Sent {
     pub(super) dsn: bool,
     /// Whether the connection died before the server answered at all.
     pub(super) untouched: bool,
+    /// Whether the server was there and answered, and hung up before all was decided.
+    pub(super) broke_off: bool,
 }
 
 /// Our side of every connection.

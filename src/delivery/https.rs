@@ -173,9 +173,14 @@ impl Https {
 }
 
 fn request(asked: &Asked<'_>) -> Result<Request<Full<Bytes>>, HttpsError> {
+    // The port as well, where it is not the usual one (RFC 9110 §7.2).
+    let host = match asked.port.filter(|port| *port != HTTPS_PORT) {
+        Some(port) => format!("{}:{port}", asked.host),
+        None => asked.host.to_owned(),
+    };
     let request = Request::builder()
         .uri(asked.path)
-        .header(header::HOST, asked.host)
+        .header(header::HOST, host)
         .header(
             header::USER_AGENT,
             concat!("postern/", env!("CARGO_PKG_VERSION")),
@@ -200,6 +205,7 @@ fn media_type(headers: &hyper::HeaderMap) -> String {
     bare.trim().to_ascii_lowercase()
 }
 
+const HTTPS_PORT: u16 = 443;
 /// Octets of the head of an answer.
 const HEAD_OCTETS: usize = 16 * 1_024;
 /// Addresses of a server that are tried.

@@ -149,6 +149,7 @@ fn stored() -> Outcome {
         after: After::Schedule,
         downgrade: None,
         in_doubt: false,
+        broke_off: false,
     }
 }
 

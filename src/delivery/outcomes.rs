@@ -81,6 +81,7 @@ fn refused(stage: Stage, reply: &Reply) -> Outcome {
         after: After::Schedule,
         downgrade: None,
         in_doubt: false,
+        broke_off: false,
     }
 }
 

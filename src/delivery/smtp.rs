@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::base::dns::Trust;
 use crate::mail::{EnhancedStatusCode, Envelope, Message};
 use crate::outcome::{NamedBy, Outcome};
-use crate::smtp::client::Dialect;
+use crate::smtp::client::{Dialect, Ending};
 
 use super::Deliveries;
 use super::connection::{Address, Connection, OpenError, Target, Us};
@@ -196,6 +196,7 @@ impl Deliveries {
         let outcomes = sent.endings.into_iter().map(|ending| Outcome {
             tls: connection.tls.clone(),
             downgrade: connection.downgrade.clone(),
+            broke_off: sent.broke_off && !matches!(ending, Ending::Replied(_)),
             ..of_ending(ending, &connection.next_hop, sent.dsn)
         });
         let mut outcomes: Vec<Outcome> = outcomes.collect();

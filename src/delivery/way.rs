@@ -35,7 +35,8 @@ pub(super) struct Plan {
     /// The recipients' domain, where its exchangers are asked.
     domain: Option<String>,
     policy: Option<Arc<Known>>,
-    /// Whether sessions are counted: not those of reports, which would be about themselves.
+    /// Whether sessions are counted: not those of reports, which would be about themselves, nor those that ask nothing
+    /// of the destination, which would say that it failed.
     counted: bool,
 }
 
@@ -144,7 +145,7 @@ impl Deliveries {
             hops: hops.collect(),
             domain: Some(domain.to_string()),
             policy,
-            counted: !job.is_report,
+            counted: job.is_assured() && !job.is_report,
         })
     }
 

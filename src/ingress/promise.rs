@@ -369,10 +369,8 @@ impl Promise<'_> {
             reference: &self.decision.reference,
             reverse_path: to,
             env_id: envelope.env_id.as_ref().filter(|_| owner.is_none()),
-            // RFC 8689 §5, as in the queue.
-            ret: envelope
-                .ret
-                .filter(|_| owner.is_none() && !envelope.require_tls),
+            ret: envelope.ret.filter(|_| owner.is_none()),
+            require_tls: envelope.require_tls,
             message: &self.transaction.message,
             message_id: self.message_id.as_deref(),
             patient_data: !self.decision.may_be_quoted(),

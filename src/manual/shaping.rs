@@ -11,7 +11,7 @@
 //! | the same, as found out | 5 at first, one more with each answer, half with each silence; after a 421 as many as went on beside it, one more after 8 good ones for each |
 //! | attempts at once of an account or an address of ours | `[[shaping]] account`, `[[shaping]] source` |
 //! | attempts at once to all destinations | `[delivery] connections`; from the half of it on each destination has its part of three quarters and no more |
-//! | the pace | `rate`, likewise for a destination, an account or an address |
+//! | the pace | `rate`, likewise for a destination, an account or an address; what several destinations share goes to them by turns |
 //! | recipients of one transaction | `recipients-at-once`; fewer where a next hop said 452 4.5.3 |
 //! | messages on one connection | `messages-per-connection`; fewer where a next hop offers `MAILMAX` (RFC 9422) |
 //!
@@ -27,13 +27,15 @@
 //! | 452 4.2.2, mailbox full | this delivery | the schedule, two steps further on |
 //! | 452 4.5.3, too many recipients | this transaction | the others after 1 s, in parts of the number that was taken |
 //! | 421; 4.3.1, 4.3.2, 4.4.5; 4.7.500 to 4.7.699; words like "too many connections", "throttled" | the next hop | less at once; if nothing else is under way nothing at all for 15 s, doubled up to 10 min. The message after 15 s, doubled each time it meets this, at most the schedule. From the fourth pause in a row on what waits is put off without an attempt, each message by its own schedule, as where nobody is there |
-//! | no connection, no greeting, a connection that broke, no DNS; 5xx before any mail (greeting, log-in) | the next hop | the schedule; or sooner, see below |
+//! | a connection that broke while a message went over it | this delivery | as the schedule says: of others it says nothing |
+//! | no connection, no greeting, a connection that broke before MAIL had its answer, silence, no DNS; 5xx before any mail (greeting, log-in) | the next hop | the schedule; or sooner, see below |
 //! | TLS that cannot be had, a limit of our own, a text message in quiet hours | nobody there | as it was: the schedule, the fallback of the secure domain, its own time |
 //!
 //! # When nobody is there
 //!
 //! After five attempts in a row that found nobody the circuit is *open*: nothing is tried at that destination but one
-//! message, after 30 s, 1, 2, 4 and from then on every 5 min. All other mail for it is put off **without** an attempt
+//! message, after 30 s, 1, 2, 4 and from then on every 5 min: not the one that has just failed, if another has come or
+//! was due since, for a message may itself be why the next hop falls silent. All other mail for it is put off **without** an attempt
 //! ("not tried: …"), each message by its own schedule: a sender hears of the delay in time, and what is too old
 //! expires. With the first answer, whatever it says, the circuit is closed, and everything that waits for this
 //! destination and never got an answer from it is due at once, 500 deliveries every quarter of a second.
@@ -72,8 +74,9 @@
 //!
 //! Urgent, normal, bulk: by `[[urgency]]`, else by the MT-PRIORITY (RFC 6710) of an account (3 and more, -3 and less). The
 //! class orders what is leased and what waits at a destination. Where several classes have something due, of each 64
-//! messages leased an eighth is left to each lower class: nothing waits for ever. A message that is handed over in memory
-//! as it is accepted waits behind nothing but the row of its destination, in the order of classes.
+//! messages leased an eighth is left to each lower class, and of each eight attempts that start at a destination one to
+//! each lower class that waits there: nothing waits for ever. A message that is handed over in memory as it is accepted
+//! waits behind nothing but the row of its destination, in the order of classes; what is in the queue is leased beside it.
 //! MT-PRIORITY goes along where the next hop offers it; a number from a client that has not authenticated is dropped.
 //!
 //! # When more comes than goes

@@ -42,6 +42,8 @@ pub struct Outcome {
     pub downgrade: Option<String>,
     /// Whether the next hop had the whole message and said nothing that counts: it may have taken it.
     pub in_doubt: bool,
+    /// Whether the next hop was there and answered, and hung up on this message.
+    pub broke_off: bool,
     /// Of a failure that may pass: what it asks for.
     pub after: After,
 }
@@ -93,6 +95,7 @@ impl Outcome {
             after: After::Schedule,
             downgrade: None,
             in_doubt: false,
+            broke_off: false,
         }
     }
 
@@ -113,6 +116,7 @@ impl Outcome {
             after: After::Schedule,
             downgrade: None,
             in_doubt: false,
+            broke_off: false,
         }
     }
 

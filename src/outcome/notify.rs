@@ -2,7 +2,7 @@
 //!
 //! One report tells of all recipients that met the same kind of event in the same attempt. A
 //! message with the null reverse path is itself a report and never causes another. Where patient
-//! data was found, the report quotes nothing of the message but its `Message-ID`.
+//! data was found, or the message came with REQUIRETLS, the report quotes nothing of it but its `Message-ID`.
 
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct Original<'a> {
     pub message_id: Option<&'a str>,
     /// Whether patient data was found in it.
     pub patient_data: bool,
+    /// Whether it came with REQUIRETLS: reports go without, and so repeat nothing of it (RFC 8689 §5).
+    pub require_tls: bool,
     /// When it was received.
     pub received_at: Timestamp,
 }
@@ -250,7 +252,8 @@ fn status<'a>(told: &Told<'a>, now: Timestamp) -> RecipientStatus<'a> {
 /// RET is about failures; other reports return the header (RFC 3461 §4.3, §6.2). So do those about a large message: a
 /// report that the sender's own server finds too large is lost without a word.
 fn returned<'a>(kind: Kind, original: &Original<'a>) -> Returned<'a> {
-    match (original.patient_data, original.message_id) {
+    let is_secret = original.patient_data || original.require_tls;
+    match (is_secret, original.message_id) {
         (true, Some(id)) => Returned::MessageId(id),
         (true, None) => Returned::Nothing,
         (false, _)
@@ -274,12 +277,14 @@ fn text(kind: Kind, original: &Original<'_>, due: &[Told<'_>], hostname: &str) -
         opening(kind),
     ];
     paragraphs.extend(due.iter().map(about_recipient));
-    if original.patient_data {
-        paragraphs.push(
-            "The message may hold patient data, so nothing of it is repeated here but its Message-ID."
-                .to_owned(),
-        );
-    }
+    let why_secret = match (original.patient_data, original.require_tls) {
+        (true, _) => Some("may hold patient data"),
+        (false, true) => Some("was sent to go under TLS alone (REQUIRETLS)"),
+        (false, false) => None,
+    };
+    paragraphs.extend(why_secret.map(|why| {
+        format!("The message {why}, so nothing of it is repeated here but its Message-ID.")
+    }));
     paragraphs.push(format!(
         "If you ask for help with this, please quote the reference {}.",
         original.reference
@@ -370,6 +375,7 @@ mod tests {
             message: &message,
             message_id: Some("<m1@b.example>"),
             patient_data,
+            require_tls: false,
             received_at: at(),
         };
         notices(&original, told, "gate.example", at())
@@ -427,6 +433,40 @@ mod tests {
         );
     }
 
+    /// RFC 8689 §5: what may go under TLS alone must not come back in clear.
+    #[test]
+    fn a_report_about_mail_that_requires_tls_returns_nothing_but_its_message_id() {
+        let outcome = refused();
+        let recipient = to("a@ward.example", Some("SUCCESS,FAILURE,DELAY"));
+        let message =
+            Message::new("Subject: results\r\nMessage-ID: <m1@b.example>\r\n\r\nsecret\r\n");
+        for (event, require_tls, is_returned) in [
+            (Event::Failed, false, true),
+            (Event::Failed, true, false),
+            (Event::Delayed { until: at() }, true, false),
+            (Event::Relayed, true, false),
+        ] {
+            let original = Original {
+                reference: &"PX-7F3K2Q9A".parse().unwrap(),
+                reverse_path: &ReversePath::parse("s@b.example").unwrap(),
+                env_id: None,
+                ret: Some(Ret::Full),
+                message: &message,
+                message_id: Some("<m1@b.example>"),
+                patient_data: false,
+                require_tls,
+                received_at: at(),
+            };
+            let told = [told(&recipient, &outcome, event)];
+            let notices = notices(&original, &told, "gate.example", at());
+            let text = String::from_utf8_lossy(notices[0].message.octets()).into_owned();
+            assert!(text.contains("<m1@b.example>"), "{text}");
+            assert_eq!(text.contains("Subject: results"), is_returned, "{text}");
+            assert_eq!(text.contains("secret"), is_returned, "{text}");
+            assert_eq!(text.contains("(REQUIRETLS)"), require_tls, "{text}");
+        }
+    }
+
     #[test]
     fn a_large_message_is_not_returned_whole() {
         let returned_of = |octets: usize| {
@@ -439,6 +479,7 @@ mod tests {
                 message: &Message::new(message),
                 message_id: None,
                 patient_data: false,
+                require_tls: false,
                 received_at: at(),
             };
             matches!(returned(Kind::Failure, &original), Returned::Full(_))

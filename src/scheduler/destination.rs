@@ -7,7 +7,7 @@
 //! in use, each destination may have its share of most of them and no more. One that is not well has its
 //! [`Health`] besides; what several destinations share (an account, an address of ours) has a meter.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use super::Permit;
 use super::answer::Answer;
 use super::health::{Gate, Health};
 use super::in_hand::Taking;
+use super::line::Line;
 use super::meter::Meters;
 
 /// Deliveries of one message for one attempt: of one route, destination and need.
@@ -94,6 +95,8 @@ pub(super) struct NotTried {
     /// Since when nobody is there; `None` for one who is, and wants nothing.
     pub(super) since: Option<Timestamp>,
     pub(super) next_trial: Timestamp,
+    /// When it is tried, if it makes that trial itself.
+    pub(super) probes_at: Option<Timestamp>,
 }
 
 /// What follows from the end of an attempt.
@@ -134,6 +137,8 @@ pub(super) struct Board {
     pub(super) meters: Meters,
     /// Attempts under way.
     running: usize,
+    /// Attempts that were started.
+    starts: u64,
     /// Connections to all destinations together.
     connections: usize,
 }
@@ -142,7 +147,7 @@ pub(super) struct Board {
 #[derive(Default)]
 pub(super) struct Row {
     pub(super) running: usize,
-    pub(super) waiting: VecDeque<Batch>,
+    pub(super) waiting: Line<Batch>,
     /// What its limits allow.
     pub(super) connections: usize,
     /// Attempts that were answered, less those since that were not.
@@ -151,6 +156,8 @@ pub(super) struct Row {
     interval: Duration,
     /// Not before this, where a rate is set.
     pub(super) next_start: Option<Instant>,
+    /// Which of all starts was its last one.
+    started: u64,
 }
 
 impl Row {
@@ -160,13 +167,9 @@ impl Row {
         (BEGIN_WITH + self.credit).min(limit)
     }
 
-    /// Puts a batch behind those of its class and before those of lower ones.
     fn queue_up(&mut self, batch: Batch) {
-        let mut at = self.waiting.len();
-        while at > 0 && self.waiting[at - 1].priority < batch.priority {
-            at -= 1;
-        }
-        self.waiting.insert(at, batch);
+        let (class, is_leased) = (batch.priority, batch.permit.is_of_lease());
+        self.waiting.push(batch, class, is_leased);
     }
 
     fn is_idle(&self, now: Instant) -> bool {
@@ -182,6 +185,7 @@ impl Board {
             health: HashMap::new(),
             meters: Meters::default(),
             running: 0,
+            starts: 0,
             connections: connections.max(1),
         }
     }
@@ -217,7 +221,10 @@ impl Board {
                 return Placed::Starts(batch);
             }
             Gate::Shut(_) | Gate::Unwilling(_) => {
-                let not_tried = self.not_tried(&batch.destination, now.time);
+                let not_tried = NotTried {
+                    probes_at: self.probe(&batch.destination, now.time),
+                    ..self.not_tried(&batch.destination, now.time)
+                };
                 return Placed::Shut(batch, not_tried);
             }
             Gate::Paused(until) => return Placed::Paused(batch, until),
@@ -262,7 +269,12 @@ impl Board {
             because: because.to_owned(),
             since,
             next_trial,
+            probes_at: None,
         }
+    }
+
+    fn probe(&mut self, destination: &str, now: Timestamp) -> Option<Timestamp> {
+        self.health.get_mut(destination)?.probe(now)
     }
 
     fn ceiling(&self, destination: &str) -> Option<usize> {
@@ -275,11 +287,11 @@ impl Board {
 
     /// Starts the next one of a destination, if it may start.
     fn start(&mut self, destination: &str, now: Instant) -> Option<Batch> {
-        let route = self.rows.get(destination)?.waiting.front()?.route.clone();
+        let route = self.rows.get(destination)?.waiting.first()?.route.clone();
         if !self.may_start(destination, &route, now) {
             return None;
         }
-        let batch = self.rows.get_mut(destination)?.waiting.pop_front()?;
+        let batch = self.rows.get_mut(destination)?.waiting.pop()?;
         self.begin(destination, &route, now);
         Some(batch)
     }
@@ -298,8 +310,10 @@ impl Board {
     }
 
     fn begin(&mut self, destination: &str, route: &Route, now: Instant) {
+        self.starts += 1;
         if let Some(row) = self.rows.get_mut(destination) {
             row.running += 1;
+            row.started = self.starts;
             if !row.interval.is_zero() {
                 row.next_start = Some(now + row.interval);
             }
@@ -342,16 +356,16 @@ impl Board {
         };
         self.running = self.running.saturating_sub(1);
         let metered = self.meters.finished(end.route);
-        let waited = row.waiting.len();
+        let waited = row.waiting.leased();
         self.turn_away(end.destination, now, &mut ended);
-        ended.started = self.start_all(end.destination, now.instant);
-        if metered {
-            ended.started.extend(self.start_everywhere(now.instant));
-        }
+        ended.started = match metered {
+            true => self.start_everywhere(now.instant),
+            false => self.start_all(end.destination, now.instant),
+        };
         let ceiling = self.ceiling(end.destination);
         if let Some(row) = self.rows.get(end.destination) {
             let half = row.window(ceiling) / 2;
-            ended.room = waited > half && row.waiting.len() <= half;
+            ended.room = waited > half && row.waiting.leased() <= half;
             if row.is_idle(now.instant) {
                 self.rows.remove(end.destination);
             }
@@ -391,6 +405,7 @@ impl Board {
                     );
                 }
             }
+            Answer::BrokeOff => ended.is_back = health.note_there(end.was_trial, now),
             Answer::Nothing if end.was_trial => ended.sooner = health.note_nothing(now),
             Answer::Nothing => {}
             Answer::Busy => {
@@ -436,27 +451,39 @@ impl Board {
         };
         match gate {
             Gate::Shut(_) | Gate::Unwilling(_) => {
-                let waiting = row.waiting.drain(..);
+                let waiting = row.waiting.drain();
                 ended
                     .shut
                     .extend(waiting.map(|batch| (batch, not_tried.clone())));
+                if let Some((_, first)) = ended.shut.first_mut() {
+                    first.probes_at = self.probe(destination, now.time);
+                }
             }
             Gate::Paused(until) => {
                 ended
                     .paused
-                    .extend(row.waiting.drain(..).map(|batch| (batch, until)));
+                    .extend(row.waiting.drain().map(|batch| (batch, until)));
             }
             Gate::Open | Gate::Trial => {}
         }
     }
 
-    /// What may start at any destination: something that they share has got free.
+    /// What may start at any destination: something that they share has got free. By turns, first the one whose last
+    /// turn is longest ago, so that none of them has all of it.
     fn start_everywhere(&mut self, now: Instant) -> Vec<Batch> {
         let waiting = self.rows.iter().filter(|(_, row)| !row.waiting.is_empty());
-        let destinations: Vec<String> = waiting.map(|(name, _)| name.clone()).collect();
+        let mut waiting: Vec<(u64, String)> = waiting
+            .map(|(name, row)| (row.started, name.clone()))
+            .collect();
+        waiting.sort_unstable();
         let mut started = Vec::new();
-        for destination in destinations {
-            started.extend(self.start_all(&destination, now));
+        while !waiting.is_empty() {
+            waiting.retain(|(_, destination)| {
+                let begun = self.start(destination, now);
+                let may_go_on = begun.is_some();
+                started.extend(begun);
+                may_go_on
+            });
         }
         started
     }
@@ -482,11 +509,11 @@ impl Board {
             .min()
     }
 
-    /// Batches of a destination that wait for their turn.
-    pub(super) fn waiting(&self, destination: &str) -> usize {
+    /// Leased batches of a destination that wait for their turn.
+    pub(super) fn leased(&self, destination: &str) -> usize {
         self.rows
             .get(destination)
-            .map_or(0, |row| row.waiting.len())
+            .map_or(0, |row| row.waiting.leased())
     }
 
     /// Leased batches that may wait for a destination: few while it has not shown that it answers, for
@@ -502,7 +529,8 @@ impl Board {
         }
     }
 
-    /// Whether enough waits for a destination that nothing more is leased for it.
+    /// Whether enough that was leased waits for a destination. What is handed over as it comes does not count: it would
+    /// keep what is in the queue there for as long as it comes faster than it goes.
     pub(super) fn is_full(&self, destination: &str, now: Timestamp) -> bool {
         let health = match self.health.is_empty() {
             true => None,
@@ -512,7 +540,7 @@ impl Board {
             return true;
         }
         let ceiling = health.and_then(Health::ceiling);
-        let full = |row: &Row| row.waiting.len() >= row.window(ceiling);
+        let full = |row: &Row| row.waiting.leased() >= row.window(ceiling);
         self.rows.get(destination).is_some_and(full)
     }
 
@@ -520,7 +548,7 @@ impl Board {
     pub(super) fn drain(&mut self) -> Vec<Batch> {
         self.rows
             .values_mut()
-            .flat_map(|row| row.waiting.drain(..))
+            .flat_map(|row| row.waiting.drain())
             .collect()
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Health {
     next_trial: Timestamp,
     /// Whether the trial is under way.
     on_trial: bool,
+    /// Whether something that was put off makes the next one.
+    has_prober: bool,
     /// What the last attempt that failed came to.
     because: String,
     busy_until: Timestamp,
@@ -75,6 +77,7 @@ impl Health {
             since: now,
             next_trial: now,
             on_trial: false,
+            has_prober: false,
             because: String::new(),
             busy_until: now,
             busy_rounds: 0,
@@ -142,6 +145,15 @@ impl Health {
     /// A trial begins.
     pub(super) fn begin_trial(&mut self) {
         self.on_trial = true;
+        self.has_prober = false;
+    }
+
+    /// When something that is put off now is to be tried, if it makes the next trial: one at a time does. What failed
+    /// the last one may be why it failed, and must not be the only one that is ever tried.
+    pub(super) fn probe(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let is_set = self.away >= TRIP_AFTER && !self.on_trial && now < self.next_trial;
+        let probes = is_set && !std::mem::replace(&mut self.has_prober, is_set);
+        probes.then_some(self.next_trial)
     }
 
     /// Nobody was there. Returns when it is tried again by the message that has just failed; `None` if another one
@@ -175,7 +187,8 @@ impl Health {
         }
         self.next_trial = now + doubled(TRIAL_FIRST, self.rounds).min(TRIAL_MAX);
         self.rounds = self.rounds.saturating_add(1);
-        Some(self.next_trial)
+        self.has_prober = false;
+        Some(self.next_trial + BEHIND_THE_PROBER)
     }
 
     /// It wanted less while so many others were under way. Returns when it is to be tried again.
@@ -200,13 +213,8 @@ impl Health {
         self.busy_until.max(now + PAUSE_FIRST)
     }
 
-    /// It did its work. Returns whether what found nobody is to be called back: not each time where it comes and goes.
-    pub(super) fn note_works(
-        &mut self,
-        was_trial: bool,
-        connections: usize,
-        now: Timestamp,
-    ) -> bool {
+    /// It was there. Returns whether what found nobody is to be called back: not each time where it comes and goes.
+    pub(super) fn note_there(&mut self, was_trial: bool, now: Timestamp) -> bool {
         self.answered(was_trial);
         let recalls = self.owes_recall && !self.has_just_recalled(now);
         if recalls {
@@ -214,6 +222,17 @@ impl Health {
             self.recalled = Some(now);
         }
         self.touched = now;
+        recalls
+    }
+
+    /// It did its work. Returns the same.
+    pub(super) fn note_works(
+        &mut self,
+        was_trial: bool,
+        connections: usize,
+        now: Timestamp,
+    ) -> bool {
+        let recalls = self.note_there(was_trial, now);
         if now >= self.busy_until {
             self.busy_rounds = 0;
         }
@@ -288,6 +307,8 @@ pub(super) const TRIP_AFTER: u32 = 5;
 pub(super) const TRIAL_FIRST: Duration = Duration::from_secs(30);
 /// The longest pause before a trial: a next hop that is back is found within this.
 pub(super) const TRIAL_MAX: Duration = Duration::from_secs(5 * 60);
+/// What failed the last trial comes so much after the next one, if something else makes that.
+pub(super) const BEHIND_THE_PROBER: Duration = Duration::from_secs(1);
 /// The first pause that a busy next hop gets; each one after it is twice as long.
 pub(super) const PAUSE_FIRST: Duration = Duration::from_secs(15);
 /// The longest pause that a busy next hop gets: under a lease.
@@ -316,7 +337,7 @@ mod tests {
     #[test]
     fn after_some_attempts_that_found_nobody_one_at_a_time_is_tried() {
         let mut health = Health::new(at(0));
-        assert_eq!(away(&mut health, 0), Some(at(30)));
+        assert_eq!(away(&mut health, 0), Some(at(31)));
         for _ in 2..TRIP_AFTER {
             assert_eq!(away(&mut health, 1), None);
             assert_eq!(health.gate(at(1)), Gate::Open);
@@ -329,7 +350,7 @@ mod tests {
         assert!(matches!(health.gate(at(31)), Gate::Shut(_)));
         assert_eq!(
             health.note_away(true, "nobody".to_owned(), at(60)),
-            Some(at(120))
+            Some(at(121))
         );
         assert_eq!(health.gate(at(119)), Gate::Shut(at(120)));
         health.begin_trial();
@@ -347,7 +368,24 @@ mod tests {
             pauses.push(next - now);
             now = next;
         }
-        assert_eq!(pauses, [30, 60, 120, 240, 300, 300, 300]);
+        assert_eq!(pauses, [31, 61, 121, 241, 301, 301, 301]);
+    }
+
+    #[test]
+    fn something_else_makes_the_next_trial_before_what_failed_the_last_one() {
+        let mut health = Health::new(at(0));
+        let again = away(&mut health, 0);
+        assert_eq!(health.probe(at(1)), None, "whatever comes is tried");
+        for _ in 1..TRIP_AFTER {
+            away(&mut health, 1);
+        }
+        assert_eq!(health.probe(at(2)), Some(at(30)));
+        assert_eq!(health.probe(at(3)), None, "one is enough");
+        assert!(again > Some(at(30)));
+        health.begin_trial();
+        assert_eq!(health.probe(at(31)), None, "nobody knows when that is over");
+        health.note_away(true, "nobody".to_owned(), at(40));
+        assert_eq!(health.probe(at(41)), Some(at(100)));
     }
 
     #[test]
@@ -357,7 +395,7 @@ mod tests {
             away(&mut health, 0);
         }
         health.begin_trial();
-        assert_eq!(health.note_nothing(at(40)), Some(at(100)));
+        assert_eq!(health.note_nothing(at(40)), Some(at(101)));
         assert_eq!(health.gate(at(100)), Gate::Trial);
     }
 
@@ -436,7 +474,7 @@ mod tests {
         let next = dead.note_away(true, "nobody".to_owned(), at(11));
         assert_eq!(
             (next, dead.gate(at(12))),
-            (Some(at(41)), Gate::Shut(at(41)))
+            (Some(at(42)), Gate::Shut(at(41)))
         );
         again.begin_trial();
         assert!(

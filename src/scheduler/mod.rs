@@ -14,6 +14,7 @@ mod destination;
 mod health;
 mod in_hand;
 mod kept;
+mod line;
 mod meter;
 mod put_off;
 mod retry;
@@ -300,7 +301,7 @@ impl Shared {
                 Came::Offered => false,
                 Came::Leased => {
                     let waiting_max = board.leased_max(&batch.destination, is_scarce);
-                    board.waiting(&batch.destination) >= waiting_max
+                    board.leased(&batch.destination) >= waiting_max
                 }
             };
             placed.push(match is_full {

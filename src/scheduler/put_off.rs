@@ -30,7 +30,13 @@ impl Shared {
             let outcomes = vec![outcome; batch.deliveries.len()];
             let route = Some(&*batch.route);
             shared
-                .settle(&batch.message, &batch.deliveries, outcomes, route, None)
+                .settle(
+                    &batch.message,
+                    &batch.deliveries,
+                    outcomes,
+                    route,
+                    why.probes_at,
+                )
                 .await;
             drop(batch.permit);
             shared.one_less_in_hand();
@@ -98,6 +104,7 @@ fn not_tried(why: &NotTried) -> Outcome {
         because,
         since,
         next_trial,
+        ..
     } = why;
     let (detail, because) = match since {
         Some(since) => (

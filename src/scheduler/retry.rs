@@ -136,8 +136,15 @@ impl Pace {
         let doubled = |first: Duration| now + first.saturating_mul(1 << attempts.min(16));
         let early = match (self.answer, self.sooner) {
             (Answer::ComeAgain, _) if attempts == 0 => now + COME_AGAIN,
-            (Answer::NotThis | Answer::ComeAgain | Answer::Full | Answer::Final, _) => scheduled,
             (_, None) => scheduled,
+            (
+                Answer::NotThis
+                | Answer::ComeAgain
+                | Answer::Full
+                | Answer::Final
+                | Answer::BrokeOff,
+                _,
+            ) => scheduled,
             (Answer::Busy, Some(at)) => at.max(doubled(PAUSE_FIRST)),
             (Answer::TooMany, Some(at)) => at.max(doubled(REST_AFTER)),
             (Answer::Away | Answer::Nothing, Some(at)) => at,

@@ -88,6 +88,11 @@ impl Permit {
             handed_over: None,
         }
     }
+
+    /// Whether it is one of those.
+    pub(super) fn is_of_lease(&self) -> bool {
+        self.handed_over.is_none()
+    }
 }
 
 impl Drop for Permit {

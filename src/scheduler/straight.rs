@@ -102,7 +102,10 @@ impl Flight {
             };
             self.landing = None;
             let outcomes = landed.ok()?;
-            if !outcomes.iter().any(answers) {
+            // What is refused for a reason of ours kept nobody waiting.
+            let is_decided =
+                |one: &Outcome| answers(one) || one.result == DeliveryResult::Permanent;
+            if !outcomes.iter().any(is_decided) {
                 self.shared.runway.rest(&self.destination);
             }
             self.landed = Some(outcomes.into_iter().map(Outcome::redacted).collect());

@@ -1,12 +1,14 @@
 //! The scheduler over a real queue and a courier that does as the test says.
 
 mod away;
+mod classes;
 mod crowd;
 mod in_hand;
 mod kept;
 mod later;
 mod onward;
 mod panics;
+mod poison;
 mod reload;
 mod straight;
 
@@ -90,6 +92,10 @@ impl Scripted {
         match domain {
             "never.example" => reply(550, 5, "no such user"),
             "quotes.example" => reply(550, 5, "no mail about 450 557 7104 here"),
+            "small.example" => {
+                let status = EnhancedStatusCode::permanent(6, 3);
+                Outcome::without_reply(status, "the next hop takes no 8-bit messages")
+            }
             "later.example" if !self.recovered.load(Ordering::SeqCst) => reply(450, 4, "later"),
             "busy.example" if !self.recovered.load(Ordering::SeqCst) => reply(421, 4, "later"),
             away if away.contains("away") && !self.recovered.load(Ordering::SeqCst) => {
@@ -226,12 +232,16 @@ impl Courier for Scripted {
                 _ => {}
             }
             self.running.fetch_sub(1, Ordering::SeqCst);
-            let one_of = |i| match domain.as_str() {
+            let one_of = |i: usize| match domain.as_str() {
                 "few.example" if i >= 2 => {
                     let status = EnhancedStatusCode::transient(5, 3);
                     let reply = Reply::new(452, status, "too many recipients");
                     Outcome::from_reply(reply, "mx.example", true)
                 }
+                _ if to[i].starts_with("poison") => Outcome {
+                    broke_off: domain == "breaks.example",
+                    ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")
+                },
                 domain => self.answer(domain),
             };
             (0..to.len()).map(one_of).collect()

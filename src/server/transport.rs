@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use crate::base::dns::{Dns, Trust};
 use crate::base::{Clock, Reference, Shutdown, metrics};
-use crate::delivery::Assurance;
 use crate::delivery::assurance::report::{Destination, TlsReport};
+use crate::delivery::{Assurance, AssuranceError};
 use crate::mail::Mailbox;
 use crate::outcome::Letterhead;
 use crate::outcome::audit::{AuditEvent, AuditKind};
@@ -96,43 +97,69 @@ impl TransportRounds {
             return Ok(());
         };
         let reports = self.assurance.reports_due(self.letterhead.hostname());
+        // What goes by mail first: web servers may keep us waiting.
+        let mut to_post = Vec::new();
         for report in reports.await? {
-            let mut sent = false;
+            let mut queued = false;
             for to in &report.destinations {
-                sent |= self.send(&report, to, &from).await?;
+                if let Destination::Mail(mailbox) = to {
+                    self.hand_in(&report, mailbox, &from).await?;
+                    queued = true;
+                }
             }
-            match sent {
-                true => metrics::TLS_REPORTS.add(1),
-                false => metrics::TLS_REPORTS_FAILED.add(1),
+            if queued {
+                self.conclude(&report, true).await?;
             }
-            // To one of them is enough (RFC 8460 §3); with none it is tried again at the next round.
-            if sent {
-                self.assurance.reported(report.day, &report.domain).await?;
+            let is_web = |to: &Destination| matches!(to, Destination::Https { .. });
+            if report.destinations.iter().any(is_web) {
+                to_post.push((report, queued));
             }
         }
+        self.post_all(to_post).await?;
         Ok(())
     }
 
-    /// Sends a report by mail or by POST; says whether it is on its way.
-    async fn send(
+    /// Posts reports, each with whether somebody has it already.
+    async fn post_all(&self, reports: Vec<(TlsReport, bool)>) -> Result<(), AssuranceError> {
+        let mut reports = reports.into_iter();
+        let mut posts: JoinSet<(TlsReport, bool, bool)> = JoinSet::new();
+        loop {
+            while posts.len() < POSTS_AT_ONCE
+                && let Some((report, queued)) = reports.next()
+            {
+                let assurance = Arc::clone(&self.assurance);
+                posts.spawn(async move {
+                    let sent = post(&assurance, &report).await;
+                    (report, sent, queued)
+                });
+            }
+            match posts.join_next().await {
+                Some(Ok((report, sent, false))) => self.conclude(&report, sent).await?,
+                Some(_) => {}
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// What a report was made of goes once somebody has it: one of those who want it is enough (RFC 8460 §3). With none
+    /// it is tried again at the next round.
+    async fn conclude(&self, report: &TlsReport, sent: bool) -> Result<(), AssuranceError> {
+        if !sent {
+            metrics::TLS_REPORTS_FAILED.add(1);
+            return Ok(());
+        }
+        metrics::TLS_REPORTS.add(1);
+        self.assurance.reported(report.day, &report.domain).await
+    }
+
+    /// Puts a report into the queue.
+    async fn hand_in(
         &self,
         report: &TlsReport,
-        to: &Destination,
+        mailbox: &Mailbox,
         from: &Mailbox,
-    ) -> Result<bool, QueueError> {
+    ) -> Result<(), QueueError> {
         let domain = &report.domain;
-        let Destination::Mail(mailbox) = to else {
-            return Ok(match self.assurance.post(report, to).await {
-                Ok(()) => {
-                    info!(domain, id = report.id(), "a TLS report was posted");
-                    true
-                }
-                Err(error) => {
-                    warn!(domain, error, "a TLS report could not be posted");
-                    false
-                }
-            });
-        };
         let now = self.clock.now();
         let message = report.message(from, mailbox, self.letterhead.hostname(), now);
         let reference = Reference::random();
@@ -152,12 +179,32 @@ impl TransportRounds {
         let accepted = Accepted::notice(notice, &self.letterhead);
         self.queue.accept(accepted, Handoff::None).await?;
         info!(domain, id = report.id(), "a TLS report is queued");
-        Ok(true)
+        Ok(())
     }
+}
+
+/// Posts a report to each web server that its domain names; says whether one took it.
+async fn post(assurance: &Assurance, report: &TlsReport) -> bool {
+    let (domain, mut sent) = (&report.domain, false);
+    for to in &report.destinations {
+        if matches!(to, Destination::Mail(_)) {
+            continue;
+        }
+        match assurance.post(report, to).await {
+            Ok(()) => {
+                info!(domain, id = report.id(), "a TLS report was posted");
+                sent = true;
+            }
+            Err(error) => warn!(domain, error, "a TLS report could not be posted"),
+        }
+    }
+    sent
 }
 
 /// Between two rounds.
 const EVERY: Duration = Duration::from_secs(30 * 60);
+/// Reports that are posted at once.
+const POSTS_AT_ONCE: usize = 20;
 /// Reports leave within so many minutes after midnight.
 const SPREAD_MINUTES: u32 = 4 * 60;
 
@@ -168,14 +215,22 @@ mod tests {
     use crate::delivery::AssuranceSettings;
     use crate::queue::Skip;
 
-    /// A gateway that counted sessions with x.example yesterday, and what its DNS says of reports.
+    /// A gateway that counted sessions with x.example yesterday, and what its DNS says of reports: it fails if that is
+    /// empty.
     async fn rounds(folder: &tempfile::TempDir, record: &str) -> TransportRounds {
-        let dns = FakeDns::start()
-            .await
-            .with_txt("_smtp._tls.x.example", record);
+        let name = "_smtp._tls.x.example";
+        let dns = match record {
+            "" => FakeDns::start().await.failing_for(name),
+            record => FakeDns::start().await.with_txt(name, record),
+        };
+        rounds_with(folder, dns).await
+    }
+
+    async fn rounds_with(folder: &tempfile::TempDir, dns: FakeDns) -> TransportRounds {
         let dns = dns.resolver(Duration::from_secs(5));
         let clock = Clock::fixed("2026-11-21T12:00:00Z".parse().unwrap());
         let settings = AssuranceSettings {
+            internal_addresses: true,
             report_from: Some(Mailbox::parse("tls@gw.example").unwrap()),
             ..AssuranceSettings::default()
         };
@@ -254,5 +309,61 @@ mod tests {
                 .len(),
             0
         );
+    }
+
+    #[tokio::test]
+    async fn while_nobody_can_say_who_wants_a_report_it_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let rounds = rounds(&folder, "").await;
+        let days = || {
+            let db = rusqlite::Connection::open(folder.path().join("transport.db")).unwrap();
+            let count = "SELECT count(DISTINCT day) FROM tls_session";
+            db.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        rounds.round().await;
+        assert_eq!(days(), 2);
+        // Not for ever: the first of the two is too old now.
+        rounds.clock.advance(Duration::from_secs(3 * 24 * 60 * 60));
+        rounds.round().await;
+        assert_eq!(days(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_web_server_that_says_nothing_keeps_nobody_elses_report() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let dns = FakeDns::start()
+            .await
+            .with_address("r.example", "127.0.0.1")
+            .with_txt(
+                "_smtp._tls.a.example",
+                &format!("v=TLSRPTv1; rua=https://r.example:{port}/"),
+            );
+        let folder = tempfile::tempdir().unwrap();
+        let record = "v=TLSRPTv1; rua=mailto:r@x.example";
+        let rounds = rounds_with(&folder, dns.with_txt("_smtp._tls.x.example", record)).await;
+        let db = rusqlite::Connection::open(folder.path().join("transport.db")).unwrap();
+        db.execute(
+            "INSERT INTO tls_session SELECT day, 'a.example', policy_type, policy, mx_hosts, result, mx, ip, reason, sessions
+             FROM tls_session",
+            [],
+        )
+        .unwrap();
+        let round = rounds.round();
+        let queued = async {
+            loop {
+                let now = rounds.clock.now();
+                let leases = rounds.queue.lease(now, 10, Skip::nothing()).await.unwrap();
+                if let [lease] = leases.as_slice() {
+                    return lease.deliveries[0].recipient.forward_path.to_string();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::select! {
+            () = round => panic!("the web server said something"),
+            to = queued => assert_eq!(to, "r@x.example"),
+            () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the report waits"),
+        }
     }
 }

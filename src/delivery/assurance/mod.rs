@@ -360,7 +360,9 @@ impl Assurance {
         }
         let (this, day) = (Arc::clone(self), self.today());
         tokio::spawn(async move {
-            if this.destinations(&session.domain).await.is_empty() {
+            // Where that cannot be found out now it is when the report is due.
+            let wanted = this.destinations(&session.domain).await;
+            if wanted.is_ok_and(|destinations| destinations.is_empty()) {
                 return;
             }
             let tally = session.tally(day);

@@ -13,6 +13,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use crate::base::dns::DnsError;
 use crate::mail::{Mailbox, Message};
 
 use super::db::Tally;
@@ -184,10 +185,13 @@ pub struct TlsReport {
 }
 
 impl Assurance {
-    /// Where a domain wants its reports; nowhere if it cannot be asked.
-    pub(super) async fn destinations(&self, domain: &str) -> Vec<Destination> {
-        let texts = self.dns.txt(&format!("_smtp._tls.{domain}")).await;
-        texts.map_or_else(|_| Vec::new(), |texts| destinations_of(&texts))
+    /// Where a domain wants its reports. Errs if that cannot be found out now.
+    pub(super) async fn destinations(&self, domain: &str) -> Result<Vec<Destination>, DnsError> {
+        match self.dns.txt(&format!("_smtp._tls.{domain}")).await {
+            Ok(texts) => Ok(destinations_of(&texts)),
+            Err(error) if error.may_pass() => Err(error),
+            Err(_) => Ok(Vec::new()),
+        }
     }
 
     /// Who sends the reports, if they are sent.
@@ -196,15 +200,19 @@ impl Assurance {
     }
 
     /// The reports of the days before today that were not sent. Those that are too old, and those that nobody
-    /// wants any more, are dropped.
+    /// wants any more, are dropped; where it is not known who wants them, they wait for the next time.
     pub async fn reports_due(&self, submitter: &str) -> Result<Vec<TlsReport>, AssuranceError> {
         let Some(from) = self.report_from() else {
             return Ok(Vec::new());
         };
         let (today, mut reports) = (self.today(), Vec::new());
         for (day, domain) in self.on_disk(move |db| db.due(today)).await? {
-            let destinations = self.destinations(&domain).await;
             let age = today.since(day).map_or(i32::MAX, |span| span.get_days());
+            let destinations = match self.destinations(&domain).await {
+                Ok(destinations) => destinations,
+                Err(_) if age <= GIVE_UP_DAYS => continue,
+                Err(_) => Vec::new(),
+            };
             if destinations.is_empty() || age > GIVE_UP_DAYS {
                 self.reported(day, &domain).await?;
                 continue;
@@ -263,7 +271,9 @@ impl TlsReport {
         let (start, end) = bounds(self.day);
         let (start, end) = (start.as_second(), end.as_second());
         let date = jiff::fmt::rfc2822::to_string(&now.to_zoned(TimeZone::UTC)).unwrap_or_default();
-        let file = format!("{submitter}!{domain}!{start}!{end}!{}.json.gz", self.day);
+        // Letters and digits alone (§5.1).
+        let unique = self.day.strftime("%Y%m%d");
+        let file = format!("{submitter}!{domain}!{start}!{end}!{unique}.json.gz");
         let mut text = format!(
             "From: <{from}>\r\nTo: <{to}>\r\nDate: {date}\r\n\
              Subject: Report Domain: {domain}\r\n Submitter: {submitter}\r\n Report-ID: <{id}>\r\n\
@@ -311,7 +321,16 @@ fn body(
 ) -> Value {
     let mut policies: Vec<(&Tally, Vec<&(Tally, i64)>)> = Vec::new();
     for row in tallies {
-        let of = |tally: &Tally| (tally.policy_type.clone(), tally.policy.clone());
+        // Two exchangers may have the same TLSA records.
+        let of = |tally: &Tally| {
+            let Tally {
+                policy_type,
+                policy,
+                mx_hosts,
+                ..
+            } = tally;
+            (policy_type.clone(), policy.clone(), mx_hosts.clone())
+        };
         match policies
             .iter_mut()
             .find(|(first, _)| of(first) == of(&row.0))
@@ -401,6 +420,7 @@ const GIVE_UP_DAYS: i32 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mail_parser::MimeHeaders as _;
     use proptest::prelude::*;
     use std::io::Read as _;
 
@@ -479,6 +499,11 @@ mod tests {
                 "receiving-ip": "127.0.0.1", "failure-reason-code": "because", "sending-mta-ip": "127.0.0.1"}])
         );
         assert_eq!(policies[0]["policy"]["policy-type"], "tlsa");
+        let two = [tallies[0].clone(), (session(None, "mx2.x.example"), 1)];
+        let two = super::body(&two, day, "id", "gw.example", &contact);
+        let named = |at: usize| &two["policies"][at]["policy"]["mx-host"];
+        assert_eq!(named(0), &json!(["mx.x.example"]));
+        assert_eq!(named(1), &json!(["mx2.x.example"]));
 
         let report = TlsReport {
             domain: "x.example".to_owned(),
@@ -501,6 +526,10 @@ mod tests {
         assert_eq!(field("TLS-Required").as_deref(), Some("No"));
         assert_eq!(field("TLS-Report-Domain").as_deref(), Some("x.example"));
         let attachment = parsed.attachment(0).unwrap();
+        assert_eq!(
+            attachment.attachment_name(),
+            Some("gw.example!x.example!1795132800!1795219199!20261120.json.gz")
+        );
         let mut text = String::new();
         flate2::read::GzDecoder::new(attachment.contents())
             .read_to_string(&mut text)

@@ -408,6 +408,8 @@ async fn sessions_become_a_report_that_is_posted_and_counted_no_more() {
         head.contains("content-type: application/tlsrpt+gzip\r\n"),
         "{head}"
     );
+    let named = format!("host: mta-sts.x.example:{}\r\n", world.web.port);
+    assert!(head.contains(&named), "{head}");
     let body = posted
         .windows(4)
         .position(|four| four == b"\r\n\r\n")

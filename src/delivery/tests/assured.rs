@@ -444,6 +444,50 @@ async fn a_sender_may_waive_a_policy_only_where_that_is_allowed_and_nothing_bind
     assert!(world.next_hop.messages().is_empty());
 }
 
+/// RFC 8460: a report says what the destination did, not that nobody asked it for TLS, nor what a sender waived.
+#[tokio::test]
+async fn sessions_that_ask_nothing_of_the_destination_are_not_reported() {
+    let next_hop = exchanger(&server("mx.x.example", false), Behaves::Well).await;
+    let (dns, _) = zone(&next_hop).await;
+    let dns = dns.with_txt("_smtp._tls.x.example", "v=TLSRPTv1; rua=mailto:r@y.example");
+    let (folder, clock) = (
+        tempfile::tempdir().unwrap(),
+        Clock::fixed(Timestamp::UNIX_EPOCH),
+    );
+    let resolver = dns.resolver(Duration::from_secs(5));
+    let of = AssuranceSettings {
+        mta_sts: false,
+        tls_required_no: true,
+        report_from: crate::mail::Mailbox::parse("tls@gw.example").ok(),
+        ..AssuranceSettings::default()
+    };
+    let (here, none) = (folder.path(), &[]);
+    let assurance = Assurance::open(of, here, resolver.clone(), none, clock.clone()).unwrap();
+    let deliveries = Deliveries::new(&settings(), resolver, "gw.example", clock).unwrap();
+    let deliveries = deliveries.with_assurance(Arc::new(assurance));
+    let waiving = [b"TLS-Required: No\r\n", MESSAGE].concat();
+    for (level, message) in [
+        (TlsLevel::None, MESSAGE),
+        (TlsLevel::Opportunistic, &waiving),
+        (TlsLevel::Opportunistic, MESSAGE),
+    ] {
+        let outcome = deliver(&deliveries, &by_mx(&next_hop, level), message).await;
+        assert_eq!(in_short(&outcome), DELIVERED);
+    }
+    let db = rusqlite::Connection::open(here.join("transport.db")).unwrap();
+    let counted = || {
+        let sum = "SELECT coalesce(sum(sessions), 0), coalesce(group_concat(result), '') FROM tls_session";
+        db.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap()
+    };
+    let mut found: (i64, String) = counted();
+    while found.0 == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        found = counted();
+    }
+    assert_eq!(found, (1, String::new()));
+}
+
 #[tokio::test]
 async fn mail_in_clear_is_a_downgrade_that_is_said() {
     let server = server("mx.x.example", false);

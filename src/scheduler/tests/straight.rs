@@ -145,6 +145,11 @@ async fn nobody_waits_again_at_once_for_a_next_hop_that_kept_somebody_waiting() 
     assert_eq!(outcomes[0].result, DeliveryResult::Transient);
     assert!(running.fly(&["b@panic.example"]).is_none());
     assert!(running.fly(&["a@ok.example"]).is_some());
+    // What this next hop cannot have is no word about its pace.
+    let mut refused = running.fly(&["a@small.example"]).unwrap();
+    let outcomes = refused.land(LONG).await.unwrap();
+    assert_eq!(outcomes[0].result, DeliveryResult::Permanent);
+    assert!(running.fly(&["b@small.example"]).is_some());
 }
 
 #[tokio::test]

@@ -43,7 +43,9 @@ impl Needs {
         let too_big = extensions
             .size
             .is_some_and(|limit| limit > 0 && self.octets > limit);
-        if envelope.require_tls && !extensions.require_tls && !link.local {
+        // A report that is thrown away tells nobody of anything: it goes by TLS, to whoever has not heard of the extension.
+        let is_report = envelope.reverse_path == ReversePath::Null;
+        if envelope.require_tls && !extensions.require_tls && !link.local && !is_report {
             // RFC 8689 §4.2.1, §5.
             Some(refused(7, 30, "the next hop does not support REQUIRETLS"))
         } else if self.utf8 && !extensions.smtputf8 {

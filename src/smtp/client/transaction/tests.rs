@@ -494,6 +494,9 @@ fn what_the_next_hop_cannot_take_is_refused_and_never_changed() {
     bound.require_tls = true;
     assert!(refusal(&["8BITMIME"], &bound, MESSAGE)[0].starts_with("(5.7.30"));
     assert_eq!(refusal(&["REQUIRETLS"], &bound, MESSAGE), ["sent"]);
+    // RFC 8689 §5: no reason to throw a report away.
+    bound.reverse_path = ReversePath::Null;
+    assert_eq!(refusal(&["8BITMIME"], &bound, MESSAGE), ["sent"]);
 
     assert!(refusal(&["SIZE 20"], &plain, MESSAGE)[0].starts_with("(5.3.4"));
     assert_eq!(refusal(&["SIZE 0"], &plain, MESSAGE), ["sent"]);
