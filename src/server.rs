@@ -108,7 +108,13 @@ impl ServeError {
                 source: QueueError::Store(StoreError::Missing { .. }),
                 ..
             } => Some(
-                "put it back; or put the queue.rescued-….sqlite that the last orderly end left in its place, and remove the -wal and -shm; without either, only these two are to be removed for a queue that begins anew",
+                "put it back; without it the -wal, the -shm and the files in spool/ are to be moved away for a queue that begins anew",
+            ),
+            Self::Queue {
+                source: QueueError::Store(StoreError::Rescued { .. }),
+                ..
+            } => Some(
+                "rename it to queue.sqlite, and remove the -wal and -shm there; if a database lies there that others made since, keep that one elsewhere, it may have mail too; or move the copy out of the folder, if nothing in it is wanted",
             ),
             Self::Queue { .. } => Some(
                 "the user that runs the gateway must be able to write there; `data` in the gateway's own file names the folder",

@@ -715,6 +715,30 @@ async fn of_a_message_that_is_gone_from_the_database_its_recipients_are_known() 
 }
 
 #[tokio::test]
+async fn a_damaged_word_in_a_row_keeps_no_other_message_waiting() {
+    // PostgreSQL takes nothing into a text that is none.
+    let not_text = "CAST(x'61FF' AS TEXT)";
+    for damage in [
+        format!("UPDATE message SET reference = {not_text}"),
+        format!("UPDATE message SET reverse_path = {not_text}"),
+        format!("UPDATE message SET message_id = {not_text}"),
+        format!("UPDATE delivery SET forward_path = {not_text}"),
+        "UPDATE delivery SET attempts = -1".to_owned(),
+    ] {
+        let f = Fixture::sqlite();
+        let told = tell_of_damage(&f);
+        f.accept(accepted(&["a@ward.example"])).await;
+        f.sql(&damage);
+        f.accept(accepted(&["b@ward.example"])).await;
+
+        let leased = f.lease_at(start()).await;
+        assert_eq!(recipients(&leased[0]), ["b@ward.example"], "{damage}");
+        assert_eq!(told.lock().unwrap().len(), 1, "{damage}");
+        f.is_whole().await;
+    }
+}
+
+#[tokio::test]
 async fn a_part_of_a_message_is_not_sent_for_all_of_it() {
     for f in stores().await {
         let told = tell_of_damage(&f);

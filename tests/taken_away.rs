@@ -132,6 +132,17 @@ async fn an_orderly_end_keeps_what_the_queue_has() {
     drop(store);
 
     let file = rescued(folder.path()).unwrap();
+    // Nothing begins anew beside it, by itself: that would be thrown away with all that came meanwhile.
+    for other in [None, Some("a database of others")] {
+        if let Some(octets) = other {
+            fs::write(folder.path().join("queue.sqlite"), octets).unwrap();
+        }
+        let begun = SqliteStore::open(folder.path(), Clock::fixed(start())).map(|_| ());
+        assert!(
+            matches!(&begun, Err(QueueError::Store(StoreError::Rescued { .. }))),
+            "{begun:?}"
+        );
+    }
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let elsewhere = tempfile::tempdir().unwrap();
     fs::rename(file, elsewhere.path().join("queue.sqlite")).unwrap();
@@ -192,7 +203,7 @@ fn clients_hear_451_until_it_is_back() {
     let again = gateway.postern(&["queue", "list"]);
     let said = String::from_utf8_lossy(&again.stderr);
     assert!(
-        !again.status.success() && said.contains("was deleted or moved"),
+        !again.status.success() && said.contains("has the mail that waited"),
         "{said}"
     );
 
@@ -204,4 +215,29 @@ fn clients_hear_451_until_it_is_back() {
     let trail = gateway.postern(&["trace", TO]);
     assert!(String::from_utf8_lossy(&trail.stdout).contains("delivered"));
     assert!(gateway.postern(&["audit", "verify"]).status.success());
+}
+
+#[tokio::test]
+async fn large_messages_without_their_database_are_not_taken_for_orphans() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let big = "x".repeat(300 << 10);
+    let big = store.accept(vec![accepted_with(&["c@ward.example"], big)], Handoff::None);
+    big.await.unwrap();
+    store.close().await;
+    drop(store);
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(folder.path().join(format!("queue.sqlite{end}")));
+    }
+
+    let begun = SqliteStore::open(folder.path(), Clock::fixed(start())).map(|_| ());
+
+    assert!(
+        matches!(&begun, Err(QueueError::Store(StoreError::Missing { .. }))),
+        "{begun:?}"
+    );
+    assert_eq!(
+        fs::read_dir(folder.path().join("spool")).unwrap().count(),
+        1
+    );
 }

@@ -72,7 +72,8 @@
 //! straight through, the log has an ALARM that says what to do, `/health` answers 503 with the reason, and `postern_queue_moved`
 //! is 1. The scheduler goes on with what the open file has: it is delivered, settled and reported. If the files come back (a `mv` that
 //! is undone), mail is taken again. An orderly end writes all there is to `queue.rescued-TIME.sqlite` in the data folder, which takes
-//! the place of the old one before the next start; a process that is killed then loses what waits.
+//! the place of the old one before the next start: as long as it lies there nothing is opened, so that no mail is taken into a queue
+//! that somebody then puts it in place of. A process that is killed then loses what waits.
 //!
 //! What is left: a commit during which the file goes is answered with 451 and is in the file all the same, so that the
 //! message may go out from there and come again from its client. What is deleted after the 250 is lost if the process is killed before it

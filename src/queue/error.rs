@@ -68,10 +68,19 @@ pub enum StoreError {
     /// The log of a database is there, and the database is not: it was deleted or moved, perhaps under a gateway that runs.
     /// A new one in its place would take the log away.
     #[error(
-        "{path} was deleted or moved: files that belong to it (-wal, -shm) are there and it is not"
+        "{path} was deleted or moved: files that belong to it (-wal, -shm, large messages in spool/) are there and it is not"
     )]
     Missing {
         /// The database.
+        path: String,
+    },
+
+    /// A copy of a queue lies there that was written when its database was gone, and nobody has put it back.
+    #[error(
+        "{path} has the mail that waited when the queue's database was taken away, and is not in its place"
+    )]
+    Rescued {
+        /// The copy.
         path: String,
     },
 

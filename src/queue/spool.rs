@@ -47,7 +47,7 @@ pub(super) fn octets_of(accepted: &[Accepted]) -> u64 {
 impl Spool {
     /// Opens `folder/spool`, and makes both for this user alone if there are none.
     pub(super) fn open(folder: &Path) -> Result<Self, QueueError> {
-        let folder = folder.join("spool");
+        let folder = folder.join(FOLDER);
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -201,6 +201,8 @@ pub(super) fn map(file: &File) -> std::io::Result<Message> {
     Ok(Message::new(Bytes::from_owner(map)))
 }
 
+/// The folder of large messages, beside the database.
+pub(super) const FOLDER: &str = "spool";
 /// Messages over this do not lie in their row. Below it, one write to the log is cheaper than two syncs.
 pub(super) const LARGE_OCTETS: usize = 256 << 10;
 /// What must stay free on the volume after a message is accepted: attempts are settled, and the

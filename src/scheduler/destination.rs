@@ -242,7 +242,12 @@ impl Board {
     /// The row of a batch, with limits as they are now: a reload may have changed them.
     fn row_of(&mut self, batch: &Batch) -> Option<&mut Row> {
         if !self.rows.contains_key(&batch.destination) {
-            self.rows.insert(batch.destination.clone(), Row::default());
+            // Behind those whose last turn is longer ago: who comes and goes shall not always be before who waits.
+            let row = Row {
+                started: self.starts,
+                ..Row::default()
+            };
+            self.rows.insert(batch.destination.clone(), row);
         }
         let row = self.rows.get_mut(&batch.destination)?;
         row.connections = batch.limits.connections.max(1);

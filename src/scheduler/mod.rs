@@ -276,11 +276,12 @@ impl Shared {
         let taking = self.in_hand.take(lease.deliveries.iter().map(|one| one.id));
         let sorting = Charge::of(&self, Some(taking), &lease.deliveries);
         let (batches, unroutable) = self.sort(&lease, taking, &permit);
-        drop(sorting);
         let now = self.now();
         for batch in batches {
             self.put_on_board(batch, came, now);
         }
+        // Each has somebody in charge of it now.
+        drop(sorting);
         if !unroutable.is_empty() {
             let shared = Arc::clone(&self);
             self.shutdown.spawn(async move {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, params};
 
 use crate::queue::damage::{Damaged, Teller, UNREADABLE};
 use crate::queue::error::{QueueError, StoreError};
@@ -21,7 +21,7 @@ use crate::queue::spool::Placed;
 use crate::queue::store::of_message;
 
 use super::accept::accept_all;
-use super::rows::is_corrupt;
+use super::rows::{count_of, is_corrupt, is_unread, text_of};
 use super::settle::known;
 use super::writer::Batch;
 
@@ -115,15 +115,14 @@ fn remedy(error: &QueueError) -> Remedy {
         StoreError::Sqlite(error) => match error.sqlite_error_code() {
             // A column of another type.
             None => Remedy::Hold,
-            Some(ErrorCode::SystemIoFailure) => Remedy::Later,
             Some(_) => Remedy::None,
         },
         _ => Remedy::Hold,
     }
 }
 
-/// Makes what is ready of a message due a little later.
-fn put_by(
+/// Makes what is ready of a message due a little later. Does not look at its row.
+pub(super) fn put_by(
     db: &Connection,
     message: MessageId,
     now: Timestamp,
@@ -185,7 +184,7 @@ pub(super) fn known_of(db: &Connection, message: MessageId) -> Result<Vec<Known>
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let known = match known(db, DeliveryId(row.get(0)?)) {
-            Err(error) if !is_corrupt(&error) => return Err(error),
+            Err(error) if !is_corrupt(&error) && !is_unread(&error) => return Err(error),
             known => known.ok().flatten(),
         };
         all.push(match known {
@@ -194,8 +193,8 @@ pub(super) fn known_of(db: &Connection, message: MessageId) -> Result<Vec<Known>
                 reference: String::new(),
                 sender: String::new(),
                 message_id: None,
-                recipient: row.get(1)?,
-                attempts: row.get(2)?,
+                recipient: text_of(row, 1)?.unwrap_or_default(),
+                attempts: count_of(row, 2)?,
             },
         });
     }

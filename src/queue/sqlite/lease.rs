@@ -20,7 +20,7 @@ use crate::queue::store::{Skip, of_message};
 use crate::queue::words;
 
 use super::damaged::{self, Damage};
-use super::rows::is_corrupt;
+use super::rows::{is_corrupt, is_unread};
 use super::writer::Batch;
 use super::{ahead, rows};
 
@@ -43,7 +43,9 @@ pub(super) fn lease(
         }
         match read(batch, message, now) {
             Ok(read) => leases.extend(lease_message(batch, read, until, skip)?),
-            Err(error) if is_corrupt(&error) => return Err(damage.meet(message, error)),
+            Err(error) if is_corrupt(&error) || is_unread(&error) => {
+                return Err(damage.meet(message, error));
+            }
             Err(error) => damaged::leave(batch, message, now, error, &damage.teller)?,
         }
     }

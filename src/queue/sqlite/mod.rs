@@ -341,14 +341,26 @@ impl SqliteStore {
             .await
     }
 
-    /// Holds a message that lies on a damaged page, which has failed a transaction with this error.
+    /// Holds a message that lies on a damaged page, or puts off one that the disk did not give: it has failed a transaction
+    /// with this error.
     async fn hold_unseen(
         &self,
         message: MessageId,
         now: Timestamp,
         error: QueueError,
     ) -> Result<(), QueueError> {
-        let known = self.read(move |db| damaged::known_of(db, message)).await?;
+        if rows::is_unread(&error) {
+            // The disk may give it the next time.
+            let put_by = self.step(move |batch| damaged::put_by(batch.db, message, now, &error));
+            return put_by.await;
+        }
+        let known = match self.read(move |db| damaged::known_of(db, message)).await {
+            Err(error) if rows::is_corrupt(&error) || rows::is_unread(&error) => {
+                self.damage.pass_over(message, &error);
+                return Ok(());
+            }
+            known => known?,
+        };
         let teller = self.damage.teller.clone();
         let held = self.step(move |batch| {
             let why = (&error, damaged::HELD_UNSEEN);

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::base::metrics;
 use crate::queue::error::StoreError;
+use crate::queue::spool;
 
 /// Which file it is, whatever its name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -36,17 +37,40 @@ impl Identity {
     }
 }
 
-/// Errs with [`StoreError::Missing`] if there is no database, or an empty file, and yet what SQLite keeps beside one that is
-/// open or was not closed. The first thing in a new database is written without that.
+/// Whether a database may be opened, or made, under this name.
+///
+/// # Errors
+/// [`StoreError::Rescued`] while a copy lies in the folder that an orderly end has written: a start on whatever is there now would
+/// take mail into what somebody then replaces by the copy, and remove the large messages that only the copy knows of.
+/// [`StoreError::Missing`] if there is no database, or an empty file, and yet what lies beside one: what SQLite keeps
+/// while it is open or was not closed, or large messages. The first thing in a new database is written without either.
 pub(super) fn check_before_opening(database: &Path) -> Result<(), StoreError> {
+    let path = |path: &Path| path.display().to_string();
+    if let Some(rescued) = rescued(database) {
+        return Err(StoreError::Rescued {
+            path: path(&rescued),
+        });
+    }
     let is_there = fs::metadata(database).is_ok_and(|found| found.len() > 0);
-    let is_missing = !is_there && BESIDE.iter().any(|end| beside(database, end).exists());
-    match is_missing {
-        false => Ok(()),
-        true => Err(StoreError::Missing {
-            path: database.display().to_string(),
+    let large = database.with_file_name(spool::FOLDER);
+    let has_large = || fs::read_dir(large).is_ok_and(|mut files| files.next().is_some());
+    let has_beside = || BESIDE.iter().any(|end| beside(database, end).exists());
+    match is_there || !(has_beside() || has_large()) {
+        true => Ok(()),
+        false => Err(StoreError::Missing {
+            path: path(database),
         }),
     }
+}
+
+/// The first copy that an orderly end wrote into the folder of this database ([`rescue`](super::rescue)).
+fn rescued(database: &Path) -> Option<PathBuf> {
+    let files = fs::read_dir(database.parent()?).ok()?.flatten();
+    let mut names = files.map(|file| file.path()).filter(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(RESCUED) && name.ends_with(".sqlite")
+    });
+    names.next()
 }
 
 fn beside(database: &Path, end: &str) -> PathBuf {
@@ -111,6 +135,8 @@ impl Place {
     }
 }
 
+/// How the name of a copy begins.
+pub(super) const RESCUED: &str = "queue.rescued-";
 /// The ends of the names of SQLite's log and of its index.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 /// What happened and what to do.

@@ -10,6 +10,8 @@ use rusqlite::Connection;
 use crate::base::private;
 use crate::queue::error::{QueueError, StoreError};
 
+use super::place::RESCUED;
+
 /// Writes all that the connection sees to a new file of this folder, for its owner alone; on the disk when it returns.
 /// Not to where the database lay: whatever is there by now is somebody's.
 pub(super) fn rescue(
@@ -18,7 +20,7 @@ pub(super) fn rescue(
     now: Timestamp,
 ) -> Result<PathBuf, QueueError> {
     let path = folder.join(format!(
-        "queue.rescued-{}.sqlite",
+        "{RESCUED}{}.sqlite",
         now.strftime("%Y%m%dT%H%M%SZ")
     ));
     let failed = |error| StoreError::file(&path, error);

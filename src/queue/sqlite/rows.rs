@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row};
 
 use crate::mail::{BodyType, EnvId, Message, Notify, Orcpt, Priority, Recipient, Ret, ReversePath};
@@ -67,6 +68,32 @@ pub(super) fn message_unseen(
         ..message
     });
     Ok(unread.map(Arc::new))
+}
+
+/// A column as text, whatever it holds by now: for those who say what is known of a damaged row.
+pub(super) fn text_of(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<String>> {
+    Ok(match row.get_ref(at)? {
+        ValueRef::Null => None,
+        ValueRef::Integer(number) => Some(number.to_string()),
+        ValueRef::Real(number) => Some(number.to_string()),
+        ValueRef::Text(octets) | ValueRef::Blob(octets) => {
+            Some(String::from_utf8_lossy(octets).into_owned())
+        }
+    })
+}
+
+/// A column as a count; 0 if it is none.
+pub(super) fn count_of(row: &Row<'_>, at: usize) -> rusqlite::Result<u32> {
+    let number = row.get_ref(at)?.as_i64().ok();
+    Ok(number
+        .and_then(|number| number.try_into().ok())
+        .unwrap_or(0))
+}
+
+/// Whether the disk did not give a page. SQLite has taken the whole transaction back then.
+pub(super) fn is_unread(error: &QueueError) -> bool {
+    matches!(error, QueueError::Store(StoreError::Sqlite(error))
+        if error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
 }
 
 /// Whether a page of the database holds what SQLite never wrote there.

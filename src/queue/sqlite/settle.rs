@@ -10,6 +10,7 @@ use crate::queue::spool::Placed;
 use crate::queue::store::{message_of, of_message};
 
 use super::accept::accept_all;
+use super::rows::{count_of, text_of};
 use super::self_release;
 use super::writer::Batch;
 
@@ -108,7 +109,8 @@ pub(super) fn remove_alone(db: &Connection, delivery: DeliveryId) -> Result<(), 
     Ok(())
 }
 
-/// Reads what the events of a delivery say of it; `None` if the delivery is gone.
+/// Reads what the events of a delivery say of it; `None` if the delivery is gone. A column that is damaged is read as far as
+/// it can be: what is wrong with one message keeps no other from being leased, or ordered about.
 pub(super) fn known(db: &Connection, delivery: DeliveryId) -> Result<Option<Known>, QueueError> {
     let MessageId(message) = message_of(delivery);
     let mut statement = db.prepare_cached(
@@ -117,11 +119,11 @@ pub(super) fn known(db: &Connection, delivery: DeliveryId) -> Result<Option<Know
     )?;
     let known = statement.query_row([delivery.0, message], |row| {
         Ok(Known {
-            reference: row.get(0)?,
-            sender: row.get(1)?,
-            message_id: row.get(2)?,
-            recipient: row.get(3)?,
-            attempts: row.get(4)?,
+            reference: text_of(row, 0)?.unwrap_or_default(),
+            sender: text_of(row, 1)?.unwrap_or_default(),
+            message_id: text_of(row, 2)?,
+            recipient: text_of(row, 3)?.unwrap_or_default(),
+            attempts: count_of(row, 4)?,
         })
     });
     Ok(known.optional()?)
