@@ -459,6 +459,54 @@ fn a_name_that_rather_speaks_of_the_pharmacy_one_slip_away_is_nobodys() {
 }
 
 #[test]
+fn a_shut_mailbox_that_leads_back_to_an_old_name_of_its_code_is_a_loop() {
+    let csv = "address,kind,status,status_date,ods_code,organisation,street,town\n\
+        pharmacy.fa123@nhs.net,pharmacy,closed,2025-01-31,FA123,Honey Pharmacy,1 Bee Lane,Hiveton\n\
+        pharmacy.fa193@nhs.net,pharmacy,active,,FA193,Clover Pharmacy,2 Clover Street,Hiveton\n\
+        pharmacy.fb123@nhs.net,pharmacy,closed,2025-01-31,FB123,Honey Pharmacy,3 Bee Lane,Hiveton\n";
+    let rename = |from: &str, to: &str| {
+        format!("[[rename]]\nfrom = \"{from}@nhs.net\"\nto = \"{to}@nhs.net\"\n")
+    };
+    let successor = "[[successor]]\nfrom = \"FA123\"\nto = \"FB123\"\ndate = 2025-02-01\nconfirmed-by = \"x\"\n";
+    let (of_more, of_other) = (
+        "nhspharmacy.hiveton.bestFA123",
+        "nhspharmacy.hiveton.cloverFA123",
+    );
+    let of_nobody = "nhspharmacy.elsewhere.waxFA123";
+    for name in [of_more, of_other, of_nobody] {
+        // It agrees, and then it comes back; or it does not, and its mailbox takes no mail.
+        let end = match name {
+            _ if name == of_nobody => "closed",
+            _ => "loop",
+        };
+        let own = rename("pharmacy.fa123", name);
+        let next = format!("{successor}{}", rename("pharmacy.fb123", name));
+        let without_row = csv.replace("pharmacy.fa123@", "pharmacy.fa124@");
+        let without_row = without_row.replace(",FA123,", ",FA124,");
+        for (aliases, csv) in [(&own, csv), (&next, csv), (&next, &without_row)] {
+            let (directory, _) = read(aliases, csv, Completeness::Complete);
+            let said = outcome(&directory, &format!("{name}@nhs.net"));
+            assert_eq!(said, end, "{name} {aliases}");
+        }
+    }
+}
+
+#[test]
+fn a_tag_on_the_name_that_a_name_leads_to_is_a_loop() {
+    let aliases = "[[rename]]\nfrom = \"bee@nhs.net\"\nto = \"bee+x@nhs.net\"\n";
+    let diagnostics = Diagnostics::default();
+    let (aliases, csv) = (
+        source("aliases.toml", aliases),
+        source("directory.csv", CSV),
+    );
+    let served = served(Completeness::Complete);
+    let directory = Directory::read(&aliases, &csv, &served, true, &diagnostics);
+    for name in ["bee", "bee+x", "bee+y"] {
+        assert_eq!(end_of(&directory, name), End::Loop, "{name}");
+    }
+}
+
+#[test]
 fn people_who_have_gone_are_never_redirected() {
     let (directory, said) = read(
         "[[rename]]\nfrom = \"jane.wasp@nhs.net\"\nto = \"jane.bee@nhs.net\"\n\

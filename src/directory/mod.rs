@@ -225,10 +225,7 @@ impl Directory {
     /// organisation that takes mail. Words for a reply, never a redirect; none in the place of a person,
     /// whose organisation is nobody's business. Does not block.
     pub fn instead_of(&self, mailbox: &Mailbox, on: Date) -> Option<Mailbox> {
-        let walk = resolve::Walk {
-            directory: self,
-            on,
-        };
+        let walk = resolve::Walk::new(self, on);
         suggest::instead_of(walk, &mailbox.folded())
     }
 

@@ -158,11 +158,14 @@ impl Walk<'_> {
     fn doubt(self, name: &Recognised<'_>, code: OdsCode, entry: Row<'_>) -> Option<End> {
         let said = name.said?;
         let Some(agreement) = self.agreement(entry.organisation(), said) else {
-            let candidate = entry.address();
+            let candidate = entry.address().filter(|_| !self.is_inner());
             return Some(candidate.map_or(End::Closed, |candidate| self.disagrees(&candidate)));
         };
         if name.because != Because::LegacyPharmacyName {
             return None; // a code of unknown length has no slips to be counted
+        }
+        if self.is_inner() {
+            return None; // whoever takes this way walks it again, and is asked then
         }
         let written = Written {
             code,
@@ -175,7 +178,7 @@ impl Walk<'_> {
     /// Where a name ends that speaks of someone else than its code: nowhere, but the sender may be
     /// told whose code it is, if that one is open.
     fn disagrees(self, candidate: &Mailbox) -> End {
-        match self.follow(candidate, &mut Vec::new()) {
+        match self.leads_to(candidate) {
             Stop::End(End::Mailbox(mailbox) | End::Moved(mailbox)) => End::Ambiguous(vec![mailbox]),
             Stop::End(End::Ambiguous(candidates)) => End::Ambiguous(candidates),
             _ => End::Closed,

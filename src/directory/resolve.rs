@@ -22,7 +22,7 @@ use super::{Directory, suggest};
 
 /// Where an address leads on a day.
 pub(super) fn resolve(directory: &Directory, mailbox: &Mailbox, on: Date) -> Resolution {
-    let walk = Walk { directory, on };
+    let walk = Walk::new(directory, on);
     let mut path = Vec::new();
     let end = match walk.follow(mailbox, &mut path) {
         Stop::End(end) => end,
@@ -36,6 +36,9 @@ pub(super) fn resolve(directory: &Directory, mailbox: &Mailbox, on: Date) -> Res
 pub(super) struct Walk<'d> {
     pub(super) directory: &'d Directory,
     pub(super) on: Date,
+    /// Whether this one was begun by a step of another, to see where a name leads. It begins none itself: with
+    /// a path of its own, it would not know where the others have been, and so on without end.
+    is_inner: bool,
 }
 
 /// Where a name leads next.
@@ -88,8 +91,30 @@ impl Wanted {
 }
 
 impl<'d> Walk<'d> {
+    pub(super) fn new(directory: &'d Directory, on: Date) -> Self {
+        Self {
+            directory,
+            on,
+            is_inner: false,
+        }
+    }
+
+    /// Whether a step of another walk began it; then nothing may be asked of [`Walk::leads_to`].
+    pub(super) fn is_inner(self) -> bool {
+        self.is_inner
+    }
+
+    /// Where a name leads, for a step that depends on it.
+    pub(super) fn leads_to(self, name: &Mailbox) -> Stop {
+        let inner = Self {
+            is_inner: true,
+            ..self
+        };
+        inner.follow(name, &mut Vec::new())
+    }
+
     /// Follows hops until there are no more.
-    pub(super) fn follow(self, mailbox: &Mailbox, path: &mut Vec<Hop>) -> Stop {
+    fn follow(self, mailbox: &Mailbox, path: &mut Vec<Hop>) -> Stop {
         let (start, hops) = (path.len(), self.directory.aliases.hops);
         let mut at = Cow::Borrowed(mailbox);
         let mut tell = false;
@@ -250,10 +275,8 @@ impl<'d> Walk<'d> {
             return None;
         }
         let base = Mailbox::new(LocalPart::parse(base).ok()?, name.host().clone());
-        let known = !matches!(
-            self.follow(&base, &mut Vec::new()),
-            Stop::End(End::Unknown(_) | End::Unlisted(_))
-        );
+        let leads_nowhere = |stop| matches!(stop, Stop::End(End::Unknown(_) | End::Unlisted(_)));
+        let known = self.is_inner || !leads_nowhere(self.leads_to(&base));
         known.then(|| {
             Step::Hop(Hop {
                 from: name.clone(),

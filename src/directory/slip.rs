@@ -110,7 +110,7 @@ fn mailboxes(walk: Walk<'_>, code: OdsCode, domain: &Domain) -> Option<Vec<Mailb
 
 /// The mailbox that mail for a name is delivered to, if there is one.
 fn leads_to(walk: Walk<'_>, name: &Mailbox) -> Option<Mailbox> {
-    match walk.follow(name, &mut Vec::new()) {
+    match walk.leads_to(name) {
         Stop::End(End::Mailbox(mailbox)) => Some(mailbox),
         _ => None,
     }
