@@ -39,7 +39,8 @@ impl Exchanger {
         let above = self.name.as_str().split_once('.');
         let above = above.map_or("", |(_, above)| above);
         let is_one = |shared: &&str| is_about(shared) || above == *shared;
-        self.below && !self.is_too_wide() && SHARED.iter().any(is_one)
+        let is_shared = SHARED.iter().any(is_one) || is_about(SHARED_BY_CLUSTERS);
+        self.below && !self.is_too_wide() && is_shared
     }
 }
 
@@ -75,7 +76,7 @@ pub enum ExchangerStanding {
 
 /// Where providers have the mail exchangers of all their customers: right below these names, or one label
 /// further down (`x-v1.mx.microsoft`, `eu.mimecast.com`).
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 11] = [
     "mail.protection.outlook.com",
     "mx.microsoft",
     "l.google.com",
@@ -84,11 +85,13 @@ const SHARED: [&str; 12] = [
     "pphosted.com",
     "ppe-hosted.com",
     "messagelabs.com",
-    "iphmx.com",
     "barracudanetworks.com",
     "mailcontrol.com",
     "amazonaws.com",
 ];
+
+/// Where each customer has a name of his own (`hc1234-56.iphmx.com`), and his exchangers below it.
+const SHARED_BY_CLUSTERS: &str = "iphmx.com";
 
 #[cfg(test)]
 mod tests {
@@ -118,6 +121,8 @@ mod tests {
             ("*.Mail.Protection.Outlook.com", true),
             ("*.r-v1.mx.microsoft", true),
             ("*.eu.mimecast.com", true),
+            ("*.iphmx.com", true),
+            ("*.hc1234-56.iphmx.com", false), // one customer's
             ("nhs-net.mail.protection.outlook.com", false),
             ("*.mail.nhs.net", false),
             ("*.tlook.com", false),
