@@ -43,7 +43,7 @@ pub struct Contract {
     pub pinned_to: Vec<Network>,
     /// Whose tokens open it, by the claim that its issuer is read by.
     pub token_subjects: Vec<String>,
-    /// The issuers that may make these tokens; empty for the one there is.
+    /// The issuers that may make these tokens; empty for the one there is (of several it would be none).
     pub token_issuers: Vec<String>,
     /// By what the certificates of its clients are known.
     pub certificates: Vec<KnownCertificate>,
@@ -195,8 +195,8 @@ impl Contract {
             .any(|network| network.contains(client))
     }
 
-    /// Whether a token of this issuer for this subject opens the account. What one issuer calls its subject is another's
-    /// to give to whom it likes (RFC 7519 §4.1.2).
+    /// Whether a token of this issuer for this subject is the account's. What one issuer calls its subject is another's
+    /// to give to whom it likes (RFC 7519 §4.1.2): without `token-issuers` this holds where there is one issuer only.
     pub fn takes_token(&self, issuer: &str, subject: &str) -> bool {
         let has = |all: &[String], one: &str| all.iter().any(|known| known == one);
         let is_of_issuer = self.token_issuers.is_empty() || has(&self.token_issuers, issuer);
@@ -208,6 +208,15 @@ impl Contract {
         let today = now.to_zoned(TimeZone::UTC).date();
         self.valid_from.is_none_or(|from| from <= today)
             && self.valid_until.is_none_or(|until| today <= until)
+    }
+
+    /// Whether there is a day, this one or a later one, on which both accounts may be used.
+    pub(super) fn is_valid_with(&self, other: &Self, from: Date) -> bool {
+        let both = [self, other];
+        let begins = both.iter().filter_map(|one| one.valid_from);
+        let first = begins.fold(from, Date::max);
+        let ends = |one: &&Self| one.valid_until.is_none_or(|until| first <= until);
+        both.iter().all(ends)
     }
 
     /// Takes the contract out of an `[[account]]`; what is wrong is reported.

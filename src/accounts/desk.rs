@@ -128,7 +128,8 @@ impl Desk {
     ) -> Result<AccountName, Box<Denied>> {
         self.check_locks(accounts, attempt)?;
         let subject = self.subject_of(accounts, token, attempt.now)?;
-        let account = subject.and_then(|(issuer, subject)| accounts.of_subject(issuer, &subject));
+        let account = subject
+            .and_then(|(issuer, subject)| accounts.of_subject(issuer, &subject, attempt.now));
         let given = attempt.username;
         let account = account.filter(|account| given.is_empty() || fold(given) == account.name());
         let username = account.map_or(given, Account::name);

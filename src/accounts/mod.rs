@@ -27,7 +27,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
+use crate::base::Clock;
 use crate::base::certificate::{KnownCertificate, Presented};
 use crate::config::{Diagnostic, Diagnostics, Section, SourceFile, read_source, read_toml};
 
@@ -72,7 +74,8 @@ impl Accounts {
             certificate::check_shared(&accounts, top);
             let issuers = top.sections("issuer").into_iter();
             let issuers: Vec<Issuer> = issuers.filter_map(Issuer::read).collect();
-            token::check_subjects(&accounts, &issuers, top);
+            let today = Clock::system().now().to_zoned(TimeZone::UTC).date();
+            token::check_subjects(&accounts, &issuers, today, top);
             Self {
                 accounts,
                 secrets,
@@ -86,10 +89,12 @@ impl Accounts {
         &self.issuers
     }
 
-    /// The account that tokens of this issuer for this subject open.
-    pub fn of_subject(&self, issuer: &str, subject: &str) -> Option<&Account> {
-        let mut all = self.accounts.values();
-        all.find(|account| account.contract.takes_token(issuer, subject))
+    /// The account that tokens of this issuer for this subject open at this moment; or would, if it were not disabled
+    /// or out of its days.
+    pub fn of_subject(&self, issuer: &str, subject: &str, now: Timestamp) -> Option<&Account> {
+        let all = self.all().into_iter();
+        let all = all.filter(|account| token::opens(&self.issuers, account, issuer, subject));
+        all.min_by_key(|account| account.disabled || !account.contract.is_valid(now))
     }
 
     /// The accounts that a certificate opens at this moment, each with what says so, in the order of their names.
@@ -240,6 +245,7 @@ pub(crate) mod testing {
 mod tests {
     use super::testing::read;
     use super::*;
+    use crate::config::Severity;
 
     /// A log-in with a desk of its own.
     fn log_in(accounts: &Accounts, name: &str, password: &str) -> Result<AccountName, AuthError> {
@@ -248,6 +254,12 @@ mod tests {
 
     fn desk() -> Desk {
         Desk::new(Store::in_memory().unwrap())
+    }
+
+    fn issuer(name: &str, audience: &str) -> String {
+        format!(
+            "[[issuer]]\nname = \"{name}\"\naudience = [\"{audience}\"]\njwks-url = \"https://{name}/\"\n"
+        )
     }
 
     fn two_accounts() -> Accounts {
@@ -277,21 +289,16 @@ mod tests {
 
     #[test]
     fn a_token_opens_the_account_of_its_issuer_alone() {
-        let issuer = |name: &str| {
-            format!(
-                "[[issuer]]\nname = \"{name}\"\naudience = [\"postern\"]\njwks-url = \"https://{name}/\"\n"
-            )
-        };
         let account = |name: &str, keys: &str| {
             format!("[[account]]\nname = \"{name}\"\ntoken-subjects = [\"app-1\"]\n{keys}\n")
         };
-        let (one, two) = (issuer("one"), issuer("two"));
+        let (one, two) = (issuer("one", "postern"), issuer("two", "postern"));
         let (of_one, of_two) = ("token-issuers = [\"one\"]", "token-issuers = [\"two\"]");
         for (parts, wrong) in [
             (vec![account("a@nhs.net", ""), one.clone()], ""),
             (
                 vec![account("a@nhs.net", ""), one.clone(), two.clone()],
-                "issuer: each issuer could make a token that opens this account",
+                "issuer: no token opens this account: each issuer could make one",
             ),
             (
                 vec![account("a@nhs.net", of_two), one.clone()],
@@ -317,12 +324,73 @@ mod tests {
         .concat();
         let (accounts, said) = read(&both);
         assert_eq!(said, [""; 0]);
-        let opened = |issuer: &str| accounts.of_subject(issuer, "app-1").map(Account::name);
+        let now = Clock::system().now();
+        let opened = |issuer: &str| accounts.of_subject(issuer, "app-1", now).map(Account::name);
         assert_eq!(
             (opened("one"), opened("two")),
             (Some("a@nhs.net"), Some("b@nhs.net"))
         );
         assert_eq!(opened("three"), None);
+    }
+
+    #[test]
+    fn what_ran_before_token_issuers_runs_on_and_takes_no_token_of_two_minds() {
+        let account = |name: &str, keys: &str| {
+            format!(
+                "[[account]]\nname = \"{name}@nhs.net\"\nsecret = \"stored\"\ntoken-subjects = [\"app-1\"]\n{keys}\n"
+            )
+        };
+        let now = "2026-11-21T12:00:00Z".parse().unwrap();
+        let (one, two) = (issuer("one", "postern"), issuer("two", "postern"));
+        let same = issuer("one", "api://postern");
+        let (ended, later) = ("valid-until = 2020-01-31", "valid-from = 2099-02-01");
+        let until = "valid-until = 2099-01-31";
+        let unclear = "issuer: no token opens this account: each issuer could make one";
+        let twice = "issuer: a subject of tokens is written down twice: app-1";
+        for (issuers, a, b, wrong, opened) in [
+            (vec![&one, &two], "", "disabled = true", unclear, None),
+            (
+                vec![&one, &two],
+                "disabled = true",
+                "token-issuers = [\"one\"]",
+                "",
+                Some("b@nhs.net"),
+            ),
+            (
+                vec![&one, &same],
+                "",
+                "disabled = true",
+                "",
+                Some("a@nhs.net"),
+            ),
+            (vec![&one], "disabled = true", "", "", Some("b@nhs.net")),
+            (vec![&one], ended, "", "", Some("b@nhs.net")),
+            (vec![&one], later, until, "", Some("b@nhs.net")),
+            (vec![&one], until, later, "", Some("a@nhs.net")),
+            (vec![&one], "disabled = true", ended, "", Some("a@nhs.net")),
+            (vec![&one], until, "", twice, Some("a@nhs.net")),
+        ] {
+            let mut text = account("a", a) + &account("b", b);
+            text.extend(issuers.into_iter().map(String::as_str));
+            let (accounts, said) = read(&text);
+            assert_eq!(said.concat(), wrong, "{text}");
+            let found = accounts.of_subject("one", "app-1", now);
+            assert_eq!(found.map(Account::name), opened, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_account_that_does_not_say_whose_its_subjects_are_stops_no_gateway() {
+        let text = "[[account]]\nname = \"a@nhs.net\"\ntoken-subjects = [\"app-1\"]\n".to_owned();
+        let file = Arc::new(SourceFile {
+            path: "accounts.toml".into(),
+            text: text + &issuer("one", "a") + &issuer("two", "a"),
+        });
+        let diagnostics = Diagnostics::default();
+        Accounts::read(&file, &diagnostics);
+        let said = diagnostics.into_vec();
+        assert_eq!(said.len(), 1);
+        assert_eq!(said[0].severity, Severity::Warning);
     }
 
     #[test]

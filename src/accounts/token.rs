@@ -12,12 +12,13 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::config::{Diagnostic, Located, Section};
 
-use super::{Account, Contract};
+use super::Account;
 
 /// One that makes tokens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -146,42 +147,65 @@ impl Issuer {
     }
 }
 
-/// Reports whose tokens could open the account of somebody else: with several issuers it must be said whose a subject is,
-/// and one subject must not open two accounts.
+/// Whether a token of an issuer for a subject opens an account. With several issuers none does until the account says
+/// whose its subjects are: each of them could make one.
+pub(super) fn opens(issuers: &[Issuer], account: &Account, issuer: &str, subject: &str) -> bool {
+    let is_clear = !account.contract.token_issuers.is_empty() || !are_several(issuers);
+    is_clear && account.contract.takes_token(issuer, subject)
+}
+
+/// Two blocks of one name are one issuer, with two sets of keys or two audiences.
+fn are_several(issuers: &[Issuer]) -> bool {
+    let mut names = issuers.iter().map(|issuer| &issuer.name);
+    let first = names.next();
+    names.any(|name| Some(name) != first)
+}
+
+/// Reports who takes no token since it does not say whose, and subjects that open two accounts on one day. What is
+/// disabled, or has ended before today, opens nothing.
 pub(super) fn check_subjects(
     accounts: &HashMap<String, Account>,
     issuers: &[Issuer],
+    today: Date,
     top: &Section<'_>,
 ) {
-    let wrong = |account: &Account, message: String, help: &str| {
-        let wrong = Diagnostic::error("issuer", message).at_maybe(account.place(), "");
-        top.diagnostics().push(wrong.help(help));
+    let say = |account: &Account, said: Diagnostic, help: &str| {
+        let said = said.at_maybe(account.place(), "").help(help);
+        top.diagnostics().push(said);
     };
-    let mut all: Vec<&Account> = accounts.values().collect();
+    let wrong = |message: String| Diagnostic::error("issuer", message);
+    let is_in_use = |account: &&Account| {
+        let contract = &account.contract;
+        !account.disabled && contract.is_valid_with(contract, today)
+    };
+    let mut all: Vec<&Account> = accounts.values().filter(is_in_use).collect();
     all.sort_by(|a, b| a.name().cmp(b.name()));
     for (nth, account) in all.iter().enumerate() {
         let contract = &account.contract;
-        let is_open = contract.token_issuers.is_empty();
-        if issuers.len() > 1 && !contract.token_subjects.is_empty() && is_open {
-            let message = "each issuer could make a token that opens this account".to_owned();
+        let is_open = contract.token_issuers.is_empty() && are_several(issuers);
+        if is_open && !contract.token_subjects.is_empty() {
+            let message = "no token opens this account: each issuer could make one";
             let help = "write token-issuers = [\"…\"]: the names of those whose subjects these are";
-            wrong(account, message, help);
+            say(account, Diagnostic::warning("issuer", message), help);
         }
         let unknown = |name: &&String| !issuers.iter().any(|issuer| issuer.name == **name);
         if let Some(name) = contract.token_issuers.iter().find(unknown) {
             let help = "write the `name` of an [[issuer]], exactly";
-            wrong(account, format!("there is no issuer {name:?}"), help);
+            say(account, wrong(format!("there is no issuer {name:?}")), help);
         }
-        let others = &all[nth + 1..];
-        let opens = |other: &Contract, subject: &str| match &contract.token_issuers[..] {
-            [] => other.token_subjects.iter().any(|one| one == subject),
-            some => some.iter().any(|issuer| other.takes_token(issuer, subject)),
-        };
         for subject in &contract.token_subjects {
-            if let Some(other) = others.iter().find(|other| opens(&other.contract, subject)) {
+            let is_twice = |other: &&&Account| {
+                let both = |issuer: &Issuer| {
+                    [account, **other]
+                        .iter()
+                        .all(|one| opens(issuers, one, &issuer.name, subject))
+                };
+                other.contract.is_valid_with(contract, today) && issuers.iter().any(both)
+            };
+            if let Some(other) = all[nth + 1..].iter().find(is_twice) {
                 let message = format!("a subject of tokens is written down twice: {subject}");
                 let help = format!("in the blocks of {} and {}", account.name(), other.name());
-                wrong(account, message, &help);
+                say(account, wrong(message), &help);
             }
         }
     }
