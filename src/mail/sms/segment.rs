@@ -153,7 +153,7 @@ fn is_gsm(c: char) -> bool {
 }
 
 /// A text as it can be sent.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub struct Sanitised {
     /// What is sent.
     pub text: String,
@@ -178,8 +178,23 @@ pub fn sanitise(text: &str) -> Sanitised {
         text: String::with_capacity(text.len()),
         lost_letters: 0,
     };
+    let mut was_sign = false;
     for c in text.nfc() {
+        let at = sanitised.text.len();
         push(&mut sanitised, c);
+        // Two and a half is not twenty-one halves, nor is 2① 21.
+        let (before, added) = sanitised.text.split_at(at);
+        let goes_on = before.ends_with(is_digit) && added.starts_with(is_digit);
+        let is_sign = !is_decimal(c);
+        was_sign = match added.is_empty() {
+            true => was_sign,
+            false => {
+                if goes_on && (is_sign || was_sign) {
+                    sanitised.text.insert(at, ' ');
+                }
+                is_sign
+            }
+        };
     }
     sanitised
 }
@@ -219,11 +234,6 @@ fn push_without_marks(to: &mut Sanitised, c: char) {
     }
     match in_full(c) {
         Some(full) if !is_raised_or_lowered(c) => {
-            // Two and a half is not twenty-one halves.
-            let is_fraction = full.starts_with(is_digit) && full.contains('/');
-            if is_fraction && to.text.ends_with(is_digit) {
-                to.text.push(' ');
-            }
             to.text.push_str(&full);
         }
         _ => {
@@ -247,6 +257,13 @@ fn in_full(c: char) -> Option<String> {
 
 fn is_digit(c: char) -> bool {
     c.is_ascii_digit()
+}
+
+/// Whether a character is a digit of a longer number (`Nd`) where it stands for one: also one of full width, or in the
+/// letters of mathematics; not `①`.
+fn is_decimal(c: char) -> bool {
+    is_digit(c)
+        || matches!(c, '\u{ff10}'..='\u{ff19}' | '\u{1d7ce}'..='\u{1d7ff}' | '\u{1fbf0}'..='\u{1fbf9}')
 }
 
 /// Exponents and indices: `10⁹` is not 109.
@@ -349,6 +366,13 @@ mod tests {
             ("take ½ tablet", "take 1/2 tablet", 0),
             ("take 2½ tablets or ¾", "take 2 1/2 tablets or 3/4", 0),
             ("1⁄2 or 1∕2", "1/2 or 1/2", 0),
+            ("take 2①, 5 mg 1⑩", "take 2 1, 5 mg 1 10", 0),
+            (
+                "①0 ml, ①② ml, 2\u{200b}①\u{200b}3",
+                "1 0 ml, 1 2 ml, 2 1 3",
+                0,
+            ),
+            ("1２３ ｍｇ, 𝟏𝟎", "123 mg, 10", 0),
             ("⑩ ml, 5㎎", "10 ml, 5mg", 0),
             ("at −5, ±1", "at -5, +/-1", 0),
             (
