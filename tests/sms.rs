@@ -63,14 +63,18 @@ impl World {
 
     /// Submits under the account with an SMTP client that nobody here wrote (lettre), over TLS.
     fn send(&self, to: &str, message: &str) -> Output {
-        let file = self.gateway.folder.path().join("message.eml");
         // Programs make the Message-ID of the number: nobody is to see it there either.
         let id = match to.split_once('@') {
             Some((number, DOMAIN)) => format!("m1-{number}"),
             _ => "m1".to_owned(),
         };
-        let message =
-            format!("From: <{ACCOUNT}>\r\nTo: <{to}>\r\nMessage-ID: <{id}@b.example>\r\n{message}");
+        self.send_as(&format!("{id}@b.example"), to, message)
+    }
+
+    /// The same under this `Message-ID`.
+    fn send_as(&self, id: &str, to: &str, message: &str) -> Output {
+        let file = self.gateway.folder.path().join("message.eml");
+        let message = format!("From: <{ACCOUNT}>\r\nTo: <{to}>\r\nMessage-ID: <{id}>\r\n{message}");
         fs::write(&file, message).unwrap();
         Command::new(env!("CARGO_BIN_EXE_postern"))
             .args(["send", "--from", ACCOUNT, "--username", ACCOUNT])
@@ -322,6 +326,29 @@ fn a_number_that_is_named_twice_gets_one_text_and_mail_goes_beside_it() {
         mail.iter()
             .all(|one| !String::from_utf8_lossy(one).contains("X-Postern-SMS"))
     );
+}
+
+#[test]
+fn a_number_in_the_message_id_is_hidden_where_mail_goes_beside_the_text() {
+    let world = World::start("sms = {}", "");
+    let message = "Subject: x\r\n\r\nIt is ready.\r\n";
+    let id = "m1-07700900123@b.example";
+    let said = world.send_as(id, &format!("gp@nhs.net 07700900123@{DOMAIN}"), message);
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stdout)
+    );
+    let reference = world.wait_for_text(0);
+    assert_eq!(world.receipt(&reference, "delivered"), "200");
+    world.wait_until_done();
+    let mail = world.gateway.wait_for_mail("gp@nhs.net", 2);
+    let has_id = |one: &Vec<u8>| String::from_utf8_lossy(one).contains(id);
+    assert!(mail.iter().any(has_id), "mail keeps its own");
+    let trail = world.gateway.postern(&["audit", "export"]);
+    let trail = String::from_utf8(trail.stdout).unwrap();
+    assert!(trail.contains("m1-0*123@b.example"), "{trail}");
+    world.is_nowhere_to_be_seen("7700900123");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 mod address;
 mod hidden;
 mod lines;
+mod seen;
 
 use encoding_rs::WINDOWS_1252;
 use mail_parser::decoders::html::add_html_token;
@@ -16,6 +17,8 @@ use memchr::memmem;
 
 use hidden::HiddenNames;
 use lines::Lines;
+use seen::raise;
+pub(super) use seen::shown;
 
 /// Returns what is to be read in an HTML text.
 pub fn to_text(html: &str) -> String {
@@ -24,22 +27,6 @@ pub fn to_text(html: &str) -> String {
         Some(titles) => format!("{}\n{titles}", text.trim_end_matches('\n')),
         None => text,
     }
-}
-
-/// What somebody sees who looks at the page, and the addresses of its links below: nothing that a style hides, no
-/// comment, script, style sheet, title or text of a picture. What is struck out is not said any more.
-pub(super) fn shown(html: &str) -> String {
-    let mut reader = Reader::new(html);
-    reader.links = Some(Vec::new());
-    reader.read_all();
-    let text = match reader.in_sight {
-        Some(in_sight) => in_sight.lines.text,
-        None => reader.text.text,
-    };
-    let links = reader.links.unwrap_or_default().into_iter();
-    let links = links.filter(|link| !text.contains(link.as_str()));
-    let links: Vec<String> = links.collect();
-    format!("{text}\n{}", links.join("\n"))
 }
 
 /// What is to be read in an HTML text.
@@ -86,6 +73,8 @@ struct Reader<'h> {
     titles_end: bool,
     /// The links that are in sight, if what somebody sees is asked for.
     links: Option<Vec<String>>,
+    /// Whether the next text is raised, if that is asked for.
+    is_raised: bool,
 }
 
 /// The text without what is hidden.
@@ -122,6 +111,7 @@ impl<'h> Reader<'h> {
             titles: Lines::default(),
             titles_end: true,
             links: None,
+            is_raised: false,
         }
     }
 
@@ -161,9 +151,19 @@ impl<'h> Reader<'h> {
     }
 
     fn push_if(&mut self, seen: bool, mut add: impl FnMut(&mut Lines)) {
+        let at = self.text.text.len();
         add(&mut self.text);
+        let is_raised = self.is_raised && seen;
+        if is_raised && !self.text.text[at..].trim().is_empty() {
+            self.is_raised = false;
+            raise(&mut self.text.text, at);
+        }
         if let Some(in_sight) = self.in_sight.as_mut().filter(|_| seen) {
+            let at = in_sight.lines.text.len();
             add(&mut in_sight.lines);
+            if is_raised {
+                raise(&mut in_sight.lines.text, at);
+            }
             in_sight.added();
         }
     }
@@ -171,6 +171,7 @@ impl<'h> Reader<'h> {
     /// Follows where hidden elements begin and end. Returns whether the tag is of one that is in sight.
     fn hide(&mut self, tag: &Tag<'h>) -> bool {
         let was_hidden = self.hidden.is_some();
+        let hides = !was_hidden && !tag.closes && self.hides(tag);
         match &mut self.hidden {
             Some((name, open)) if tag.is(name) => {
                 *open = if tag.closes { *open - 1 } else { *open + 1 };
@@ -180,9 +181,7 @@ impl<'h> Reader<'h> {
             }
             Some(_) => {}
             None if tag.closes || VOID.iter().any(|void| tag.is(void)) => {}
-            None if self.links.is_some() && STRUCK.iter().any(|struck| tag.is(struck))
-                || !tag.inside.is_empty() && hidden::is_hidden(tag, &self.names) =>
-            {
+            None if hides => {
                 self.hidden = Some((tag.name, 1));
                 let text = &self.text;
                 let in_sight = self.in_sight.get_or_insert_with(|| InSight {
@@ -238,7 +237,7 @@ impl<'h> Reader<'h> {
             }
         }
         let in_sight = self.hide(tag);
-        if self.links.is_some() && in_sight && !tag.closes {
+        if self.links.is_some() && in_sight {
             self.tag_in_sight(tag);
         }
         if tag.is("title") {
@@ -256,25 +255,6 @@ impl<'h> Reader<'h> {
             self.push_if(in_sight, cell);
         } else if !tag.closes && (tag.is("style") || tag.is("script")) {
             self.raw_text(tag);
-        }
-    }
-
-    /// What a tag shows that is no text: where a link leads, and that a digit is raised.
-    fn tag_in_sight(&mut self, tag: &Tag<'h>) {
-        let rest = &self.html[self.at..];
-        if tag.is("sup") && rest.starts_with(|c: char| c.is_ascii_digit()) {
-            self.push(|lines| lines.push_collapsed("^"));
-        }
-        let is_address = |name: &str| name.eq_ignore_ascii_case("href");
-        let address = tag.attributes().find(|(name, _)| is_address(name));
-        if let (true, Some((_, address))) = (tag.is("a"), address) {
-            let mut lines = Lines::default();
-            push_decoded(&mut lines, address.trim());
-            let link = lines.text;
-            let is_web = link.starts_with("https://") || link.starts_with("http://");
-            if let Some(links) = self.links.as_mut().filter(|all| !all.contains(&link)) {
-                links.extend(is_web.then_some(link));
-            }
         }
     }
 
@@ -310,7 +290,15 @@ impl<'h> Reader<'h> {
         let end = end_of_raw_text(rest, tag.name);
         self.aside.end_line();
         self.aside.push_collapsed(&rest[..end]);
-        self.names.add_sheet(&rest[..end]);
+        if self.links.is_none() {
+            self.names.add_sheet(&rest[..end]);
+        } else if tag.is("style")
+            && !tag
+                .attributes()
+                .any(|(name, _)| name.eq_ignore_ascii_case("media"))
+        {
+            self.names.add_sure(&rest[..end]);
+        }
         self.at += end;
     }
 }
@@ -351,32 +339,38 @@ impl<'h> Tag<'h> {
         self.name.eq_ignore_ascii_case(name)
     }
 
-    /// Names and values, entities not decoded.
+    /// Names and values, entities not decoded; names alone are left out.
     fn attributes(&self) -> impl Iterator<Item = (&'h str, &'h str)> {
+        self.names_and_values()
+            .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    fn names_and_values(&self) -> impl Iterator<Item = (&'h str, Option<&'h str>)> {
         let mut rest = self.inside;
         std::iter::from_fn(move || {
-            loop {
-                rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/');
-                let name_end = rest.find(|c: char| c.is_ascii_whitespace() || c == '=')?;
-                let (name, after) = rest.split_at(name_end);
-                let Some(value) = after.trim_start().strip_prefix('=') else {
-                    rest = after;
-                    continue;
-                };
-                let value = value.trim_start();
-                let (value, after) = match value.chars().next() {
-                    Some(quote @ ('"' | '\'')) => {
-                        let inner = &value[1..];
-                        inner.split_once(quote).unwrap_or((inner, ""))
-                    }
-                    _ => {
-                        let end = value.find(|c: char| c.is_ascii_whitespace());
-                        value.split_at(end.unwrap_or(value.len()))
-                    }
-                };
-                rest = after;
-                return Some((name, value));
+            rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/');
+            if rest.is_empty() {
+                return None;
             }
+            let name_end = rest.find(|c: char| c.is_ascii_whitespace() || c == '=');
+            let (name, after) = rest.split_at(name_end.unwrap_or(rest.len()));
+            let Some(value) = after.trim_start().strip_prefix('=') else {
+                rest = after;
+                return Some((name.trim_end_matches('/'), None));
+            };
+            let value = value.trim_start();
+            let (value, after) = match value.chars().next() {
+                Some(quote @ ('"' | '\'')) => {
+                    let inner = &value[1..];
+                    inner.split_once(quote).unwrap_or((inner, ""))
+                }
+                _ => {
+                    let end = value.find(|c: char| c.is_ascii_whitespace());
+                    value.split_at(end.unwrap_or(value.len()))
+                }
+            };
+            rest = after;
+            Some((name, Some(value)))
         })
     }
 }
@@ -548,8 +542,6 @@ const ASIDE: &[&str] = &[
 ];
 /// Attributes whose value is an address.
 const ADDRESSES: &[&str] = &["href", "src", "data", "action"];
-/// Elements of what is not said any more.
-const STRUCK: &[&str] = &["del", "s", "strike"];
 /// Elements in which nothing stands.
 const VOID: &[&str] = &[
     "br", "img", "input", "meta", "hr", "link", "wbr", "col", "area", "base", "source", "embed",

@@ -6,36 +6,42 @@ use crate::mail::mime::{Part, Structure};
 use super::{html, text};
 
 /// The text of the plain bodies, or what the HTML shows where there is no plain one; signature, quoted mail and the
-/// white space around it cut. Empty if nothing is left.
+/// white space around it cut. Empty if nothing is left; `None` if the bodies are longer than any text: half of them may
+/// say something else.
 ///
 /// Not what is looked through for patient data: that has what a page hides as well, its comments and style sheets, and
 /// every further reading of a text.
-pub fn short_text(message: &Message, structure: &Structure) -> String {
-    let plain = bodies(message, structure, "plain");
+pub fn short_text(message: &Message, structure: &Structure) -> Option<String> {
+    let plain = bodies(message, structure, "plain")?;
     match own_words(&plain.join("\n")) {
         words if words.is_empty() => {
-            let pages = bodies(message, structure, "html").into_iter();
+            let pages = bodies(message, structure, "html")?.into_iter();
             let shown: Vec<String> = pages.map(|page| html::shown(&page)).collect();
-            own_words(&shown.join("\n"))
+            Some(own_words(&shown.join("\n")))
         }
-        words => words,
+        words => Some(words),
     }
 }
 
-/// The bodies of one form. What stands around the parts of a multipart no reader shows.
-fn bodies(message: &Message, structure: &Structure, subtype: &str) -> Vec<String> {
+/// The bodies of one form; `None` if they are too long together. What stands around the parts of a multipart no reader
+/// shows.
+fn bodies(message: &Message, structure: &Structure, subtype: &str) -> Option<Vec<String>> {
     let is_body = |part: &&Part| {
         part.is_leaf()
             && part.is("text", subtype)
             && !part.is_attachment()
             && part.filename().is_none()
     };
+    let mut room = OCTETS_MAX;
     let bodies = structure.own_parts().filter(is_body);
     bodies
         .map(|part| {
             let octets = part.decoded(message.octets());
-            let within = &octets[..octets.len().min(OCTETS_MAX)];
-            text::decode(within, part.content_type.params.get("charset"))
+            room = room.checked_sub(octets.len())?;
+            Some(text::decode(
+                &octets,
+                part.content_type.params.get("charset"),
+            ))
         })
         .collect()
 }
@@ -91,17 +97,20 @@ fn begins_quoted_mail(lines: &[&str]) -> bool {
     if first.starts_with("From:") && (field(lines.get(1), "Sent:") || is_dated) {
         return true;
     }
-    let below = lines.iter().skip(1).find(|line| !line.is_empty());
+    let mut below = lines.iter().skip(1);
+    // Looked for last: it may be far, and every line is asked.
     first.starts_with("On ")
         && first.ends_with("wrote:")
-        && below.is_some_and(|line| line.starts_with('>'))
+        && below
+            .find(|line| !line.is_empty())
+            .is_some_and(|line| line.starts_with('>'))
 }
 
 /// The line over a signature. Without its space it may as well part one thing from another.
 const SIGNATURE: &str = "-- ";
 /// Fields over a mail that is quoted.
 const FIELDS_MAX: usize = 6;
-/// Octets of a body that are read: a text has some hundred.
+/// Octets of all bodies of a form: a text has some hundred.
 const OCTETS_MAX: usize = 256 << 10;
 
 #[cfg(test)]
@@ -112,7 +121,7 @@ mod tests {
     fn said(message: &str) -> String {
         let message = Message::new(message.replace('\n', "\r\n").into_bytes());
         let structure = mime::parse(message.octets()).unwrap();
-        short_text(&message, &structure)
+        short_text(&message, &structure).unwrap()
     }
 
     #[test]
@@ -200,6 +209,16 @@ mod tests {
                 "10^9 on the 1st",
             ),
             (
+                "<p>10<sup><span>9</span></sup>, 2<sup>&#51;</sup>, 10<sup> <b>-6</b></sup> 5<sup></sup>8</p>",
+                "10^9, 2^3, 10 ^-6 58",
+            ),
+            (
+                "<style>@media (max-width:480px) { .desktop { display:none } } .pre { display:none }</style>\
+                 <p class=pre>preheader</p><div style=\"font-size:0\"><p style=\"font-size:13px\">Come at \
+                 <span class=desktop>10:30</span></p></div><a style=\"mso-hide:all\">Confirm</a>",
+                "Come at 10:30\nConfirm",
+            ),
+            (
                 "<p><a href=\"https://a.example/?a=1&amp;b=2\">Confirm</a> or <a href=\"#x\">not</a></p>\
                  <a href=\"https://b.example/\">https://b.example/</a><!-- <a href=\"https://c.example/\">c</a> -->",
                 "Confirm or not\nhttps://b.example/\nhttps://a.example/?a=1&b=2",
@@ -207,6 +226,34 @@ mod tests {
         ] {
             assert_eq!(page(html), shown, "{html}");
         }
+    }
+
+    #[test]
+    fn half_a_letter_is_not_said_nor_are_links_without_end() {
+        let said = |octets: String| {
+            let message = Message::new(octets.into_bytes());
+            let structure = mime::parse(message.octets()).unwrap();
+            short_text(&message, &structure)
+        };
+        let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+        let half = format!("--b\r\n\r\n{}\r\n", "a".repeat(OCTETS_MAX / 2));
+        assert!(said(format!("{head}{half}{half}--b--")).is_some());
+        assert_eq!(
+            said(format!("{head}{half}--b\r\n\r\nb\r\n{half}--b--")),
+            None
+        );
+        let picture = format!(
+            "Content-Type: text/html\r\n\r\n<p>hello</p><img src=\"data:{}\">",
+            "A".repeat(OCTETS_MAX)
+        );
+        assert_eq!(said(picture), None);
+        let links: String = (0..30)
+            .map(|nth| format!("<a href=https://a.example/{nth}>x</a>"))
+            .collect();
+        let page = said(format!("Content-Type: text/html\r\n\r\n{links}")).unwrap();
+        assert_eq!(page.matches("https:").count(), 20);
+        // A long run of empty lines and a page of links end at all.
+        assert!(said(format!("\r\n{}", "\r\n".repeat(OCTETS_MAX / 2))).is_some());
     }
 
     #[test]

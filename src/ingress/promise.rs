@@ -24,21 +24,23 @@ use super::finish::Copy;
 use super::release::Code;
 use super::{Parts, events};
 
-/// The message as the queue gets it, and what goes with it. `copies` is not empty.
+/// The message as the queue gets it, and what goes with it. `copies` is not empty. `shown_id`: the `Message-ID` as it
+/// may be seen, where that is not the one of the first copy.
 pub(super) fn messages(
     parts: &Parts,
     transaction: &MailTransaction,
     decision: &Decision,
-    copies: Vec<Copy>,
+    (copies, shown_id): (Vec<Copy>, Option<String>),
     unread: &[Unread],
 ) -> (Accepted, Vec<Accepted>) {
     let promise = Promise {
         parts,
         transaction,
         decision,
-        message_id: copies
-            .first()
-            .and_then(|copy| events::message_id(&copy.message, decision)),
+        message_id: shown_id.or_else(|| {
+            let first = copies.first()?;
+            events::message_id(&first.message, decision)
+        }),
         code: code(decision),
     };
     let owners = promise.list_owners();

@@ -207,13 +207,16 @@ async fn accept(
         error!(reference = %decision.reference, "edits contradict each other, or it cannot be signed: the client was told to try again");
         return (try_later(), Came::First);
     };
+    // Who gets mail as well has it with its own Message-ID, in which a number may be: the trail has it without.
+    let shown_id = texts.message_id.filter(|_| !texts.copies.is_empty());
     let copies = Copy::with_texts(mail, texts.copies);
     let reply = decision.reply().reply().clone();
     let octets = copies.iter().map(|copy| copy.message.len()).max();
     let octets = octets.unwrap_or_default();
     let is_one = copies.len() == 1 && once.is_none();
     let unread = policy.take_out_unread(&transaction, &mut decision);
-    let (mut accepted, others) = promise::messages(parts, &transaction, &decision, copies, &unread);
+    let (mut accepted, others) =
+        promise::messages(parts, &transaction, &decision, (copies, shown_id), &unread);
     let mut begun = None;
     if let Some(wait) = straight.filter(|_| is_one && others.is_empty() && unread.is_empty()) {
         match straight::go(parts, &transaction, &decision, &mut accepted, wait).await {

@@ -209,7 +209,7 @@ impl Parts {
         let score = ScoreSpam::new(self.scoring, register(), Arc::clone(&self.learned));
         let score = Box::new(Scored::new(score, self.known, dns, lists));
         let mark = Mark::new(self.patient_data.mark.clone());
-        let classify = ClassifyPatientData::new(self.patient_data);
+        let classify = ClassifyPatientData::new(self.patient_data).with_texts(Arc::clone(sms));
         vec![
             (
                 StageName::AuthenticateSender,

@@ -2,12 +2,12 @@
 //!
 //! A text is no secure path, whoever it goes to: it lies in clear with the operator, and shows on a locked screen.
 //! What is judged is what is sent: the words of the author, made fit as the provider makes them, cut if the contract
-//! says so ([`ShortText`]); and for patient data all of the mail that they are taken from. Asked at `RCPT TO` for the
+//! says so ([`ShortText`]); and for patient data that as well as all of the mail that it is taken from. Asked at `RCPT TO` for the
 //! number and the right to send, and after DATA, as a part of the stage `secure-domain`, for the text.
 
-use crate::accounts::{Account, InTexts, PastLimit};
+use crate::accounts::{Account, InTexts, PastLimit, SmsContract};
 use crate::config::Section;
-use crate::content::short_text;
+use crate::content::{Content, short_text};
 use crate::directory::Served;
 use crate::mail::sms::{
     Alphabet, Measure, MobileNumber, NumberError, Pseudonym, Sanitised, cut, measure, sanitise,
@@ -108,20 +108,28 @@ impl SmsRule {
                             .as_ref()
                             .map_or_else(String::new, Domain::to_string),
                     };
-                    let made = text_of(case);
-                    let fit = match contract.past_limit {
-                        PastLimit::Cut => cut(&made.text, contract.segments).to_owned(),
-                        PastLimit::Refuse => made.text.clone(),
-                    };
-                    let is_cut = fit.len() < made.text.len();
+                    let said = text_of(case);
+                    let Sanitised { text: made, .. } = said.clone().unwrap_or_default();
+                    let fit = fit(&made, contract).to_owned();
+                    let is_cut = fit.len() < made.len();
                     let opinion = look
                         .patient_data(contract.patient_data, is_patient_data)
-                        .or_else(|| look.form(&made, &fit, contract.segments));
+                        .or_else(|| look.form(said.as_ref(), &fit, contract.segments));
                     Texts::new(opinion, fit, is_cut)
                 }
                 None => Texts::new(Some(not_allowed(case.account)), String::new(), false),
             },
         )
+    }
+
+    /// The text that would go to numbers; `None` if no recipient is one. A page is read for patient data with all that
+    /// it strikes out or hides, of which a text has nothing: what is a number here need be none there.
+    pub fn text(&self, case: &Case<'_>) -> Option<String> {
+        let mut recipients = case.recipients.iter();
+        recipients.find(|one| self.is_for(&one.recipient.forward_path))?;
+        let contract = case.account?.sms?;
+        let made = text_of(case)?;
+        Some(fit(&made.text, contract).to_owned())
     }
 
     fn path(&self, number: &MobileNumber) -> Option<ForwardPath> {
@@ -215,7 +223,7 @@ impl Look<'_> {
     }
 
     /// What keeps a text from being sent whatever it says.
-    fn form(&self, made: &Sanitised, fit: &str, segments: usize) -> Option<Opinion> {
+    fn form(&self, made: Option<&Sanitised>, fit: &str, segments: usize) -> Option<Opinion> {
         let Measure {
             alphabet,
             characters,
@@ -232,14 +240,16 @@ impl Look<'_> {
                 SmsRefusal::Attachment,
                 "a text message takes no attachment along",
             )
-        } else if !content.unreadable.is_empty() && fit.is_empty() {
+        } else if made.is_none() {
+            (SmsRefusal::Unreadable, "the text is too long to be read")
+        } else if !content.unreadable.is_empty() && fit.is_empty() || has_unread_body(content) {
             (SmsRefusal::Unreadable, "the text could not be read")
         } else if fit.trim().is_empty() {
             (
                 SmsRefusal::Empty,
                 "nothing is left of the text without signature and quoted mail",
             )
-        } else if made.lost_letters > 0 {
+        } else if made.is_some_and(|made| made.lost_letters > 0) {
             (
                 SmsRefusal::Letters,
                 "it has letters that would arrive as question marks",
@@ -263,17 +273,31 @@ impl Look<'_> {
     }
 }
 
-/// What would be sent of a message.
-fn text_of(case: &Case<'_>) -> Sanitised {
+/// What would be sent of a message; `None` if that is too long to be read.
+fn text_of(case: &Case<'_>) -> Option<Sanitised> {
     let words = match case.structure {
-        Ok(structure) => short_text(&case.transaction.message, structure),
+        Ok(structure) => short_text(&case.transaction.message, structure)?,
         Err(_) => String::new(),
     };
     let made = sanitise(&words);
-    Sanitised {
+    Some(Sanitised {
         text: made.text.trim().to_owned(),
         ..made
+    })
+}
+
+/// What the contract lets through of it.
+fn fit(made: &str, contract: SmsContract) -> &str {
+    match contract.past_limit {
+        PastLimit::Cut => cut(made, contract.segments),
+        PastLimit::Refuse => made,
     }
+}
+
+/// Whether a part of the text was not looked into: nobody knows what would be sent.
+fn has_unread_body(content: &Content) -> bool {
+    let mut unread = content.unreadable.iter();
+    unread.any(|one| one.place.starts_with("body:"))
 }
 
 fn rule(account: &Account) -> String {

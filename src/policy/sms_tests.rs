@@ -190,3 +190,49 @@ fn what_goes_is_what_was_judged() {
     let shown = format!("{:?}", examined(&world("sms = {}", message)));
     assert!(!shown.contains("ready"), "{shown}");
 }
+
+#[test]
+fn what_is_sent_is_looked_through_as_it_is_sent() {
+    use crate::policy::patient_data::Settings;
+    use crate::policy::stage::classify_patient_data::ClassifyPatientData;
+
+    let stage = ClassifyPatientData::new(Settings::default()).with_texts(rule());
+    let refused = "550 5.7.1 patient data may not go to sms.bumbleton.example";
+    let page = "Content-Type: text/html\n\n<p>NHS number";
+    for (contract, words, expected) in [
+        ("sms = {}", "450 557 7<del>8</del>104", refused),
+        (
+            "patient-data = \"always\"\nsms = { patient-data = \"refuse-found\" }",
+            "450 557 7<del>8</del>104",
+            refused,
+        ),
+        ("sms = {}", "450 557 7104", refused),
+        ("sms = {}", "450 557<del>8</del>", "Pass"),
+    ] {
+        let mut world = world(contract, &format!("{page} {words}</p>\n"));
+        for finding in world.ask(|case| stage.examine(case)).findings {
+            if let Finding::PatientData(found) = finding {
+                let numbers = found.evidence.iter();
+                let numbers = numbers.filter(|one| one.kind == "nhs-number").count();
+                assert_eq!(numbers, usize::from(expected == refused), "{found:?}");
+                world.findings.patient_data = found;
+            }
+        }
+        assert_eq!(said(&world), expected, "{contract} {words}");
+    }
+}
+
+#[test]
+fn what_was_not_looked_into_is_not_sent() {
+    let unread = "550 5.6.0 the text cannot be read";
+    let head = "Content-Type: multipart/mixed; boundary=b\n\n--b\n\nhello\n";
+    let long = format!("\n{}", "a ".repeat(200_000));
+    for message in [
+        &*long,
+        &format!("{head}--b\nContent-Type: text/plain; charset=x-ebcdic\n\n\x1b(a\n--b--\n"),
+    ] {
+        let cut = world("sms = { past-limit = \"cut\" }", message);
+        assert_eq!(said(&cut), unread);
+    }
+    assert_eq!(said(&world("sms = {}", &format!("{head}--b--\n"))), "Pass");
+}

@@ -15,6 +15,48 @@ pub(super) fn is_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
     by_value || has_bare_hidden(tag.inside)
 }
 
+/// Whether nobody sees an element, whatever it is looked at with: what cannot be told for sure is seen. Its own style
+/// goes before a style sheet's. `mso-hide` is for Outlook alone, which gets the same words in a comment.
+pub(super) fn is_surely_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
+    let (mut by_name, mut is_shown) = (false, false);
+    for (name, value) in tag.names_and_values() {
+        let is = |one: &str| name.eq_ignore_ascii_case(one);
+        let value = value.unwrap_or_default();
+        if is("hidden") {
+            return true;
+        } else if is("style") {
+            if let Some(removes) = removes(value) {
+                return removes;
+            }
+        } else if is("class") || is("id") {
+            let sigil = if is("id") { '#' } else { '.' };
+            by_name |= names.removes(sigil, value);
+            is_shown |= names.shows(value);
+        }
+    }
+    by_name && !is_shown
+}
+
+/// Whether a style takes an element off the page, by its last word on it; `None` if it says nothing of that.
+fn removes(style: &str) -> Option<bool> {
+    let last = |name: &str, removing: &[&str]| {
+        let values = style.split(';').filter_map(|one| one.split_once(':'));
+        let mut values = values.filter(|(property, _)| property.trim().eq_ignore_ascii_case(name));
+        values.next_back().map(|(_, value)| {
+            let value = value.split('!').next().unwrap_or_default().trim();
+            removing.iter().any(|one| value.eq_ignore_ascii_case(one))
+        })
+    };
+    let (display, visibility) = (
+        last("display", &["none"]),
+        last("visibility", &["hidden", "collapse"]),
+    );
+    match (display, visibility) {
+        (None, None) => None,
+        _ => Some(display == Some(true) || visibility == Some(true)),
+    }
+}
+
 /// Whether `hidden` stands there without a value.
 fn has_bare_hidden(inside: &str) -> bool {
     let mut words = inside.split(|c: char| c.is_ascii_whitespace() || c == '/');
@@ -23,7 +65,12 @@ fn has_bare_hidden(inside: &str) -> bool {
 
 /// The classes and names that style sheets of a page hide.
 #[derive(Default)]
-pub(super) struct HiddenNames(Vec<String>);
+pub(super) struct HiddenNames {
+    /// Names; with the sign before them where they are of [`HiddenNames::add_sure`].
+    hidden: Vec<String>,
+    /// Names of which a rule says how they are shown.
+    shown: Vec<String>,
+}
 
 impl HiddenNames {
     /// Takes in the rules of a style sheet that hide something: `.x { display: none }`. Conditions round them are
@@ -42,16 +89,87 @@ impl HiddenNames {
                 let name = last.rfind(['.', '#']).map(|at| &last[at + 1..])?;
                 (!name.is_empty()).then(|| name.to_owned())
             });
-            let room = NAMES_MAX.saturating_sub(self.0.len());
-            self.0.extend(names.take(room));
+            let room = NAMES_MAX.saturating_sub(self.hidden.len());
+            self.hidden.extend(names.take(room));
         }
+    }
+
+    /// Takes in the rules that take something off the page everywhere, with no condition round them and a name alone
+    /// before them: `.x { display: none }`; and of which names any rule says something else.
+    pub(super) fn add_sure(&mut self, sheet: &str) {
+        let sheet = without_comments(sheet);
+        let (mut open, mut at) = (Vec::new(), 0);
+        let mut is_innermost = false;
+        for (brace, sign) in sheet.match_indices(['{', '}']) {
+            let piece = &sheet[at..brace];
+            at = brace + 1;
+            if sign == "{" {
+                open.push(piece);
+            } else if let Some(before) = open.pop()
+                && is_innermost
+            {
+                self.add_rule(before, piece, open.is_empty());
+            }
+            is_innermost = sign == "{";
+        }
+    }
+
+    fn add_rule(&mut self, before: &str, style: &str, is_everywhere: bool) {
+        let selectors = before.rsplit(';').next().unwrap_or_default();
+        match removes(style) {
+            Some(true) if is_everywhere => {
+                let names = selectors.split(',').map(str::trim);
+                let names = names.filter(|one| one.strip_prefix(['.', '#']).is_some_and(is_name));
+                let room = NAMES_MAX.saturating_sub(self.hidden.len());
+                self.hidden.extend(names.take(room).map(str::to_owned));
+            }
+            Some(false) => {
+                let words = selectors
+                    .split(|c| !is_of_name(c))
+                    .filter(|one| is_name(one));
+                let room = NAMES_MAX.saturating_sub(self.shown.len());
+                self.shown.extend(words.take(room).map(str::to_owned));
+            }
+            _ => {}
+        }
+    }
+
+    fn removes(&self, sigil: char, names: &str) -> bool {
+        let is = |hidden: &String, name| hidden.strip_prefix(sigil) == Some(name);
+        let mut names = names.split_ascii_whitespace();
+        names.any(|name| self.hidden.iter().any(|hidden| is(hidden, name)))
+    }
+
+    /// Whether some rule may show what has these names: also if there are more of them than are kept.
+    fn shows(&self, names: &str) -> bool {
+        let mut names = names.split_ascii_whitespace();
+        self.shown.len() >= NAMES_MAX || names.any(|name| self.shown.iter().any(|one| one == name))
     }
 
     /// Whether the value of `class` or `id` has one of them.
     fn has(&self, names: &str) -> bool {
         let mut names = names.split_ascii_whitespace();
-        names.any(|name| self.0.iter().any(|hidden| hidden == name))
+        names.any(|name| self.hidden.iter().any(|hidden| hidden == name))
     }
+}
+
+/// A style sheet without `/* … */`: they may stand anywhere and have any braces.
+fn without_comments(sheet: &str) -> String {
+    let mut kept = String::with_capacity(sheet.len());
+    let mut rest = sheet;
+    while let Some((before, comment)) = rest.split_once("/*") {
+        kept.push_str(before);
+        rest = comment.split_once("*/").map_or("", |(_, after)| after);
+    }
+    kept + rest
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_of_name)
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_')
 }
 
 /// Whether a style takes an element out of sight.
@@ -133,5 +251,35 @@ mod tests {
             assert_eq!(names.has(name), hidden, "{name}");
         }
         names.add_sheet("} { display:none } {{");
+    }
+
+    #[test]
+    fn only_what_is_hidden_everywhere_is_surely_hidden() {
+        let mut names = HiddenNames::default();
+        names.add_sure(
+            "@import url(x); .a, #c { display: none !important } /* } */ .w .d, td.e, .f:hover { display: none }\
+             @media (max-width: 600px) { .g { display: none } .h { display: block } } .h { display: none }\
+             .i { font-size: 0 } .j { display: inline } } .k { visibility: hidden }",
+        );
+        for (html, hidden) in [
+            ("<p class='x a'>", true),
+            ("<p id=c>", true),
+            ("<p class=k>", true),
+            ("<p hidden>", true),
+            ("<p hidden=''/>", true),
+            ("<p style='display:none; font-size:1px'>", true),
+            ("<p class='c d e f g h i' id=a>", false),
+            ("<p class='a j'>", false),
+            ("<p class=a style='display:block'>", false),
+            ("<p class='hidden lg' title='a hidden one'>", false),
+            ("<p style='display:none; display:block'>", false),
+            (
+                "<p style='font-size:0; max-height:0; opacity:0; mso-hide:all; color:transparent'>",
+                false,
+            ),
+        ] {
+            let tag = Tag::read(html).unwrap();
+            assert_eq!(is_surely_hidden(&tag, &names), hidden, "{html}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 //! redacted where it is made: no number leaves this stage.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::accounts::Declaration;
 use crate::content::{Content, Form, TextPiece};
@@ -12,6 +13,7 @@ use crate::policy::case::Case;
 use crate::policy::finding::{Confidence, Evidence, PatientData, SecureKeyword, Unreadable};
 use crate::policy::opinion::{Finding, Opinions};
 use crate::policy::patient_data::{Detector, Piece, Settings, marking, secure_keyword};
+use crate::policy::sms::SmsRule;
 
 /// The stage `classify-patient-data`.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub struct ClassifyPatientData {
     settings: Settings,
     /// `Err` if the words of the policy file are too many to be searched for: then nothing is judged.
     detector: Result<Box<Detector>, String>,
+    sms: Arc<SmsRule>,
 }
 
 /// What was found in one message.
@@ -39,7 +42,17 @@ impl ClassifyPatientData {
     pub fn new(settings: Settings) -> Self {
         let detector = Detector::new(&settings).map(Box::new);
         let detector = detector.map_err(|error| error.to_string());
-        Self { settings, detector }
+        Self {
+            settings,
+            detector,
+            sms: Arc::default(),
+        }
+    }
+
+    /// The same with a domain whose recipients are numbers: the text for them is looked through as it is sent.
+    #[must_use]
+    pub fn with_texts(self, sms: Arc<SmsRule>) -> Self {
+        Self { sms, ..self }
     }
 
     /// Says what is in it; asks nothing of anyone.
@@ -47,7 +60,9 @@ impl ClassifyPatientData {
         let declaring = case
             .account
             .filter(|account| account.patient_data == Declaration::Always);
-        match self.classify(case.content, declaring.map(|account| account.name())) {
+        let found = self.classify(case.content, declaring.map(|account| account.name()));
+        let sent = self.sms.text(case);
+        match found.and_then(|found| self.with_sent(found, case.content, sent)) {
             Ok(found) => Opinions {
                 findings: vec![
                     Finding::PatientData(found.patient_data),
@@ -86,6 +101,28 @@ impl ClassifyPatientData {
         })
     }
 
+    /// Adds what is in the text for numbers alone.
+    fn with_sent(
+        &self,
+        found: Classification,
+        content: &Content,
+        sent: Option<String>,
+    ) -> Result<Classification, &str> {
+        let Some(text) = sent else {
+            return Ok(found);
+        };
+        let sent = Content {
+            subject: content.subject.clone(),
+            texts: vec![TextPiece {
+                place: SENT.to_owned(),
+                text,
+                form: Form::Plain,
+            }],
+            ..Content::default()
+        };
+        Ok(found.and(self.classify(&sent, None)?))
+    }
+
     /// Each marking, once for each place.
     fn markings(&self, content: &Content) -> Vec<Evidence> {
         let subject = marking::in_subject(&content.subject).map(|marking| ("subject", marking));
@@ -109,6 +146,35 @@ impl ClassifyPatientData {
             }
         }
         found
+    }
+}
+
+impl Classification {
+    /// The same with what another look has found beyond it, numbers and markings.
+    fn and(mut self, other: Self) -> Self {
+        for marking in other.markings {
+            if !self.markings.contains(&marking) {
+                self.markings.push(marking);
+            }
+        }
+        let (ours, theirs) = (&mut self.patient_data, other.patient_data);
+        ours.synthetic = match (ours.found, theirs.found) {
+            (true, true) => ours.synthetic && theirs.synthetic,
+            (false, true) => theirs.synthetic,
+            (_, false) => ours.synthetic,
+        };
+        ours.found |= theirs.found;
+        ours.confidence = ours.confidence.max(theirs.confidence);
+        for one in theirs.evidence {
+            let is_same = |known: &Evidence| {
+                (known.kind, &known.redacted) == (one.kind, &one.redacted)
+                    && known.confidence >= one.confidence
+            };
+            if !ours.evidence.iter().any(is_same) {
+                ours.evidence.push(one);
+            }
+        }
+        self
     }
 }
 
@@ -203,6 +269,8 @@ fn unreadable(content: &Content) -> Vec<Unreadable> {
         .collect()
 }
 
+/// Where something is found that is in the text for numbers alone.
+const SENT: &str = "body:sms";
 /// Fields that programs write and whose digits mean nothing.
 const FOR_MACHINES: &[&str] = &[
     "header:Sensitivity",
