@@ -33,7 +33,7 @@
 //! | `release_by_sender` | *due* again, the code used up, its event, the notices of it | tell the sender |
 //! | `record` | events | answer a refusal |
 //!
-//! One thread writes. It takes the jobs that wait, runs each inside a savepoint of one transaction,
+//! One thread writes. It takes the jobs that wait, runs each but the first inside a savepoint of one transaction,
 //! commits, and answers them all: a job that fails takes back its own writes alone, and no job is
 //! answered before the commit that it is in. SQLite syncs its log at each commit
 //! (`synchronous=FULL`), so an answer means: on the disk. PostgreSQL does so too (`synchronous_commit`, which is
