@@ -208,6 +208,7 @@ impl Connection {
             }
             Form::Dotted => {
                 let mut encoder = Encoder::new();
+                out.reserve(Encoder::room_for(octets.len().min(2 * BLOCK_OCTETS)));
                 for block in octets.chunks(BLOCK_OCTETS) {
                     if out.len() + block.len() > 2 * BLOCK_OCTETS {
                         self.wire.write(out, limit).await?;

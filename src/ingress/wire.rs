@@ -179,7 +179,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads a piece of about `piece` octets. Nothing is lost if it is cancelled.
     async fn fill(&mut self, piece: usize) -> Result<(), WireError> {
         self.buffer.drain(..std::mem::take(&mut self.read));
-        if self.buffer.is_empty() && self.buffer.capacity() > 2 * piece {
+        let capacity = self.buffer.capacity();
+        if self.buffer.is_empty() && (capacity < piece || capacity > 2 * piece) {
+            // Not grown: what lies in it, and is done with, would be copied.
             self.buffer = Vec::new();
         }
         self.buffer.reserve_exact(piece);

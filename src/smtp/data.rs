@@ -238,9 +238,14 @@ impl Encoder {
         Self { last: *b"\r\n" }
     }
 
+    /// How much room so many octets of a usual message take, with its end mark.
+    pub fn room_for(octets: usize) -> usize {
+        octets + octets / 64 + b"\r\n.\r\n".len()
+    }
+
     /// Appends a piece of the message.
     pub fn encode(&mut self, piece: &[u8], out: &mut Vec<u8>) {
-        out.reserve(piece.len() + piece.len() / 64);
+        out.reserve(Self::room_for(piece.len()));
         let mut from = 0;
         let mut dot_at = |dot: usize| {
             out.extend_from_slice(&piece[from..dot]);

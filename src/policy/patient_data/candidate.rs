@@ -84,6 +84,10 @@ impl Candidates {
     }
 
     fn take_chain(&mut self, text: &str, chain: &[Group]) {
+        // Most chains are a date, a size or a time: no identifier has so few digits.
+        if chain.iter().map(|group| group.len).sum::<usize>() < FEWEST_DIGITS {
+            return;
+        }
         let first = self.valid.len();
         let mut taken_to = 0;
         for from in 0..chain.len() {
@@ -212,7 +216,7 @@ fn is_live(value: u64) -> bool {
 }
 
 /// Digits without anything visible between them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Group {
     start: usize,
     end: usize,
@@ -226,6 +230,31 @@ struct Group {
 
 impl Group {
     fn read(text: &str, start: usize) -> Self {
+        Self::read_plain(text.as_bytes(), start).unwrap_or_else(|| Self::read_any(text, start))
+    }
+
+    /// Digits of ASCII up to white space or something else of ASCII that is seen, as nearly all are; `None` for others.
+    fn read_plain(octets: &[u8], start: usize) -> Option<Self> {
+        let digits = octets[start..].iter().take_while(|o| o.is_ascii_digit());
+        let (len, value) = digits.fold((0, 0u64), |(len, value), octet| {
+            let digit = u64::from(octet - b'0');
+            (len + 1, value.wrapping_mul(10).wrapping_add(digit))
+        });
+        let end = start + len;
+        let ends = match octets.get(end) {
+            Some(octet) => matches!(octet, b' '..=b'~' | b'\t' | b'\r' | b'\n'),
+            None => true,
+        };
+        (len > 0 && ends).then_some(Self {
+            start,
+            end,
+            len,
+            value,
+            gap: None,
+        })
+    }
+
+    fn read_any(text: &str, start: usize) -> Self {
         let (mut len, mut value, mut end) = (0, 0u64, start);
         // A circled digit behind others is the mark of a footnote.
         let circled = text[start..].starts_with(is_circled);
@@ -278,6 +307,14 @@ enum Separator {
 impl Gap {
     /// Reads what follows a group; `None` if no digit follows. The second is where that digit is.
     fn read(text: &str, from: usize) -> Option<(Self, usize)> {
+        match text.as_bytes().get(from) {
+            // Something of ASCII that is seen and keeps no digits together.
+            Some(b'!'..=b',' | b'/' | b':'..=b'^' | b'`'..=b'~') => None,
+            _ => Self::read_any(text, from),
+        }
+    }
+
+    fn read_any(text: &str, from: usize) -> Option<(Self, usize)> {
         let (mut spaces, mut mark, mut after_line) = (0, None, false);
         for (at, c) in text[from..].char_indices() {
             if digit_of(c).is_some() {
@@ -402,6 +439,8 @@ pub(super) fn is_invisible(c: char) -> bool {
         | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}')
 }
 
+/// Digits of the shortest number that is looked at: a Scottish one without its first nought.
+const FEWEST_DIGITS: usize = 9;
 /// White space between two groups of one number, in characters: a line end and an indent.
 const GAP_SPACES: usize = 6;
 /// Further groups in a chain, over those of the numbers found, from which on it is a table.
@@ -567,6 +606,12 @@ mod tests {
         #[test]
         fn texts_of_digits_and_separators_are_read(text in "[0-9 .\\-_０-９\u{200b}\n>]{0,80}") {
             Candidates::of(&text);
+        }
+
+        #[test]
+        fn the_short_ways_come_to_what_the_long_ones_do(text in "[0-9][0-9 ./\\-_:>x０①\u{200b}\t\n\u{7}]{0,20}") {
+            prop_assert_eq!(Group::read(&text, 0), Group::read_any(&text, 0));
+            prop_assert_eq!(Gap::read(&text, 1), Gap::read_any(&text, 1));
         }
     }
 }
