@@ -24,13 +24,14 @@ CREATE INDEX message_spool ON message (spool) WHERE spool IS NOT NULL;
 -- A recipient of a message, until it is final. The number is that of the message * 2^20 + its place in the envelope.
 CREATE TABLE delivery (
     id             INTEGER PRIMARY KEY,
-    state          TEXT NOT NULL CHECK (state IN ('due', 'leased', 'held', 'quarantined')),
+    -- Not by IN: SQLite makes a table of its list for each row that is checked.
+    state          TEXT NOT NULL CHECK (state = 'due' OR state = 'leased' OR state = 'held' OR state = 'quarantined'),
     ready_at       INTEGER,          -- due: when it may be tried; leased: when the lease ends; else NULL
     domain         TEXT NOT NULL,    -- of the recipient, comparable; empty for the bare postmaster
     forward_path   TEXT NOT NULL,
     notify         TEXT,             -- as after NOTIFY=
     orcpt          TEXT,             -- as after ORCPT=
-    binding        TEXT NOT NULL CHECK (binding IN ('any', 'verified-tls', 'encryption')),
+    binding        TEXT NOT NULL CHECK (binding = 'any' OR binding = 'verified-tls' OR binding = 'encryption'),
     rule           TEXT NOT NULL,
     because        TEXT NOT NULL,
     attempts       INTEGER NOT NULL,

@@ -87,15 +87,23 @@ pub(super) fn remove(batch: &mut Batch<'_>, delivery: DeliveryId) -> Result<(), 
     let message = message_of(delivery);
     let (first, last) = of_message(message);
     remove_alone(batch.db, delivery)?;
+    // Not by RETURNING, for which SQLite makes a table each time: half of what the removal costs.
     let file: Option<Option<String>> = batch
         .db
         .prepare_cached(
-            "DELETE FROM message WHERE id = ?1
-             AND NOT EXISTS (SELECT 1 FROM delivery WHERE id BETWEEN ?2 AND ?3) RETURNING spool",
+            "SELECT spool FROM message WHERE id = ?1
+             AND NOT EXISTS (SELECT 1 FROM delivery WHERE id BETWEEN ?2 AND ?3)",
         )?
         .query_row([message.0, first, last], |row| row.get(0))
         .optional()?;
-    if let Some(file) = file.flatten() {
+    let Some(file) = file else {
+        return Ok(());
+    };
+    batch
+        .db
+        .prepare_cached("DELETE FROM message WHERE id = ?1")?
+        .execute([message.0])?;
+    if let Some(file) = file {
         batch.remove_file(file);
     }
     Ok(())
