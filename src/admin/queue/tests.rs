@@ -4,8 +4,9 @@ use super::*;
 use crate::admin::cli::{AuditCommand, Cli, Command};
 use crate::admin::{audit, quarantine, trace};
 use crate::base::Clock;
-use crate::mail::{BodyType, ForwardPath, Message, Recipient, ReversePath};
+use crate::mail::{ForwardPath, Message, Recipient, ReversePath};
 use crate::outcome::audit::{AuditEvent, AuditKind};
+use crate::queue::testing::accepted;
 use crate::queue::{Accepted, Binding, Handoff, NewDelivery, Standing};
 use clap::Parser as _;
 
@@ -29,29 +30,21 @@ async fn queue(folder: &tempfile::TempDir) -> Queue {
         "a@nhs.net",
     );
     decided.recipient = Some("b@example.com".to_owned());
-    let accepted = Accepted {
+    let from = ReversePath::parse("a@nhs.net").unwrap();
+    let message = Accepted {
         reference,
-        reverse_path: ReversePath::parse("a@nhs.net").unwrap(),
-        env_id: None,
-        ret: None,
-        body: BodyType::SevenBit,
-        smtputf8: false,
-        require_tls: false,
         message: Message::new(&b"Subject: x\r\n\r\nhello\r\n"[..]),
         message_id: Some("<1@nhs.net>".to_owned()),
         patient_data: true,
-        received_at: clock.now(),
         deliveries: vec![
             delivery("b@example.com", Standing::Held),
             delivery("c@nhs.net", Standing::Due),
             delivery("d@nhs.net", Standing::Quarantined),
         ],
-        handling: crate::queue::Handling::default(),
-        unless_told: None,
-        old_names: Vec::new(),
         events: vec![decided.fact("verdict", "hold")],
+        ..accepted(clock.now(), from, &[])
     };
-    queue.accept(accepted, Handoff::None).await.unwrap();
+    queue.accept(message, Handoff::None).await.unwrap();
     queue
 }
 
