@@ -1,7 +1,7 @@
 //! Lines and the commands that they are.
 
 use super::*;
-use crate::mail::Reply;
+use crate::mail::{BodyType, ForwardPath, Reply, ReversePath};
 use proptest::prelude::*;
 
 fn code(line: impl AsRef<[u8]>) -> u16 {
