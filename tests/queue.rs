@@ -734,6 +734,14 @@ async fn a_damaged_word_in_a_row_keeps_no_other_message_waiting() {
         let leased = f.lease_at(start()).await;
         assert_eq!(recipients(&leased[0]), ["b@ward.example"], "{damage}");
         assert_eq!(told.lock().unwrap().len(), 1, "{damage}");
+        let states: Vec<State> = f.states().await.iter().map(|one| one.1).collect();
+        assert_eq!(states[..2], [State::Held, State::Leased], "{damage}");
+        let fail = Order::Fail {
+            reason: "lost".to_owned(),
+            letterhead: "gate.example".into(),
+        };
+        let done = f.store.administer(Selection::All, fail, "root".into());
+        assert_eq!(done.await.unwrap().changed, 2, "{damage}");
         f.is_whole().await;
     }
 }

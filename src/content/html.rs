@@ -170,6 +170,10 @@ impl<'h> Reader<'h> {
 
     /// Follows where hidden elements begin and end. Returns whether the tag is of one that is in sight.
     fn hide(&mut self, tag: &Tag<'h>) -> bool {
+        let is_paragraph = |(name, _): (&str, usize)| name.eq_ignore_ascii_case("p");
+        if tag.ends_paragraph() && self.hidden.is_some_and(is_paragraph) {
+            self.hidden = None;
+        }
         let was_hidden = self.hidden.is_some();
         let hides = !was_hidden && !tag.closes && self.hides(tag);
         match &mut self.hidden {
@@ -337,6 +341,14 @@ impl<'h> Tag<'h> {
 
     fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// Whether an open paragraph ends here without a closing tag of its own: where the next block begins, and with the
+    /// block around it (HTML §13.1.2.4).
+    fn ends_paragraph(&self) -> bool {
+        let is_own_end = self.closes && self.is("p");
+        let mut all = BLOCKS.iter().chain(&["table", "tr", "td", "th"]);
+        !is_own_end && all.any(|block| self.is(block))
     }
 
     /// Names and values, entities not decoded; names alone are left out.

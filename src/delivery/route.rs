@@ -376,10 +376,11 @@ impl Default for RetrySchedule {
 const DEFAULT_DELAY: Duration = Duration::from_secs(30 * 60);
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn route(name: &str, takes: Takes, transport: Transport) -> Route {
+    /// A route with no limits to speak of.
+    pub(in crate::delivery) fn route(name: &str, takes: Takes, transport: Transport) -> Route {
         Route {
             name: name.to_owned(),
             takes,
@@ -393,11 +394,11 @@ mod tests {
         }
     }
 
-    fn to(pattern: &str) -> Takes {
+    pub(in crate::delivery) fn to(pattern: &str) -> Takes {
         Takes::Recipients(vec![pattern.parse().unwrap()])
     }
 
-    fn mx() -> Transport {
+    pub(in crate::delivery) fn mx() -> Transport {
         Transport::Mx {
             tls: TlsLevel::Opportunistic,
             port: 25,

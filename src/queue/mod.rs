@@ -24,6 +24,8 @@ mod skip;
 mod spool;
 pub mod sqlite;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 mod words;
 
 use std::collections::BTreeMap;

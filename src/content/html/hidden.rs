@@ -16,14 +16,15 @@ pub(super) fn is_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
 }
 
 /// Whether nobody sees an element, whatever it is looked at with: what cannot be told for sure is seen. Its own style
-/// goes before a style sheet's. `mso-hide` is for Outlook alone, which gets the same words in a comment.
+/// goes before a style sheet's and before `hidden`. `mso-hide` is for Outlook alone, which gets the same words in a comment.
 pub(super) fn is_surely_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
     let (mut by_name, mut is_shown) = (false, false);
     for (name, value) in tag.names_and_values() {
         let is = |one: &str| name.eq_ignore_ascii_case(one);
         let value = value.unwrap_or_default();
         if is("hidden") {
-            return true;
+            // As good as a rule: browsers have `[hidden] { display: none }`, which any other goes before.
+            by_name = true;
         } else if is("style") {
             if let Some(removes) = removes(value) {
                 return removes;
@@ -271,6 +272,9 @@ mod tests {
             ("<p class='c d e f g h i' id=a>", false),
             ("<p class='a j'>", false),
             ("<p class=a style='display:block'>", false),
+            ("<p hidden style='display:block'>", false),
+            ("<p hidden class=j>", false),
+            ("<p hidden style='color:red'>", true),
             ("<p class='hidden lg' title='a hidden one'>", false),
             ("<p style='display:none; display:block'>", false),
             (

@@ -87,29 +87,21 @@ fn charitable_company(particulars: &Particulars) -> String {
 }
 
 fn sole_trader(particulars: &Particulars) -> String {
-    let first = format!(
-        "{} is the business name of {}",
-        particulars.name,
-        list(&particulars.people)
-    );
-    [Some(sentence(&first)), service(particulars)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ")
+    of_people(particulars, "the business name")
 }
 
 fn partnership(particulars: &Particulars) -> String {
-    let first = format!(
-        "{} is a partnership of {}",
-        particulars.name,
-        list(&particulars.people)
-    );
-    [Some(sentence(&first)), service(particulars)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ")
+    of_people(particulars, "a partnership")
+}
+
+/// Whose it is, by their names.
+fn of_people(particulars: &Particulars, what: &str) -> String {
+    let people = list(&particulars.people);
+    let first = sentence(&format!("{} is {what} of {people}", particulars.name));
+    match service(particulars) {
+        Some(service) => format!("{first} {service}"),
+        None => first,
+    }
 }
 
 fn large_partnership(particulars: &Particulars) -> String {
