@@ -444,6 +444,27 @@ async fn a_sender_may_waive_a_policy_only_where_that_is_allowed_and_nothing_bind
     assert!(world.next_hop.messages().is_empty());
 }
 
+/// RFC 8460 §3: our reports of TLS go whatever the policy says, for it may be what they report. Anybody can write their
+/// header.
+#[tokio::test]
+async fn a_report_of_our_own_passes_a_policy_and_what_looks_like_one_does_not() {
+    let report = b"TLS-Report-Domain: x.example\r\nTLS-Required: No\r\n";
+    let report = Message::new([&report[..], MESSAGE].concat());
+    let mut from_nobody = envelope(&["a@x.example"]);
+    from_nobody.reverse_path = ReversePath::Null;
+    for (need, delivered) in [(TlsNeed::OwnReport, true), (TlsNeed::AsRoute, false)] {
+        let server = server("other.example", false);
+        let world = sts(ENFORCE, &server, Behaves::Well, false).await;
+        let route = by_mx(&world.next_hop, TlsLevel::Opportunistic);
+        let outcomes = world
+            .deliveries
+            .attempt(&route, &from_nobody, &report, need)
+            .await;
+        let taken = world.next_hop.messages().len() == 1;
+        assert_eq!(taken, delivered, "{need:?}: {}", in_short(&outcomes[0]));
+    }
+}
+
 /// RFC 8460: a report says what the destination did, not that nobody asked it for TLS, nor what a sender waived.
 #[tokio::test]
 async fn sessions_that_ask_nothing_of_the_destination_are_not_reported() {
