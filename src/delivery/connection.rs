@@ -54,6 +54,25 @@ pub(super) enum Address {
     Unix(PathBuf),
 }
 
+/// The two ends of a connection that was made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Met {
+    /// The next hop's.
+    pub(super) address: Address,
+    /// Ours; `None` for a socket in the file system.
+    pub(super) from: Option<IpAddr>,
+}
+
+impl Met {
+    /// The address of the next hop; `None` for a socket in the file system.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match &self.address {
+            Address::Tcp(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        }
+    }
+}
+
 /// A connection that takes mail.
 pub(super) struct Connection {
     wire: Wire,
@@ -62,7 +81,7 @@ pub(super) struct Connection {
     extensions: Extensions,
     dialect: Dialect,
     local: bool,
-    ip: Option<IpAddr>,
+    pub(super) met: Met,
     /// What to call the next hop in reports.
     pub(super) next_hop: String,
     pub(super) tls: Option<TlsEvidence>,
@@ -77,17 +96,17 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects to a next hop and leads it to the point where it takes mail. `met` is set to the address that
+    /// Connects to a next hop and leads it to the point where it takes mail. `met` is set once an address has
     /// answered.
     pub(super) async fn open(
         target: &Target<'_>,
         us: &Us<'_>,
         permit: OwnedSemaphorePermit,
         deadline: Instant,
-        met: &mut Option<Address>,
+        met: &mut Option<Met>,
     ) -> Result<Self, OpenError> {
-        let (stream, address) = connect(target, us.settings.connect_timeout, deadline).await?;
-        *met = Some(address.clone());
+        let (stream, ends) = connect(target, us.settings.connect_timeout, deadline).await?;
+        *met = Some(ends.clone());
         let wire = Wire::new(stream, deadline);
         let (wire, mut extensions, tls, fault) = lead(wire, target, us, deadline).await?;
         extensions.chunking &= target.chunking;
@@ -97,10 +116,7 @@ impl Connection {
             extensions,
             dialect: target.dialect,
             local: target.local,
-            ip: match &address {
-                Address::Tcp(address) => Some(address.ip()),
-                Address::Unix(_) => None,
-            },
+            met: ends,
             next_hop: name_in_reports(target),
             tls,
             fault,
@@ -241,11 +257,6 @@ impl Connection {
     /// Whether what it said last, before mail, was that it can do STARTTLS: in clear it was asked then, and refused.
     pub(super) fn offers_tls(&self) -> bool {
         self.extensions.starttls
-    }
-
-    /// The address of the next hop; `None` for a socket in the file system.
-    pub(super) fn ip(&self) -> Option<IpAddr> {
-        self.ip
     }
 
     pub(super) fn set_deadline(&mut self, deadline: Instant) {

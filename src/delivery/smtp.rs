@@ -14,7 +14,7 @@ use crate::outcome::{NamedBy, Outcome};
 use crate::smtp::client::{Dialect, Ending};
 
 use super::Deliveries;
-use super::connection::{Address, Connection, OpenError, Target, Us};
+use super::connection::{Address, Connection, Met, OpenError, Target, Us};
 use super::outcomes::{kinder, of_ending, of_open_error};
 use super::pool::Key;
 use super::race::by_turns;
@@ -136,7 +136,7 @@ impl Deliveries {
         let opened = self.open(target, &mut met, (hop, way, plan), job, deadline);
         let opened = opened.await;
         match &met {
-            Some(met) => addresses.retain(|address| address != met),
+            Some(met) => addresses.retain(|address| *address != met.address),
             None => addresses.clear(),
         }
         self.send_on(opened?, key, job).await
@@ -145,7 +145,7 @@ impl Deliveries {
     async fn open(
         &self,
         mut target: Target<'_>,
-        met: &mut Option<Address>,
+        met: &mut Option<Met>,
         (hop, way, plan): (&Hop, &Way, &Plan),
         job: &Job<'_>,
         deadline: Instant,
@@ -175,7 +175,7 @@ impl Deliveries {
             // (RFC 7435 §3). The level is lowered once.
             if matches!(error, OpenError::Handshake(_)) && target.level == TlsLevel::Opportunistic {
                 target.level = TlsLevel::None;
-                target.addresses = met.iter().cloned().collect();
+                target.addresses = met.iter().map(|met| met.address.clone()).collect();
                 fell_back = Some(error);
                 continue;
             }

@@ -469,23 +469,8 @@ async fn a_report_of_our_own_passes_a_policy_and_what_looks_like_one_does_not() 
 #[tokio::test]
 async fn sessions_that_ask_nothing_of_the_destination_are_not_reported() {
     let next_hop = exchanger(&server("mx.x.example", false), Behaves::Well).await;
-    let (dns, _) = zone(&next_hop).await;
-    let dns = dns.with_txt("_smtp._tls.x.example", "v=TLSRPTv1; rua=mailto:r@y.example");
-    let (folder, clock) = (
-        tempfile::tempdir().unwrap(),
-        Clock::fixed(Timestamp::UNIX_EPOCH),
-    );
-    let resolver = dns.resolver(Duration::from_secs(5));
-    let of = AssuranceSettings {
-        mta_sts: false,
-        tls_required_no: true,
-        report_from: crate::mail::Mailbox::parse("tls@gw.example").ok(),
-        ..AssuranceSettings::default()
-    };
-    let (here, none) = (folder.path(), &[]);
-    let assurance = Assurance::open(of, here, resolver.clone(), none, clock.clone()).unwrap();
-    let deliveries = Deliveries::new(&settings(), resolver, "gw.example", clock).unwrap();
-    let deliveries = deliveries.with_assurance(Arc::new(assurance));
+    let folder = tempfile::tempdir().unwrap();
+    let deliveries = counting(&next_hop, &folder).await;
     let waiving = [b"TLS-Required: No\r\n", MESSAGE].concat();
     for (level, message) in [
         (TlsLevel::None, MESSAGE),
@@ -495,18 +480,60 @@ async fn sessions_that_ask_nothing_of_the_destination_are_not_reported() {
         let outcome = deliver(&deliveries, &by_mx(&next_hop, level), message).await;
         assert_eq!(in_short(&outcome), DELIVERED);
     }
-    let db = rusqlite::Connection::open(here.join("transport.db")).unwrap();
-    let counted = || {
-        let sum = "SELECT coalesce(sum(sessions), 0), coalesce(group_concat(result), '') FROM tls_session";
-        db.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap()
+    assert_eq!(counted(&folder, "result").await, (1, String::new()));
+}
+
+/// RFC 8460 §4.4: the address that it was made from, not the one that the system would have chosen.
+#[tokio::test]
+async fn a_session_is_reported_from_the_address_that_it_was_made_from() {
+    let next_hop = exchanger(&server("mx.x.example", false), Behaves::OffersNoTls).await;
+    let folder = tempfile::tempdir().unwrap();
+    let deliveries = counting(&next_hop, &folder).await;
+    let route = taken(Route {
+        shaping: Shaping {
+            sources: ["127.0.0.9".parse().unwrap()].into(),
+            ..Shaping::default()
+        },
+        ..Route::clone(&by_mx(&next_hop, TlsLevel::Opportunistic))
+    });
+    let outcome = deliver(&deliveries, &route, MESSAGE).await;
+    assert_eq!(in_short(&outcome), DELIVERED);
+    let ends = "ip || ' from ' || sending_ip";
+    let found = counted(&folder, ends).await;
+    assert_eq!(found, (1, "127.0.0.1 from 127.0.0.9".to_owned()));
+}
+
+/// Counts sessions with x.example, which wants reports.
+async fn counting(next_hop: &NextHop, folder: &tempfile::TempDir) -> Deliveries {
+    let (dns, _) = zone(next_hop).await;
+    let dns = dns.with_txt("_smtp._tls.x.example", "v=TLSRPTv1; rua=mailto:r@y.example");
+    let resolver = dns.resolver(Duration::from_secs(5));
+    let of = AssuranceSettings {
+        mta_sts: false,
+        tls_required_no: true,
+        report_from: crate::mail::Mailbox::parse("tls@gw.example").ok(),
+        ..AssuranceSettings::default()
     };
-    let mut found: (i64, String) = counted();
-    while found.0 == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        found = counted();
+    let clock = Clock::fixed(Timestamp::UNIX_EPOCH);
+    let (here, none) = (folder.path(), &[]);
+    let assurance = Assurance::open(of, here, resolver.clone(), none, clock.clone()).unwrap();
+    let deliveries = Deliveries::new(&settings(), resolver, "gw.example", clock).unwrap();
+    deliveries.with_assurance(Arc::new(assurance))
+}
+
+/// How many sessions were counted, once one was, and what of them.
+async fn counted(folder: &tempfile::TempDir, what: &str) -> (i64, String) {
+    let db = rusqlite::Connection::open(folder.path().join("transport.db")).unwrap();
+    let sql = format!(
+        "SELECT coalesce(sum(sessions), 0), coalesce(group_concat({what}), '') FROM tls_session"
+    );
+    loop {
+        let found = db.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        match found.unwrap() {
+            (0, _) => tokio::time::sleep(Duration::from_millis(5)).await,
+            found => return found,
+        }
     }
-    assert_eq!(found, (1, String::new()));
 }
 
 #[tokio::test]
