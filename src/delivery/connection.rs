@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::mail::{AddressLiteral, Envelope, Message};
@@ -19,6 +18,7 @@ use crate::smtp::extension::Extensions;
 
 use super::dane::Dane;
 use super::outcomes::lost;
+use super::places::Right;
 use super::race::connect;
 use super::route::{Credentials, Shown, TlsLevel};
 use super::settings::ConnectionSettings;
@@ -91,8 +91,7 @@ pub(super) struct Connection {
     pub(super) downgrade: Option<String>,
     served: u32,
     reusable: bool,
-    /// One of all connections that may be open.
-    _permit: OwnedSemaphorePermit,
+    right: Right,
 }
 
 impl Connection {
@@ -101,7 +100,7 @@ impl Connection {
     pub(super) async fn open(
         target: &Target<'_>,
         us: &Us<'_>,
-        permit: OwnedSemaphorePermit,
+        right: Right,
         deadline: Instant,
         met: &mut Option<Met>,
     ) -> Result<Self, OpenError> {
@@ -123,7 +122,7 @@ impl Connection {
             downgrade: None,
             served: 0,
             reusable: true,
-            _permit: permit,
+            right,
         })
     }
 
@@ -257,6 +256,11 @@ impl Connection {
     /// Whether what it said last, before mail, was that it can do STARTTLS: in clear it was asked then, and refused.
     pub(super) fn offers_tls(&self) -> bool {
         self.extensions.starttls
+    }
+
+    /// Whether it counts for a limit.
+    pub(super) fn counts_for(&self, limit: &str) -> bool {
+        self.right.counts_for(limit)
     }
 
     pub(super) fn set_deadline(&mut self, deadline: Instant) {

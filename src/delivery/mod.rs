@@ -13,6 +13,7 @@ mod https;
 mod maildir;
 mod outcomes;
 mod pattern;
+mod places;
 mod pool;
 mod race;
 mod route;

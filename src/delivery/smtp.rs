@@ -16,6 +16,7 @@ use crate::smtp::client::{Dialect, Ending};
 use super::Deliveries;
 use super::connection::{Address, Connection, Met, OpenError, Target, Us};
 use super::outcomes::{kinder, of_ending, of_open_error};
+use super::places::Limit;
 use super::pool::Key;
 use super::race::by_turns;
 use super::route::{Credentials, Endpoint, Route, TlsLevel, Transport};
@@ -156,11 +157,11 @@ impl Deliveries {
             tls: &self.tls,
             tokens: &self.tokens,
         };
-        let mut fell_back = None;
+        let (mut fell_back, limits) = (None, limits(job));
         loop {
             let until = (Instant::now() + self.settings.connect_timeout).min(deadline);
-            let permit = self.pool.permit(until).await.ok_or_else(all_busy)?;
-            let error = match Connection::open(&target, &us, permit, deadline, met).await {
+            let right = self.pool.right(&limits, until).await.ok_or_else(all_busy)?;
+            let error = match Connection::open(&target, &us, right, deadline, met).await {
                 Ok(mut connection) => {
                     let way = (hop, way);
                     self.note_opened(&mut connection, way, plan, job, fell_back.as_ref());
@@ -259,6 +260,22 @@ fn credentials(route: &Route) -> Option<&Credentials> {
         Transport::SmartHost(smart_host) => smart_host.credentials.as_ref(),
         _ => None,
     }
+}
+
+/// What a connection for a job counts for, and how many may be open for each.
+fn limits(job: &Job<'_>) -> Vec<Limit> {
+    let first = job.envelope.recipients.first();
+    let own = first.map(|one| Limit {
+        of: format!("{} {}", job.route.name, job.destination),
+        connections: job.route.limits(&one.forward_path).connections,
+    });
+    let shared = job.route.shaping.shared().filter_map(|rule| {
+        Some(Limit {
+            of: rule.applies.to_string(),
+            connections: rule.connections?,
+        })
+    });
+    own.into_iter().chain(shared).collect()
 }
 
 fn all_busy() -> Outcome {

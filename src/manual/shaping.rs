@@ -10,6 +10,7 @@
 //! | attempts at once at a destination | `connections` of the route, `[[shaping]] destinations` |
 //! | the same, as found out | 5 at first, one more with each answer, half with each silence; after a 421 as many as went on beside it, one more after 8 good ones for each |
 //! | attempts at once of an account or an address of ours | `[[shaping]] account`, `[[shaping]] source` |
+//! | connections open at once, those that wait for the next message among them | `connections` of all these; one that waits is closed where another is wanted |
 //! | attempts at once to all destinations | `[delivery] connections`; from the half of it on each destination has its part of three quarters and no more |
 //! | the pace | `rate`, likewise for a destination, an account or an address; what several destinations share goes to them by turns |
 //! | recipients of one transaction | `recipients-at-once`; fewer where a next hop said 452 4.5.3 |
