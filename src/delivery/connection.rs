@@ -253,6 +253,11 @@ impl Connection {
         self.local
     }
 
+    /// Whether it takes a message that requires TLS and keeps to that (RFC 8689 §4.2.1).
+    pub(super) fn keeps_to_tls(&self) -> bool {
+        self.local || self.extensions.require_tls
+    }
+
     /// Whether what it said last, before mail, was that it can do STARTTLS: in clear it was asked then, and refused.
     pub(super) fn offers_tls(&self) -> bool {
         self.extensions.starttls

@@ -228,6 +228,7 @@ impl Deliveries {
             // Never for mail that is bound to a secured path.
             waived: by_mx && !is_bound && self.is_waived(message, is_report),
             is_report,
+            must_be_kept_to: envelope.require_tls && !route.is_local(),
         };
         self.send_within_limits(&job).await
     }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::base::dns::Trust;
 use crate::mail::{EnhancedStatusCode, Envelope, Message};
 use crate::outcome::{NamedBy, Outcome};
-use crate::smtp::client::{Dialect, Ending};
+use crate::smtp::client::{Dialect, Ending, NOT_KEPT_TO, may_go_to_anybody};
 
 use super::Deliveries;
 use super::connection::{Address, Connection, Met, OpenError, Target, Us};
@@ -34,6 +34,8 @@ pub(super) struct Job<'a> {
     pub(super) waived: bool,
     /// Whether it is a report of TLS: how that one goes is not reported.
     pub(super) is_report: bool,
+    /// Whether it goes to hosts alone that offer REQUIRETLS.
+    pub(super) must_be_kept_to: bool,
 }
 
 impl<'a> Job<'a> {
@@ -82,14 +84,38 @@ impl Deliveries {
         }
         let plan = match self.plan(job).await {
             Ok(plan) => plan,
-            Err(outcome) => return vec![outcome; job.envelope.recipients.len()],
+            Err(outcome) => return all(outcome, job),
         };
+        let failure = match self.try_hosts(&plan, &key, job, deadline).await {
+            Ok(outcomes) => return outcomes,
+            Err(failure) => failure,
+        };
+        // One of them may have been there, though a kinder failure is told.
+        if job.must_be_kept_to && may_go_to_anybody(job.envelope, job.message) {
+            let to_anybody = Job {
+                must_be_kept_to: false,
+                ..job.with_envelope(job.envelope)
+            };
+            let tried = self.try_hosts(&plan, &key, &to_anybody, deadline).await;
+            return tried.unwrap_or_else(|failure| all(failure, job));
+        }
+        all(failure, job)
+    }
+
+    /// Errs with what is to be said of the hosts if none of them was of use.
+    async fn try_hosts(
+        &self,
+        plan: &Plan,
+        key: &Key,
+        job: &Job<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, Outcome> {
         let (mut failure, mut tried) = (None, 0);
         for hop in plan.hops.iter().take(HOSTS_MAX) {
             if tried >= ADDRESSES_MAX || Instant::now() >= deadline {
                 break;
             }
-            let (addresses, way) = match self.way(hop, &plan, job).await {
+            let (addresses, way) = match self.way(hop, plan, job).await {
                 Ok(found) => found,
                 Err(outcome) => {
                     failure = Some(kinder(failure, outcome));
@@ -99,17 +125,17 @@ impl Deliveries {
             let mut addresses = by_turns(addresses);
             addresses.truncate(ADDRESSES_MAX - tried);
             while !addresses.is_empty() {
-                let there = (hop, &way, &plan);
+                let there = (hop, &way, plan);
                 let before = addresses.len();
-                let ended = self.try_addresses(there, &mut addresses, &key, job, deadline);
+                let ended = self.try_addresses(there, &mut addresses, key, job, deadline);
                 match ended.await {
-                    Ok(outcomes) => return outcomes,
+                    Ok(outcomes) => return Ok(outcomes),
                     Err(outcome) => failure = Some(kinder(failure, outcome)),
                 }
                 tried += before - addresses.len();
             }
         }
-        vec![failure.unwrap_or_else(nobody); job.envelope.recipients.len()]
+        Err(failure.unwrap_or_else(nobody))
     }
 
     /// Errs if the address that answered was of no use, which is taken out then, or none did: then none is left.
@@ -140,7 +166,13 @@ impl Deliveries {
             Some(met) => addresses.retain(|address| *address != met.address),
             None => addresses.clear(),
         }
-        self.send_on(opened?, key, job).await
+        let connection = opened?;
+        // RFC 8689 §4.2.1: another host may do as the message asks.
+        if job.must_be_kept_to && !connection.keeps_to_tls() {
+            tokio::spawn(connection.quit());
+            return Err(not_kept_to(&hop.host));
+        }
+        self.send_on(connection, key, job).await
     }
 
     async fn open(
@@ -204,7 +236,11 @@ impl Deliveries {
         let first = job.envelope.recipients.first();
         let limits = first.map(|one| job.route.limits(&one.forward_path));
         let most = limits.map_or(1, |limits| limits.messages_per_connection);
-        self.pool.park(key.clone(), connection, most);
+        match key.require_tls && !connection.keeps_to_tls() {
+            // Not for the next one, which may not go there.
+            true => drop(tokio::spawn(connection.quit())),
+            false => self.pool.park(key.clone(), connection, most),
+        }
         match outcomes.pop() {
             Some(last) if sent.untouched => Err(last),
             last => {
@@ -276,6 +312,18 @@ fn limits(job: &Job<'_>) -> Vec<Limit> {
         })
     });
     own.into_iter().chain(shared).collect()
+}
+
+/// The same for every recipient.
+fn all(outcome: Outcome, job: &Job<'_>) -> Vec<Outcome> {
+    vec![outcome; job.envelope.recipients.len()]
+}
+
+fn not_kept_to(host: &str) -> Outcome {
+    Outcome {
+        next_hop: Some(host.to_owned()),
+        ..Outcome::without_reply(EnhancedStatusCode::permanent(7, 30), NOT_KEPT_TO)
+    }
 }
 
 fn all_busy() -> Outcome {

@@ -553,6 +553,53 @@ async fn mail_in_clear_is_a_downgrade_that_is_said() {
     }
 }
 
+/// RFC 8689 §4.2.1: each host is asked, and a message goes to none that will not keep to it; a report from elsewhere goes
+/// to such a one rather than nowhere (§5).
+#[tokio::test]
+async fn mail_that_requires_tls_goes_to_the_host_that_keeps_to_it_wherever_in_the_list_that_is() {
+    let report =
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n--x--\r\n";
+    let refused = "permanent 5.7.30: the next hop does not support REQUIRETLS";
+    let server = server("mx.x.example", false);
+    let digest = Sha256::digest(&server.own).to_vec();
+    for (message, from, second_keeps, said, taken) in [
+        (MESSAGE, "s@a.example", true, DELIVERED, [0, 1]),
+        (MESSAGE, "s@a.example", false, refused, [0, 0]),
+        (MESSAGE, "", false, refused, [0, 0]),
+        (&report[..], "", true, DELIVERED, [0, 1]),
+        (&report[..], "", false, DELIVERED, [1, 0]),
+    ] {
+        let script =
+            |offers: &[&'static str]| Script::offering(offers).with_tls(server.acceptor.clone());
+        let first = NextHop::start(script(&[])).await;
+        let offers: &[&str] = if second_keeps { &["REQUIRETLS"] } else { &[] };
+        let port = first.address.port();
+        let second = NextHop::start_at(&format!("127.0.0.2:{port}"), script(offers)).await;
+        let (dns, tlsa) = zone(&first).await;
+        let tlsa2 = tlsa.replace("mx.", "mx2.");
+        let dns = dns
+            .with_mx("x.example", 20, "mx2.x.example.")
+            .with_address("mx2.x.example", "127.0.0.2")
+            .with_tlsa(&tlsa, (3, 0, 1), &digest)
+            .with_tlsa(&tlsa2, (3, 0, 1), &digest)
+            .signed(&["x.example", "mx.x.example", "mx2.x.example", &tlsa, &tlsa2]);
+        let deliveries = validating(&dns);
+        let mut bound = envelope(&["a@x.example"]);
+        bound.require_tls = true;
+        bound.reverse_path = ReversePath::parse(from).unwrap();
+        let route = by_mx(&first, TlsLevel::Opportunistic);
+        // Twice: what a report left behind serves nobody who wants more.
+        for round in 1..=2 {
+            let outcomes = deliveries
+                .attempt(&route, &bound, &Message::new(message), TlsNeed::AsRoute)
+                .await;
+            assert_eq!(in_short(&outcomes[0]), said, "{from} {second_keeps}");
+            let found = [&first, &second].map(|hop| hop.messages().len());
+            assert_eq!(found, taken.map(|one| one * round), "{from} {second_keeps}");
+        }
+    }
+}
+
 /// RFC 8689 §4.2.1: REQUIRETLS wants to know whose word the name of the exchanger is.
 #[tokio::test]
 async fn mail_that_requires_tls_goes_to_exchangers_that_somebody_vouches_for() {
