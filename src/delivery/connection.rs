@@ -40,11 +40,24 @@ pub(super) struct Target<'a> {
     pub(super) level: TlsLevel,
     /// The TLSA records that its certificate must match.
     pub(super) dane: Option<&'a Dane>,
+    /// Whether it need not even show that it holds the key of its certificate, where any certificate will do.
+    pub(super) unproven: bool,
     pub(super) credentials: Option<&'a Credentials>,
     /// Whether what goes there stays on this machine.
     pub(super) local: bool,
     /// Whether CHUNKING may be used where it is offered.
     pub(super) chunking: bool,
+}
+
+impl Target<'_> {
+    /// Whether a handshake that failed at the certificate may be tried with less: only where the certificate shows
+    /// nothing that anybody relies on, and no password is shown either.
+    pub(super) fn may_do_without_proof(&self, error: &OpenError) -> bool {
+        let at_certificate = matches!(error, OpenError::Handshake(HandshakeError::Certificate(_)));
+        let any_will_do =
+            self.dane.is_none() && self.level < TlsLevel::Verified && self.credentials.is_none();
+        at_certificate && any_will_do && !self.unproven
+    }
 }
 
 /// An address of a next hop.
@@ -382,6 +395,7 @@ async fn handshake(
     let certificate = match (target.dane, target.level) {
         (Some(dane), _) => Certificate::MustMatch(dane),
         (None, TlsLevel::Verified) => Certificate::MustBeRight,
+        (None, _) if target.unproven => Certificate::MayBeUnproven,
         (None, _) => Certificate::MayBeAny,
     };
     let until = (Instant::now() + us.settings.command_timeout.min(HANDSHAKE)).min(deadline);

@@ -155,6 +155,7 @@ impl Deliveries {
             dialect: dialect(job.route),
             level: way.level,
             dane: way.dane.as_ref(),
+            unproven: false,
             credentials: credentials(job.route),
             local: job.route.is_local(),
             chunking: job.route.chunking,
@@ -201,6 +202,13 @@ impl Deliveries {
                 }
                 Err(error) => error,
             };
+            // There are keys that we cannot check: RSA of 1024 bits. Who anybody may be is better met under TLS all the same
+            // than in clear (RFC 7435 §3). It is not the destination's fault, and not reported as one.
+            if target.may_do_without_proof(&error) {
+                target.unproven = true;
+                target.addresses = met.iter().map(|met| met.address.clone()).collect();
+                continue;
+            }
             if fell_back.is_none() {
                 self.note_failed(&error, (hop, way), met.as_ref(), plan);
             }
