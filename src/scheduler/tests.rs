@@ -238,6 +238,10 @@ impl Courier for Scripted {
                     let reply = Reply::new(452, status, "too many recipients");
                     Outcome::from_reply(reply, "mx.example", true)
                 }
+                "swallows.example" => Outcome {
+                    in_doubt: true,
+                    ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")
+                },
                 _ if to[i].starts_with("poison") => Outcome {
                     broke_off: domain == "breaks.example",
                     ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")
