@@ -27,7 +27,8 @@
 //! | 4xx with the word greylisting | this delivery | the first after 5 min 10 s, then the schedule |
 //! | 452 4.2.2, mailbox full | this delivery | the schedule, two steps further on |
 //! | 452 4.5.3, too many recipients | this transaction | the others after 1 s, in parts of the number that was taken |
-//! | 421; 4.3.1, 4.3.2, 4.4.5; 4.7.500 to 4.7.699; words like "too many connections", "throttled" | the next hop | less at once; if nothing else is under way nothing at all for 15 s, doubled up to 10 min. The message after 15 s, doubled each time it meets this, at most the schedule. From the fourth pause in a row on what waits is put off without an attempt, each message by its own schedule, as where nobody is there |
+//! | 421; 4.3.1, 4.3.2, 4.4.5; 4.7.500 to 4.7.699; words like "too many connections", "throttled" | the next hop | less at once; if nothing else is under way nothing at all for 15 s, doubled up to 10 min. The message after 15 s, doubled each time it meets this, at most the schedule, and behind what has waited for the end of the pause. From the fourth pause in a row on what waits is put off without an attempt, each message by its own schedule, as where nobody is there |
+//! | the same to a message that met it before, though others went well in between | this delivery | as the schedule says |
 //! | no answer to the last octet: it may be there | this delivery | as the schedule says, also where others are called back |
 //! | a connection that broke while a message went over it | this delivery | as the schedule says: of others it says nothing |
 //! | no connection, no greeting, a connection that broke before MAIL had its answer, silence, no DNS; 5xx before any mail (greeting, log-in) | the next hop | the schedule; or sooner, see below |

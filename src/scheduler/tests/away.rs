@@ -75,7 +75,7 @@ async fn a_next_hop_that_wants_less_is_left_alone_for_a_while() {
     assert!(at_first <= 4, "{at_first} attempts, two at once");
 
     running.courier.recovered.store(true, Ordering::SeqCst);
-    running.clock.advance(Duration::from_secs(15));
+    running.clock.advance(Duration::from_secs(16));
     running.handle.wake();
     running.until("delivered", 21).await;
 }
