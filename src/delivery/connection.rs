@@ -182,10 +182,20 @@ impl Connection {
         let mut broken = None;
         loop {
             out.clear();
+            if broken.is_none() && transaction.is_our_turn() && self.wire.has_spoken() {
+                let said = self.wire.reply(LAST_WORDS).await.ok();
+                transaction.spoke_out_of_turn(said);
+            }
             let step = transaction.next(&mut out);
             let written = match step {
                 Step::Write(form) if broken.is_none() => {
-                    self.write_message(&mut out, form, message, settings).await
+                    let alone = transaction.awaits_the_end_alone();
+                    let written = self.write_message(&mut out, form, message, settings);
+                    written.await.map(|has_spoken| {
+                        if alone && has_spoken {
+                            transaction.spoke_early();
+                        }
+                    })
                 }
                 _ if out.is_empty() || broken.is_some() => Ok(()),
                 _ => self.wire.write(&out, settings.command_timeout).await,
@@ -218,21 +228,26 @@ impl Connection {
     }
 
     /// Writes what was put out and the message after it: together where it is small, in blocks where
-    /// it is not, and never as a second copy of the whole.
+    /// it is not, and never as a second copy of the whole. Returns whether there was something to read before the last
+    /// of it went.
     async fn write_message(
         &mut self,
         out: &mut Vec<u8>,
         form: Form,
         message: &Message,
         settings: &ConnectionSettings,
-    ) -> Result<(), Lost> {
+    ) -> Result<bool, Lost> {
         let limit = settings.command_timeout;
         let octets = message.octets();
         match form {
             Form::Chunk if octets.len() <= BLOCK_OCTETS => out.extend_from_slice(octets),
             Form::Chunk => {
                 self.wire.write(out, limit).await?;
-                return self.wire.write(octets, limit).await;
+                let (most, last) = octets.split_at(octets.len() - BLOCK_OCTETS);
+                self.wire.write(most, limit).await?;
+                let has_spoken = self.wire.has_spoken();
+                self.wire.write(last, limit).await?;
+                return Ok(has_spoken);
             }
             Form::Dotted => {
                 let mut encoder = Encoder::new();
@@ -247,7 +262,9 @@ impl Connection {
                 encoder.finish(out);
             }
         }
-        self.wire.write(out, limit).await
+        let has_spoken = self.wire.has_spoken();
+        self.wire.write(out, limit).await?;
+        Ok(has_spoken)
     }
 
     /// Whether it can take another message, as far as can be seen without asking.
