@@ -1971,17 +1971,36 @@ fn without_an_answer(id: DeliveryId, until: Timestamp) -> Settlement {
     )
 }
 
+fn in_doubt(id: DeliveryId, until: Timestamp) -> Settlement {
+    let settlement = without_an_answer(id, until);
+    Settlement {
+        outcome: Outcome {
+            in_doubt: true,
+            ..settlement.outcome
+        },
+        ..settlement
+    }
+}
+
 #[tokio::test]
 async fn what_nobody_answered_is_called_back_domain_by_domain() {
     for f in stores().await {
         let later = start() + minutes(60);
-        for to in ["a@a.example", "b@b.example", "b2@b.example", "c@c.example"] {
+        for to in [
+            "a@a.example",
+            "b@b.example",
+            "b2@b.example",
+            "c@c.example",
+            "d@a.example",
+        ] {
             f.accept(accepted(&[to])).await;
         }
         for lease in f.lease_at(start()).await {
             let one = &lease.deliveries[0];
             let came = match recipients(&lease)[0].as_str() {
                 "c@c.example" => deferred(one.id, later),
+                // It may be there: an early attempt would make a second copy likelier.
+                "d@a.example" => in_doubt(one.id, later),
                 _ => without_an_answer(one.id, later),
             };
             f.store.settle(vec![came], vec![]).await.unwrap();

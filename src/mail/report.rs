@@ -12,8 +12,24 @@ use jiff::tz::TimeZone;
 use super::address::Mailbox;
 use super::envelope::{EnvId, Orcpt};
 use super::message::Message;
+use super::mime;
 use super::path::ForwardPath;
 use super::status::EnhancedStatusCode;
+
+/// Whether a message says of itself that it is such a report (RFC 3464 §2; RFC 6533 §6 for addresses in UTF-8).
+pub fn is_one(message: &Message) -> bool {
+    let Ok(structure) = mime::parse(message.header_octets()) else {
+        return false;
+    };
+    let root = structure.root();
+    let kind = root.content_type.params.get("report-type");
+    let is_of_delivery = |kind: &str| {
+        ["delivery-status", "global-delivery-status"]
+            .iter()
+            .any(|one| kind.eq_ignore_ascii_case(one))
+    };
+    root.is("multipart", "report") && kind.is_some_and(is_of_delivery)
+}
 
 /// A report about one message, for its sender.
 #[derive(Clone, Debug)]

@@ -64,8 +64,8 @@ pub trait Store: Send + Sync + 'static {
     /// Gives leased deliveries back untried: they are due again at `at`.
     fn give_back(&self, deliveries: Vec<DeliveryId>, at: Timestamp) -> Answer<'_, ()>;
 
-    /// Makes due, as of `now`, what waits for a later attempt and never got an answer from a next hop, but for what
-    /// `skip` passes over. Up to the limit of `recall`; what comes back says where to go on.
+    /// Makes due, as of `now`, what waits for a later attempt and got no answer from a next hop at the last one, but for
+    /// what a next hop may have already ([`IN_DOUBT`](crate::outcome::IN_DOUBT)) and what `skip` passes over. Up to the limit of `recall`; what comes back says where to go on.
     fn recall(&self, now: Timestamp, recall: Recall, skip: Skip) -> Answer<'_, Recalled>;
 
     /// Writes events that stand alone.

@@ -235,6 +235,15 @@ impl Courier for Scripted {
                     let reply = Reply::new(452, status, "too many recipients");
                     Outcome::from_reply(reply, "mx.example", true)
                 }
+                "grumbles.example" if to[i].starts_with("poison") => {
+                    let status = EnhancedStatusCode::transient(3, 0);
+                    let reply = Reply::new(421, status, "closing");
+                    Outcome::from_reply(reply, "mx.example", true)
+                }
+                "swallows.example" => Outcome {
+                    in_doubt: true,
+                    ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")
+                },
                 _ if to[i].starts_with("poison") => Outcome {
                     broke_off: domain == "breaks.example",
                     ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")

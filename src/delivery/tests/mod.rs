@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::base::dns::fake::FakeDns;
-use crate::mail::Recipient;
+use crate::mail::{Recipient, ReversePath};
 use crate::outcome::DeliveryResult;
 
 use next_hop::NextHop;

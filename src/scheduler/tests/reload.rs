@@ -37,7 +37,7 @@ async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goe
     let expected = [
         (TlsNeed::AsRoute, "a@ok.example"),
         (TlsNeed::Encryption, "encrypt@ok.example"),
-        (TlsNeed::AsRoute, "s@ok.example"),
+        (TlsNeed::OwnReport, "s@ok.example"),
         (TlsNeed::Verified, "tls@ok.example"),
     ];
     assert_eq!(asked, expected);
