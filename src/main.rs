@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Parser;
 use jiff::Timestamp;
 use postern::accounts::Store;
 use postern::admin::cli::{
-    AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Evidence, EvidenceCommand,
-    Explain, List, Plan, Question, QueueCommand, ReportCommand, SecureDomainsCommand,
+    AccountCommand, AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Evidence,
+    EvidenceCommand, Explain, List, Plan, Question, QueueCommand, ReportCommand,
+    SecureDomainsCommand,
 };
 use postern::admin::dkim::DkimCommand;
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
@@ -27,7 +29,7 @@ use postern::policy::explain::Onward;
 use postern::policy::{RecipientDecision, Verdict};
 use postern::queue::Queue;
 use postern::server::{self, ServeError, Signals};
-use postern::settings::{self, Loaded, PolicyTests, Settings};
+use postern::settings::{self, Essentials, Loaded, PolicyTests, Settings};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(say_where));
@@ -104,9 +106,15 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
     if let Some(answer) = without_settings(cli, out).await? {
         return Ok(answer);
     }
+    let settings = match load_or_say(&cli.config).await {
+        Ok(settings) => settings,
+        Err(error) => {
+            return without_policy(cli, out).await?.map_or(Err(error), Ok);
+        }
+    };
     let office = Office {
         cli,
-        settings: load_or_say(&cli.config).await?,
+        settings,
         by: admin::queue::administrator(),
         now: Clock::system().now(),
     };
@@ -233,13 +241,8 @@ impl Office<'_> {
         let (json, by, now) = (self.cli.json, &*self.by, self.now);
         let (answer, events) = match &self.cli.command {
             Command::Account(command) => {
-                let desk = admin::account::Desk {
-                    path: self.settings.policy.accounts_file(),
-                    store: &Store::open(&self.settings.data)?,
-                    now,
-                    json,
-                };
-                let answer = admin::account::run(command, desk, out)?;
+                let (file, data) = (self.settings.policy.accounts_file(), &self.settings.data);
+                let answer = about_accounts(command, (file, data), now, json, out)?;
                 let event = admin::account::event(command, by, now);
                 let event = event.filter(|_| answer == Answer::Done);
                 (answer, event.into_iter().collect())
@@ -251,7 +254,9 @@ impl Office<'_> {
             _ => return Ok(None),
         };
         if !events.is_empty() {
-            self.queue().await?.record(events).await?;
+            let recorded = async { self.queue().await?.record(events).await.map_err(Into::into) };
+            let recorded: anyhow::Result<()> = recorded.await;
+            recorded.context(UNRECORDED)?;
         }
         Ok(Some(answer))
     }
@@ -391,6 +396,74 @@ impl Office<'_> {
         Ok(made.await?)
     }
 }
+
+/// Carries out a command about accounts, in their file and in the data folder. To shut one, nothing but the file is
+/// asked.
+fn about_accounts(
+    command: &AccountCommand,
+    (file, data): (&Path, &Path),
+    now: Timestamp,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Answer> {
+    if let AccountCommand::Disable { name } = command {
+        return Ok(admin::account::disable(name, file, json, out)?);
+    }
+    let desk = admin::account::Desk {
+        path: file,
+        store: &Store::open(data)?,
+        now,
+        json,
+    };
+    Ok(admin::account::run(command, desk, out)?)
+}
+
+/// Does what is done to an account although the configuration has errors, which were told: whose secret is out must be
+/// shut at once. `None` for what has to wait until they are put right.
+async fn without_policy(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Option<Answer>> {
+    let Command::Account(command) = &cli.command else {
+        return Ok(None);
+    };
+    let Some(place) = Essentials::read(&cli.config) else {
+        return Ok(None);
+    };
+    let may_go_on = match command {
+        AccountCommand::Add(_) => false,
+        AccountCommand::Disable { .. } => true,
+        // Another database than the one that is meant would take all this as well.
+        _ => place.is_sure,
+    };
+    if !may_go_on {
+        return Ok(None);
+    }
+    let (now, by) = (Clock::system().now(), admin::queue::administrator());
+    let answer = about_accounts(command, (&place.accounts, &place.data), now, cli.json, out)?;
+    let (config, file) = (cli.config.display(), place.accounts.display());
+    if matches!(command, AccountCommand::Disable { .. }) {
+        eprintln!(
+            "warning: the configuration has errors: a gateway that runs shuts the account by {file} all the same, \
+             within seconds; one that is started now does not start"
+        );
+    }
+    if !place.is_sure {
+        eprintln!(
+            "warning: {config} itself has errors: should it mean another file than {file}, shut the account there; \
+             nothing was written into the audit trail"
+        );
+        return Ok(Some(answer));
+    }
+    if let Some(event) = admin::account::event(command, &by, now).filter(|_| answer == Answer::Done)
+    {
+        let queue = place
+            .open_queue(Clock::system())
+            .await
+            .context(UNRECORDED)?;
+        queue.record(vec![event]).await.context(UNRECORDED)?;
+    }
+    Ok(Some(answer))
+}
+
+const UNRECORDED: &str = "it is done, but it is not in the audit trail";
 
 /// Runs the gateway: development certificates are made first if the configuration names them and
 /// they are not there.
