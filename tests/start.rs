@@ -214,3 +214,84 @@ fn a_gateway_that_logs_next_to_nothing_serves_and_drains_all_the_same() {
     gateway.wait_for_mail("nurse@bumbleton.example", 1);
     assert!(gateway.terminate());
 }
+
+/// Runs the program under a mask that lets everybody do everything.
+fn unmasked(config: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "umask 000; exec \"$0\" --config \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_postern"))
+        .arg(config)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// What others than its owner may do with a file, and those in a folder; messages in a Maildir may be the group's.
+fn open_to_others(path: &Path, found: &mut Vec<String>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = fs::symlink_metadata(path).expect("a file");
+    let mode = metadata.permissions().mode() & 0o777;
+    let is_mail = metadata.is_file() && path.components().any(|part| part.as_os_str() == "maildir");
+    if mode & if is_mail { 0o007 } else { 0o077 } != 0 {
+        found.push(format!("{} {mode:o}", path.display()));
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).expect("a folder") {
+            open_to_others(&entry.expect("an entry").path(), found);
+        }
+    }
+}
+
+#[test]
+fn whatever_the_mask_nobody_else_may_read_what_the_gateway_keeps() {
+    let mut gateway = Gateway::start();
+    assert!(gateway.terminate());
+    let data = gateway.folder.path().join("data");
+    fs::remove_dir_all(&data).expect("data to make again");
+    let config = gateway.config();
+    // The commands first: what they make has the same mode.
+    let mail = gateway.folder.path().join("wanted.eml");
+    fs::write(&mail, "From: a@b.example\nSubject: hello\n\ntext\n").expect("a message");
+    let mail = mail.to_str().expect("a path");
+    for args in [
+        &["account", "add", "app@nhs.net"][..],
+        &["learn", "ham", mail],
+        &["queue", "list"],
+    ] {
+        let status = unmasked(&config, args).status().expect("a shell");
+        assert!(status.success(), "{args:?}");
+    }
+    let mut serving = unmasked(&config, &["serve"]).spawn().expect("a shell");
+    wait_for("the gateway", || {
+        std::net::TcpStream::connect(("127.0.0.1", gateway.relay)).ok()
+    });
+    let large = format!("Subject: x\r\n\r\n{}", "text\r\n".repeat(200_000));
+    for (from, to, text) in [
+        (
+            "a@elsewhere.example",
+            "nurse@bumbleton.example",
+            "Subject: hello\r\n\r\ntext\r\n",
+        ),
+        ("a@elsewhere.example", "nurse@bumbleton.example", &large),
+        (
+            "me@bumbleton.example",
+            "x@example.com",
+            "Subject: x\r\n\r\nNHS number 943 476 5919\r\n",
+        ),
+    ] {
+        let mut client = gateway.connect();
+        assert!(client.command("EHLO x").starts_with("250"));
+        let reply = client.submit(from, &[to], text.as_bytes());
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    gateway.wait_for_mail("nurse@bumbleton.example", 2);
+    let mut found = Vec::new();
+    open_to_others(&data, &mut found);
+    let pid = serving.id().to_string();
+    let stopped = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(stopped.expect("kill").success());
+    wait_for("its end", || serving.try_wait().expect("its state"));
+    assert_eq!(found, [""; 0]);
+}

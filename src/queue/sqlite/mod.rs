@@ -25,8 +25,7 @@ mod trace;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +35,7 @@ use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::base::Clock;
+use crate::base::{Clock, private};
 use crate::outcome::audit::AuditEvent;
 
 use super::ahead::PAGE;
@@ -84,7 +83,7 @@ impl SqliteStore {
         let spool = Spool::open(folder)?;
         let path = folder.join(DATABASE);
         place::check_before_opening(&path)?;
-        let made = make_file(&path).and_then(|()| Identity::of(&path));
+        let made = private::make(&path).and_then(|_| Identity::of(&path));
         let made = made.map_err(|error| StoreError::file(&path, error))?;
         let mut connection = Connection::open(&path).map_err(StoreError::Sqlite)?;
         prepare(&mut connection).map_err(StoreError::Sqlite)?;
@@ -154,7 +153,8 @@ impl SqliteStore {
         let path = self.folder.join(LOCK);
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.is_none() {
-            let file = File::create(&path).map_err(|error| StoreError::file(&path, error))?;
+            // Who may open it may lock it.
+            let file = private::make(&path).map_err(|error| StoreError::file(&path, error))?;
             file.try_lock().map_err(|_| QueueError::Served)?;
             *lock = Some(file);
         }
@@ -392,13 +392,6 @@ impl SqliteStore {
             Err(error) => tracing::error!(%error, "what the queue has could not be rescued"),
         }
     }
-}
-
-/// Makes the file of the database, for this user alone; SQLite gives its log the same rights.
-fn make_file(path: &Path) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true).mode(0o600);
-    options.open(path).map(|_| ())
 }
 
 /// Settings of the connection that writes.
