@@ -8,6 +8,7 @@ mod accept;
 mod administer;
 mod ahead;
 mod audit;
+mod careful;
 mod checkpoint;
 mod damaged;
 mod groups;
@@ -218,6 +219,7 @@ impl Store for SqliteStore {
                 match (leased, self.damage.met()) {
                     // Held, or passed over: it is not met again.
                     (Err(error), Some(message)) => self.hold_unseen(message, now, error).await?,
+                    (Err(error), None) if self.damage.begins_with(&error) => {}
                     (leased, _) => return leased,
                 }
             }
@@ -256,7 +258,15 @@ impl Store for SqliteStore {
             self.become_scheduler()?;
             let spool = self.spool.clone();
             let on_disk = spool.files().await?;
-            let (freed, known) = self.step(move |batch| lease::recover(batch, now)).await?;
+            let recovered = self.step(move |batch| lease::recover(batch, now)).await;
+            let (freed, known) = match recovered {
+                Err(error) if self.damage.begins_with(&error) => {
+                    let leased = self.read(careful::leased).await?;
+                    self.step(move |batch| lease::recover_these(batch, &leased, now))
+                        .await?
+                }
+                recovered => recovered?,
+            };
             spool.remove_orphans(on_disk, &known).await;
             while self.bring_back(now, PAGE).await? > 0 {}
             Ok(freed)
@@ -356,8 +366,7 @@ impl SqliteStore {
         }
         let known = match self.read(move |db| damaged::known_of(db, message)).await {
             Err(error) if rows::is_corrupt(&error) || rows::is_unread(&error) => {
-                self.damage.pass_over(message, &error);
-                return Ok(());
+                return self.pass_over(message, now, error).await;
             }
             known => known?,
         };
@@ -367,12 +376,23 @@ impl SqliteStore {
             damaged::hold(batch, message, now, why, &known, &teller)
         });
         match held.await {
-            Err(error) if rows::is_corrupt(&error) => {
-                self.damage.pass_over(message, &error);
-                Ok(())
-            }
+            Err(error) if rows::is_corrupt(&error) => self.pass_over(message, now, error).await,
             held => held,
         }
+    }
+
+    /// Leaves a message where it is, as it cannot even be held, and tells of it.
+    async fn pass_over(
+        &self,
+        message: MessageId,
+        now: Timestamp,
+        error: QueueError,
+    ) -> Result<(), QueueError> {
+        self.damage.pass_over(message);
+        let known = self.read(move |db| damaged::known_alone(db, message)).await;
+        let (known, teller) = (known.unwrap_or_default(), self.damage.teller.clone());
+        self.step(move |batch| damaged::tell(batch, message, now, &error, &known, &teller))
+            .await
     }
 
     /// Keeps what the queue of this gateway has, if its file is gone: with the process it would be lost.
