@@ -295,3 +295,73 @@ fn whatever_the_mask_nobody_else_may_read_what_the_gateway_keeps() {
     wait_for("its end", || serving.try_wait().expect("its state"));
     assert_eq!(found, [""; 0]);
 }
+
+/// Somewhere that takes nothing, as a disk does that is full.
+fn full() -> Stdio {
+    let full = fs::File::options().write(true).open("/dev/full");
+    full.expect("/dev/full").into()
+}
+
+#[test]
+fn a_gateway_whose_log_cannot_be_written_serves_on() {
+    let mut gateway = Gateway::start();
+    assert!(gateway.terminate());
+    let mut serving = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .arg("--config")
+        .arg(gateway.config())
+        .arg("serve")
+        .stdout(full())
+        .stderr(full())
+        .spawn()
+        .expect("the gateway starts");
+    wait_for("the gateway", || {
+        std::net::TcpStream::connect(("127.0.0.1", gateway.relay)).ok()
+    });
+    for _ in 0..2 {
+        let mut client = gateway.connect();
+        assert!(client.command("EHLO x").starts_with("250"));
+        let message = b"Subject: hello\r\n\r\ntext\r\n";
+        let reply = client.submit("a@elsewhere.example", &["nurse@bumbleton.example"], message);
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    gateway.wait_for_mail("nurse@bumbleton.example", 2);
+    let pid = serving.id().to_string();
+    let stopped = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(stopped.expect("kill").success());
+    assert!(wait_for("its end", || serving.try_wait().expect("its state")).success());
+}
+
+#[test]
+fn a_command_ends_by_its_answer_and_what_it_did_is_on_record_whoever_listens() {
+    let gateway = Gateway::start();
+    let code = |args: &[&str], out: Stdio, error: Stdio| {
+        let ended = Command::new(env!("CARGO_BIN_EXE_postern"))
+            .arg("--config")
+            .arg(gateway.config())
+            .args(args)
+            .stdout(out)
+            .stderr(error)
+            .status();
+        ended.expect("postern runs").code()
+    };
+    for args in [
+        &["explain"][..],
+        &["account", "show", "nobody"],
+        &["queue", "show", "x"],
+    ] {
+        let heard = code(args, Stdio::null(), Stdio::null());
+        assert_eq!(code(args, full(), full()), heard, "{args:?}");
+    }
+    assert_eq!(
+        code(&["account", "add", "app@nhs.net"], full(), full()),
+        Some(1)
+    );
+    let number = ["sms", "opt-out", "add", "07700900125"];
+    assert_eq!(code(&number, full(), full()), Some(1));
+    let trail = gateway.postern(&["audit", "export"]).stdout;
+    let trail = String::from_utf8(trail).expect("text");
+    assert!(
+        trail.contains("\"added\"") && trail.contains("sms-opt-out"),
+        "{trail}"
+    );
+}

@@ -10,7 +10,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::base::Reference;
+use crate::base::{Reference, tell};
 use crate::config::text::{text_of, without_mark};
 use crate::mail::sms::MobileNumber;
 use crate::outcome::audit::{AuditEvent, AuditKind};
@@ -229,7 +229,7 @@ fn parse(text: &str) -> Result<MobileNumber, String> {
 }
 
 fn refuse(wrong: &str) -> Answer {
-    eprintln!("postern: {wrong}");
+    tell(format_args!("postern: {wrong}"));
     Answer::Usage
 }
 
