@@ -1,6 +1,7 @@
 //! The whole configuration: one section for each module, and every diagnostic of all files at once.
 
 mod ends;
+mod essentials;
 mod exchangers;
 mod routes;
 
@@ -16,6 +17,8 @@ use crate::policy::settings::Files;
 use crate::policy::{Policy, policy_test};
 use crate::queue::{Queue, QueueError};
 use crate::{admin, delivery, directory, ingress, queue};
+
+pub use essentials::Essentials;
 
 /// Everything that the files say, checked.
 pub struct Settings {
@@ -152,11 +155,8 @@ fn with_help(diagnostic: Diagnostic) -> Diagnostic {
 }
 
 fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Option<Settings> {
-    let folder = path.parent().unwrap_or(Path::new("."));
     let hostname = top.required::<Domain>("hostname").map(Located::into_inner);
-    let data = top
-        .path("data")
-        .map_or_else(|| folder.join("../data"), Located::into_inner);
+    let data = data_folder(top, path);
     let store = queue::Settings::read(top);
     let ingress = ingress::Settings::read(top);
     let delivery = delivery::Settings::read(top);
@@ -196,6 +196,13 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
         admin,
         directory,
     })
+}
+
+/// What `data` says, or the folder beside that of the gateway's own file.
+fn data_folder(top: &Section<'_>, path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    top.path("data")
+        .map_or_else(|| folder.join("../data"), Located::into_inner)
 }
 
 /// A route to exchangers promises less than it could: said where it can be put right.

@@ -380,6 +380,62 @@ fn an_account_is_disabled_also_while_the_policy_cannot_be_reloaded() {
 }
 
 #[test]
+fn an_account_is_shut_and_its_secret_changed_also_where_a_policy_file_does_not_parse() {
+    if !installed("python3") {
+        return;
+    }
+    let (gateway, secret) = gateway("");
+    let log_in = |secret: &str| {
+        let args = ["--mech", "PLAIN", "--user", NAME, "--secret", secret];
+        last(&client(&gateway, &args, "")).to_owned()
+    };
+    let policies = gateway.folder.path().join("policies");
+    let links = policies.join("links.toml");
+    let whole = fs::read_to_string(&links).expect("links.toml");
+    fs::write(&links, "not = = toml\n").expect("links.toml");
+    let rotated = gateway.postern(&["--json", "account", "rotate", NAME, "--overlap", "0s"]);
+    let said = String::from_utf8_lossy(&rotated.stderr).into_owned();
+    assert!(
+        rotated.status.success() && said.contains("links.toml"),
+        "{said}"
+    );
+    let rotated: Value = serde_json::from_slice(&rotated.stdout).expect("JSON");
+    let newer = rotated["secret"].as_str().expect("a secret");
+    assert!(log_in(&secret).starts_with("auth 535"));
+    assert!(log_in(newer).starts_with("auth 235"));
+    let added = gateway.postern(&["account", "add", "b@nhs.net"]);
+    assert_eq!(added.status.code(), Some(1));
+
+    // Now nothing is left of the gateway's own file but what its parser can save.
+    let main = policies.join("postern.toml");
+    let text = fs::read_to_string(&main).expect("postern.toml");
+    fs::write(&main, format!("broken = = 1\n{text}")).expect("postern.toml");
+    let rotated = gateway.postern(&["account", "rotate", NAME]);
+    assert_eq!(rotated.status.code(), Some(1));
+    let disabled = gateway.postern(&["account", "disable", NAME]);
+    let said = String::from_utf8_lossy(&disabled.stderr).into_owned();
+    assert!(disabled.status.success(), "{said}");
+    assert!(
+        said.contains("warning: ") && said.contains("audit trail"),
+        "{said}"
+    );
+    wait_for("the account to be shut", || {
+        log_in(newer).starts_with("auth 535").then_some(())
+    });
+    fs::write(&main, text).expect("postern.toml");
+    let again = gateway.postern(&["account", "disable", "nobody@nhs.net"]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(
+        again.status.code() == Some(1) && said.contains("no account nobody"),
+        "{said}"
+    );
+    fs::write(&links, whole).expect("links.toml");
+    let trail = gateway.postern(&["--json", "audit", "export"]);
+    let trail = String::from_utf8_lossy(&trail.stdout).into_owned();
+    assert_eq!(trail.matches("secret changed").count(), 2, "{trail}");
+}
+
+#[test]
 fn the_contract_says_to_whom_and_a_pinned_device_needs_no_secret() {
     if !installed("python3") {
         return;
