@@ -117,7 +117,11 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
     if let Some(answer) = without_settings(cli, out).await? {
         return Ok(answer);
     }
-    let settings = match load_or_say(&cli.config).await {
+    let loaded = match cli.command {
+        Command::Resolve(_) => load_to_resolve(&cli.config).await,
+        _ => load_or_say(&cli.config).await,
+    };
+    let settings = match loaded {
         Ok(settings) => settings,
         Err(error) => {
             return without_policy(cli, out).await?.ok_or(error);
@@ -550,7 +554,15 @@ async fn measure(asked: &Check, cli: &Cli, out: &mut impl Write) -> anyhow::Resu
 
 /// The settings, or every error of the files on the terminal.
 async fn load_or_say(config: &Path) -> anyhow::Result<Settings> {
-    let loaded = settings::load(config, &Clock::system(), PolicyTests::Skip).await;
+    settings_of(settings::load(config, &Clock::system(), PolicyTests::Skip).await)
+}
+
+/// The same for a command that answers in spite of names that lead back to themselves.
+async fn load_to_resolve(config: &Path) -> anyhow::Result<Settings> {
+    settings_of(settings::load_to_resolve(config, &Clock::system()).await)
+}
+
+fn settings_of(loaded: Loaded) -> anyhow::Result<Settings> {
     if loaded.has_errors() {
         say(&loaded)?;
     }

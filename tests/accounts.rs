@@ -16,8 +16,14 @@ const TO: &str = "pharmacy.fa001@nhs.net";
 
 /// A gateway with one account that has these keys, and the secret of the account.
 fn gateway(keys: &str) -> (Gateway, String) {
+    gateway_with(keys, |_| ())
+}
+
+/// The same, with a change to the policies.
+fn gateway_with(keys: &str, change: impl Fn(&Path)) -> (Gateway, String) {
     let block = format!("\n[[account]]\nname = \"{NAME}\"\nsecret = \"stored\"\n{keys}\n");
     let gateway = Gateway::start_with(|policies: &Path| {
+        change(policies);
         let path = policies.join("accounts.toml");
         let text = fs::read_to_string(&path).expect("accounts.toml");
         fs::write(&path, text + &block).expect("accounts.toml");
@@ -249,6 +255,42 @@ fn what_a_submitted_message_lacks_is_put_in_and_the_rest_stays() {
         on_behalf.contains(&format!("\nSender: <{NAME}>\r\n")),
         "{on_behalf}"
     );
+}
+
+/// The fields that the gateway puts in, and the mark that it is no answer, do not take the particulars of the company
+/// from a reminder.
+#[test]
+fn a_reminder_bears_the_footer_of_the_company_that_sends_it() {
+    if !installed("python3") {
+        return;
+    }
+    let (gateway, secret) = gateway_with("foreign-from = \"fix\"", |policies| {
+        let path = policies.join("organisations.toml");
+        let text = fs::read_to_string(&path).expect("organisations.toml");
+        let accounts = "accounts = [\"";
+        let text = text.replacen(accounts, &format!("{accounts}{NAME}\", \""), 1);
+        fs::write(&path, text).expect("organisations.toml");
+    });
+    for fields in [
+        String::new(),
+        format!("From: <{NAME}>\r\nAuto-Submitted: auto-generated\r\n"),
+        format!("From: <{NAME}>\r\nX-Postern-Idempotency-Key: appointment-8\r\n"),
+        "From: somebody@nhs.net\r\n".to_owned(),
+    ] {
+        let message = format!("{fields}Subject: x\r\n\r\nhello\r\n");
+        submit(&gateway, &secret, &["--to", TO], &message);
+    }
+    for one in gateway.wait_for_mail(TO, 4) {
+        let text = String::from_utf8_lossy(&one);
+        assert!(
+            text.contains("hello\r\n\r\nBumbleton Pharmacies Ltd."),
+            "{text}"
+        );
+        let marks = text.matches("Auto-Submitted: auto-generated\r\n");
+        let authors = text.matches("\nFrom: ");
+        assert_eq!((marks.count(), authors.count()), (1, 1), "{text}");
+        assert!(text.contains(&format!("\nFrom: <{NAME}>\r\n")), "{text}");
+    }
 }
 
 #[test]

@@ -342,7 +342,7 @@ impl Since {
 /// `postern trace`.
 #[derive(Args, Clone, Debug)]
 pub struct Trace {
-    /// An address, a Message-ID, a reference, or a time FROM..TO (RFC 3339)
+    /// An address, a Message-ID, a reference, or a time (RFC 3339): a day, hour, minute or second, or FROM..TO
     pub query: String,
     /// At most so many events
     #[arg(long, default_value_t = 1_000)]

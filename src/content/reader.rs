@@ -145,13 +145,17 @@ impl Reader {
         self.take_text(place_of(part, within), &body, None, Form::Plain);
     }
 
-    /// The fields of an attached message stand where the message stands.
+    /// The fields of an attached message stand where the message stands; those that may mark it, with their names.
     fn inner_header(&mut self, octets: &[u8], part: &Part, within: Option<&str>) {
         let place = format!("attachment:{}", within.unwrap_or(&part.number));
         for field in part.fields(octets).fields() {
             if field.is("Subject") {
                 self.push_header(place.clone(), decoded_field(&field.value()));
-            } else if let Some((_, text)) = fields::read(field) {
+            } else if let Some((name, text)) = fields::read(field) {
+                let text = match fields::may_mark(&name) {
+                    true => format!("{name}: {text}"),
+                    false => text,
+                };
                 self.push_header(place.clone(), text);
             }
         }

@@ -15,6 +15,7 @@ mod fair;
 mod gathering;
 mod handling;
 mod known;
+mod moment;
 mod orders;
 pub mod postgres;
 pub mod record;

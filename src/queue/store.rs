@@ -14,6 +14,7 @@ use crate::outcome::audit::AuditEvent;
 
 use super::damage::DamageFn;
 use super::error::QueueError;
+use super::moment;
 use super::record::{
     Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, Once, QueuedMessage, Repeated,
     Settlement,
@@ -398,23 +399,32 @@ pub struct TraceQuery {
 }
 
 impl TraceQuery {
-    /// Reads what a user typed: `FROM..TO` in RFC 3339 (either may be left out); else what `about` is.
+    /// Reads what a user typed: a time in RFC 3339, also cut short (a day, an hour, a minute), or `FROM..TO` of such
+    /// (either may be left out, and a whole time is that moment); else what `about` is.
     pub fn parse(text: &str) -> Self {
-        if let Some((from, to)) = text.trim().split_once("..") {
+        let text = text.trim();
+        if let Some((from, to)) = text.split_once("..") {
             let time = |text: &str| match text.trim() {
                 "" => Some(None),
-                text => text.parse().ok().map(Some),
+                text => moment::bounds(text).map(Some),
             };
             if let (Some(from), Some(to)) = (time(from), time(to)) {
                 return Self {
                     about: None,
-                    from,
-                    to,
+                    from: from.map(|(start, _)| start),
+                    to: to.map(|(_, end)| end),
                 };
             }
         }
+        if let Some((from, to)) = moment::stretch(text) {
+            return Self {
+                about: None,
+                from: Some(from),
+                to: Some(to),
+            };
+        }
         Self {
-            about: Some(text.trim().to_owned()),
+            about: Some(text.to_owned()),
             from: None,
             to: None,
         }

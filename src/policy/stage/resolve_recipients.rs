@@ -297,7 +297,7 @@ impl ResolveRecipients {
                 let suggestion = suggestion.map(|mailbox| mailbox.to_string());
                 (
                     Refusal::UnknownMailbox { suggestion },
-                    "the directory of this domain is complete and does not have the name",
+                    "the directory does not have the name",
                 )
             }
             End::Loop => (Refusal::AliasLoop, "the aliases of the name form a loop"),
