@@ -129,7 +129,7 @@ impl ClassifyPatientData {
         let headers = content.headers.iter().filter_map(|piece| {
             let place = piece.place.as_str();
             let found = match place.strip_prefix("header:") {
-                Some(name) => marking::in_field(&self.settings.markings, name, &piece.text),
+                Some(name) => self.field_marking(name, &piece.text),
                 None if place.starts_with("filename:") => None,
                 None => self.inner_marking(&piece.text),
             };
@@ -151,13 +151,18 @@ impl ClassifyPatientData {
     /// The marking in a further subject, or in a field of an attached message, which begins with its name.
     fn inner_marking(&self, text: &str) -> Option<&str> {
         let field = text.split_once(':');
-        let field = field.filter(|(name, _)| marking::is_field(name));
-        let in_field = field.and_then(|(name, value)| {
-            let listed = marking::in_field(&self.settings.markings, name, value);
-            // More may stand behind it than a label: a descriptor, say.
-            listed.or_else(|| marking::in_subject(value.trim()))
-        });
+        let in_field = field.and_then(|(name, value)| self.field_marking(name, value));
         in_field.or_else(|| marking::in_subject(text))
+    }
+
+    /// The marking in a field that says how sensitive its message is: a label that the policy lists, or one behind which
+    /// more stands, a descriptor say.
+    fn field_marking(&self, name: &str, value: &str) -> Option<&str> {
+        let listed = marking::in_field(&self.settings.markings, name, value);
+        listed.or_else(|| {
+            let value = marking::is_field(name).then(|| value.trim());
+            value.and_then(marking::in_subject)
+        })
     }
 }
 
@@ -394,6 +399,11 @@ mod tests {
                 "Sensitivity: company-confidential\n\nx",
                 "header:Sensitivity",
                 "Company-Confidential",
+            ),
+            (
+                "X-Protective-Marking: OFFICIAL-SENSITIVE: COMMERCIAL\n\nx",
+                "header:X-Protective-Marking",
+                "OFFICIAL-SENSITIVE",
             ),
             (
                 "Content-Type: message/rfc822\n\nSensitivity: Company-Confidential\n\nx",
