@@ -44,6 +44,8 @@ pub struct Outcome {
     pub in_doubt: bool,
     /// Whether the next hop was there and answered, and hung up on this message.
     pub broke_off: bool,
+    /// Whether the reply came before any mail: to the connection itself, at the greeting, EHLO, STARTTLS or the log-in.
+    pub before_mail: bool,
     /// Of a failure that may pass: what it asks for.
     pub after: After,
 }
@@ -96,6 +98,7 @@ impl Outcome {
             downgrade: None,
             in_doubt: false,
             broke_off: false,
+            before_mail: false,
         }
     }
 
@@ -117,6 +120,7 @@ impl Outcome {
             downgrade: None,
             in_doubt: false,
             broke_off: false,
+            before_mail: false,
         }
     }
 

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::delivery::{Limits, Route, TakenRoute, TlsNeed, Transport};
 use crate::mail::Priority;
-use crate::queue::{DeliveryId, LeasedDelivery, MessageId, QueuedMessage};
+use crate::queue::{DeliveryId, LeasedDelivery, QueuedMessage};
 
 use super::Permit;
 use super::answer::Answer;
@@ -121,8 +121,8 @@ pub(super) struct End<'a> {
     pub(super) destination: &'a str,
     pub(super) route: &'a Route,
     pub(super) was_trial: bool,
-    /// Of which message, if it is in the queue.
-    pub(super) message: Option<MessageId>,
+    /// The first delivery of a message that is in the queue, unless what a busy next hop said was about us.
+    pub(super) refused: Option<DeliveryId>,
     pub(super) answer: Answer,
     /// What it came to, if it failed.
     pub(super) because: String,
@@ -415,7 +415,11 @@ impl Board {
             Answer::BrokeOff => ended.is_back = health.note_there(end.was_trial, now),
             Answer::Nothing if end.was_trial => ended.sooner = health.note_nothing(now),
             Answer::Nothing => {}
-            Answer::Busy => match end.message.is_some_and(|one| health.note_refused(one)) {
+            // With others under way it may want less, whatever it was asked to take.
+            Answer::Busy => match end
+                .refused
+                .is_some_and(|one| others == 0 && health.note_refused(one))
+            {
                 // It is about this message: the others need not wait for it.
                 true => ended.is_back = health.note_there(end.was_trial, now),
                 false => {

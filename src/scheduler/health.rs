@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::queue::MessageId;
+use crate::queue::DeliveryId;
 
 /// What is known of a destination that is not simply well.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub(super) struct Health {
     went_well: usize,
     /// Attempts that went well.
     worked: u64,
-    /// The messages of which it wanted less lately, each with what had gone well by then.
-    refused: VecDeque<(MessageId, u64)>,
+    /// The messages of which it wanted less lately, by their first delivery, each with what had gone well by then.
+    refused: VecDeque<(DeliveryId, u64)>,
     /// Recipients that it takes at once, as found out.
     recipients_max: Option<usize>,
     /// Whether something may wait that found nobody, and when that was called back last.
@@ -200,9 +200,9 @@ impl Health {
         Some(self.next_trial + BEHIND_THE_PROBER)
     }
 
-    /// It wants less, when it was asked to take this message. Says whether that is about the message, and not about how
+    /// It wants less, when it was asked to take a message, and nothing else, that begins with this delivery. Says whether that is about the message, and not about how
     /// much it takes: it said so of the same one before, and others went well in between.
-    pub(super) fn note_refused(&mut self, message: MessageId) -> bool {
+    pub(super) fn note_refused(&mut self, message: DeliveryId) -> bool {
         let before = self.refused.iter().position(|(one, _)| *one == message);
         let before = before.and_then(|at| self.refused.remove(at));
         if self.refused.len() >= REFUSED_MAX {
@@ -460,7 +460,7 @@ mod tests {
     #[test]
     fn what_is_wanted_less_of_again_while_others_went_well_is_known_for_it() {
         let mut health = Health::new(at(0));
-        let (one, other) = (MessageId(1), MessageId(2));
+        let (one, other) = (DeliveryId(1), DeliveryId(2));
         assert!(!health.note_refused(one) && !health.note_refused(other));
         assert!(!health.note_refused(one), "nothing else went well");
         health.note_works(false, 5, at(1));
@@ -468,7 +468,7 @@ mod tests {
         assert!(!health.note_refused(one), "nothing since");
         health.note_works(false, 5, at(2));
         for number in 10..10 + REFUSED_MAX {
-            health.note_refused(MessageId(number as i64));
+            health.note_refused(DeliveryId(number as i64));
         }
         assert!(!health.note_refused(one), "long forgotten");
     }
