@@ -134,6 +134,11 @@ impl Outcome {
         }
     }
 
+    /// Whether what an attempt before this one left in doubt stays so: no next hop has said anything of the message.
+    pub fn leaves_doubt(&self) -> bool {
+        !self.in_doubt && (self.reply.is_none() || self.before_mail)
+    }
+
     /// The next hop's words or ours, cut to what a list has room for. Of one in doubt they begin with [`IN_DOUBT`].
     pub fn short_text(&self) -> String {
         let text = match self.in_doubt {
@@ -153,7 +158,8 @@ impl Outcome {
     }
 }
 
-/// How the words begin that are kept of an attempt after which the next hop may have the message. What waits after such
+/// How the words begin that are kept of an attempt after which the next hop may have the message, and of those after it
+/// that [leave it so](Outcome::leaves_doubt). What waits after such
 /// a one is known by them: an early attempt would make a second copy likelier.
 pub const IN_DOUBT: &str = "it may be there already: ";
 

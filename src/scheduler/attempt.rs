@@ -357,6 +357,7 @@ pub(super) fn end<'b>(batch: &'b Batch, outcomes: &[Outcome]) -> End<'b> {
         was_trial: batch.is_trial,
         refused: refused(batch, outcomes),
         tried: !outcomes.is_empty(),
+        in_doubt: outcomes.iter().any(|one| one.in_doubt),
         answer,
         because: match outcomes.iter().find(|one| Answer::of(one) == answer) {
             Some(outcome) if matches!(answer, Answer::Away | Answer::Busy) => in_short(outcome),

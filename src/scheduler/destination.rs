@@ -114,6 +114,8 @@ pub(super) struct Ended {
     pub(super) sooner: Option<Timestamp>,
     /// Whether somebody is there again.
     pub(super) is_back: bool,
+    /// Whether nothing makes the next trial unless it is looked for: what has just failed may be there already.
+    pub(super) lacks_prober: bool,
 }
 
 /// How an attempt ended.
@@ -130,6 +132,8 @@ pub(super) struct End<'a> {
     pub(super) took: usize,
     /// Whether anything was tried.
     pub(super) tried: bool,
+    /// Whether the next hop may have it.
+    pub(super) in_doubt: bool,
 }
 
 /// All destinations that have something in hand or are not well.
@@ -365,6 +369,8 @@ impl Board {
         let metered = self.meters.finished(end.route);
         let waited = row.waiting.leased();
         self.turn_away(end.destination, now, &mut ended);
+        let health = self.health.get(end.destination);
+        ended.lacks_prober = end.in_doubt && health.is_some_and(|one| one.lacks_prober(now.time));
         ended.started = match metered {
             true => self.start_everywhere(now.instant),
             false => self.start_all(end.destination, now.instant),
@@ -403,7 +409,7 @@ impl Board {
         let because = end.because.clone();
         match end.answer {
             Answer::Away => {
-                ended.sooner = health.note_away(end.was_trial, because, now);
+                ended.sooner = health.note_away(end.was_trial, end.in_doubt, because, now);
                 if health.has_just_tripped() {
                     warn!(
                         destination = end.destination,

@@ -143,6 +143,7 @@ impl Drop for Charge {
                 because: String::new(),
                 took: 0,
                 tried: false,
+                in_doubt: false,
             };
             self.shared.finished(&nothing);
         }

@@ -184,6 +184,7 @@ async fn what_is_refused_beside_others_lowers_the_ceiling_each_time() {
             because: String::new(),
             took: 0,
             tried: true,
+            in_doubt: false,
         };
         board.finished(&end, now);
         board.health.get("busy").and_then(Health::ceiling)
