@@ -615,6 +615,30 @@ fn a_name_that_is_given_again_has_none_of_the_old_names() {
     assert_eq!(ends(&directory, "jo.bell@nhs.net", TODAY), "closed");
 }
 
+/// He is there until then, and so are his old names; who has the name after him has none of them.
+#[test]
+fn the_old_names_of_a_leaver_end_on_his_day() {
+    let current = current(PEOPLE);
+    let renamed = "rename,2024-01-01,jo.bell@nhs.net,jo.hart@nhs.net,,\n";
+    let renamed = changes(&current, renamed).sources(&current);
+    let leaves = "leaver,2026-12-01,jo.hart@nhs.net,,,\n";
+    let left = changes(&renamed, leaves);
+    assert_eq!((left.bad.len(), left.counts.unredirected), (0, 0));
+    let left = left.sources(&renamed);
+    let before = directory(&left);
+    for name in ["jo.bell@nhs.net", "jo.hart@nhs.net"] {
+        assert_eq!(ends(&before, name, "2026-11-30"), "jo.hart@nhs.net");
+        assert_eq!(ends(&before, name, "2026-12-01"), "closed", "{name}");
+    }
+    assert!(changes(&left, leaves).is_empty(), "once is enough");
+
+    let joins = "joiner,2026-12-15,,jo.hart@nhs.net,,FA003\n";
+    let joined = directory(&changes(&left, joins).sources(&left));
+    let end = |name, day| ends(&joined, name, day);
+    assert_eq!(end("jo.hart@nhs.net", "2026-12-15"), "jo.hart@nhs.net");
+    assert_eq!(end("jo.bell@nhs.net", "2026-12-15"), "closed");
+}
+
 #[test]
 fn an_old_file_brings_back_no_name_that_was_given_up() {
     let joined = "joiner,2026-11-01,,alex.ray@nhs.net,,FA003\n";

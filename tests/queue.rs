@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use postern::base::{Clock, Reference};
-use postern::mail::{EnhancedStatusCode, Mailbox, Message, Notify, Priority, Recipient};
+use postern::mail::{EnhancedStatusCode, Mailbox, Message, Notify, Priority, Recipient, Reply};
 use postern::outcome::Outcome;
 use postern::outcome::audit::{AuditEvent, AuditKind};
 use postern::outcome::notify::{Event, Told, UnlessTold, notices};
@@ -747,6 +747,30 @@ async fn a_damaged_word_in_a_row_keeps_no_other_message_waiting() {
 }
 
 #[tokio::test]
+async fn what_has_a_damaged_word_in_its_row_is_given_up_with_the_others() {
+    for damage in [
+        "UPDATE message SET reference = 'no reference'",
+        "UPDATE message SET reverse_path = 'a b'",
+        "UPDATE delivery SET forward_path = 'a b'",
+    ] {
+        for f in stores().await {
+            f.accept(accepted(&["a@ward.example"])).await;
+            f.sql(damage);
+            f.accept(accepted(&["b@ward.example"])).await;
+            let fail = Order::Fail {
+                reason: "lost".to_owned(),
+                letterhead: "gate.example".into(),
+            };
+            let done = f.store.administer(Selection::All, fail, "root".into());
+            assert_eq!(done.await.unwrap().changed, 2, "{damage}");
+            let reports = f.lease_at(start()).await;
+            assert_eq!(reports.len(), 1, "of the one that can be read: {damage}");
+            f.is_whole().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_part_of_a_message_is_not_sent_for_all_of_it() {
     for f in stores().await {
         let told = tell_of_damage(&f);
@@ -911,6 +935,58 @@ async fn messages_on_a_lost_page_are_held_and_stop_nobody() {
         assert_eq!(usize::try_from(held), Ok(told.len()));
         f.is_whole().await;
     }
+}
+
+/// Each is held once and told of once, and what a third gateway has in hand is left to it.
+#[tokio::test]
+async fn gateways_that_meet_the_same_lost_page_do_not_hold_it_twice() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let f = Fixture::postgres(&cluster).await;
+    for n in 0..30 {
+        let text = format!("Subject: x\r\n\r\n{}", "text ".repeat(180));
+        let to = [
+            format!("a{n}@ward.example"),
+            format!("leased{n}@ward.example"),
+        ];
+        f.accept(accepted_with(&[&to[0], &to[1]], text)).await;
+    }
+    let f = f.with_lost_page("message", Some(&cluster)).await;
+    f.store.recover(start()).await.unwrap();
+    f.sql(&format!(
+        "UPDATE delivery SET state = 'leased', leased_by = '{GATEWAY}' WHERE forward_path LIKE 'leased%'"
+    ));
+    let told = Arc::new(AtomicUsize::new(0));
+    let mut others: Vec<Arc<dyn Store>> = Vec::new();
+    for name in ["b.example", "c.example"] {
+        let database = f.database.as_ref().unwrap();
+        let settings = PostgresSettings::parse(&database.name).unwrap();
+        let clock = Clock::fixed(start());
+        let store = PostgresStore::open(&settings, name, f.folder.path(), clock);
+        let (store, tell) = (store.await.unwrap(), Arc::clone(&told));
+        store.tell_of_damage(Box::new(move |_: &Damaged| {
+            tell.fetch_add(1, Ordering::SeqCst);
+            Vec::new()
+        }));
+        others.push(Arc::new(store));
+    }
+    let lease = |n: usize| others[n].lease(start(), start() + LEASE, 100, Skip::nothing());
+    let (one, other) = tokio::join!(lease(0), lease(1));
+    let went = one.unwrap().len() + other.unwrap().len();
+
+    let told = told.load(Ordering::SeqCst);
+    assert!((1..30).contains(&told), "{told}");
+    assert_eq!(went + told, 30);
+    let held = f.count("delivery WHERE state = 'held'");
+    assert_eq!(usize::try_from(held), Ok(told));
+    let events = f.events().await;
+    assert_eq!(events.iter().filter(|kind| *kind == "held").count(), told);
+    assert_eq!(
+        f.count("delivery WHERE state = 'leased' AND forward_path LIKE 'leased%'"),
+        30
+    );
+    f.is_whole().await;
 }
 
 #[tokio::test]
@@ -2502,4 +2578,44 @@ fn held(to: &str) -> Accepted {
     let mut accepted = accepted(&[]);
     accepted.deliveries = vec![new_delivery(to, Standing::Held)];
     accepted
+}
+
+/// It stays so until a next hop has said something about the message itself.
+#[tokio::test]
+async fn what_may_be_there_already_is_marked_so_until_a_next_hop_says_something_of_it() {
+    for f in stores().await {
+        f.accept(accepted(&["a@ward.example"])).await;
+        let lost = Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost");
+        let doubtful = Outcome {
+            in_doubt: true,
+            ..lost.clone()
+        };
+        let reply = |code, said: &str| {
+            let status = EnhancedStatusCode::transient(3, 0);
+            Outcome::from_reply(Reply::new(code, status, said), "mx.example", false)
+        };
+        let turned_away = Outcome {
+            before_mail: true,
+            ..reply(421, "go away")
+        };
+        for (outcome, last_reply) in [
+            (lost.clone(), "lost"),
+            (doubtful.clone(), "it may be there already: lost"),
+            (lost, "it may be there already: lost"),
+            (turned_away, "it may be there already: 421 4.3.0 go away"),
+            (doubtful, "it may be there already: lost"),
+            (reply(450, "later"), "450 4.3.0 later"),
+        ] {
+            let lease = f.lease_at(start()).await.remove(0);
+            let settlement = Settlement {
+                delivery: lease.deliveries[0].id,
+                outcome,
+                next: Next::RetryAt(start()),
+                delay_notified: false,
+            };
+            f.store.settle(vec![settlement], Vec::new()).await.unwrap();
+            let listed = f.store.list(Filter::default()).await.unwrap().remove(0);
+            assert_eq!(listed.last_reply.as_deref(), Some(last_reply));
+        }
+    }
 }

@@ -182,7 +182,11 @@ impl Connection {
         let mut broken = None;
         loop {
             out.clear();
-            if broken.is_none() && transaction.is_our_turn() && self.wire.has_spoken() {
+            // One that has hung up without a word is met when it is read from.
+            if broken.is_none()
+                && transaction.is_our_turn()
+                && (self.wire.has_spoken() == Ok(true) || !self.wire.has_said_all())
+            {
                 let said = self.wire.reply(LAST_WORDS).await.ok();
                 transaction.spoke_out_of_turn(said);
             }
@@ -230,6 +234,9 @@ impl Connection {
     /// Writes what was put out and the message after it: together where it is small, in blocks where
     /// it is not, and never as a second copy of the whole. Returns whether there was something to read before the last
     /// of it went.
+    ///
+    /// # Errors
+    /// The connection was lost before the last of it went: a server that had hung up by then has not all of it.
     async fn write_message(
         &mut self,
         out: &mut Vec<u8>,
@@ -245,7 +252,7 @@ impl Connection {
                 self.wire.write(out, limit).await?;
                 let (most, last) = octets.split_at(octets.len() - BLOCK_OCTETS);
                 self.wire.write(most, limit).await?;
-                let has_spoken = self.wire.has_spoken();
+                let has_spoken = self.wire.has_spoken()?;
                 self.wire.write(last, limit).await?;
                 return Ok(has_spoken);
             }
@@ -262,7 +269,7 @@ impl Connection {
                 encoder.finish(out);
             }
         }
-        let has_spoken = self.wire.has_spoken();
+        let has_spoken = self.wire.has_spoken()?;
         self.wire.write(out, limit).await?;
         Ok(has_spoken)
     }

@@ -152,6 +152,7 @@ fn stored() -> Outcome {
         downgrade: None,
         in_doubt: false,
         broke_off: false,
+        before_mail: false,
     }
 }
 

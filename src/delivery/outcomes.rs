@@ -82,6 +82,7 @@ fn refused(stage: Stage, reply: &Reply) -> Outcome {
         downgrade: None,
         in_doubt: false,
         broke_off: false,
+        before_mail: true,
     }
 }
 

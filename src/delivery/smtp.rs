@@ -310,7 +310,8 @@ fn credentials(route: &Route) -> Option<&Credentials> {
 fn limits(job: &Job<'_>) -> Vec<Limit> {
     let first = job.envelope.recipients.first();
     let own = first.map(|one| Limit {
-        of: format!("{} {}", job.route.name, job.destination),
+        // Whichever route it goes by: what is limited is the destination, as for the scheduler.
+        of: format!("to {}", job.destination),
         connections: job.route.limits(&one.forward_path).connections,
     });
     let shared = job.route.shaping.shared().filter_map(|rule| {

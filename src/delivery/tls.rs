@@ -1,9 +1,9 @@
 //! TLS towards next hops: whom to trust, and what to write down about a connection.
 //!
-//! There are three ways to shake hands. At level `verified` the chain and the name must be right, or
+//! There are four ways to shake hands. At level `verified` the chain and the name must be right, or
 //! there is no connection. Below it any certificate will do, because the alternative is no protection
-//! at all; whether it would have been right is found out afterwards, for the audit trail. There it may even be one whose
-//! key we cannot check, which proves nothing, and is noted as such. Where a server has TLSA
+//! at all; whether it would have been right is found out afterwards, for the audit trail. Where that fails it may even be
+//! one whose key we cannot check, which proves nothing, and is noted as such. Where a server has TLSA
 //! records that can be used, its certificate must be the one that they announce, and is looked at before anything is
 //! said under it.
 //!

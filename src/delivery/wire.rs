@@ -87,15 +87,24 @@ impl Wire {
 
     /// Whether there is something to read now: a reply, where none was asked for, answers nothing. Does not wait, and
     /// loses nothing.
-    pub(super) fn has_spoken(&mut self) -> bool {
+    ///
+    /// # Errors
+    /// The peer has hung up. What it said before can be read still.
+    pub(super) fn has_spoken(&mut self) -> Result<bool, Lost> {
         let mut octets = [0; 512];
-        let mut buffer = ReadBuf::new(&mut octets);
         let mut context = Context::from_waker(Waker::noop());
-        let read = Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer);
-        if matches!(read, Poll::Ready(Ok(()))) {
-            self.input.extend_from_slice(buffer.filled());
+        // Behind the last words comes the end.
+        for _ in 0..2 {
+            let mut buffer = ReadBuf::new(&mut octets);
+            match Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.input.extend_from_slice(buffer.filled());
+                }
+                Poll::Ready(_) => return Err(Lost::Closed),
+            }
         }
-        !self.has_said_all()
+        Ok(!self.has_said_all())
     }
 
     /// Whether every octet that was read belonged to a reply that was taken.
@@ -182,6 +191,21 @@ mod tests {
         assert!(!wire.has_said_all());
         assert_eq!(wire.reply(limit).await.unwrap().text(), "b c");
         drop(peer);
+        assert_eq!(wire.reply(limit).await, Err(Lost::Closed));
+    }
+
+    #[tokio::test]
+    async fn who_has_hung_up_is_not_taken_for_one_who_is_silent() {
+        let (mut wire, mut peer) = pair();
+        assert_eq!(wire.has_spoken(), Ok(false));
+        peer.write_all(b"250 a\r\n").await.unwrap();
+        assert_eq!(wire.has_spoken(), Ok(true));
+        peer.write_all(b"421 bye\r\n").await.unwrap();
+        drop(peer);
+        assert_eq!(wire.has_spoken(), Err(Lost::Closed));
+        let limit = Duration::from_secs(5);
+        assert_eq!(wire.reply(limit).await.unwrap().text(), "a");
+        assert_eq!(wire.reply(limit).await.unwrap().text(), "bye");
         assert_eq!(wire.reply(limit).await, Err(Lost::Closed));
     }
 

@@ -48,7 +48,9 @@ impl DamagedNotice<'_> {
             sender => format!("of {}", ascii_address(sender)),
         };
         let held = match self.recipients {
-            [] => "It is tried no more, and whom it was for is lost with it.",
+            [] => {
+                "It is not tried again before the next start of the gateway, and whom it was for cannot be read either."
+            }
             _ => "It is held for the recipients below.",
         };
         let mut text = vec![
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn it_says_what_is_lost_and_what_can_be_done() {
         let recipients: Vec<String> = (0..22).map(|i| format!("r{i}@ward.example")).collect();
-        let notice = DamagedNotice {
+        let of_many = DamagedNotice {
             to: &"owner@nhs.net".parse().unwrap(),
             about: &"PX-7F3K2Q9A".parse().unwrap(),
             message_id: Some("<1@nhs.net>"),
@@ -104,7 +106,7 @@ mod tests {
             recipients: &recipients,
             what: "/data/spool/X.eml: no such file",
         };
-        let written = notice.notice("gate.example", "2026-12-13T12:00:00Z".parse().unwrap());
+        let written = of_many.notice("gate.example", "2026-12-13T12:00:00Z".parse().unwrap());
         assert_eq!(written.event.facts["action"], "damaged");
         let text = String::from_utf8(written.message.octets().to_vec()).unwrap();
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -119,5 +121,12 @@ mod tests {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert!(!text.contains("<r20@ward.example>"));
+
+        let unknown = DamagedNotice {
+            recipients: &[],
+            ..of_many
+        };
+        let text = unknown.text("gate.example").join(" ");
+        assert!(text.contains("not tried again before the next start"));
     }
 }

@@ -44,6 +44,8 @@ pub struct Outcome {
     pub in_doubt: bool,
     /// Whether the next hop was there and answered, and hung up on this message.
     pub broke_off: bool,
+    /// Whether the reply came before any mail: to the connection itself, at the greeting, EHLO, STARTTLS or the log-in.
+    pub before_mail: bool,
     /// Of a failure that may pass: what it asks for.
     pub after: After,
 }
@@ -96,6 +98,7 @@ impl Outcome {
             downgrade: None,
             in_doubt: false,
             broke_off: false,
+            before_mail: false,
         }
     }
 
@@ -117,6 +120,7 @@ impl Outcome {
             downgrade: None,
             in_doubt: false,
             broke_off: false,
+            before_mail: false,
         }
     }
 
@@ -128,6 +132,11 @@ impl Outcome {
             reply: self.reply.map(redact::reply),
             ..self
         }
+    }
+
+    /// Whether what an attempt before this one left in doubt stays so: no next hop has said anything of the message.
+    pub fn leaves_doubt(&self) -> bool {
+        !self.in_doubt && (self.reply.is_none() || self.before_mail)
     }
 
     /// The next hop's words or ours, cut to what a list has room for. Of one in doubt they begin with [`IN_DOUBT`].
@@ -149,7 +158,8 @@ impl Outcome {
     }
 }
 
-/// How the words begin that are kept of an attempt after which the next hop may have the message. What waits after such
+/// How the words begin that are kept of an attempt after which the next hop may have the message, and of those after it
+/// that [leave it so](Outcome::leaves_doubt). What waits after such
 /// a one is known by them: an early attempt would make a second copy likelier.
 pub const IN_DOUBT: &str = "it may be there already: ";
 

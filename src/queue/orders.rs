@@ -8,8 +8,9 @@ use crate::outcome::audit::AuditKind;
 use crate::outcome::notify::{self, Event, Told};
 use crate::outcome::{Letterhead, Outcome};
 
+use super::error::QueueError;
 use super::known::Known;
-use super::record::{Accepted, QueuedMessage};
+use super::record::{Accepted, MessageId, QueuedMessage};
 use super::store::{Order, State};
 
 impl Order {
@@ -53,6 +54,16 @@ impl Order {
             | Self::Delete { reason } => Some(reason),
         }
     }
+}
+
+/// A word in the log of what is given up and nobody hears of.
+pub(super) fn untold(message: MessageId, error: &QueueError) {
+    let error = error.to_text();
+    tracing::error!(
+        message = message.0,
+        error,
+        "a message is given up by order, and its sender cannot be told: its row is damaged"
+    );
 }
 
 /// The reports about recipients of a message that an administrator gives up.

@@ -68,8 +68,6 @@ impl Answer {
 
     fn of_reply(reply: &Reply) -> Self {
         let code = reply.code().value();
-        let said = reply.text().to_ascii_lowercase();
-        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         let status = reply.status();
         match (code, status.subject(), status.detail()) {
             // It closes the channel (RFC 5321 §4.2.2).
@@ -78,13 +76,31 @@ impl Answer {
             (500.., ..) => Self::Away,
             (_, 5, 3) => Self::TooMany,
             (_, 2, 2) => Self::Full,
-            _ if has(GREYLISTING) => Self::ComeAgain,
-            // System full, not accepting mail, congested (RFC 3463 §3.4, §3.5); Exchange's throttling.
-            (_, 3, 1 | 2) | (_, 4, 5) | (_, 7, 500..=699) => Self::Busy,
-            _ if has(LESS) => Self::Busy,
+            _ if says(reply, GREYLISTING) => Self::ComeAgain,
+            // System full, not accepting mail (RFC 3463 §3.4).
+            (_, 3, 1 | 2) => Self::Busy,
+            _ if wants_less(reply) => Self::Busy,
             _ => Self::NotThis,
         }
     }
+}
+
+/// Whether what a busy next hop said may be about this message: it was asked to take it, and does not say that there is
+/// too much.
+pub(super) fn may_be_about_the_message(outcome: &Outcome) -> bool {
+    let reply = outcome.reply.as_ref();
+    !outcome.before_mail && reply.is_some_and(|reply| !wants_less(reply))
+}
+
+/// Whether the next hop says that we send it too much: congestion (RFC 3463 §3.5), Exchange's throttling, or in words.
+fn wants_less(reply: &Reply) -> bool {
+    let status = (reply.status().subject(), reply.status().detail());
+    matches!(status, (4, 5) | (7, 500..=699)) || says(reply, LESS)
+}
+
+fn says(reply: &Reply, words: &[&str]) -> bool {
+    let said = reply.text().to_ascii_lowercase();
+    words.iter().any(|word| said.contains(word))
 }
 
 /// Words of greylisting.

@@ -12,10 +12,12 @@ use crate::mail::{EnhancedStatusCode, Envelope, Recipient};
 use crate::outcome::held::{HeldFor, HeldNotice};
 use crate::outcome::notify::{self, Event, Notice, Told};
 use crate::outcome::{After, DeliveryResult, Outcome};
-use crate::queue::{Accepted, Binding, LeasedDelivery, Next, QueuedMessage, Settlement};
+use crate::queue::{
+    Accepted, Binding, DeliveryId, LeasedDelivery, Next, QueuedMessage, Settlement,
+};
 
 use super::Shared;
-use super::answer::Answer;
+use super::answer::{Answer, may_be_about_the_message};
 use super::courier::{Fallback, Then};
 use super::destination::{Batch, End};
 use super::in_hand::Charge;
@@ -353,9 +355,9 @@ pub(super) fn end<'b>(batch: &'b Batch, outcomes: &[Outcome]) -> End<'b> {
         destination: &batch.destination,
         route: &batch.route,
         was_trial: batch.is_trial,
-        // One that is in nobody's queue has no number yet.
-        message: Some(batch.message.id).filter(|id| id.0 != 0),
+        refused: refused(batch, outcomes),
         tried: !outcomes.is_empty(),
+        in_doubt: outcomes.iter().any(|one| one.in_doubt),
         answer,
         because: match outcomes.iter().find(|one| Answer::of(one) == answer) {
             Some(outcome) if matches!(answer, Answer::Away | Answer::Busy) => in_short(outcome),
@@ -366,6 +368,16 @@ pub(super) fn end<'b>(batch: &'b Batch, outcomes: &[Outcome]) -> End<'b> {
             _ => 0,
         },
     }
+}
+
+/// By what a message is known that a busy next hop may have refused for what it is. That is its first delivery here, and
+/// not the message: a list that goes in several batches is not refused again because its next batch is.
+fn refused(batch: &Batch, outcomes: &[Outcome]) -> Option<DeliveryId> {
+    let busy = |one: &&Outcome| Answer::of(one) == Answer::Busy;
+    let may_be = outcomes.iter().filter(busy).all(may_be_about_the_message);
+    let first = batch.deliveries.first().map(|one| one.id);
+    // One that is in nobody's queue has no number yet.
+    first.filter(|_| may_be && batch.message.id.0 != 0)
 }
 
 /// Why, for others than those concerned: of a reply its codes alone, for its words may be about one message.

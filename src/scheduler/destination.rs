@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::delivery::{Limits, Route, TakenRoute, TlsNeed, Transport};
 use crate::mail::Priority;
-use crate::queue::{DeliveryId, LeasedDelivery, MessageId, QueuedMessage};
+use crate::queue::{DeliveryId, LeasedDelivery, QueuedMessage};
 
 use super::Permit;
 use super::answer::Answer;
@@ -114,6 +114,8 @@ pub(super) struct Ended {
     pub(super) sooner: Option<Timestamp>,
     /// Whether somebody is there again.
     pub(super) is_back: bool,
+    /// Whether nothing makes the next trial unless it is looked for: what has just failed may be there already.
+    pub(super) lacks_prober: bool,
 }
 
 /// How an attempt ended.
@@ -121,8 +123,8 @@ pub(super) struct End<'a> {
     pub(super) destination: &'a str,
     pub(super) route: &'a Route,
     pub(super) was_trial: bool,
-    /// Of which message, if it is in the queue.
-    pub(super) message: Option<MessageId>,
+    /// The first delivery of a message that is in the queue, unless what a busy next hop said was about us.
+    pub(super) refused: Option<DeliveryId>,
     pub(super) answer: Answer,
     /// What it came to, if it failed.
     pub(super) because: String,
@@ -130,6 +132,8 @@ pub(super) struct End<'a> {
     pub(super) took: usize,
     /// Whether anything was tried.
     pub(super) tried: bool,
+    /// Whether the next hop may have it.
+    pub(super) in_doubt: bool,
 }
 
 /// All destinations that have something in hand or are not well.
@@ -365,6 +369,8 @@ impl Board {
         let metered = self.meters.finished(end.route);
         let waited = row.waiting.leased();
         self.turn_away(end.destination, now, &mut ended);
+        let health = self.health.get(end.destination);
+        ended.lacks_prober = end.in_doubt && health.is_some_and(|one| one.lacks_prober(now.time));
         ended.started = match metered {
             true => self.start_everywhere(now.instant),
             false => self.start_all(end.destination, now.instant),
@@ -403,7 +409,7 @@ impl Board {
         let because = end.because.clone();
         match end.answer {
             Answer::Away => {
-                ended.sooner = health.note_away(end.was_trial, because, now);
+                ended.sooner = health.note_away(end.was_trial, end.in_doubt, because, now);
                 if health.has_just_tripped() {
                     warn!(
                         destination = end.destination,
@@ -415,7 +421,11 @@ impl Board {
             Answer::BrokeOff => ended.is_back = health.note_there(end.was_trial, now),
             Answer::Nothing if end.was_trial => ended.sooner = health.note_nothing(now),
             Answer::Nothing => {}
-            Answer::Busy => match end.message.is_some_and(|one| health.note_refused(one)) {
+            // With others under way it may want less, whatever it was asked to take.
+            Answer::Busy => match end
+                .refused
+                .is_some_and(|one| others == 0 && health.note_refused(one))
+            {
                 // It is about this message: the others need not wait for it.
                 true => ended.is_back = health.note_there(end.was_trial, now),
                 false => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::queue::MessageId;
+use crate::queue::DeliveryId;
 
 /// What is known of a destination that is not simply well.
 #[derive(Clone, Debug)]
@@ -37,8 +37,8 @@ pub(super) struct Health {
     went_well: usize,
     /// Attempts that went well.
     worked: u64,
-    /// The messages of which it wanted less lately, each with what had gone well by then.
-    refused: VecDeque<(MessageId, u64)>,
+    /// The messages of which it wanted less lately, by their first delivery, each with what had gone well by then.
+    refused: VecDeque<(DeliveryId, u64)>,
     /// Recipients that it takes at once, as found out.
     recipients_max: Option<usize>,
     /// Whether something may wait that found nobody, and when that was called back last.
@@ -160,16 +160,22 @@ impl Health {
     /// When something that is put off now is to be tried, if it makes the next trial: one at a time does. What failed
     /// the last one may be why it failed, and must not be the only one that is ever tried.
     pub(super) fn probe(&mut self, now: Timestamp) -> Option<Timestamp> {
-        let is_set = self.away >= TRIP_AFTER && !self.on_trial && now < self.next_trial;
-        let probes = is_set && !std::mem::replace(&mut self.has_prober, is_set);
+        let probes = self.lacks_prober(now);
+        self.has_prober |= probes;
         probes.then_some(self.next_trial)
     }
 
+    /// Whether what is put off next would make the next trial, and may be long in coming.
+    pub(super) fn lacks_prober(&self, now: Timestamp) -> bool {
+        self.away >= TRIP_AFTER && !self.on_trial && now < self.next_trial && !self.has_prober
+    }
+
     /// Nobody was there. Returns when it is tried again by the message that has just failed; `None` if another one
-    /// will.
+    /// is to.
     pub(super) fn note_away(
         &mut self,
         was_trial: bool,
+        in_doubt: bool,
         because: String,
         now: Timestamp,
     ) -> Option<Timestamp> {
@@ -181,7 +187,8 @@ impl Health {
         self.touched = now;
         self.on_trial &= !was_trial;
         self.went_well = 0;
-        self.next_round(now)
+        // What may be there already is not tried early.
+        self.next_round(now).filter(|_| !in_doubt)
     }
 
     /// A trial ended that says nothing: for a reason of our own.
@@ -200,9 +207,9 @@ impl Health {
         Some(self.next_trial + BEHIND_THE_PROBER)
     }
 
-    /// It wants less, when it was asked to take this message. Says whether that is about the message, and not about how
+    /// It wants less, when it was asked to take a message, and nothing else, that begins with this delivery. Says whether that is about the message, and not about how
     /// much it takes: it said so of the same one before, and others went well in between.
-    pub(super) fn note_refused(&mut self, message: MessageId) -> bool {
+    pub(super) fn note_refused(&mut self, message: DeliveryId) -> bool {
         let before = self.refused.iter().position(|(one, _)| *one == message);
         let before = before.and_then(|at| self.refused.remove(at));
         if self.refused.len() >= REFUSED_MAX {
@@ -358,7 +365,7 @@ mod tests {
     }
 
     fn away(health: &mut Health, seconds: i64) -> Option<Timestamp> {
-        health.note_away(false, "nobody".to_owned(), at(seconds))
+        health.note_away(false, false, "nobody".to_owned(), at(seconds))
     }
 
     #[test]
@@ -376,7 +383,7 @@ mod tests {
         health.begin_trial();
         assert!(matches!(health.gate(at(31)), Gate::Shut(_)));
         assert_eq!(
-            health.note_away(true, "nobody".to_owned(), at(60)),
+            health.note_away(true, false, "nobody".to_owned(), at(60)),
             Some(at(121))
         );
         assert_eq!(health.gate(at(119)), Gate::Shut(at(120)));
@@ -411,8 +418,23 @@ mod tests {
         assert!(again > Some(at(30)));
         health.begin_trial();
         assert_eq!(health.probe(at(31)), None, "nobody knows when that is over");
-        health.note_away(true, "nobody".to_owned(), at(40));
+        health.note_away(true, false, "nobody".to_owned(), at(40));
         assert_eq!(health.probe(at(41)), Some(at(100)));
+    }
+
+    #[test]
+    fn what_may_be_there_already_does_not_make_the_next_trial() {
+        let mut health = Health::new(at(0));
+        for _ in 0..TRIP_AFTER {
+            away(&mut health, 0);
+        }
+        assert_eq!(health.probe(at(1)), Some(at(30)));
+        health.begin_trial();
+        let next = health.note_away(true, true, "lost".to_owned(), at(30));
+        assert_eq!(next, None);
+        assert!(health.lacks_prober(at(30)));
+        assert_eq!(health.probe(at(31)), Some(at(90)));
+        assert!(!health.lacks_prober(at(31)));
     }
 
     #[test]
@@ -460,7 +482,7 @@ mod tests {
     #[test]
     fn what_is_wanted_less_of_again_while_others_went_well_is_known_for_it() {
         let mut health = Health::new(at(0));
-        let (one, other) = (MessageId(1), MessageId(2));
+        let (one, other) = (DeliveryId(1), DeliveryId(2));
         assert!(!health.note_refused(one) && !health.note_refused(other));
         assert!(!health.note_refused(one), "nothing else went well");
         health.note_works(false, 5, at(1));
@@ -468,7 +490,7 @@ mod tests {
         assert!(!health.note_refused(one), "nothing since");
         health.note_works(false, 5, at(2));
         for number in 10..10 + REFUSED_MAX {
-            health.note_refused(MessageId(number as i64));
+            health.note_refused(DeliveryId(number as i64));
         }
         assert!(!health.note_refused(one), "long forgotten");
     }
@@ -515,7 +537,7 @@ mod tests {
         assert_eq!(again.because(), ("nobody", at(0)));
         let mut dead = again.clone();
         dead.begin_trial();
-        let next = dead.note_away(true, "nobody".to_owned(), at(11));
+        let next = dead.note_away(true, false, "nobody".to_owned(), at(11));
         assert_eq!(
             (next, dead.gate(at(12))),
             (Some(at(42)), Gate::Shut(at(41)))

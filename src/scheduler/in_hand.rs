@@ -138,11 +138,12 @@ impl Drop for Charge {
                 destination: &place.destination,
                 route: &place.route,
                 was_trial: place.is_trial,
-                message: None,
+                refused: None,
                 answer: Answer::Nothing,
                 because: String::new(),
                 took: 0,
                 tried: false,
+                in_doubt: false,
             };
             self.shared.finished(&nothing);
         }

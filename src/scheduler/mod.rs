@@ -437,6 +437,9 @@ impl Shared {
         if ended.is_back {
             self.recall(end.route, end.destination);
         }
+        if ended.lacks_prober {
+            self.find_prober(end.route, end.destination);
+        }
         if ended.room {
             self.wake.notify_one();
         }

@@ -48,13 +48,39 @@ impl Shared {
     pub(super) fn recall(self: &Arc<Self>, route: &Route, destination: &str) {
         info!(destination, "the next hop answers again");
         let (shared, destination) = (Arc::clone(self), destination.to_owned());
-        let domain = match route.transport {
-            Transport::Mx { .. } => destination.strip_prefix("mx ").map(str::to_owned),
-            _ => None,
-        };
+        let domain = domain_of(route, &destination);
         let stop = self.shutdown.clone();
         self.shutdown.spawn(async move {
             let steps = shared.recall_in_steps(&destination, domain);
+            stop.unless_begun(steps).await;
+        });
+    }
+
+    /// Nothing makes the next trial: calls back one of those that wait, which is put off until then.
+    pub(super) fn find_prober(self: &Arc<Self>, route: &Route, destination: &str) {
+        let (shared, destination) = (Arc::clone(self), destination.to_owned());
+        let mut recall = Recall {
+            domain: domain_of(route, &destination),
+            after: None,
+            limit: 1,
+        };
+        let stop = self.shutdown.clone();
+        self.shutdown.spawn(async move {
+            let steps = async {
+                loop {
+                    let (now, others) = (shared.clock.now(), shared.all_but(&destination));
+                    match shared.queue.recall(now, recall.clone(), others).await {
+                        Ok(recalled) if recalled.changed > 0 => return shared.wake.notify_one(),
+                        Ok(recalled) if recalled.after.is_some() => recall.after = recalled.after,
+                        Ok(_) => return,
+                        Err(error) => {
+                            error!(%error, "nothing could be found that tries a next hop that is away");
+                            return;
+                        }
+                    }
+                    tokio::time::sleep(BETWEEN_STEPS).await;
+                }
+            };
             stop.unless_begun(steps).await;
         });
     }
@@ -96,6 +122,14 @@ impl Shared {
             let route = shared.courier.route(path, binding == Binding::Encryption);
             route.is_none_or(|route| route.destination(path) != destination)
         })
+    }
+}
+
+/// The one domain whose mail goes there, if it is one.
+fn domain_of(route: &Route, destination: &str) -> Option<String> {
+    match route.transport {
+        Transport::Mx { .. } => destination.strip_prefix("mx ").map(str::to_owned),
+        _ => None,
     }
 }
 

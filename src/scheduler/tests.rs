@@ -38,6 +38,8 @@ struct Scripted {
     rate_per_minute: u32,
     /// Connections of each destination; 0 for two.
     connections: usize,
+    /// Recipients of one attempt; 0 for as many as there are.
+    recipients: usize,
     no_encryption: bool,
     /// `later` becomes `ok` once this is set; so do `away` and `busy`.
     recovered: AtomicBool,
@@ -149,6 +151,10 @@ impl Courier for Scripted {
             },
             shaping: Shaping {
                 rules: self.shared.iter().cloned().collect(),
+                recipients: match self.recipients {
+                    0 => 1_000,
+                    recipients => recipients,
+                },
                 ..Shaping::default()
             },
         };
@@ -235,10 +241,18 @@ impl Courier for Scripted {
                     let reply = Reply::new(452, status, "too many recipients");
                     Outcome::from_reply(reply, "mx.example", true)
                 }
-                "grumbles.example" if to[i].starts_with("poison") => {
-                    let status = EnhancedStatusCode::transient(3, 0);
-                    let reply = Reply::new(421, status, "closing");
-                    Outcome::from_reply(reply, "mx.example", true)
+                _ if to[i].starts_with("poison") && domain.contains("grumbles") => {
+                    let (subject, detail, said) = match domain.as_str() {
+                        "throttle.grumbles.example" => (7, 500, "come back later"),
+                        "words.grumbles.example" => (3, 0, "Too many connections"),
+                        _ => (3, 0, "closing"),
+                    };
+                    let status = EnhancedStatusCode::transient(subject, detail);
+                    let reply = Reply::new(421, status, said);
+                    Outcome {
+                        before_mail: domain == "greeting.grumbles.example",
+                        ..Outcome::from_reply(reply, "mx.example", true)
+                    }
                 }
                 "swallows.example" => Outcome {
                     in_doubt: true,

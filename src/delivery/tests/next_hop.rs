@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 use crate::delivery::HostPort;
@@ -20,6 +21,8 @@ pub(super) enum Act {
     HangUp,
     /// Says nothing and goes on reading.
     Nothing,
+    /// The usual, once it is told to.
+    WaitFor(Arc<Notify>),
     /// Octets that are no TLS, in place of a handshake.
     BrokenTls,
 }
@@ -315,6 +318,10 @@ impl Session<'_> {
             None => self.say(usual).await.map(|()| true),
             Some(Act::Say(reply)) => self.say(reply).await.map(|()| false),
             Some(Act::Nothing) => Ok(false),
+            Some(Act::WaitFor(gate)) => {
+                gate.notified().await;
+                self.say(usual).await.map(|()| true)
+            }
             Some(Act::HangUp) => Err(Over),
             Some(Act::SayAndHangUp(reply)) => {
                 self.say(reply).await?;

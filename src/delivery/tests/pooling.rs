@@ -1,5 +1,9 @@
 //! Connections that are kept for the next message.
 
+use std::pin::pin;
+
+use tokio::sync::Notify;
+
 use super::next_hop::{Act, Script};
 use super::*;
 
@@ -290,19 +294,38 @@ async fn a_connection_that_waits_makes_room_for_mail_that_cannot_use_it() {
     assert_eq!((next_hop.connections(), last.as_deref()), (2, Some("QUIT")));
 }
 
+/// So does mail that goes there by another route.
+#[tokio::test]
+async fn two_routes_to_one_host_share_the_limit_of_that_destination() {
+    let next_hop = NextHop::start(Script::offering(OFFERS)).await;
+    let deliveries = deliveries(&settings()).await;
+    for name in ["one", "other"] {
+        let route = taken(Route {
+            name: name.to_owned(),
+            connections: 1,
+            ..Route::clone(&smart_host(&next_hop, TlsLevel::None))
+        });
+        attempt(&deliveries, &route, &envelope(&["a@x.example"]), MESSAGE).await;
+    }
+    let last = next_hop.lines_of(1).pop();
+    assert_eq!((next_hop.connections(), last.as_deref()), (2, Some("QUIT")));
+}
+
 /// One who waits for a place gets it as soon as a connection that works has done so.
 #[tokio::test]
 async fn who_waits_for_a_place_closes_the_connection_that_has_just_become_free() {
-    let slow = Script::offering(OFFERS).at("message", Act::Nothing);
+    let gate = Arc::new(Notify::new());
+    let slow = Script::offering(OFFERS).at("message", Act::WaitFor(Arc::clone(&gate)));
     let (slow, quick) = (
         NextHop::start(slow).await,
         NextHop::start(Script::offering(OFFERS)).await,
     );
-    let deliveries = deliveries(&ConnectionSettings {
-        data_timeout: Duration::from_millis(300),
+    // What is kept is kept for longer than anybody waits for a place.
+    let lasting = ConnectionSettings {
+        idle: Duration::from_secs(600),
         ..settings()
-    })
-    .await;
+    };
+    let deliveries = Arc::new(deliveries(&lasting).await);
     let by = |hop: &NextHop| {
         let one = Rule {
             applies: Applies::Source("127.0.0.1".parse().unwrap()),
@@ -319,11 +342,31 @@ async fn who_waits_for_a_place_closes_the_connection_that_has_just_become_free()
             ..Route::clone(&smart_host(hop, TlsLevel::None))
         })
     };
-    let (to_slow, to_quick, to_one) = (by(&slow), by(&quick), envelope(&["a@x.example"]));
-    let (first, second) = tokio::join!(
-        attempt(&deliveries, &to_slow, &to_one, MESSAGE),
-        attempt(&deliveries, &to_quick, &to_one, MESSAGE)
-    );
-    assert_eq!(first, ["transient 4.4.2: the next hop took too long"]);
-    assert_eq!(second, ["delivered 2.0.0: 250 2.0.0 queued"]);
+    let (to_slow, to_quick) = (by(&slow), by(&quick));
+    let first = tokio::spawn({
+        let deliveries = Arc::clone(&deliveries);
+        async move { attempt(&deliveries, &to_slow, &envelope(&["a@x.example"]), MESSAGE).await }
+    });
+    while slow.messages().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let to_one = envelope(&["a@x.example"]);
+    let mut second = pin!(attempt(&deliveries, &to_quick, &to_one, MESSAGE));
+    // Until nothing but a place can be what it waits for: to an address there is nothing to ask anybody.
+    for _ in 0..100 {
+        tokio::select! {
+            biased;
+            said = &mut second => panic!("there was no place: {said:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    assert_eq!(quick.connections(), 0);
+
+    let before = std::time::Instant::now();
+    gate.notify_one();
+    let delivered = ["delivered 2.0.0: 250 2.0.0 queued"];
+    assert_eq!(second.await, delivered);
+    assert!(before.elapsed() < settings().connect_timeout / 2);
+    assert_eq!(first.await.unwrap(), delivered);
+    assert_eq!(slow.lines_of(1).pop().as_deref(), Some("QUIT"));
 }

@@ -1,7 +1,8 @@
 //! Renames, leavers and joiners: changes of one mailbox.
 //!
 //! A name that was a person's leads nowhere once the person has gone, and one day it is another
-//! person's. So a leaver's old names are cut off, and a joiner's name starts without a history.
+//! person's. So a leaver's old names are cut off, unless his day is still to come, and a joiner's name starts without a
+//! history.
 
 use jiff::civil::Date;
 
@@ -86,7 +87,11 @@ pub(super) fn leave(change: &Change, draft: &mut Draft) -> Result<Outcome, Wrong
         return Ok(Outcome::Known);
     }
     draft.put(shut(&cells, Status::Leaver, change.date))?;
-    let cut = draft.cut_off(&from, change.date)?;
+    // Until the day has come they are his; then they lead to a mailbox that is shut.
+    let cut = match change.has_come(draft) {
+        true => draft.cut_off(&from, change.date)?,
+        false => 0,
+    };
     if cut > 0 {
         draft.notes.push(format!(
             "{from} leaves: {cut} old names of it lead nowhere now"

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::outcome::Letterhead;
 use crate::queue::error::QueueError;
-use crate::queue::orders::failure_notices;
+use crate::queue::orders::{failure_notices, untold};
 use crate::queue::record::{Binding, DeliveryId, MessageId};
 use crate::queue::store::{Administered, Order, PLACES, Selection, State, message_of};
 
@@ -115,7 +115,8 @@ async fn report_failures(
         message.push(delivery.0);
     }
     for (message, deliveries) in by_message {
-        let Some(message) = rows::message_to_report(batch.db(), bodies, message).await? else {
+        let read = rows::message_to_report(batch.db(), bodies, message).await;
+        let Some(message) = unless_garbled(message, read)? else {
             continue;
         };
         let sql = format!(
@@ -123,14 +124,32 @@ async fn report_failures(
             rows::DELIVERY
         );
         let rows = batch.db().rows(&sql, &[&deliveries]).await?;
-        let recipients: Result<Vec<_>, _> = rows
-            .iter()
-            .map(|row| rows::delivery(row).map(|delivery| delivery.recipient))
-            .collect();
-        let notices = failure_notices(&message, &recipients?, reason, letterhead, now);
+        let mut recipients = Vec::new();
+        for row in &rows {
+            let recipient = rows::delivery(row).map(|delivery| Some(delivery.recipient));
+            recipients.extend(unless_garbled(message.id, recipient)?);
+        }
+        if recipients.is_empty() {
+            continue;
+        }
+        let notices = failure_notices(&message, &recipients, reason, letterhead, now);
         accept_all(batch, notices.into_iter().map(Placed::in_row).collect()).await?;
     }
     Ok(())
+}
+
+/// Nothing of what can only be got rid of: its row does not say whom to tell of what.
+fn unless_garbled<T>(
+    message: MessageId,
+    read: Result<Option<T>, QueueError>,
+) -> Result<Option<T>, QueueError> {
+    match read {
+        Err(error) if rows::is_garbled(&error) => {
+            untold(message, &error);
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 /// The deliveries of the selection, and where they stand.

@@ -321,27 +321,39 @@ async fn ready(db: Db<'_>, asking: &Asking<'_>, messages: &[i64]) -> Result<Read
     Ok(ready)
 }
 
-/// Holds a message that cannot be read, with its events, and tells of it. `unseen` is what is known of its deliveries where
-/// nobody may look at the message itself: its page is damaged, and the transaction would be lost.
+/// Holds a message that cannot be read, with its events, and tells of it, unless another gateway has done so in the
+/// meantime; what another one that is alive has in hand is its own. `unseen` is what is known of its deliveries where nobody
+/// may look at the message itself: its page is damaged, and the transaction would be lost.
 pub(super) async fn hold_damaged(
     batch: &mut Batch,
     message: MessageId,
     now: Timestamp,
     error: &QueueError,
-    unseen: Option<Vec<Known>>,
+    unseen: Option<Vec<(DeliveryId, Known)>>,
     teller: &Teller,
 ) -> Result<(), QueueError> {
     let (first, last) = of_message(message);
     let sql =
         "UPDATE delivery SET state = 'held', ready_at = NULL, leased_by = NULL, rule = 'built-in', because = $3
-         WHERE id BETWEEN $1 AND $2 AND ready_at IS NOT NULL RETURNING id";
-    let ids = batch.db().rows(sql, &[&first, &last, &UNREADABLE]).await?;
+         WHERE id BETWEEN $1 AND $2 AND ready_at IS NOT NULL
+               AND (state <> 'leased' OR leased_by IS NULL OR leased_by <> ALL($4)) RETURNING id";
+    let others = others_alive(batch.db(), batch.gateway()).await?;
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+        [&first, &last, &UNREADABLE, &others];
+    let ids = batch.db().rows(sql, &values).await?;
+    let ids: Vec<_> = ids.iter().map(|row| DeliveryId(row.get(0))).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
     let held = match unseen {
-        Some(known) => known,
+        Some(known) => known
+            .into_iter()
+            .filter_map(|(id, known)| ids.contains(&id).then_some(known))
+            .collect(),
         None => {
             let mut held = Vec::with_capacity(ids.len());
-            for row in &ids {
-                held.extend(known(batch.db(), DeliveryId(row.get(0))).await?);
+            for id in ids {
+                held.extend(known(batch.db(), id).await?);
             }
             held
         }

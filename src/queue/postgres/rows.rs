@@ -136,6 +136,11 @@ pub(super) fn attempts(number: i32) -> u32 {
     u32::try_from(number).unwrap_or(0)
 }
 
+/// Whether a row, which could be read, holds what this program never wrote there.
+pub(super) fn is_garbled(error: &QueueError) -> bool {
+    matches!(error, QueueError::Store(StoreError::Damaged { .. }))
+}
+
 /// A row holds what this program never writes.
 pub(super) fn damaged(row: i64, what: &'static str) -> QueueError {
     StoreError::Damaged { row, what }.into()

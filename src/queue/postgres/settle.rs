@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
+use crate::outcome::IN_DOUBT;
 use crate::queue::error::QueueError;
 use crate::queue::known::Known;
 use crate::queue::record::{DeliveryId, Next, Settlement};
@@ -70,7 +71,8 @@ async fn settle_one(
                    because = CASE $2 WHEN 'held' THEN $5 ELSE because END,
                    rule = CASE $2 WHEN 'held' THEN 'built-in' ELSE rule END,
                    attempts = attempts + CASE $2 WHEN 'due' THEN 1 ELSE 0 END,
-                   delay_notified = delay_notified OR $4, last_reply = $5
+                   delay_notified = delay_notified OR $4,
+                   last_reply = CASE WHEN $7 AND left(last_reply, length($8::text)) = $8::text THEN $8::text || $5 ELSE $5 END
                WHERE id = $1";
     let ready_at = ready_at.map(Timestamp::as_millisecond);
     let last_reply = text(&settlement.outcome.short_text());
@@ -85,6 +87,8 @@ async fn settle_one(
                 &settlement.delay_notified,
                 &last_reply,
                 &binding,
+                &settlement.outcome.leaves_doubt(),
+                &IN_DOUBT,
             ],
         )
         .await?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::queue::error::{QueueError, StoreError};
 use crate::queue::known::Known;
-use crate::queue::record::MessageId;
+use crate::queue::record::{DeliveryId, MessageId};
 use crate::queue::store::of_message;
 
 use super::db::Db;
@@ -33,16 +33,16 @@ pub(super) fn is_corrupt(error: &QueueError) -> bool {
     matches!(error, QueueError::Store(StoreError::Postgres { code, .. }) if code == "XX001" || code == "XX002")
 }
 
+/// A message that cannot be read, why, and what is known of its deliveries.
+pub(super) type Unseen = (MessageId, QueueError, Vec<(DeliveryId, Known)>);
+
 /// Those of these messages that cannot be read for that, each with the error and what is known of its deliveries.
 ///
 /// # Errors
 /// Also where the deliveries cannot be read either.
-pub(super) async fn find(
-    db: Db<'_>,
-    messages: Vec<MessageId>,
-) -> Result<Vec<(MessageId, QueueError, Vec<Known>)>, QueueError> {
+pub(super) async fn find(db: Db<'_>, messages: Vec<MessageId>) -> Result<Vec<Unseen>, QueueError> {
     let read = format!("SELECT {} FROM message WHERE id = $1", rows::MESSAGE);
-    let deliveries = "SELECT forward_path, attempts FROM delivery
+    let deliveries = "SELECT id, forward_path, attempts FROM delivery
                       WHERE id BETWEEN $1 AND $2 AND ready_at IS NOT NULL ORDER BY id";
     let mut found = Vec::new();
     for message in messages {
@@ -55,12 +55,15 @@ pub(super) async fn find(
         };
         let (first, last) = of_message(message);
         let rows = db.rows(deliveries, &[&first, &last]).await?;
-        let known = rows.iter().map(|row| Known {
-            reference: String::new(),
-            sender: String::new(),
-            message_id: None,
-            recipient: row.get(0),
-            attempts: rows::attempts(row.get(1)),
+        let known = rows.iter().map(|row| {
+            let known = Known {
+                reference: String::new(),
+                sender: String::new(),
+                message_id: None,
+                recipient: row.get(1),
+                attempts: rows::attempts(row.get(2)),
+            };
+            (DeliveryId(row.get(0)), known)
         });
         found.push((message, error, known.collect()));
     }

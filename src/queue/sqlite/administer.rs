@@ -8,7 +8,7 @@ use rusqlite::{Connection, params, params_from_iter};
 
 use crate::outcome::Letterhead;
 use crate::queue::error::QueueError;
-use crate::queue::orders::failure_notices;
+use crate::queue::orders::{failure_notices, untold};
 use crate::queue::record::{Binding, DeliveryId, MessageId};
 use crate::queue::spool::Placed;
 use crate::queue::store::{Administered, Order, Selection, State, message_of, of_message};
@@ -149,19 +149,14 @@ fn report_failures(
     Ok(())
 }
 
-/// Nothing, and a word about it in the log, of what can only be got rid of: its row does not say whom to tell of what.
+/// Nothing of what can only be got rid of: its row does not say whom to tell of what.
 fn unless_garbled<T>(
     message: MessageId,
     read: Result<Option<T>, QueueError>,
 ) -> Result<Option<T>, QueueError> {
     match read {
         Err(error) if rows::is_garbled(&error) => {
-            let error = error.to_text();
-            tracing::error!(
-                message = message.0,
-                error,
-                "a message is given up by order, and its sender cannot be told: its row is damaged"
-            );
+            untold(message, &error);
             Ok(None)
         }
         read => read,

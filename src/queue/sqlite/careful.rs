@@ -1,4 +1,4 @@
-//! Looking at deliveries one by one, once a page with some of their rows is damaged: those on it are met one after the
+//! Looking at deliveries one by one, once a page with some of their rows is damaged, or the disk does not give it: those on it are met one after the
 //! other and passed over, and everybody else's mail goes on.
 //!
 //! What is due, and in what order, is read from an index alone. That is slower, and what a busy destination has in front of
@@ -93,7 +93,7 @@ pub(super) fn leased(db: &Connection) -> Result<Vec<DeliveryId>, QueueError> {
             match is_leased.map_err(QueueError::from) {
                 Ok(true) => leased.push(delivery),
                 Ok(false) => {}
-                Err(error) if is_corrupt(&error) => {}
+                Err(error) if is_corrupt(&error) || is_unread(&error) => {}
                 Err(error) => return Err(error),
             }
         }

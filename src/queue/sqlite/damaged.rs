@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(super) struct Damage {
     met: Arc<Mutex<Option<MessageId>>>,
     /// Rows of deliveries themselves are damaged.
     is_careful: Arc<AtomicBool>,
+    /// Leases in a row for which the disk did not give a page.
+    unread: Arc<AtomicU32>,
 }
 
 impl Damage {
@@ -56,9 +58,28 @@ impl Damage {
         lock(&self.passed_over).insert(message);
     }
 
-    /// Whether this error is the first sign that rows of deliveries are damaged: from now on they are looked at one by one.
+    /// Whether this error, of a lease, is the first sign that rows of deliveries are damaged: from now on they are looked at
+    /// one by one. What the disk does not give once it may give the next time; a bad sector it never gives.
     pub(super) fn begins_with(&self, error: &QueueError) -> bool {
-        let begins = is_corrupt(error) && !self.is_careful.swap(true, Ordering::Relaxed);
+        let is_bad = match is_unread(error) {
+            true => self.unread.fetch_add(1, Ordering::Relaxed) + 1 >= UNREAD_MAX,
+            false => is_corrupt(error),
+        };
+        is_bad && self.begins(error)
+    }
+
+    /// The same of the one look at the start.
+    pub(super) fn begins_at_start(&self, error: &QueueError) -> bool {
+        (is_corrupt(error) || is_unread(error)) && self.begins(error)
+    }
+
+    /// A lease has gone well.
+    pub(super) fn is_read(&self) {
+        self.unread.store(0, Ordering::Relaxed);
+    }
+
+    fn begins(&self, error: &QueueError) -> bool {
+        let begins = !self.is_careful.swap(true, Ordering::Relaxed);
         if begins {
             let error = error.to_text();
             tracing::error!(
@@ -257,3 +278,35 @@ pub(super) const HELD_UNSEEN: &str =
     "the message cannot be read: it lies on a damaged page of the database";
 /// Between two tries to read a message that cannot be read for now.
 const READ_AGAIN: Duration = Duration::from_secs(60);
+/// Leases in a row that fail for want of a page, until that is taken for lasting.
+const UNREAD_MAX: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failed(code: i32) -> QueueError {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into()
+    }
+
+    #[test]
+    fn a_sector_that_stays_bad_is_damage_and_one_failed_read_is_none() {
+        let unread = failed(rusqlite::ffi::SQLITE_IOERR_READ);
+        let damage = Damage::default();
+        for _ in 0..3 {
+            assert!(!damage.begins_with(&unread) && !damage.begins_with(&unread));
+            damage.is_read();
+        }
+        assert!(!damage.begins_with(&failed(rusqlite::ffi::SQLITE_BUSY)));
+        assert!(!damage.begins_with(&unread) && !damage.begins_with(&unread));
+        assert!(damage.begins_with(&unread) && damage.is_careful());
+        assert!(!damage.begins_with(&unread), "once");
+
+        for code in [
+            rusqlite::ffi::SQLITE_IOERR_READ,
+            rusqlite::ffi::SQLITE_CORRUPT,
+        ] {
+            assert!(Damage::default().begins_at_start(&failed(code)));
+        }
+    }
+}

@@ -220,7 +220,12 @@ impl Store for SqliteStore {
                     // Held, or passed over: it is not met again.
                     (Err(error), Some(message)) => self.hold_unseen(message, now, error).await?,
                     (Err(error), None) if self.damage.begins_with(&error) => {}
-                    (leased, _) => return leased,
+                    (leased, _) => {
+                        if leased.is_ok() {
+                            self.damage.is_read();
+                        }
+                        return leased;
+                    }
                 }
             }
         })
@@ -260,7 +265,7 @@ impl Store for SqliteStore {
             let on_disk = spool.files().await?;
             let recovered = self.step(move |batch| lease::recover(batch, now)).await;
             let (freed, known) = match recovered {
-                Err(error) if self.damage.begins_with(&error) => {
+                Err(error) if self.damage.begins_at_start(&error) => {
                     let leased = self.read(careful::leased).await?;
                     self.step(move |batch| lease::recover_these(batch, &leased, now))
                         .await?
@@ -362,7 +367,13 @@ impl SqliteStore {
         if rows::is_unread(&error) {
             // The disk may give it the next time.
             let put_by = self.step(move |batch| damaged::put_by(batch.db, message, now, &error));
-            return put_by.await;
+            return match put_by.await {
+                // Its deliveries lie where the disk gives nothing either.
+                Err(error) if rows::is_corrupt(&error) || rows::is_unread(&error) => {
+                    self.pass_over(message, now, error).await
+                }
+                put_by => put_by,
+            };
         }
         let known = match self.read(move |db| damaged::known_of(db, message)).await {
             Err(error) if rows::is_corrupt(&error) || rows::is_unread(&error) => {
@@ -376,7 +387,9 @@ impl SqliteStore {
             damaged::hold(batch, message, now, why, &known, &teller)
         });
         match held.await {
-            Err(error) if rows::is_corrupt(&error) => self.pass_over(message, now, error).await,
+            Err(error) if rows::is_corrupt(&error) || rows::is_unread(&error) => {
+                self.pass_over(message, now, error).await
+            }
             held => held,
         }
     }

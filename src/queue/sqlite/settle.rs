@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::outcome::IN_DOUBT;
 use crate::queue::error::QueueError;
 use crate::queue::known::Known;
 use crate::queue::record::{DeliveryId, MessageId, Next, Settlement};
@@ -75,10 +76,19 @@ fn settle_one(
                  state = CASE state WHEN 'leased' THEN ?2 ELSE state END,
                  because = CASE ?2 WHEN 'held' THEN ?5 ELSE because END,
                  rule = CASE ?2 WHEN 'held' THEN 'built-in' ELSE rule END,
-                 attempts = attempts + (?2 = 'due'), delay_notified = max(delay_notified, ?4), last_reply = ?5
+                 attempts = attempts + (?2 = 'due'), delay_notified = max(delay_notified, ?4),
+                 last_reply = CASE WHEN ?6 AND substr(last_reply, 1, length(?7)) = ?7 THEN ?7 || ?5 ELSE ?5 END
              WHERE id = ?1",
         )?
-        .execute(params![id.0, state, ready_at, settlement.delay_notified, settlement.outcome.short_text()])?;
+        .execute(params![
+            id.0,
+            state,
+            ready_at,
+            settlement.delay_notified,
+            settlement.outcome.short_text(),
+            settlement.outcome.leaves_doubt(),
+            IN_DOUBT,
+        ])?;
     Ok(())
 }
 

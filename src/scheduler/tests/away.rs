@@ -148,3 +148,31 @@ async fn what_may_be_there_already_keeps_its_pause_whatever_else_is_tried_early(
         assert!(Duration::try_from(pause).unwrap() >= Duration::from_secs(3_600));
     }
 }
+
+/// What failed the trial may be there: something else that waits makes the next one.
+#[tokio::test]
+async fn a_trial_that_ends_in_doubt_is_followed_by_one_of_another_message() {
+    let running = Running::with(slow_to_retry(), &["x@swallows.example"; 12]).await;
+    running.until("deferred", 12).await;
+    let tried = running.courier.asked().len();
+    let due_at = async |time: &str| {
+        let is_due = async || {
+            let list = running.queue.list(Filter::default()).await.unwrap();
+            let mut next = list.iter().filter_map(|one| one.next_attempt_at.as_deref());
+            next.any(|at| at == time)
+        };
+        let met = async {
+            while !is_due().await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let met = tokio::time::timeout(Duration::from_secs(30), met).await;
+        assert!(met.is_ok(), "nothing makes the trial at {time}");
+    };
+    for (seconds, next) in [(30, "2026-11-21T10:01:30Z"), (60, "2026-11-21T10:03:30Z")] {
+        running.clock.advance(Duration::from_secs(seconds));
+        running.handle.wake();
+        due_at(next).await;
+    }
+    assert_eq!(running.courier.asked().len(), tried + 2);
+}
