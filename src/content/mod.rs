@@ -38,7 +38,7 @@ pub use kind::Kind;
 pub use links::Links;
 pub use reader::{read, unparsed};
 pub use seek::next_octet;
-pub use short::short_text;
+pub use short::{Unsaid, short_text};
 
 use std::fmt;
 

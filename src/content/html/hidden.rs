@@ -1,6 +1,6 @@
 //! Which elements a reader does not see: by their own style, or by a class that the page hides.
 
-use super::Tag;
+use super::{Sight, Tag};
 
 /// Whether an element is out of sight, by its own attributes or by what style sheets say of its names.
 pub(super) fn is_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
@@ -15,45 +15,53 @@ pub(super) fn is_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
     by_value || has_bare_hidden(tag.inside)
 }
 
-/// Whether nobody sees an element, whatever it is looked at with: what cannot be told for sure is seen. Its own style
-/// goes before a style sheet's. `mso-hide` is for Outlook alone, which gets the same words in a comment.
-pub(super) fn is_surely_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
-    let (mut by_name, mut is_shown) = (false, false);
+/// Whether somebody sees an element, whatever it is looked at with; `None` if it says nothing of that, and what cannot be
+/// told for sure is seen. Its own style goes before a style sheet's. `mso-hide` is for Outlook alone, which gets the same
+/// words in a comment.
+pub(super) fn sure_sight(tag: &Tag<'_>, names: &HiddenNames) -> Option<Sight> {
+    let (mut by_name, mut is_shown, mut by_attribute) = (None, false, false);
+    let mut own = None;
     for (name, value) in tag.names_and_values() {
         let is = |one: &str| name.eq_ignore_ascii_case(one);
         let value = value.unwrap_or_default();
         if is("hidden") {
-            return true;
+            by_attribute = true;
         } else if is("style") {
-            if let Some(removes) = removes(value) {
-                return removes;
-            }
+            own = said(value);
         } else if is("class") || is("id") {
             let sigil = if is("id") { '#' } else { '.' };
-            by_name |= names.removes(sigil, value);
+            by_name = by_name.or(names.removes(sigil, value));
             is_shown |= names.shows(value);
         }
     }
-    by_name && !is_shown
+    match (own, is_shown) {
+        (Some(sight), _) => Some(sight),
+        (None, true) => Some(Sight::Shown),
+        (None, false) => by_name.or(by_attribute.then_some(Sight::Gone)),
+    }
 }
 
-/// Whether a style takes an element off the page, by its last word on it; `None` if it says nothing of that.
-fn removes(style: &str) -> Option<bool> {
-    let last = |name: &str, removing: &[&str]| {
+/// What a style says of whether an element is seen, by its last word on it; `None` if it says nothing of that. What is
+/// struck out is not said any more.
+fn said(style: &str) -> Option<Sight> {
+    let last = |name: &str| {
         let values = style.split(';').filter_map(|one| one.split_once(':'));
         let mut values = values.filter(|(property, _)| property.trim().eq_ignore_ascii_case(name));
-        values.next_back().map(|(_, value)| {
-            let value = value.split('!').next().unwrap_or_default().trim();
-            removing.iter().any(|one| value.eq_ignore_ascii_case(one))
-        })
+        let value = values.next_back()?.1.split('!').next()?;
+        Some(value.trim().to_ascii_lowercase())
     };
-    let (display, visibility) = (
-        last("display", &["none"]),
-        last("visibility", &["hidden", "collapse"]),
-    );
-    match (display, visibility) {
-        (None, None) => None,
-        _ => Some(display == Some(true) || visibility == Some(true)),
+    let is_struck = ["text-decoration", "text-decoration-line"]
+        .into_iter()
+        .filter_map(last)
+        .any(|value| value.contains("line-through"));
+    let (display, visibility) = (last("display"), last("visibility"));
+    match (display.as_deref(), visibility.as_deref()) {
+        (Some("none"), _) => Some(Sight::Gone),
+        _ if is_struck => Some(Sight::Gone),
+        (_, Some("hidden" | "collapse")) => Some(Sight::Unseen),
+        // What inherits it is seen no more than what it lies in.
+        (None, Some("inherit" | "unset") | None) => None,
+        _ => Some(Sight::Shown),
     }
 }
 
@@ -68,6 +76,8 @@ fn has_bare_hidden(inside: &str) -> bool {
 pub(super) struct HiddenNames {
     /// Names; with the sign before them where they are of [`HiddenNames::add_sure`].
     hidden: Vec<String>,
+    /// Names of which the words are not seen, with the sign before them.
+    unseen: Vec<String>,
     /// Names of which a rule says how they are shown.
     shown: Vec<String>,
 }
@@ -116,14 +126,18 @@ impl HiddenNames {
 
     fn add_rule(&mut self, before: &str, style: &str, is_everywhere: bool) {
         let selectors = before.rsplit(';').next().unwrap_or_default();
-        match removes(style) {
-            Some(true) if is_everywhere => {
+        match said(style) {
+            Some(sight @ (Sight::Gone | Sight::Unseen)) if is_everywhere => {
                 let names = selectors.split(',').map(str::trim);
                 let names = names.filter(|one| one.strip_prefix(['.', '#']).is_some_and(is_name));
-                let room = NAMES_MAX.saturating_sub(self.hidden.len());
-                self.hidden.extend(names.take(room).map(str::to_owned));
+                let kept = match sight {
+                    Sight::Unseen => &mut self.unseen,
+                    _ => &mut self.hidden,
+                };
+                let room = NAMES_MAX.saturating_sub(kept.len());
+                kept.extend(names.take(room).map(str::to_owned));
             }
-            Some(false) => {
+            Some(Sight::Shown) => {
                 let words = selectors
                     .split(|c| !is_of_name(c))
                     .filter(|one| is_name(one));
@@ -134,10 +148,20 @@ impl HiddenNames {
         }
     }
 
-    fn removes(&self, sigil: char, names: &str) -> bool {
-        let is = |hidden: &String, name| hidden.strip_prefix(sigil) == Some(name);
-        let mut names = names.split_ascii_whitespace();
-        names.any(|name| self.hidden.iter().any(|hidden| is(hidden, name)))
+    /// What the rules that hold everywhere make of what has these names.
+    fn removes(&self, sigil: char, names: &str) -> Option<Sight> {
+        let has = |kept: &[String]| {
+            let mut names = names.split_ascii_whitespace();
+            names.any(|name| {
+                let is = |one: &String| one.strip_prefix(sigil) == Some(name);
+                kept.iter().any(is)
+            })
+        };
+        if has(&self.hidden) {
+            Some(Sight::Gone)
+        } else {
+            has(&self.unseen).then_some(Sight::Unseen)
+        }
     }
 
     /// Whether some rule may show what has these names: also if there are more of them than are kept.
@@ -185,6 +209,8 @@ fn hides(style: &str) -> bool {
             || (is("visibility") && (says("hidden") || says("collapse")))
             || (is("mso-hide") && says("all"))
             || (is("color") && says("transparent"))
+            || ((is("text-decoration") || is("text-decoration-line"))
+                && value.to_ascii_lowercase().contains("line-through"))
             || (SIZES.iter().any(|size| is(size)) && is_nothing(value))
     })
 }
@@ -218,6 +244,7 @@ mod tests {
             "opacity:0",
             "mso-hide:all",
             "max-height:0px",
+            "text-decoration: underline line-through",
         ] {
             assert!(hides(style), "{style}");
         }
@@ -267,6 +294,9 @@ mod tests {
             ("<p class=k>", true),
             ("<p hidden>", true),
             ("<p hidden=''/>", true),
+            ("<p hidden style='display:block'>", false),
+            ("<p style='text-decoration: line-through'>", true),
+            ("<p style='visibility:hidden; visibility:visible'>", false),
             ("<p style='display:none; font-size:1px'>", true),
             ("<p class='c d e f g h i' id=a>", false),
             ("<p class='a j'>", false),
@@ -279,7 +309,9 @@ mod tests {
             ),
         ] {
             let tag = Tag::read(html).unwrap();
-            assert_eq!(is_surely_hidden(&tag, &names), hidden, "{html}");
+            let sight = sure_sight(&tag, &names);
+            let is_hidden = sight.is_some_and(|sight| sight != Sight::Shown);
+            assert_eq!(is_hidden, hidden, "{html}");
         }
     }
 }
