@@ -51,6 +51,7 @@ impl Directory {
             }
             let (entry, comment, next) = Entry::read(archive, at, before)?;
             directory.add_comment(comment);
+            directory.add_other_names(archive, &entry, at);
             directory.encrypted |= entry.encrypted;
             directory.entries.push(entry);
             at = next;
@@ -60,9 +61,29 @@ impl Directory {
     }
 
     fn add_comment(&mut self, comment: &[u8]) {
-        if !comment.trim_ascii().is_empty() && self.comments.len() < COMMENTS_MAX {
+        if !comment.trim_ascii().is_empty() {
             self.comments
                 .push(String::from_utf8_lossy(comment).into_owned());
+        }
+    }
+
+    /// Adds what else an entry is called whose central header is at `at`: by programs that read archives from their
+    /// start, and by those that know its name or comment in UTF-8 (APPNOTE 4.6.8, 4.6.9).
+    fn add_other_names(&mut self, archive: &[u8], entry: &Entry, at: usize) {
+        let local = entry.local_name(archive).unwrap_or_default();
+        let is_other = |name: &[u8]| String::from_utf8_lossy(name) != entry.name.as_str();
+        if is_other(local) {
+            self.add_comment(local);
+        }
+        let mut extra = entry.extra(archive, at).unwrap_or_default();
+        while let (Some(id), Some(octets)) = (u16_at(extra, 0), u16_at(extra, 2)) {
+            let end = extra.len().min(4 + usize::from(octets));
+            let (field, rest) = extra.split_at(end);
+            extra = rest;
+            let name = field.get(4 + UNICODE_OCTETS..).unwrap_or_default();
+            if UNICODE.contains(&id) && is_other(name) {
+                self.add_comment(name);
+            }
         }
     }
 
@@ -166,6 +187,20 @@ impl Entry {
         Some(self.header + LOCAL_OCTETS + length(26)? + length(28)?)
     }
 
+    /// The name in its local header.
+    fn local_name<'a>(&self, archive: &'a [u8]) -> Option<&'a [u8]> {
+        let data = self.data_at(archive)?;
+        let name = self.header + LOCAL_OCTETS;
+        let octets = usize::from(u16_at(archive, self.header + 26)?);
+        archive.get(name..(name + octets).min(data))
+    }
+
+    /// The extra fields of its central header, which is at `at`.
+    fn extra<'a>(&self, archive: &'a [u8], at: usize) -> Option<&'a [u8]> {
+        let start = at + HEADER_OCTETS + usize::from(u16_at(archive, at + 28)?);
+        archive.get(start..start + usize::from(u16_at(archive, at + 30)?))
+    }
+
     /// From its local header to the end of its data.
     fn range(&self, archive: &[u8]) -> (usize, usize) {
         let start = self.header.min(archive.len());
@@ -191,8 +226,9 @@ fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(octets.try_into().ok()?))
 }
 
-/// Comments that are kept.
-const COMMENTS_MAX: usize = 100;
+/// Extra fields with a name and a comment in UTF-8, and what stands in them before it.
+const UNICODE: [u16; 2] = [0x7075, 0x6375];
+const UNICODE_OCTETS: usize = 5;
 /// Entries that are looked at.
 const ENTRIES_MAX: usize = 10_000;
 /// The general-purpose flag of an encrypted entry (APPNOTE 4.4.4).
@@ -277,6 +313,21 @@ pub(super) mod tests {
         octets.extend_from_slice(b"archive");
         let directory = Directory::read(&octets).unwrap();
         assert_eq!(directory.comments, ["archive", "entry"]);
+    }
+
+    #[test]
+    fn what_else_an_entry_is_called_is_read() {
+        let mut octets = archive(&["a"], 0);
+        octets[LOCAL_OCTETS] = b'b';
+        assert_eq!(Directory::read(&octets).unwrap().comments, ["b"]);
+        let mut octets = archive(&["a"], 0);
+        let end = octets.len() - END_OCTETS;
+        octets.splice(end..end, *b"\x75\x70\x06\0\x01....c");
+        octets[end - 1 - HEADER_OCTETS + 30] = 10;
+        let at = octets.len() - END_OCTETS;
+        let size = u32_at(&octets, at + 12).unwrap() + 10;
+        octets[at + 12..at + 16].copy_from_slice(&size.to_le_bytes());
+        assert_eq!(Directory::read(&octets).unwrap().comments, ["c"]);
     }
 
     fn unpack_all(octets: &[u8]) {

@@ -29,6 +29,8 @@ pub struct Piece<'t> {
     pub heading: &'t str,
     /// Whether it is a table, in which the words of the first line speak for the whole column.
     pub is_table: bool,
+    /// Whether it says once more what a piece before it says: what fails the check there was counted.
+    pub is_again: bool,
 }
 
 /// Looks for patient identifiers, by the weights of a policy file.
@@ -60,8 +62,8 @@ impl Detector {
         let mut sightings = Sightings::default();
         for piece in pieces {
             let candidates = Candidates::of(piece.text);
-            sightings.failed += candidates.failed;
-            sightings.enter(piece.place);
+            sightings.enter(&piece);
+            *sightings.failed() += candidates.failed;
             let has_valid = !candidates.valid.is_empty();
             if has_valid {
                 self.weigh_all(&piece, &candidates, &mut sightings);
@@ -188,21 +190,22 @@ impl Detector {
 
     /// Many different numbers at `low` are `medium` together, unless so many others have a wrong
     /// check digit that these are chance. Test numbers are counted apart.
+    ///
+    /// What is read again in another way has the same wrong ones once more, and right ones that nobody wrote: first only
+    /// what stands so is counted, then all.
     fn raise_several(&self, sightings: &mut Sightings) {
-        for synthetic in [false, true] {
+        for (synthetic, again) in [(false, false), (true, false), (false, true), (true, true)] {
             let counts = |sighting: &Sighting| {
                 sighting.identifier.register() != Register::Unissued
                     && sighting.is_synthetic() == synthetic
                     && sighting.evidence.confidence == Confidence::Low
+                    && (again || !sighting.is_again)
             };
+            let failed = sightings.failed + if again { sightings.failed_again } else { 0 };
             let low = sightings.all.iter().filter(|sighting| counts(sighting));
             let distinct: BTreeSet<Identifier> = low.map(|sighting| sighting.identifier).collect();
             let enough = distinct.len() >= self.settings.several;
-            if !enough
-                || !self
-                    .settings
-                    .is_more_than_chance(distinct.len(), sightings.failed)
-            {
+            if !enough || !self.settings.is_more_than_chance(distinct.len(), failed) {
                 continue;
             }
             for sighting in sightings.all.iter_mut().filter(|sighting| counts(sighting)) {
@@ -312,6 +315,8 @@ fn is_in_url(text: &str, candidate: &Candidate) -> bool {
 /// One number at one place.
 struct Sighting {
     identifier: Identifier,
+    /// Whether it stands there only where a text is read again in another way.
+    is_again: bool,
     evidence: Evidence,
 }
 
@@ -329,21 +334,36 @@ struct Sightings {
     /// The places so far, by their names; and the one that is looked into.
     places: HashMap<String, usize>,
     here: (usize, String),
+    /// Whether what is looked into says again what was looked into before it.
+    is_again: bool,
+    /// Numbers with a wrong check digit, and those that were read again.
     failed: usize,
+    failed_again: usize,
 }
 
 impl Sightings {
-    /// From now on, numbers are seen at this place.
-    fn enter(&mut self, place: &str) {
+    /// From now on, numbers are seen in this piece.
+    fn enter(&mut self, piece: &Piece<'_>) {
         let next = self.places.len();
-        let number = *self.places.entry(place.to_owned()).or_insert(next);
-        self.here = (number, place.to_owned());
+        let number = *self.places.entry(piece.place.to_owned()).or_insert(next);
+        self.here = (number, piece.place.to_owned());
+        self.is_again = piece.is_again;
+    }
+
+    /// The count of what fails the check in such a piece.
+    fn failed(&mut self) -> &mut usize {
+        match self.is_again {
+            true => &mut self.failed_again,
+            false => &mut self.failed,
+        }
     }
 
     fn add(&mut self, identifier: Identifier, confidence: Confidence, because: Vec<&'static str>) {
         let key = (identifier, self.here.0);
         if let Some(seen) = self.seen.get(&key) {
-            let evidence = &mut self.all[*seen].evidence;
+            let seen = &mut self.all[*seen];
+            seen.is_again &= self.is_again;
+            let evidence = &mut seen.evidence;
             if confidence > evidence.confidence {
                 evidence.confidence = confidence;
                 evidence.because = because;
@@ -353,6 +373,7 @@ impl Sightings {
         self.seen.insert(key, self.all.len());
         self.all.push(Sighting {
             identifier,
+            is_again: self.is_again,
             evidence: Evidence {
                 kind: identifier.register().kind(),
                 confidence,
@@ -436,6 +457,7 @@ mod tests {
             text,
             heading: "",
             is_table: false,
+            is_again: false,
         }
     }
 
@@ -633,6 +655,32 @@ mod tests {
 
         let spread = numbers.map(|number| piece("body:1", number));
         assert!(detector().examine(spread).found, "over several places");
+
+        let mixed = format!("{} {}", numbers.join(" "), "4505577105 ".repeat(8));
+        let once = piece("body:1", &mixed);
+        assert!(detector().examine([once]).found);
+        assert!(!detector().examine([once, once]).found);
+        let again = Piece {
+            is_again: true,
+            ..once
+        };
+        assert!(
+            detector().examine([once, again]).found,
+            "what fails in another reading is no other number"
+        );
+        let failing = "4505577105 ".repeat(8);
+        let first = piece("body:1", &failing);
+        let of_chance = Piece {
+            text: &mixed,
+            ..again
+        };
+        assert!(!detector().examine([first, of_chance]).found);
+        let alone = numbers.join("\n");
+        let escaped = Piece {
+            text: &alone,
+            ..again
+        };
+        assert!(detector().examine([piece("body:1", "x"), escaped]).found);
     }
 
     #[test]
@@ -687,6 +735,7 @@ mod tests {
         let found = |text: &str| {
             let table = Piece {
                 is_table: true,
+                is_again: false,
                 ..piece("attachment:2", text)
             };
             detector().examine([table]).confidence.word()
@@ -700,6 +749,7 @@ mod tests {
         let confidences = |text: &str| -> Vec<&'static str> {
             let table = Piece {
                 is_table: true,
+                is_again: false,
                 ..piece("attachment:2", text)
             };
             let found = detector().examine([table]).evidence.into_iter();
@@ -719,6 +769,7 @@ mod tests {
         let confidence = |is_table, text: &str| {
             let piece = Piece {
                 is_table,
+                is_again: false,
                 ..piece("attachment:2", text)
             };
             detector().examine([piece]).confidence.word()
@@ -768,6 +819,7 @@ mod tests {
         let table = format!("name,nhs_number\n{rows}\nA,4505577104\n");
         let column = Piece {
             is_table: true,
+            is_again: false,
             ..piece("attachment:2", &table)
         };
         assert!(detector().examine([column]).found);
