@@ -102,14 +102,16 @@ fn without(id: &str, number: &MobileNumber) -> String {
     }
 }
 
-/// A recipient as the audit trail may have it.
+/// A recipient as the audit trail may have it. `is_number` says that it was refused as a number.
 pub(super) fn for_the_trail<'r>(
     parts: &Parts,
     rule: &SmsRule,
     recipient: &'r Recipient,
+    is_number: bool,
 ) -> Cow<'r, Recipient> {
     let path = &recipient.forward_path;
-    let Some(domain) = rule.domain().filter(|_| rule.is_for(path)) else {
+    let is_number = is_number || rule.is_for(path);
+    let Some(domain) = path.domain().filter(|_| is_number) else {
         return Cow::Borrowed(recipient);
     };
     let key = parts.text_key.as_ref();
