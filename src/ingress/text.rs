@@ -35,7 +35,7 @@ pub(super) fn disguise(
 ) -> Option<Texts> {
     let (mut copies, mut seen) = (Vec::new(), Vec::new());
     let is_text = |one: &RecipientDecision| rule.is_for(&one.recipient.forward_path);
-    let message_id = events::message_id(&transaction.message, decision);
+    let message_id = events::message_id(&transaction.message);
     if !decision.recipients.iter().any(is_text) {
         return Some(Texts {
             copies,

@@ -12,6 +12,7 @@ pub mod path;
 pub mod phrase;
 pub mod priority;
 pub mod prove;
+pub mod redact;
 pub mod report;
 pub mod scram;
 pub mod shown;
