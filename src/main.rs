@@ -5,16 +5,19 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use clap::Parser;
 use jiff::Timestamp;
 use postern::accounts::Store;
+use postern::admin::answer::CommandError;
 use postern::admin::cli::{
-    AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Evidence, EvidenceCommand,
-    Explain, List, Plan, Question, QueueCommand, ReportCommand, SecureDomainsCommand,
+    AccountCommand, AuditCommand, CertsCommand, Check, Cli, Command, DirectoryCommand, Evidence,
+    EvidenceCommand, Explain, List, Plan, Question, QueueCommand, ReportCommand,
+    SecureDomainsCommand,
 };
 use postern::admin::dkim::DkimCommand;
 use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
-use postern::base::Clock;
+use postern::base::{Clock, tell};
 use postern::config::render::{self, Colour, Format};
 use postern::config::{Diagnostic, Diagnostics};
 use postern::content::{self, APART_WORD};
@@ -22,12 +25,14 @@ use postern::delivery::{Router, Takes, TlsNeed};
 use postern::directory::Sources;
 use postern::mail::Mailbox;
 use postern::outcome::Letterhead;
+use postern::outcome::audit::AuditEvent;
 use postern::policy::corpus::Corpus;
 use postern::policy::explain::Onward;
 use postern::policy::{RecipientDecision, Verdict};
 use postern::queue::Queue;
 use postern::server::{self, ServeError, Signals};
-use postern::settings::{self, Loaded, PolicyTests, Settings};
+use postern::settings::{self, Essentials, Loaded, PolicyTests, Settings};
+use zeroize::Zeroizing;
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(say_where));
@@ -60,8 +65,12 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 /// A panic's place and nothing else: its message could hold what a message says.
 fn say_where(panic: &std::panic::PanicHookInfo<'_>) {
     match panic.location() {
-        Some(place) => eprintln!("postern: panic at {}:{}", place.file(), place.line()),
-        None => eprintln!("postern: panic"),
+        Some(place) => tell(format_args!(
+            "postern: panic at {}:{}",
+            place.file(),
+            place.line()
+        )),
+        None => tell("postern: panic"),
     }
 }
 
@@ -75,14 +84,18 @@ fn reader_left(error: &anyhow::Error) -> bool {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("postern: {}", with_causes(error));
+    tell(format_args!("postern: {}", with_causes(error)));
     let help = error
         .downcast_ref::<ServeError>()
         .and_then(ServeError::help);
     if let Some(help) = help {
-        eprintln!("help: {help}");
+        tell(format_args!("help: {help}"));
     }
-    ExitCode::FAILURE
+    let error = error.downcast_ref::<CommandError>();
+    match error.is_some_and(CommandError::is_usage) {
+        true => Answer::Usage.into(),
+        false => ExitCode::FAILURE,
+    }
 }
 
 /// An error and its causes in one line; one that says what its cause says is not repeated.
@@ -104,9 +117,19 @@ async fn run(cli: &Cli) -> anyhow::Result<Answer> {
     if let Some(answer) = without_settings(cli, out).await? {
         return Ok(answer);
     }
+    let loaded = match cli.command {
+        Command::Resolve(_) => load_to_resolve(&cli.config).await,
+        _ => load_or_say(&cli.config).await,
+    };
+    let settings = match loaded {
+        Ok(settings) => settings,
+        Err(error) => {
+            return without_policy(cli, out).await?.ok_or(error);
+        }
+    };
     let office = Office {
         cli,
-        settings: load_or_say(&cli.config).await?,
+        settings,
         by: admin::queue::administrator(),
         now: Clock::system().now(),
     };
@@ -231,29 +254,28 @@ impl Office<'_> {
     /// Accounts and text messages: what changes them leaves its event in the audit trail. `None` for all else.
     async fn about_senders(&self, out: &mut impl Write) -> anyhow::Result<Option<Answer>> {
         let (json, by, now) = (self.cli.json, &*self.by, self.now);
+        // What is done goes on record first, whether or not somebody reads the answer. A secret may be in that.
+        let mut said = Zeroizing::new(Vec::new());
         let (answer, events) = match &self.cli.command {
             Command::Account(command) => {
-                let desk = admin::account::Desk {
-                    path: self.settings.policy.accounts_file(),
-                    store: &Store::open(&self.settings.data)?,
-                    now,
-                    json,
-                };
-                let answer = admin::account::run(command, desk, out)?;
+                let (file, data) = (self.settings.policy.accounts_file(), &self.settings.data);
+                let answer = about_accounts(command, (file, data), now, json, &mut *said)?;
                 let event = admin::account::event(command, by, now);
                 let event = event.filter(|_| answer == Answer::Done);
                 (answer, event.into_iter().collect())
             }
             Command::Sms(command) => {
                 let list = server::opt_outs(&self.settings)?;
-                admin::sms::run(command, &list, (by, now), json, out)?
+                admin::sms::run(command, &list, (by, now), json, &mut *said)?
             }
             _ => return Ok(None),
         };
-        if !events.is_empty() {
-            self.queue().await?.record(events).await?;
-        }
-        Ok(Some(answer))
+        let recorded = match events.is_empty() {
+            true => Ok(()),
+            false => record(self.queue().await, events).await,
+        };
+        out.write_all(&said)?;
+        recorded.map(|()| Some(answer))
     }
 
     /// The directory, the policy and its keys.
@@ -328,7 +350,7 @@ impl Office<'_> {
         let (json, settings) = (self.cli.json, &self.settings);
         match asked.question() {
             Err(wrong) => {
-                eprintln!("postern: {wrong}");
+                tell(format_args!("postern: {wrong}"));
                 Ok(Answer::Usage)
             }
             Ok(Question::Reference(reference)) => {
@@ -391,6 +413,81 @@ impl Office<'_> {
         Ok(made.await?)
     }
 }
+
+/// Carries out a command about accounts, in their file and in the data folder. To shut one, nothing but the file is
+/// asked.
+fn about_accounts(
+    command: &AccountCommand,
+    (file, data): (&Path, &Path),
+    now: Timestamp,
+    json: bool,
+    out: &mut impl Write,
+) -> anyhow::Result<Answer> {
+    if let AccountCommand::Disable { name } = command {
+        return Ok(admin::account::disable(name, file, json, out)?);
+    }
+    let desk = admin::account::Desk {
+        path: file,
+        store: &Store::open(data)?,
+        now,
+        json,
+    };
+    Ok(admin::account::run(command, desk, out)?)
+}
+
+/// Does what is done to an account although the configuration has errors, which were told: whose secret is out must be
+/// shut at once. `None` for what has to wait until they are put right.
+async fn without_policy(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Option<Answer>> {
+    let Command::Account(command) = &cli.command else {
+        return Ok(None);
+    };
+    let Some(place) = Essentials::read(&cli.config) else {
+        return Ok(None);
+    };
+    let may_go_on = match command {
+        AccountCommand::Add(_) => false,
+        AccountCommand::Disable { .. } => true,
+        // Another database than the one that is meant would take all this as well.
+        _ => place.is_sure,
+    };
+    if !may_go_on {
+        return Ok(None);
+    }
+    let (now, by) = (Clock::system().now(), admin::queue::administrator());
+    let mut said = Zeroizing::new(Vec::new());
+    let paths = (&*place.accounts, &*place.data);
+    let answer = about_accounts(command, paths, now, cli.json, &mut *said)?;
+    let event = admin::account::event(command, &by, now);
+    let recorded = match event.filter(|_| answer == Answer::Done && place.is_sure) {
+        Some(event) => {
+            let queue = place.open_queue(Clock::system()).await;
+            record(queue.map_err(Into::into), vec![event]).await
+        }
+        None => Ok(()),
+    };
+    out.write_all(&said)?;
+    let (config, file) = (cli.config.display(), place.accounts.display());
+    if matches!(command, AccountCommand::Disable { .. }) {
+        tell(format_args!(
+            "warning: the configuration has errors: a gateway that runs shuts the account by {file} all the same, \
+             within seconds; one that is started now does not start"
+        ));
+    }
+    if !place.is_sure {
+        tell(format_args!(
+            "warning: {config} itself has errors: should it mean another file than {file}, shut the account there; \
+             nothing was written into the audit trail"
+        ));
+    }
+    recorded.map(|()| Some(answer))
+}
+
+/// Puts on record what was done.
+async fn record(queue: anyhow::Result<Queue>, events: Vec<AuditEvent>) -> anyhow::Result<()> {
+    let recorded = queue.context(UNRECORDED)?.record(events).await;
+    recorded.context(UNRECORDED)
+}
+const UNRECORDED: &str = "it is done, but it is not in the audit trail";
 
 /// Runs the gateway: development certificates are made first if the configuration names them and
 /// they are not there.
@@ -457,7 +554,15 @@ async fn measure(asked: &Check, cli: &Cli, out: &mut impl Write) -> anyhow::Resu
 
 /// The settings, or every error of the files on the terminal.
 async fn load_or_say(config: &Path) -> anyhow::Result<Settings> {
-    let loaded = settings::load(config, &Clock::system(), PolicyTests::Skip).await;
+    settings_of(settings::load(config, &Clock::system(), PolicyTests::Skip).await)
+}
+
+/// The same for a command that answers in spite of names that lead back to themselves.
+async fn load_to_resolve(config: &Path) -> anyhow::Result<Settings> {
+    settings_of(settings::load_to_resolve(config, &Clock::system()).await)
+}
+
+fn settings_of(loaded: Loaded) -> anyhow::Result<Settings> {
     if loaded.has_errors() {
         say(&loaded)?;
     }

@@ -1,6 +1,7 @@
 //! The whole configuration: one section for each module, and every diagnostic of all files at once.
 
 mod ends;
+mod essentials;
 mod exchangers;
 mod routes;
 
@@ -16,6 +17,8 @@ use crate::policy::settings::Files;
 use crate::policy::{Policy, policy_test};
 use crate::queue::{Queue, QueueError};
 use crate::{admin, delivery, directory, ingress, queue};
+
+pub use essentials::Essentials;
 
 /// Everything that the files say, checked.
 pub struct Settings {
@@ -73,9 +76,9 @@ impl Loaded {
     }
 }
 
-fn any_error(diagnostics: &[Diagnostic]) -> bool {
+fn any_error<'d>(diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> bool {
     diagnostics
-        .iter()
+        .into_iter()
         .any(|diagnostic| diagnostic.severity == Severity::Error)
 }
 
@@ -93,6 +96,20 @@ pub async fn load(path: &Path, clock: &Clock, tests: PolicyTests) -> Loaded {
     load_all(path, clock, tests, Compiled::Use).await
 }
 
+/// As [`load`], for a command that shows where names lead: a chain that does not end and a list without members keep a
+/// policy from coming into force, and are what its answer is about.
+pub async fn load_to_resolve(path: &Path, clock: &Clock) -> Loaded {
+    let mut loaded = read_all(path, clock, PolicyTests::Skip, Compiled::Use).await;
+    let shown = |one: &Diagnostic| SHOWN_BY_RESOLVE.contains(&one.id);
+    if any_error(loaded.diagnostics.iter().filter(|one| !shown(one))) {
+        loaded.settings = None;
+    }
+    loaded
+}
+
+/// Errors that a resolution ends in by itself: `loop`, or a list of nobody.
+const SHOWN_BY_RESOLVE: &[&str] = &["alias-loop", "long-chain", "successor-loop", "empty-list"];
+
 /// As [`load`], for the gateway itself: the tests run, and the compiled directory is kept for the
 /// next start and for the commands.
 pub async fn load_to_serve(path: &Path, clock: &Clock) -> Loaded {
@@ -107,6 +124,15 @@ enum Compiled {
 }
 
 async fn load_all(path: &Path, clock: &Clock, tests: PolicyTests, compiled: Compiled) -> Loaded {
+    let mut loaded = read_all(path, clock, tests, compiled).await;
+    if loaded.has_errors() {
+        loaded.settings = None;
+    }
+    loaded
+}
+
+/// All that was read, settings with errors too.
+async fn read_all(path: &Path, clock: &Clock, tests: PolicyTests, compiled: Compiled) -> Loaded {
     let diagnostics = Diagnostics::default();
     let read = |top: &Section<'_>| read(top, path, clock, compiled);
     let settings = load_toml(path, &diagnostics, read).flatten();
@@ -120,16 +146,12 @@ async fn load_all(path: &Path, clock: &Clock, tests: PolicyTests, compiled: Comp
         ran = run.tests;
         all.extend(run.diagnostics);
     }
-    let mut loaded = Loaded {
+    Loaded {
         settings,
         diagnostics: all.into_iter().map(with_help).collect(),
         tests: ran,
         files: files(path),
-    };
-    if loaded.has_errors() {
-        loaded.settings = None;
     }
-    loaded
 }
 
 /// The gateway's own file and those that it names: also where one of them cannot be used, for
@@ -152,11 +174,8 @@ fn with_help(diagnostic: Diagnostic) -> Diagnostic {
 }
 
 fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Option<Settings> {
-    let folder = path.parent().unwrap_or(Path::new("."));
     let hostname = top.required::<Domain>("hostname").map(Located::into_inner);
-    let data = top
-        .path("data")
-        .map_or_else(|| folder.join("../data"), Located::into_inner);
+    let data = data_folder(top, path);
     let store = queue::Settings::read(top);
     let ingress = ingress::Settings::read(top);
     let delivery = delivery::Settings::read(top);
@@ -196,6 +215,13 @@ fn read(top: &Section<'_>, path: &Path, clock: &Clock, compiled: Compiled) -> Op
         admin,
         directory,
     })
+}
+
+/// What `data` says, or the folder beside that of the gateway's own file.
+fn data_folder(top: &Section<'_>, path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    top.path("data")
+        .map_or_else(|| folder.join("../data"), Located::into_inner)
 }
 
 /// A route to exchangers promises less than it could: said where it can be put right.

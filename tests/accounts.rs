@@ -16,8 +16,14 @@ const TO: &str = "pharmacy.fa001@nhs.net";
 
 /// A gateway with one account that has these keys, and the secret of the account.
 fn gateway(keys: &str) -> (Gateway, String) {
+    gateway_with(keys, |_| ())
+}
+
+/// The same, with a change to the policies.
+fn gateway_with(keys: &str, change: impl Fn(&Path)) -> (Gateway, String) {
     let block = format!("\n[[account]]\nname = \"{NAME}\"\nsecret = \"stored\"\n{keys}\n");
     let gateway = Gateway::start_with(|policies: &Path| {
+        change(policies);
         let path = policies.join("accounts.toml");
         let text = fs::read_to_string(&path).expect("accounts.toml");
         fs::write(&path, text + &block).expect("accounts.toml");
@@ -251,6 +257,42 @@ fn what_a_submitted_message_lacks_is_put_in_and_the_rest_stays() {
     );
 }
 
+/// The fields that the gateway puts in, and the mark that it is no answer, do not take the particulars of the company
+/// from a reminder.
+#[test]
+fn a_reminder_bears_the_footer_of_the_company_that_sends_it() {
+    if !installed("python3") {
+        return;
+    }
+    let (gateway, secret) = gateway_with("foreign-from = \"fix\"", |policies| {
+        let path = policies.join("organisations.toml");
+        let text = fs::read_to_string(&path).expect("organisations.toml");
+        let accounts = "accounts = [\"";
+        let text = text.replacen(accounts, &format!("{accounts}{NAME}\", \""), 1);
+        fs::write(&path, text).expect("organisations.toml");
+    });
+    for fields in [
+        String::new(),
+        format!("From: <{NAME}>\r\nAuto-Submitted: auto-generated\r\n"),
+        format!("From: <{NAME}>\r\nX-Postern-Idempotency-Key: appointment-8\r\n"),
+        "From: somebody@nhs.net\r\n".to_owned(),
+    ] {
+        let message = format!("{fields}Subject: x\r\n\r\nhello\r\n");
+        submit(&gateway, &secret, &["--to", TO], &message);
+    }
+    for one in gateway.wait_for_mail(TO, 4) {
+        let text = String::from_utf8_lossy(&one);
+        assert!(
+            text.contains("hello\r\n\r\nBumbleton Pharmacies Ltd."),
+            "{text}"
+        );
+        let marks = text.matches("Auto-Submitted: auto-generated\r\n");
+        let authors = text.matches("\nFrom: ");
+        assert_eq!((marks.count(), authors.count()), (1, 1), "{text}");
+        assert!(text.contains(&format!("\nFrom: <{NAME}>\r\n")), "{text}");
+    }
+}
+
 #[test]
 fn a_reminder_that_is_repeated_is_sent_once_also_after_a_crash() {
     if !installed("python3") {
@@ -377,6 +419,62 @@ fn an_account_is_disabled_also_while_the_policy_cannot_be_reloaded() {
     wait_for("the account to be open again", || {
         log_in().starts_with("auth 235").then_some(())
     });
+}
+
+#[test]
+fn an_account_is_shut_and_its_secret_changed_also_where_a_policy_file_does_not_parse() {
+    if !installed("python3") {
+        return;
+    }
+    let (gateway, secret) = gateway("");
+    let log_in = |secret: &str| {
+        let args = ["--mech", "PLAIN", "--user", NAME, "--secret", secret];
+        last(&client(&gateway, &args, "")).to_owned()
+    };
+    let policies = gateway.folder.path().join("policies");
+    let links = policies.join("links.toml");
+    let whole = fs::read_to_string(&links).expect("links.toml");
+    fs::write(&links, "not = = toml\n").expect("links.toml");
+    let rotated = gateway.postern(&["--json", "account", "rotate", NAME, "--overlap", "0s"]);
+    let said = String::from_utf8_lossy(&rotated.stderr).into_owned();
+    assert!(
+        rotated.status.success() && said.contains("links.toml"),
+        "{said}"
+    );
+    let rotated: Value = serde_json::from_slice(&rotated.stdout).expect("JSON");
+    let newer = rotated["secret"].as_str().expect("a secret");
+    assert!(log_in(&secret).starts_with("auth 535"));
+    assert!(log_in(newer).starts_with("auth 235"));
+    let added = gateway.postern(&["account", "add", "b@nhs.net"]);
+    assert_eq!(added.status.code(), Some(1));
+
+    // Now nothing is left of the gateway's own file but what its parser can save.
+    let main = policies.join("postern.toml");
+    let text = fs::read_to_string(&main).expect("postern.toml");
+    fs::write(&main, format!("broken = = 1\n{text}")).expect("postern.toml");
+    let rotated = gateway.postern(&["account", "rotate", NAME]);
+    assert_eq!(rotated.status.code(), Some(1));
+    let disabled = gateway.postern(&["account", "disable", NAME]);
+    let said = String::from_utf8_lossy(&disabled.stderr).into_owned();
+    assert!(disabled.status.success(), "{said}");
+    assert!(
+        said.contains("warning: ") && said.contains("audit trail"),
+        "{said}"
+    );
+    wait_for("the account to be shut", || {
+        log_in(newer).starts_with("auth 535").then_some(())
+    });
+    fs::write(&main, text).expect("postern.toml");
+    let again = gateway.postern(&["account", "disable", "nobody@nhs.net"]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(
+        again.status.code() == Some(1) && said.contains("no account nobody"),
+        "{said}"
+    );
+    fs::write(&links, whole).expect("links.toml");
+    let trail = gateway.postern(&["--json", "audit", "export"]);
+    let trail = String::from_utf8_lossy(&trail.stdout).into_owned();
+    assert_eq!(trail.matches("secret changed").count(), 2, "{trail}");
 }
 
 #[test]

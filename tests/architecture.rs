@@ -132,6 +132,22 @@ fn the_table_of_contents_lists_every_module_and_no_other() {
     );
 }
 
+/// They panic where nobody reads (a full disk, a closed pipe): `base::tell`, or an output that may fail.
+#[test]
+fn no_code_prints_by_a_macro_that_panics() {
+    let mut strays = Vec::new();
+    for file in sources() {
+        for (line, text) in file.code.lines().enumerate() {
+            let text = text.trim_start();
+            let prints = ["eprintln!", "println!", "eprint!", "print!", "dbg!"];
+            if !text.starts_with("//") && prints.iter().any(|word| text.contains(word)) {
+                strays.push(format!("{}:{}", file.path, line + 1));
+            }
+        }
+    }
+    assert_eq!(strays, [""; 0]);
+}
+
 #[test]
 fn every_file_belongs_to_a_module_of_the_table() {
     let strays: Vec<String> = sources()

@@ -142,6 +142,8 @@ fn what_cannot_be_read_says_why() {
     for (name, place, because) in [
         ("aes.zip", "attachment:2", "encrypted-archive"),
         ("scan.docx", "attachment:2", "image-only"),
+        ("scan.odt", "attachment:2", "image-only"),
+        ("scan.pptx", "attachment:2", "image-only"),
         ("bomb.zip", "attachment:2", "too-large"),
         ("cut.zip", "attachment:2", "malformed"),
         ("damaged.zip", "attachment:2/1", "malformed"),

@@ -122,6 +122,58 @@ fn a_folder_without_a_policy_is_an_error_and_no_crash() {
     assert!(text.starts_with("error[unreadable-file]:"), "{text}");
 }
 
+#[test]
+fn an_alias_that_leads_back_to_itself_is_shown_by_resolve_all_the_same() {
+    let path = root().join("tests/broken/alias_loop.toml");
+    let mut case: Case = toml::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let with = case.edit[0].with.as_mut().unwrap();
+    with.push_str(
+        "[[list]]\nname = \"nobody@bumbleton.example\"\nowner = \"gp@nhs.net\"\nmembers = []\n",
+    );
+    let addresses = [
+        "round@bumbleton.example",
+        "nobody@bumbleton.example",
+        "pharmacy.fa001@nhs.net",
+    ];
+
+    let (answer, status) = resolved(&case, &addresses);
+
+    let outcomes: Vec<_> = answer.iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!(
+        (outcomes, status),
+        (
+            vec!["loop".into(), "list".into(), "mailbox".into()],
+            Some(1)
+        )
+    );
+    assert_eq!(answer[0]["path"][0]["because"], "alias", "{answer:?}");
+    assert_eq!(answer[1]["members"], serde_json::json!([]));
+
+    case.edit[0].with = Some("[[alias]]\nfrom = \"a@nhs.net\"\n".to_owned());
+    let (answer, status) = resolved(&case, &addresses);
+    assert_eq!(
+        (answer, status),
+        (Vec::new(), Some(1)),
+        "all other errors keep it from answering"
+    );
+}
+
+/// What `postern resolve --json` says on its standard output, and its exit status.
+fn resolved(case: &Case, addresses: &[&str]) -> (Vec<Value>, Option<i32>) {
+    let folder = broken(case);
+    let output = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .current_dir(folder.path())
+        .args(["--json", "resolve"])
+        .args(addresses)
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    (lines.collect(), output.status.code())
+}
+
 /// Whether a diagnostic is the one expected. What is not said of it in the case is left open.
 fn says(said: &Expected, expected: &Expected) -> bool {
     let same = |said: &str, expected: &str| expected.is_empty() || said == expected;

@@ -612,7 +612,85 @@ fn a_name_that_is_given_again_has_none_of_the_old_names() {
         ends(&directory, "jo.hart@nhs.net", TODAY),
         "jo.hart@nhs.net"
     );
-    assert_eq!(ends(&directory, "jo.bell@nhs.net", TODAY), "unknown");
+    assert_eq!(ends(&directory, "jo.bell@nhs.net", TODAY), "closed");
+}
+
+#[test]
+fn an_old_file_brings_back_no_name_that_was_given_up() {
+    let joined = "joiner,2026-11-01,,alex.ray@nhs.net,,FA003\n";
+    let moved = "rename,2026-11-05,alex.ray@nhs.net,alex.may@nhs.net,,\n";
+    let chain = "rename,2026-11-06,alex.may@nhs.net,alex.day@nhs.net,,\n";
+    let left = "leaver,2026-11-10,LAST,,,\n";
+    for (rows, last) in [
+        ([joined, moved, ""].concat(), "alex.may@nhs.net"),
+        ([joined, moved, chain].concat(), "alex.day@nhs.net"),
+    ] {
+        let left = left.replace("LAST", last);
+        let rows = rows + &left;
+        let current = current(PEOPLE);
+        let prepared = changes(&current, &rows);
+        assert_eq!(prepared.bad, []);
+        let sources = prepared.sources(&current);
+        // A directory of an older program, which forgot the names before the last one.
+        let lines = sources.mailboxes.text.split_inclusive('\n');
+        let kept: String = lines
+            .filter(|line| !line.starts_with("alex") || line.starts_with(last))
+            .collect();
+        let forgotten = Sources {
+            mailboxes: file("directory.csv", &kept),
+            ..sources.clone()
+        };
+        for (before, again) in [
+            (&sources, rows.as_str()),
+            (&sources, joined),
+            (&forgotten, rows.as_str()),
+        ] {
+            let prepared = changes(before, again);
+            assert_eq!(prepared.bad, [], "{again}");
+            assert!(prepared.is_empty(), "{again}: {:?}", prepared.differences);
+        }
+        let directory = directory(&sources);
+        for name in ["alex.ray@nhs.net", last] {
+            assert_eq!(ends(&directory, name, TODAY), "closed", "{name}");
+        }
+        // Another person of that name, later on.
+        let newer = changes(&sources, "joiner,2026-11-12,,alex.ray@nhs.net,,FA001\n");
+        assert_eq!(newer.bad, []);
+        assert!(!newer.is_empty());
+    }
+}
+
+#[test]
+fn a_spreadsheet_may_have_its_mark_and_keeps_it() {
+    let text = format!("\u{feff}# ours\n{}", current(PEOPLE).mailboxes.text);
+    let marked = Sources {
+        mailboxes: file("directory.csv", &text),
+        ..current(PEOPLE)
+    };
+    let prepared = changes(&marked, "leaver,2026-11-10,sam.reed@nhs.net,,,\n");
+    assert_eq!(prepared.bad, []);
+    let sources = prepared.sources(&marked);
+    assert!(
+        sources
+            .mailboxes
+            .text
+            .starts_with("\u{feff}# ours\naddress,")
+    );
+    let directory = directory(&sources);
+    assert_eq!(ends(&directory, "sam.reed@nhs.net", TODAY), "closed");
+    assert_eq!(
+        ends(&directory, "jo.bell@nhs.net", TODAY),
+        "jo.bell@nhs.net"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wide.csv");
+    fs::write(&path, b"\xff\xfea\0d\0").unwrap();
+    let said = import::read_file(&path).unwrap_err().to_string();
+    assert!(
+        said.starts_with("it is in UTF-16: save it as UTF-8"),
+        "{said}"
+    );
 }
 
 // --- The command --------------------------------------------------------------------------------

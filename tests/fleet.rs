@@ -5,6 +5,8 @@
 
 #[path = "support/accepted.rs"]
 mod accepted;
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/load.rs"]
 mod load;
 #[path = "support/postgres.rs"]
@@ -13,12 +15,14 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use accepted::{accepted, accepted_with, deferred, delivered, start};
+use authority::{Authority, Wrong};
 use jiff::Timestamp;
 use load::{Acknowledged, send_until_it_breaks};
 use postern::base::Clock;
@@ -424,4 +428,117 @@ fn a_gateway_serves_from_a_database_and_its_commands_see_it_also_after_kill_9_un
         .map(|(kind, number)| (kind, number.parse().unwrap()))
         .collect();
     assert!(kinds["delivered"] >= 120, "{kinds:?}");
+}
+
+/// An address of this machine that others could reach; none in a machine without a network.
+fn address_of_this_machine() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Nothing is sent.
+    socket.connect("198.51.100.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_loopback() && !address.is_unspecified()).then_some(address)
+}
+
+/// Gives a server of the tests a certificate for a host, and asks for a password over the network.
+fn guard_by_tls(cluster: &Cluster, database: &Database, authority: &Authority, host: &str) {
+    let data = cluster.data();
+    let (certificate, key) = authority.issue(&[host], Wrong::Nothing);
+    let (pem, key_pem) = (data.join("server.crt"), data.join("server.key"));
+    fs::write(&pem, certificate.pem()).unwrap();
+    fs::write(&key_pem, key.serialize_pem()).unwrap();
+    fs::set_permissions(&key_pem, fs::Permissions::from_mode(0o600)).unwrap();
+    let owner = fs::metadata(&data).unwrap();
+    for file in [&pem, &key_pem] {
+        std::os::unix::fs::chown(file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let access = data.join("pg_hba.conf");
+    let text = fs::read_to_string(&access).unwrap();
+    fs::write(&access, text + "host all all 0.0.0.0/0 scram-sha-256\n").unwrap();
+    database.sql(&format!("ALTER USER postern PASSWORD '{PASSWORD}'"));
+    tls(cluster, database, "on");
+}
+
+fn tls(cluster: &Cluster, database: &Database, word: &str) {
+    database.sql(&format!("ALTER SYSTEM SET ssl = {word}"));
+    cluster.crash();
+}
+
+const PASSWORD: &str = "between-us-alone";
+
+#[test]
+fn a_database_over_the_network_is_spoken_to_by_tls_and_nobody_but_the_right_server() {
+    let Some(address) = address_of_this_machine() else {
+        eprintln!("skipped: this machine has no network");
+        return;
+    };
+    let free = std::net::TcpListener::bind((address, 0)).unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let Some(cluster) = Cluster::start_on(&address.to_string(), port) else {
+        return;
+    };
+    let (database, authority) = (cluster.database(), Authority::new());
+    guard_by_tls(&cluster, &database, &authority, "db.example");
+    let dbname = database.name.rsplit_once('=').unwrap().1.to_owned();
+    let store = |host: &str, authorities: &str| {
+        format!(
+            "\n[store]\npostgresql = \"host={host} hostaddr={address} port={port} user=postern dbname={dbname}\"\n\
+             password = {{ file = \"password\" }}\n{authorities}"
+        )
+    };
+    let ours = "authorities = \"ours.pem\"\n";
+    let mut gateway = Gateway::start_with(|policies| {
+        fs::write(policies.join("password"), PASSWORD).unwrap();
+        fs::write(policies.join("ours.pem"), authority.pem()).unwrap();
+        fs::write(policies.join("others.pem"), Authority::new().pem()).unwrap();
+        let main = policies.join("postern.toml");
+        let text = fs::read_to_string(&main).unwrap();
+        fs::write(&main, text + &store("db.example", ours)).unwrap();
+    });
+    let mut client = gateway.connect();
+    client.command("EHLO x");
+    let message = b"Subject: hello\r\n\r\ntext\r\n";
+    let reply = client.submit(
+        "me@bumbleton.example",
+        &["nurse@bumbleton.example"],
+        message,
+    );
+    assert!(reply.starts_with("250 "), "{reply}");
+    gateway.wait_for_mail("nurse@bumbleton.example", 1);
+    let sessions = database.sql(
+        "SELECT count(*) FILTER (WHERE s.ssl), count(*) FILTER (WHERE NOT s.ssl)
+         FROM pg_stat_ssl s JOIN pg_stat_activity a USING (pid)
+         WHERE a.application_name = 'postern' AND a.client_addr IS NOT NULL",
+    );
+    let (secret, clear) = sessions.trim().split_once('|').unwrap();
+    assert!(secret != "0" && clear == "0", "{sessions}");
+
+    let main = gateway.config();
+    let text = fs::read_to_string(&main).unwrap();
+    let text = text.split("\n[store]").next().unwrap().to_owned();
+    let refused = |host: &str, authorities: &str, wanted: &str| {
+        let other = main.with_file_name("other.toml");
+        fs::write(&other, text.clone() + &store(host, authorities)).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_postern"))
+            .arg("--config")
+            .arg(&other)
+            .args(["queue", "list"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{host} {authorities} {said}");
+        assert!(said.contains(wanted) && !said.contains(PASSWORD), "{said}");
+    };
+    refused("other.example", ours, "not valid for name");
+    refused(
+        "db.example",
+        "authorities = \"others.pem\"\n",
+        // Of an authority of the same name.
+        "BadSignature",
+    );
+    refused("db.example", "", "UnknownIssuer");
+    // What has no TLS hears no password.
+    assert!(gateway.terminate());
+    tls(&cluster, &database, "off");
+    refused("db.example", ours, "TLS");
 }

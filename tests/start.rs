@@ -214,3 +214,154 @@ fn a_gateway_that_logs_next_to_nothing_serves_and_drains_all_the_same() {
     gateway.wait_for_mail("nurse@bumbleton.example", 1);
     assert!(gateway.terminate());
 }
+
+/// Runs the program under a mask that lets everybody do everything.
+fn unmasked(config: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "umask 000; exec \"$0\" --config \"$@\""])
+        .arg(env!("CARGO_BIN_EXE_postern"))
+        .arg(config)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+/// What others than its owner may do with a file, and those in a folder; messages in a Maildir may be the group's.
+fn open_to_others(path: &Path, found: &mut Vec<String>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let metadata = fs::symlink_metadata(path).expect("a file");
+    let mode = metadata.permissions().mode() & 0o777;
+    let is_mail = metadata.is_file() && path.components().any(|part| part.as_os_str() == "maildir");
+    if mode & if is_mail { 0o007 } else { 0o077 } != 0 {
+        found.push(format!("{} {mode:o}", path.display()));
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path).expect("a folder") {
+            open_to_others(&entry.expect("an entry").path(), found);
+        }
+    }
+}
+
+#[test]
+fn whatever_the_mask_nobody_else_may_read_what_the_gateway_keeps() {
+    let mut gateway = Gateway::start();
+    assert!(gateway.terminate());
+    let data = gateway.folder.path().join("data");
+    fs::remove_dir_all(&data).expect("data to make again");
+    let config = gateway.config();
+    // The commands first: what they make has the same mode.
+    let mail = gateway.folder.path().join("wanted.eml");
+    fs::write(&mail, "From: a@b.example\nSubject: hello\n\ntext\n").expect("a message");
+    let mail = mail.to_str().expect("a path");
+    for args in [
+        &["account", "add", "app@nhs.net"][..],
+        &["learn", "ham", mail],
+        &["queue", "list"],
+    ] {
+        let status = unmasked(&config, args).status().expect("a shell");
+        assert!(status.success(), "{args:?}");
+    }
+    let mut serving = unmasked(&config, &["serve"]).spawn().expect("a shell");
+    wait_for("the gateway", || {
+        std::net::TcpStream::connect(("127.0.0.1", gateway.relay)).ok()
+    });
+    let large = format!("Subject: x\r\n\r\n{}", "text\r\n".repeat(200_000));
+    for (from, to, text) in [
+        (
+            "a@elsewhere.example",
+            "nurse@bumbleton.example",
+            "Subject: hello\r\n\r\ntext\r\n",
+        ),
+        ("a@elsewhere.example", "nurse@bumbleton.example", &large),
+        (
+            "me@bumbleton.example",
+            "x@example.com",
+            "Subject: x\r\n\r\nNHS number 943 476 5919\r\n",
+        ),
+    ] {
+        let mut client = gateway.connect();
+        assert!(client.command("EHLO x").starts_with("250"));
+        let reply = client.submit(from, &[to], text.as_bytes());
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    gateway.wait_for_mail("nurse@bumbleton.example", 2);
+    let mut found = Vec::new();
+    open_to_others(&data, &mut found);
+    let pid = serving.id().to_string();
+    let stopped = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(stopped.expect("kill").success());
+    wait_for("its end", || serving.try_wait().expect("its state"));
+    assert_eq!(found, [""; 0]);
+}
+
+/// Somewhere that takes nothing, as a disk does that is full.
+fn full() -> Stdio {
+    let full = fs::File::options().write(true).open("/dev/full");
+    full.expect("/dev/full").into()
+}
+
+#[test]
+fn a_gateway_whose_log_cannot_be_written_serves_on() {
+    let mut gateway = Gateway::start();
+    assert!(gateway.terminate());
+    let mut serving = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .arg("--config")
+        .arg(gateway.config())
+        .arg("serve")
+        .stdout(full())
+        .stderr(full())
+        .spawn()
+        .expect("the gateway starts");
+    wait_for("the gateway", || {
+        std::net::TcpStream::connect(("127.0.0.1", gateway.relay)).ok()
+    });
+    for _ in 0..2 {
+        let mut client = gateway.connect();
+        assert!(client.command("EHLO x").starts_with("250"));
+        let message = b"Subject: hello\r\n\r\ntext\r\n";
+        let reply = client.submit("a@elsewhere.example", &["nurse@bumbleton.example"], message);
+        assert!(reply.starts_with("250 "), "{reply}");
+    }
+    gateway.wait_for_mail("nurse@bumbleton.example", 2);
+    let pid = serving.id().to_string();
+    let stopped = Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(stopped.expect("kill").success());
+    assert!(wait_for("its end", || serving.try_wait().expect("its state")).success());
+}
+
+#[test]
+fn a_command_ends_by_its_answer_and_what_it_did_is_on_record_whoever_listens() {
+    let gateway = Gateway::start();
+    let code = |args: &[&str], out: Stdio, error: Stdio| {
+        let ended = Command::new(env!("CARGO_BIN_EXE_postern"))
+            .arg("--config")
+            .arg(gateway.config())
+            .args(args)
+            .stdout(out)
+            .stderr(error)
+            .status();
+        ended.expect("postern runs").code()
+    };
+    for args in [
+        &["explain"][..],
+        &["account", "show", "nobody"],
+        &["queue", "show", "x"],
+    ] {
+        let heard = code(args, Stdio::null(), Stdio::null());
+        assert_eq!(code(args, full(), full()), heard, "{args:?}");
+    }
+    assert_eq!(
+        code(&["account", "add", "app@nhs.net"], full(), full()),
+        Some(1)
+    );
+    let number = ["sms", "opt-out", "add", "07700900125"];
+    assert_eq!(code(&number, full(), full()), Some(1));
+    let trail = gateway.postern(&["audit", "export"]).stdout;
+    let trail = String::from_utf8(trail).expect("text");
+    assert!(
+        trail.contains("\"added\"") && trail.contains("sms-opt-out"),
+        "{trail}"
+    );
+}

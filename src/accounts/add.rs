@@ -125,19 +125,24 @@ pub(super) fn lock_current(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a text as `accounts.toml`; errors in it are an error here, warnings are not.
-pub(super) fn read_back(path: &Path, text: &str) -> Result<Accounts, AddError> {
+fn read_back(path: &Path, text: &str) -> Result<Accounts, AddError> {
+    match read_text(path, text) {
+        (accounts, errors) if errors.is_empty() => Ok(accounts),
+        (_, errors) => Err(AddError::Broken(errors)),
+    }
+}
+
+/// What can be read of a text as `accounts.toml`, and the errors in it.
+pub(super) fn read_text(path: &Path, text: &str) -> (Accounts, Vec<Diagnostic>) {
     let file = Arc::new(SourceFile {
         path: path.to_owned(),
         text: text.to_owned(),
     });
     let diagnostics = Diagnostics::default();
     let accounts = Accounts::read(&file, &diagnostics);
-    if diagnostics.has_errors() {
-        let mut errors = diagnostics.into_vec();
-        errors.retain(|diagnostic| diagnostic.severity == Severity::Error);
-        return Err(AddError::Broken(errors));
-    }
-    Ok(accounts)
+    let mut errors = diagnostics.into_vec();
+    errors.retain(|diagnostic| diagnostic.severity == Severity::Error);
+    (accounts, errors)
 }
 
 /// Writes the block, each line with what it means: the file is its own reference.

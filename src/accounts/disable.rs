@@ -1,13 +1,15 @@
 //! Disabling an account: one word in its block of `accounts.toml`, the rest as it was.
 //!
-//! As with adding, the new text is read back as a whole before it takes the place of the old one.
+//! As with adding, the new text is read back as a whole before it takes the place of the old one. Errors that are in the
+//! file already, about something else, do not keep an account from being shut: the gateway that runs shuts it also by a
+//! file with errors.
 
 use std::fs;
 use std::path::Path;
 
-use crate::config::replace;
+use crate::config::{Diagnostic, replace};
 
-use super::add::{AddError, lock_current, read_back};
+use super::add::{AddError, lock_current, read_text};
 use super::{Account, Accounts};
 
 /// Disables the account of this name, in any case. Returns whether it was enabled before. Blocks: on
@@ -20,16 +22,18 @@ pub fn disable(path: &Path, name: &str) -> Result<bool, DisableError> {
     let path = fs::canonicalize(path).map_err(io)?;
     let lock = lock_current(&path).map_err(io)?;
     let old = fs::read_to_string(&path).map_err(io)?;
-    let before = read_back(&path, &old)?;
-    let account = before
-        .get(name)
-        .ok_or_else(|| DisableError::Unknown(name.to_owned()))?;
+    let (before, errors) = read_text(&path, &old);
+    let account = match before.get(name) {
+        Some(account) => account,
+        None if errors.is_empty() => return Err(DisableError::Unknown(name.to_owned())),
+        None => return Err(AddError::Broken(errors).into()),
+    };
     if account.disabled {
         return Ok(false);
     }
     let new = with_flag(&old, account).ok_or_else(|| by_hand(account))?;
-    let after = read_back(&path, &new).map_err(|_| by_hand(account))?;
-    if !differ_in_the_flag_alone(&before, &after, account.name()) {
+    let (after, left) = read_text(&path, &new);
+    if !are_the_same(&errors, &left) || !differ_in_the_flag_alone(&before, &after, account.name()) {
         return Err(by_hand(account));
     }
     replace(&path, &new).map_err(io)?;
@@ -46,7 +50,7 @@ pub enum DisableError {
     /// The file is written in a way that this program does not edit.
     #[error("the file is written in a way of its own: add `disabled = true` to the account at {0}")]
     ByHand(String),
-    /// The file has errors, or cannot be read or replaced.
+    /// The file has errors and no such account that could be read, or it cannot be read or replaced.
     #[error(transparent)]
     File(#[from] AddError),
 }
@@ -80,6 +84,12 @@ fn with_flag(text: &str, account: &Account) -> Option<String> {
         }
     };
     Some(format!("{}{changed}{}", &text[..start], &text[end..]))
+}
+
+/// Whether the same is wrong as before, wherever it stands now.
+fn are_the_same(before: &[Diagnostic], after: &[Diagnostic]) -> bool {
+    let said = |one: &Diagnostic| (one.id, one.message.clone());
+    before.iter().map(said).eq(after.iter().map(said))
 }
 
 fn differ_in_the_flag_alone(before: &Accounts, after: &Accounts, name: &str) -> bool {
@@ -133,6 +143,21 @@ mod tests {
         let text = "[[account]]\nname = \"a@nhs.net\"";
         let wanted = format!("{text}\ndisabled = true\n");
         assert_eq!(disabled(text, "a@nhs.net").unwrap(), wanted);
+    }
+
+    #[test]
+    fn errors_elsewhere_in_the_file_keep_no_account_open() {
+        for wrong in [
+            "[[account]]\nname = \"c@nhs.net\"\nrate = \"many\"\n",
+            "[[acount]]\nname = \"c@nhs.net\"\n",
+            "[[account]]\nname = = \"c@nhs.net\"\n",
+        ] {
+            let text = format!("[[account]]\nname = \"a@nhs.net\"\ndisabled = false\n{wrong}");
+            let wanted = text.replace("false", "true");
+            assert_eq!(disabled(&text, "a@nhs.net").unwrap(), wanted);
+            let gone = disabled(&text, "b@nhs.net").unwrap_err();
+            assert!(gone.contains("has errors"), "{gone}");
+        }
     }
 
     #[test]

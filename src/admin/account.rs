@@ -270,7 +270,8 @@ fn show(name: &str, desk: Desk<'_>, out: &mut impl Write) -> Result<Answer, Comm
     Ok(Answer::Done)
 }
 
-fn disable(
+/// Disables an account in its file. Wants no store: an account must be shut whatever has become of that.
+pub fn disable(
     name: &str,
     path: &Path,
     json: bool,

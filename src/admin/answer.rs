@@ -111,6 +111,16 @@ impl CommandError {
             error,
         }
     }
+
+    /// Whether what was asked for is none of the things that can be asked for: wrong usage.
+    pub fn is_usage(&self) -> bool {
+        use super::send::SendError;
+        use crate::accounts::AddError;
+        matches!(
+            self,
+            Self::Send(SendError::Server(_)) | Self::AccountAdd(AddError::Bad { .. })
+        )
+    }
 }
 
 /// Rows under headings, each column as wide as its widest cell; the last one is not filled up.

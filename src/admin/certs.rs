@@ -3,9 +3,9 @@
 //! They let the gateway speak TLS a moment after it was built. Nobody else trusts the authority;
 //! `postern send` and tests do, by way of `ca.pem`. A file that is there is never written over.
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -80,7 +80,9 @@ pub fn init(folder: &Path, hostname: &str, now: Timestamp) -> Result<Vec<PathBuf
     if whole(&files.certificate, &files.key)? {
         return Ok(made);
     }
-    std::fs::create_dir_all(folder).map_err(|error| at(folder, error))?;
+    // Others may read what is public; nobody else puts another authority there, whatever the mask.
+    let there = DirBuilder::new().recursive(true).mode(0o755).create(folder);
+    there.map_err(|error| at(folder, error))?;
     let authority_is_there = whole(&files.authority, &files.authority_key)?;
     let key = if authority_is_there {
         let pem = std::fs::read_to_string(&files.authority_key);

@@ -285,8 +285,9 @@ fn its_turn(state: &DestinationState) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{BodyType, Message, Recipient, ReversePath};
-    use crate::queue::{Accepted, Handoff, NewDelivery, Skip, Standing};
+    use crate::mail::ReversePath;
+    use crate::queue::testing::accepted;
+    use crate::queue::{Handoff, Skip};
 
     fn now() -> Timestamp {
         "2026-11-21T10:00:00Z".parse().unwrap()
@@ -408,7 +409,13 @@ mod tests {
         let clock = crate::base::Clock::fixed(now());
         let queue = Queue::open(folder.path(), clock.clone()).await.unwrap();
         for _ in 0..7 {
-            queue.accept(accepted(), Handoff::None).await.unwrap();
+            queue
+                .accept(
+                    accepted(now(), ReversePath::Null, &["a@a.example"]),
+                    Handoff::None,
+                )
+                .await
+                .unwrap();
         }
         let leased = queue.lease(now(), 100, Skip::nothing()).await.unwrap();
         assert_eq!(leased.len(), 7);
@@ -442,33 +449,5 @@ mod tests {
         let (counts, because) = listed(Owners::Fleet).await;
         assert_eq!(counts, [Some(0), Some(0), Some(7), None]);
         assert_eq!(because, "the gateway that has it in hand");
-    }
-
-    fn accepted() -> Accepted {
-        Accepted {
-            reference: crate::base::Reference::random(),
-            reverse_path: ReversePath::Null,
-            env_id: None,
-            ret: None,
-            body: BodyType::SevenBit,
-            smtputf8: false,
-            require_tls: false,
-            message: Message::new("Subject: x\r\n\r\nx\r\n"),
-            message_id: None,
-            patient_data: false,
-            received_at: now(),
-            handling: crate::queue::Handling::default(),
-            deliveries: vec![NewDelivery {
-                recipient: Recipient::new(ForwardPath::parse("a@a.example").unwrap()),
-                standing: Standing::Due,
-                binding: Binding::Any,
-                rule: String::new(),
-                because: String::new(),
-                self_release: None,
-            }],
-            unless_told: None,
-            old_names: Vec::new(),
-            events: Vec::new(),
-        }
     }
 }

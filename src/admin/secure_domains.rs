@@ -4,7 +4,6 @@
 //! takes too large a share of the domains out unless `--confirm` is given: a list that was cut off would
 //! hold the mail of whoever is missing.
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
@@ -12,6 +11,7 @@ use jiff::civil::Date;
 use serde_json::json;
 
 use crate::config::replace;
+use crate::config::text::read_text;
 use crate::policy::Policy;
 use crate::policy::secure_domains::accredited::{Difference, Prepared, Row, prepare};
 
@@ -51,7 +51,7 @@ pub fn import(
 }
 
 fn read(path: &Path) -> Result<String, CommandError> {
-    fs::read_to_string(path).map_err(|error| CommandError::file(path, error))
+    read_text(path).map_err(|error| CommandError::file(path, error))
 }
 
 /// What comes of an import.

@@ -69,6 +69,8 @@ pub fn start_log(settings: &Settings) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(format!("{level},{NO_CONTENT}")))
         .with_writer(io::stderr)
+        // It would be told where it just could not be written, and the panic of that would end the gateway.
+        .log_internal_errors(false)
         .with_ansi(Colour::of(&io::stderr()) == Colour::On);
     // It fails only if somebody, a test perhaps, has started a log already: theirs will do.
     let _ = match settings.log_format {

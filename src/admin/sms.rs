@@ -10,7 +10,8 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::base::Reference;
+use crate::base::{Reference, tell};
+use crate::config::text::{text_of, without_mark};
 use crate::mail::sms::MobileNumber;
 use crate::outcome::audit::{AuditEvent, AuditKind};
 
@@ -172,12 +173,8 @@ fn add(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(Answer, Vec<AuditEvent>), CommandError> {
-    let lines = file
-        .map(read)
-        .transpose()
-        .map_err(CommandError::Io)?
-        .unwrap_or_default();
-    let lines = lines
+    let lines = file.map(read).transpose()?.unwrap_or_default();
+    let lines = without_mark(&lines)
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -207,17 +204,24 @@ fn add(
     Ok((Answer::Done, events))
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    match path == Path::new("-") {
-        true => std::io::stdin()
-            .take(FILE_OCTETS_MAX)
-            .read_to_string(&mut text)?,
-        false => std::fs::File::open(path)?
-            .take(FILE_OCTETS_MAX)
-            .read_to_string(&mut text)?,
+/// A list that is longer than any is refused, not cut off in the middle of a number.
+fn read(path: &Path) -> Result<String, CommandError> {
+    let failed = |error| CommandError::file(path, error);
+    let mut octets = Vec::new();
+    let input: &mut dyn Read = match path == Path::new("-") {
+        true => &mut std::io::stdin(),
+        false => &mut std::fs::File::open(path).map_err(failed)?,
     };
-    Ok(text)
+    input
+        .take(FILE_OCTETS_MAX + 1)
+        .read_to_end(&mut octets)
+        .map_err(failed)?;
+    if octets.len() as u64 > FILE_OCTETS_MAX {
+        return Err(failed(std::io::Error::other(
+            "it is larger than 16 MiB: that is no list of numbers",
+        )));
+    }
+    text_of(octets).map_err(|error| failed(error.into()))
 }
 
 fn parse(text: &str) -> Result<MobileNumber, String> {
@@ -225,7 +229,7 @@ fn parse(text: &str) -> Result<MobileNumber, String> {
 }
 
 fn refuse(wrong: &str) -> Answer {
-    eprintln!("postern: {wrong}");
+    tell(format_args!("postern: {wrong}"));
     Answer::Usage
 }
 
@@ -270,3 +274,59 @@ fn show(all: &[Listed], json: bool, out: &mut impl Write) -> Result<(), CommandE
 
 /// A list of a million numbers is not longer.
 const FILE_OCTETS_MAX: u64 = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    /// A list in memory.
+    #[derive(Default)]
+    struct Numbers(RefCell<Vec<String>>);
+
+    impl OptOuts for Numbers {
+        fn add(&self, number: &MobileNumber, _: &str) -> Result<bool, String> {
+            self.0.borrow_mut().push(number.to_string());
+            Ok(true)
+        }
+        fn remove(&self, _: &MobileNumber) -> Result<bool, String> {
+            Ok(false)
+        }
+        fn has(&self, _: &MobileNumber) -> Result<bool, String> {
+            Ok(false)
+        }
+        fn name(&self, number: &MobileNumber) -> String {
+            number.to_string()
+        }
+        fn all(&self) -> Result<Vec<Listed>, String> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn add_file(octets: &[u8]) -> (Vec<String>, Result<Answer, String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("numbers.csv");
+        std::fs::write(&path, octets).unwrap();
+        let list = Numbers::default();
+        let by = ("root", "2026-11-22T10:00:00Z".parse().unwrap());
+        let added = add(&[], Some(&path), &list, by, false, &mut Vec::new());
+        let answer = added.map(|(answer, _)| answer);
+        (list.0.take(), answer.map_err(|error| error.to_string()))
+    }
+
+    #[test]
+    fn a_list_of_a_spreadsheet_is_read_and_one_that_cannot_be_is_told_what_helps() {
+        let (plain, answer) = add_file(b"07700900125\r\n07700900126\r\n");
+        assert_eq!((plain.len(), answer), (2, Ok(Answer::Done)));
+        let (marked, _) = add_file(b"\xef\xbb\xbf07700900125\r\n07700900126\r\n");
+        assert_eq!(marked, plain);
+        let (none, answer) = add_file(b"\xff\xfe0\x007\x00");
+        let said = answer.unwrap_err();
+        assert!(
+            none.is_empty() && said.contains("numbers.csv: it is in UTF-16: save it as UTF-8"),
+            "{said}"
+        );
+        let (none, answer) = add_file("07700900125\n".repeat(2_000_000).as_bytes());
+        assert!(none.is_empty() && answer.unwrap_err().contains("larger than"));
+    }
+}

@@ -15,6 +15,7 @@ pub mod reach;
 pub mod scanners;
 pub mod secret;
 pub mod shutdown;
+mod tell;
 pub mod unwind;
 
 pub use clock::Clock;
@@ -22,3 +23,4 @@ pub use id::{PolicyVersion, Reference};
 pub use keyed::HashKey;
 pub use network::Network;
 pub use shutdown::Shutdown;
+pub use tell::tell;

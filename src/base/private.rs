@@ -1,9 +1,9 @@
-//! Files for the gateway's own user alone, whatever the user's mask. A database gets its file so before SQLite opens it;
+//! Files and folders for the gateway's own user alone, whatever the user's mask. A database gets its file so before SQLite opens it;
 //! SQLite gives its log the same rights.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// Makes a file for its owner alone, if there is none. One that is there stays as it is.
@@ -34,7 +34,19 @@ pub fn keep(path: &Path) -> io::Result<()> {
     make(path)?.set_permissions(Permissions::from_mode(OWNER_ALONE))
 }
 
+/// Makes a folder for its owner alone, and those that it lies in; one that is there stays as it is.
+///
+/// # Errors
+/// It cannot be made.
+pub fn folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER_OF_OWNER)
+        .create(path)
+}
+
 const OWNER_ALONE: u32 = 0o600;
+const FOLDER_OF_OWNER: u32 = 0o700;
 
 #[cfg(test)]
 mod tests {
@@ -54,5 +66,11 @@ mod tests {
         keep(&path).unwrap();
         assert_eq!(mode(), 0o600);
         assert_eq!(std::fs::read(&path).unwrap(), b"x");
+        let inner = folder.path().join("a/b");
+        super::folder(&inner).unwrap();
+        super::folder(&inner).unwrap();
+        for made in [&inner, &folder.path().join("a")] {
+            assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        }
     }
 }

@@ -9,6 +9,7 @@ use toml::de::DeTable;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::located::{Place, SourceFile};
 use super::section::{Section, TOP};
+use super::text::read_text;
 
 /// Reads a file and hands its outermost table to `read`, which takes out what it wants. Syntax
 /// errors (all of them), a file that cannot be read, and keys that nobody wanted are reported to
@@ -41,7 +42,7 @@ pub fn read_toml<T>(
 
 /// Reads the text of a file; a failure is reported.
 pub fn read_source(path: &Path, diagnostics: &Diagnostics) -> Option<Arc<SourceFile>> {
-    match std::fs::read_to_string(path) {
+    match read_text(path) {
         Ok(text) => Some(Arc::new(SourceFile {
             path: path.to_owned(),
             text,
@@ -111,5 +112,23 @@ mod tests {
         });
         assert_eq!(name.as_deref(), Some("x"));
         assert!(said[0].starts_with("syntax:"), "{said:?}");
+    }
+    #[test]
+    fn files_of_other_programs_are_read_or_told_what_helps() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.toml");
+        let read = |octets: &[u8]| {
+            std::fs::write(&path, octets).unwrap();
+            let diagnostics = Diagnostics::default();
+            let name = load_toml(&path, &diagnostics, |top| {
+                top.string("name").map(super::super::Located::into_inner)
+            });
+            let said = diagnostics.into_vec().into_iter().map(|one| one.message);
+            (name.flatten(), said.collect::<String>())
+        };
+        let (name, said) = read(b"\xef\xbb\xbfname = \"x\"\n");
+        assert_eq!((name.as_deref(), said.as_str()), (Some("x"), ""));
+        let (_, said) = read(b"\xff\xfen\0");
+        assert!(said.contains("it is in UTF-16: save it as UTF-8"), "{said}");
     }
 }

@@ -10,6 +10,7 @@ pub mod section;
 pub mod suggest;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod text;
 pub mod watch;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};

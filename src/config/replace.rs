@@ -1,9 +1,11 @@
 //! Putting a new text in the place of a file, whole or not at all.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::Path;
+
+use crate::base::private;
 
 /// Puts `text` in the place of a file, with the same owner and permissions: to a new file, synced,
 /// renamed over the old one, and the folder synced. Whoever reads sees the one or the other, whole.
@@ -27,7 +29,8 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
 
 fn write_like(model: &Path, path: &Path, text: &str) -> io::Result<()> {
     let like = fs::metadata(model)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    // Nobody else opens it for writing before it has the rights of the old one.
+    let mut file = private::make_new(path)?;
     file.set_permissions(fs::Permissions::from_mode(like.mode() & 0o777))?;
     let made = file.metadata()?;
     if (made.uid(), made.gid()) != (like.uid(), like.gid()) {

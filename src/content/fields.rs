@@ -29,6 +29,11 @@ pub(super) fn read(field: &HeaderField<'_>) -> Option<(String, String)> {
     })
 }
 
+/// Whether a field of this name says how sensitive a message is.
+pub(super) fn may_mark(name: &str) -> bool {
+    ["Sensitivity", "X-Protective-Marking", "msip_labels"].contains(&name)
+}
+
 /// A name as it may be printed: one with a patient's number in it is read, and said without.
 fn without_digits(name: &str) -> String {
     let digits = name.bytes().filter(u8::is_ascii_digit).count();

@@ -226,6 +226,7 @@ impl<'h> Reader<'h> {
                 }
             }
         }
+        self.end_paragraph(tag);
         let was_hidden = self.is_hidden();
         let in_sight = self.hide(tag);
         let is_seen = !was_hidden && !self.is_hidden();
@@ -330,6 +331,14 @@ impl<'h> Tag<'h> {
 
     fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// Whether an open paragraph ends here without a closing tag of its own: where the next block begins, and with the
+    /// block around it (HTML §13.1.2.4).
+    fn ends_paragraph(&self) -> bool {
+        let is_own_end = self.closes && self.is("p");
+        let mut all = BLOCKS.iter().chain(&["table", "tr", "td", "th"]);
+        !is_own_end && all.any(|block| self.is(block))
     }
 
     /// Names and values, entities not decoded; names alone are left out.

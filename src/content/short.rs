@@ -345,6 +345,11 @@ mod tests {
                 "Come at 10:30\nConfirm",
             ),
             (
+                // A paragraph ends where the next block begins, or the one around it ends (HTML §13.2.6.4.7).
+                "<p hidden>preheader<p>Come<div><p style=\"display:none\">x</div>at <p hidden>y</p>10:30<p hidden>z<br>z",
+                "Come\nat 10:30",
+            ),
+            (
                 "<p><a href=\"https://a.example/?a=1&amp;b=2\">Confirm</a> or <a href=\"#x\">not</a></p>\
                  <a href=\"https://b.example/\">https://b.example/</a><!-- <a href=\"https://c.example/\">c</a> -->",
                 "Confirm or not\nhttps://b.example/\nhttps://a.example/?a=1&b=2",

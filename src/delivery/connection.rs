@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use crate::mail::{AddressLiteral, Envelope, Message};
@@ -19,6 +18,7 @@ use crate::smtp::extension::Extensions;
 
 use super::dane::Dane;
 use super::outcomes::lost;
+use super::places::Right;
 use super::race::connect;
 use super::route::{Credentials, Shown, TlsLevel};
 use super::settings::ConnectionSettings;
@@ -40,6 +40,8 @@ pub(super) struct Target<'a> {
     pub(super) level: TlsLevel,
     /// The TLSA records that its certificate must match.
     pub(super) dane: Option<&'a Dane>,
+    /// Whether it need not even show that it holds the key of its certificate, where any certificate will do.
+    pub(super) unproven: bool,
     pub(super) credentials: Option<&'a Credentials>,
     /// Whether what goes there stays on this machine.
     pub(super) local: bool,
@@ -47,11 +49,41 @@ pub(super) struct Target<'a> {
     pub(super) chunking: bool,
 }
 
+impl Target<'_> {
+    /// Whether a handshake that failed at the certificate may be tried with less: only where the certificate shows
+    /// nothing that anybody relies on, and no password is shown either.
+    pub(super) fn may_do_without_proof(&self, error: &OpenError) -> bool {
+        let at_certificate = matches!(error, OpenError::Handshake(HandshakeError::Certificate(_)));
+        let any_will_do =
+            self.dane.is_none() && self.level < TlsLevel::Verified && self.credentials.is_none();
+        at_certificate && any_will_do && !self.unproven
+    }
+}
+
 /// An address of a next hop.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+/// The two ends of a connection that was made.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Met {
+    /// The next hop's.
+    pub(super) address: Address,
+    /// Ours; `None` for a socket in the file system.
+    pub(super) from: Option<IpAddr>,
+}
+
+impl Met {
+    /// The address of the next hop; `None` for a socket in the file system.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        match &self.address {
+            Address::Tcp(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        }
+    }
 }
 
 /// A connection that takes mail.
@@ -62,7 +94,7 @@ pub(super) struct Connection {
     extensions: Extensions,
     dialect: Dialect,
     local: bool,
-    ip: Option<IpAddr>,
+    pub(super) met: Met,
     /// What to call the next hop in reports.
     pub(super) next_hop: String,
     pub(super) tls: Option<TlsEvidence>,
@@ -72,22 +104,21 @@ pub(super) struct Connection {
     pub(super) downgrade: Option<String>,
     served: u32,
     reusable: bool,
-    /// One of all connections that may be open.
-    _permit: OwnedSemaphorePermit,
+    right: Right,
 }
 
 impl Connection {
-    /// Connects to a next hop and leads it to the point where it takes mail. `met` is set to the address that
+    /// Connects to a next hop and leads it to the point where it takes mail. `met` is set once an address has
     /// answered.
     pub(super) async fn open(
         target: &Target<'_>,
         us: &Us<'_>,
-        permit: OwnedSemaphorePermit,
+        right: Right,
         deadline: Instant,
-        met: &mut Option<Address>,
+        met: &mut Option<Met>,
     ) -> Result<Self, OpenError> {
-        let (stream, address) = connect(target, us.settings.connect_timeout, deadline).await?;
-        *met = Some(address.clone());
+        let (stream, ends) = connect(target, us.settings.connect_timeout, deadline).await?;
+        *met = Some(ends.clone());
         let wire = Wire::new(stream, deadline);
         let (wire, mut extensions, tls, fault) = lead(wire, target, us, deadline).await?;
         extensions.chunking &= target.chunking;
@@ -97,17 +128,14 @@ impl Connection {
             extensions,
             dialect: target.dialect,
             local: target.local,
-            ip: match &address {
-                Address::Tcp(address) => Some(address.ip()),
-                Address::Unix(_) => None,
-            },
+            met: ends,
             next_hop: name_in_reports(target),
             tls,
             fault,
             downgrade: None,
             served: 0,
             reusable: true,
-            _permit: permit,
+            right,
         })
     }
 
@@ -154,10 +182,20 @@ impl Connection {
         let mut broken = None;
         loop {
             out.clear();
+            if broken.is_none() && transaction.is_our_turn() && self.wire.has_spoken() {
+                let said = self.wire.reply(LAST_WORDS).await.ok();
+                transaction.spoke_out_of_turn(said);
+            }
             let step = transaction.next(&mut out);
             let written = match step {
                 Step::Write(form) if broken.is_none() => {
-                    self.write_message(&mut out, form, message, settings).await
+                    let alone = transaction.awaits_the_end_alone();
+                    let written = self.write_message(&mut out, form, message, settings);
+                    written.await.map(|has_spoken| {
+                        if alone && has_spoken {
+                            transaction.spoke_early();
+                        }
+                    })
                 }
                 _ if out.is_empty() || broken.is_some() => Ok(()),
                 _ => self.wire.write(&out, settings.command_timeout).await,
@@ -190,21 +228,26 @@ impl Connection {
     }
 
     /// Writes what was put out and the message after it: together where it is small, in blocks where
-    /// it is not, and never as a second copy of the whole.
+    /// it is not, and never as a second copy of the whole. Returns whether there was something to read before the last
+    /// of it went.
     async fn write_message(
         &mut self,
         out: &mut Vec<u8>,
         form: Form,
         message: &Message,
         settings: &ConnectionSettings,
-    ) -> Result<(), Lost> {
+    ) -> Result<bool, Lost> {
         let limit = settings.command_timeout;
         let octets = message.octets();
         match form {
             Form::Chunk if octets.len() <= BLOCK_OCTETS => out.extend_from_slice(octets),
             Form::Chunk => {
                 self.wire.write(out, limit).await?;
-                return self.wire.write(octets, limit).await;
+                let (most, last) = octets.split_at(octets.len() - BLOCK_OCTETS);
+                self.wire.write(most, limit).await?;
+                let has_spoken = self.wire.has_spoken();
+                self.wire.write(last, limit).await?;
+                return Ok(has_spoken);
             }
             Form::Dotted => {
                 let mut encoder = Encoder::new();
@@ -219,7 +262,9 @@ impl Connection {
                 encoder.finish(out);
             }
         }
-        self.wire.write(out, limit).await
+        let has_spoken = self.wire.has_spoken();
+        self.wire.write(out, limit).await?;
+        Ok(has_spoken)
     }
 
     /// Whether it can take another message, as far as can be seen without asking.
@@ -238,14 +283,19 @@ impl Connection {
         self.local
     }
 
+    /// Whether it takes a message that requires TLS and keeps to that (RFC 8689 §4.2.1).
+    pub(super) fn keeps_to_tls(&self) -> bool {
+        self.local || self.extensions.require_tls
+    }
+
     /// Whether what it said last, before mail, was that it can do STARTTLS: in clear it was asked then, and refused.
     pub(super) fn offers_tls(&self) -> bool {
         self.extensions.starttls
     }
 
-    /// The address of the next hop; `None` for a socket in the file system.
-    pub(super) fn ip(&self) -> Option<IpAddr> {
-        self.ip
+    /// Whether it counts for a limit.
+    pub(super) fn counts_for(&self, limit: &str) -> bool {
+        self.right.counts_for(limit)
     }
 
     pub(super) fn set_deadline(&mut self, deadline: Instant) {
@@ -362,6 +412,7 @@ async fn handshake(
     let certificate = match (target.dane, target.level) {
         (Some(dane), _) => Certificate::MustMatch(dane),
         (None, TlsLevel::Verified) => Certificate::MustBeRight,
+        (None, _) if target.unproven => Certificate::MayBeUnproven,
         (None, _) => Certificate::MayBeAny,
     };
     let until = (Instant::now() + us.settings.command_timeout.min(HANDSHAKE)).min(deadline);

@@ -6,6 +6,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -105,7 +106,10 @@ fn write(maildir: &Path, name: &str, fields: &[u8], octets: &[u8]) -> io::Result
 }
 
 fn write_durably(file: &Path, fields: &[u8], octets: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(file)?;
+    let mut options = OpenOptions::new();
+    // Whatever the mask and the folder: others than the group never read it.
+    options.write(true).create_new(true).mode(FILE_MODE);
+    let mut file = options.open(file)?;
     file.write_all(fields)?;
     file.write_all(octets)?;
     file.sync_all()
@@ -116,9 +120,7 @@ fn write_durably(file: &Path, fields: &[u8], octets: &[u8]) -> io::Result<()> {
 fn make(maildir: &Path) -> io::Result<()> {
     for name in ["tmp", "cur", "new"] {
         let mut builder = DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).mode(0o700);
         builder.create(maildir.join(name))?;
     }
     // The Maildir, its domain's folder, the folder of all, and that in which this may be new.
@@ -163,6 +165,9 @@ fn not_stored(error: &io::Error) -> Outcome {
     let because = format!("the mailbox could not be written: {}", error.kind());
     Outcome::without_reply(status, because)
 }
+
+/// A message of a Maildir: for its owner, and for his group where the mask allows it.
+const FILE_MODE: u32 = 0o640;
 
 #[cfg(test)]
 mod tests {

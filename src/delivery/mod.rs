@@ -13,6 +13,7 @@ mod https;
 mod maildir;
 mod outcomes;
 mod pattern;
+mod places;
 mod pool;
 mod race;
 mod route;
@@ -36,7 +37,7 @@ use std::sync::Arc;
 use crate::base::Clock;
 use crate::base::dns::Dns;
 use crate::base::https::Https;
-use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message, ReversePath};
+use crate::mail::{EnhancedStatusCode, Envelope, ForwardPath, Message};
 use crate::outcome::Outcome;
 
 pub use assurance::{Assurance, AssuranceError, AssuranceSettings};
@@ -215,8 +216,9 @@ impl Deliveries {
         };
         let by_mx = matches!(route.transport, Transport::Mx { .. });
         let is_report = by_mx
-            && envelope.reverse_path == ReversePath::Null
+            && need == TlsNeed::OwnReport
             && message.header().first("TLS-Report-Domain").is_some();
+        let is_bound = matches!(need, TlsNeed::Verified | TlsNeed::Encryption);
         let job = Job {
             route,
             destination,
@@ -224,8 +226,9 @@ impl Deliveries {
             message,
             level: route.tls_level(need),
             // Never for mail that is bound to a secured path.
-            waived: by_mx && need == TlsNeed::AsRoute && self.is_waived(message, is_report),
+            waived: by_mx && !is_bound && self.is_waived(message, is_report),
             is_report,
+            must_be_kept_to: envelope.require_tls && !route.is_local(),
         };
         self.send_within_limits(&job).await
     }

@@ -1,9 +1,11 @@
 //! Connections that wait for the next message.
 //!
 //! The one used last is taken first, so that the others grow old and are closed. All connections
-//! together have a cap; when it is reached, one that waits makes room for one that works.
+//! together have a cap, and so have those to a destination, of an account and from an address of ours; when one is
+//! reached, a connection that waits makes room for one that works.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -12,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::Connection;
+use super::places::{Held, Limit, Places, Right};
 use super::route::TlsLevel;
 use super::router::Generation;
 
@@ -33,6 +36,8 @@ pub(super) struct Key {
 pub(super) struct Pool {
     waiting: Mutex<Waiting>,
     permits: Arc<Semaphore>,
+    /// Those that are open, by the limits that they count for.
+    places: Arc<Places>,
     /// Attempts that wait for a permit.
     wanted: AtomicUsize,
     idle: Duration,
@@ -57,6 +62,7 @@ impl Pool {
         Arc::new(Self {
             waiting: Mutex::default(),
             permits: Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS))),
+            places: Arc::default(),
             wanted: AtomicUsize::new(0),
             idle,
         })
@@ -100,27 +106,54 @@ impl Pool {
             waiting.swept = true;
             tokio::spawn(sweep(Arc::downgrade(self), self.idle));
         }
+        drop(waiting);
+        // Whoever waits for a place under one of its limits may close it.
+        self.places.freed().notify_waiters();
     }
 
-    /// Returns the right to open a connection, or `None` if all are busy until `until`.
-    pub(super) async fn permit(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
+    /// Returns the right to open a connection that counts for these limits, or `None` if all are busy until `until`. One
+    /// that waits under a limit makes room: it is closed before this returns.
+    pub(super) async fn right(&self, limits: &[Limit], until: Instant) -> Option<Right> {
+        let held = self.places(limits, until).await?;
+        let _permit = self.permit(until).await?;
+        Some(Right { _permit, held })
+    }
+
+    async fn places(&self, limits: &[Limit], until: Instant) -> Option<Held> {
+        loop {
+            let mut freed = pin!(self.places.freed().notified());
+            // Before the look: what is freed after it is heard of.
+            freed.as_mut().enable();
+            let full = match self.places.take(limits) {
+                Ok(held) => return Some(held),
+                Err(full) => full,
+            };
+            match self.take_oldest(|one| one.counts_for(&full.of)) {
+                Some(connection) => connection.quit().await,
+                None => timeout_at(until, freed).await.ok()?,
+            }
+        }
+    }
+
+    async fn permit(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Some(permit);
         }
         let _wanted = Wanted::new(&self.wanted);
-        drop(self.take_oldest());
+        drop(self.take_oldest(|_| true));
         let permit = Arc::clone(&self.permits).acquire_owned();
         timeout_at(until, permit).await.ok()?.ok()
     }
 
-    fn take_oldest(&self) -> Option<Connection> {
+    /// Takes the one of these that has waited longest.
+    fn take_oldest(&self, is_one: impl Fn(&Connection) -> bool) -> Option<Connection> {
         let mut waiting = self.lock();
-        let parked = waiting
-            .by_key
-            .values_mut()
-            .filter(|parked| !parked.is_empty());
-        let oldest = parked.min_by_key(|parked| parked[0].since)?;
-        Some(oldest.remove(0).connection)
+        let firsts = waiting.by_key.values_mut().filter_map(|parked| {
+            let at = parked.iter().position(|one| is_one(&one.connection))?;
+            Some((parked[at].since, parked, at))
+        });
+        let (_, parked, at) = firsts.min_by_key(|(since, ..)| *since)?;
+        Some(parked.remove(at).connection)
     }
 
     /// Takes the connections that have waited for too long, and says whether others are left. If not,

@@ -13,16 +13,16 @@ use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::connection::{Address, OpenError, Target};
+use super::connection::{Address, Met, OpenError, Target};
 use super::shaping::Source;
 use super::wire::Stream;
 
-/// Connects to the first address of a target that answers; says which.
+/// Connects to the first address of a target that answers; says which, and from where.
 pub(super) async fn connect(
     target: &Target<'_>,
     limit: Duration,
     deadline: Instant,
-) -> Result<(Box<dyn Stream>, Address), OpenError> {
+) -> Result<(Box<dyn Stream>, Met), OpenError> {
     let until = (Instant::now() + limit).min(deadline);
     match timeout_at(until, reach(&target.addresses, target.source)).await {
         Ok(Ok(connected)) => Ok(connected),
@@ -42,14 +42,18 @@ fn why(error: &io::Error) -> String {
     }
 }
 
-async fn reach(addresses: &[Address], source: Source) -> io::Result<(Box<dyn Stream>, Address)> {
+async fn reach(addresses: &[Address], source: Source) -> io::Result<(Box<dyn Stream>, Met)> {
     let mut tcp = Vec::with_capacity(addresses.len());
     for address in addresses {
         match address {
             Address::Tcp(address) => tcp.push(*address),
             Address::Unix(path) => {
                 let stream: Box<dyn Stream> = Box::new(UnixStream::connect(path).await?);
-                return Ok((stream, address.clone()));
+                let met = Met {
+                    address: address.clone(),
+                    from: None,
+                };
+                return Ok((stream, met));
             }
         }
     }
@@ -58,7 +62,11 @@ async fn reach(addresses: &[Address], source: Source) -> io::Result<(Box<dyn Str
         several => race(several, source).await?,
     };
     stream.set_nodelay(true)?;
-    Ok((Box::new(stream), Address::Tcp(address)))
+    let met = Met {
+        address: Address::Tcp(address),
+        from: stream.local_addr().ok().map(|ours| ours.ip()),
+    };
+    Ok((Box::new(stream), met))
 }
 
 async fn race(addresses: &[SocketAddr], source: Source) -> io::Result<(TcpStream, SocketAddr)> {

@@ -73,7 +73,7 @@ impl Route {
     /// How well protected a message with this need goes: as the route says, or better.
     pub fn tls_level(&self, need: TlsNeed) -> TlsLevel {
         let stays = match need {
-            TlsNeed::AsRoute => true,
+            TlsNeed::AsRoute | TlsNeed::OwnReport => true,
             TlsNeed::Verified => self.is_local(),
             TlsNeed::Encryption => self.is_local() || self.is_loopback(),
         };
@@ -327,6 +327,9 @@ impl TlsLevel {
 pub enum TlsNeed {
     /// What the route says.
     AsRoute,
+    /// The same, for what the gateway itself wrote: of that a report of TLS goes whatever its destination says of TLS
+    /// (RFC 8460 §3). Nobody else's mail has this need, whatever its header says.
+    OwnReport,
     /// Verified TLS, or a route that never leaves the machine.
     Verified,
     /// For the encryption next hop: verified TLS, or a service on this machine. What it encrypts must not be
@@ -376,10 +379,11 @@ impl Default for RetrySchedule {
 const DEFAULT_DELAY: Duration = Duration::from_secs(30 * 60);
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn route(name: &str, takes: Takes, transport: Transport) -> Route {
+    /// A route with no limits to speak of.
+    pub(in crate::delivery) fn route(name: &str, takes: Takes, transport: Transport) -> Route {
         Route {
             name: name.to_owned(),
             takes,
@@ -393,11 +397,11 @@ mod tests {
         }
     }
 
-    fn to(pattern: &str) -> Takes {
+    pub(in crate::delivery) fn to(pattern: &str) -> Takes {
         Takes::Recipients(vec![pattern.parse().unwrap()])
     }
 
-    fn mx() -> Transport {
+    pub(in crate::delivery) fn mx() -> Transport {
         Transport::Mx {
             tls: TlsLevel::Opportunistic,
             port: 25,

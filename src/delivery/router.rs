@@ -103,29 +103,11 @@ impl Deref for TakenRoute {
 
 #[cfg(test)]
 mod tests {
-    use super::super::route::{RetrySchedule, TlsLevel, Transport};
-    use super::super::shaping::Shaping;
+    use super::super::route::tests::{self, mx, to};
     use super::*;
 
     fn route(name: &str, takes: Takes) -> Arc<Route> {
-        Arc::new(Route {
-            name: name.to_owned(),
-            takes,
-            transport: Transport::Mx {
-                tls: TlsLevel::Opportunistic,
-                port: 25,
-            },
-            connections: 20,
-            rate_per_minute: 0,
-            chunking: true,
-            straight_through: true,
-            schedule: RetrySchedule::default(),
-            shaping: Shaping::default(),
-        })
-    }
-
-    fn to(pattern: &str) -> Takes {
-        Takes::Recipients(vec![pattern.parse().unwrap()])
+        Arc::new(tests::route(name, takes, mx()))
     }
 
     #[test]

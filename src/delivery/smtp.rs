@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use crate::base::dns::Trust;
 use crate::mail::{EnhancedStatusCode, Envelope, Message};
 use crate::outcome::{NamedBy, Outcome};
-use crate::smtp::client::{Dialect, Ending};
+use crate::smtp::client::{Dialect, Ending, NOT_KEPT_TO, may_go_to_anybody};
 
 use super::Deliveries;
-use super::connection::{Address, Connection, OpenError, Target, Us};
+use super::connection::{Address, Connection, Met, OpenError, Target, Us};
 use super::outcomes::{kinder, of_ending, of_open_error};
+use super::places::Limit;
 use super::pool::Key;
 use super::race::by_turns;
 use super::route::{Credentials, Endpoint, Route, TlsLevel, Transport};
@@ -33,6 +34,8 @@ pub(super) struct Job<'a> {
     pub(super) waived: bool,
     /// Whether it is a report of TLS: how that one goes is not reported.
     pub(super) is_report: bool,
+    /// Whether it goes to hosts alone that offer REQUIRETLS.
+    pub(super) must_be_kept_to: bool,
 }
 
 impl<'a> Job<'a> {
@@ -81,14 +84,38 @@ impl Deliveries {
         }
         let plan = match self.plan(job).await {
             Ok(plan) => plan,
-            Err(outcome) => return vec![outcome; job.envelope.recipients.len()],
+            Err(outcome) => return all(outcome, job),
         };
+        let failure = match self.try_hosts(&plan, &key, job, deadline).await {
+            Ok(outcomes) => return outcomes,
+            Err(failure) => failure,
+        };
+        // One of them may have been there, though a kinder failure is told.
+        if job.must_be_kept_to && may_go_to_anybody(job.envelope, job.message) {
+            let to_anybody = Job {
+                must_be_kept_to: false,
+                ..job.with_envelope(job.envelope)
+            };
+            let tried = self.try_hosts(&plan, &key, &to_anybody, deadline).await;
+            return tried.unwrap_or_else(|failure| all(failure, job));
+        }
+        all(failure, job)
+    }
+
+    /// Errs with what is to be said of the hosts if none of them was of use.
+    async fn try_hosts(
+        &self,
+        plan: &Plan,
+        key: &Key,
+        job: &Job<'_>,
+        deadline: Instant,
+    ) -> Result<Vec<Outcome>, Outcome> {
         let (mut failure, mut tried) = (None, 0);
         for hop in plan.hops.iter().take(HOSTS_MAX) {
             if tried >= ADDRESSES_MAX || Instant::now() >= deadline {
                 break;
             }
-            let (addresses, way) = match self.way(hop, &plan, job).await {
+            let (addresses, way) = match self.way(hop, plan, job).await {
                 Ok(found) => found,
                 Err(outcome) => {
                     failure = Some(kinder(failure, outcome));
@@ -98,17 +125,17 @@ impl Deliveries {
             let mut addresses = by_turns(addresses);
             addresses.truncate(ADDRESSES_MAX - tried);
             while !addresses.is_empty() {
-                let there = (hop, &way, &plan);
+                let there = (hop, &way, plan);
                 let before = addresses.len();
-                let ended = self.try_addresses(there, &mut addresses, &key, job, deadline);
+                let ended = self.try_addresses(there, &mut addresses, key, job, deadline);
                 match ended.await {
-                    Ok(outcomes) => return outcomes,
+                    Ok(outcomes) => return Ok(outcomes),
                     Err(outcome) => failure = Some(kinder(failure, outcome)),
                 }
                 tried += before - addresses.len();
             }
         }
-        vec![failure.unwrap_or_else(nobody); job.envelope.recipients.len()]
+        Err(failure.unwrap_or_else(nobody))
     }
 
     /// Errs if the address that answered was of no use, which is taken out then, or none did: then none is left.
@@ -128,6 +155,7 @@ impl Deliveries {
             dialect: dialect(job.route),
             level: way.level,
             dane: way.dane.as_ref(),
+            unproven: false,
             credentials: credentials(job.route),
             local: job.route.is_local(),
             chunking: job.route.chunking,
@@ -136,16 +164,22 @@ impl Deliveries {
         let opened = self.open(target, &mut met, (hop, way, plan), job, deadline);
         let opened = opened.await;
         match &met {
-            Some(met) => addresses.retain(|address| address != met),
+            Some(met) => addresses.retain(|address| *address != met.address),
             None => addresses.clear(),
         }
-        self.send_on(opened?, key, job).await
+        let connection = opened?;
+        // RFC 8689 §4.2.1: another host may do as the message asks.
+        if job.must_be_kept_to && !connection.keeps_to_tls() {
+            tokio::spawn(connection.quit());
+            return Err(not_kept_to(&hop.host));
+        }
+        self.send_on(connection, key, job).await
     }
 
     async fn open(
         &self,
         mut target: Target<'_>,
-        met: &mut Option<Address>,
+        met: &mut Option<Met>,
         (hop, way, plan): (&Hop, &Way, &Plan),
         job: &Job<'_>,
         deadline: Instant,
@@ -156,11 +190,11 @@ impl Deliveries {
             tls: &self.tls,
             tokens: &self.tokens,
         };
-        let mut fell_back = None;
+        let (mut fell_back, limits) = (None, limits(job));
         loop {
             let until = (Instant::now() + self.settings.connect_timeout).min(deadline);
-            let permit = self.pool.permit(until).await.ok_or_else(all_busy)?;
-            let error = match Connection::open(&target, &us, permit, deadline, met).await {
+            let right = self.pool.right(&limits, until).await.ok_or_else(all_busy)?;
+            let error = match Connection::open(&target, &us, right, deadline, met).await {
                 Ok(mut connection) => {
                     let way = (hop, way);
                     self.note_opened(&mut connection, way, plan, job, fell_back.as_ref());
@@ -168,6 +202,13 @@ impl Deliveries {
                 }
                 Err(error) => error,
             };
+            // There are keys that we cannot check: RSA of 1024 bits. Who anybody may be is better met under TLS all the same
+            // than in clear (RFC 7435 §3). It is not the destination's fault, and not reported as one.
+            if target.may_do_without_proof(&error) {
+                target.unproven = true;
+                target.addresses = met.iter().map(|met| met.address.clone()).collect();
+                continue;
+            }
             if fell_back.is_none() {
                 self.note_failed(&error, (hop, way), met.as_ref(), plan);
             }
@@ -175,7 +216,7 @@ impl Deliveries {
             // (RFC 7435 §3). The level is lowered once.
             if matches!(error, OpenError::Handshake(_)) && target.level == TlsLevel::Opportunistic {
                 target.level = TlsLevel::None;
-                target.addresses = met.iter().cloned().collect();
+                target.addresses = met.iter().map(|met| met.address.clone()).collect();
                 fell_back = Some(error);
                 continue;
             }
@@ -203,7 +244,11 @@ impl Deliveries {
         let first = job.envelope.recipients.first();
         let limits = first.map(|one| job.route.limits(&one.forward_path));
         let most = limits.map_or(1, |limits| limits.messages_per_connection);
-        self.pool.park(key.clone(), connection, most);
+        match key.require_tls && !connection.keeps_to_tls() {
+            // Not for the next one, which may not go there.
+            true => drop(tokio::spawn(connection.quit())),
+            false => self.pool.park(key.clone(), connection, most),
+        }
         match outcomes.pop() {
             Some(last) if sent.untouched => Err(last),
             last => {
@@ -258,6 +303,34 @@ fn credentials(route: &Route) -> Option<&Credentials> {
     match &route.transport {
         Transport::SmartHost(smart_host) => smart_host.credentials.as_ref(),
         _ => None,
+    }
+}
+
+/// What a connection for a job counts for, and how many may be open for each.
+fn limits(job: &Job<'_>) -> Vec<Limit> {
+    let first = job.envelope.recipients.first();
+    let own = first.map(|one| Limit {
+        of: format!("{} {}", job.route.name, job.destination),
+        connections: job.route.limits(&one.forward_path).connections,
+    });
+    let shared = job.route.shaping.shared().filter_map(|rule| {
+        Some(Limit {
+            of: rule.applies.to_string(),
+            connections: rule.connections?,
+        })
+    });
+    own.into_iter().chain(shared).collect()
+}
+
+/// The same for every recipient.
+fn all(outcome: Outcome, job: &Job<'_>) -> Vec<Outcome> {
+    vec![outcome; job.envelope.recipients.len()]
+}
+
+fn not_kept_to(host: &str) -> Outcome {
+    Outcome {
+        next_hop: Some(host.to_owned()),
+        ..Outcome::without_reply(EnhancedStatusCode::permanent(7, 30), NOT_KEPT_TO)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! There are three ways to shake hands. At level `verified` the chain and the name must be right, or
 //! there is no connection. Below it any certificate will do, because the alternative is no protection
-//! at all; whether it would have been right is found out afterwards, for the audit trail. Where a server has TLSA
+//! at all; whether it would have been right is found out afterwards, for the audit trail. There it may even be one whose
+//! key we cannot check, which proves nothing, and is noted as such. Where a server has TLSA
 //! records that can be used, its certificate must be the one that they announce, and is looked at before anything is
 //! said under it.
 //!
@@ -38,6 +39,7 @@ pub(super) struct Tls {
     verifying: TlsConnector,
     accepting: TlsConnector,
     matching: TlsConnector,
+    unproven: TlsConnector,
     verifier: Arc<WebPkiServerVerifier>,
 }
 
@@ -46,6 +48,8 @@ pub(super) struct Tls {
 pub(super) enum Certificate<'a> {
     MustBeRight,
     MayBeAny,
+    /// Any, of whoever shows it: that he has its key he need not show.
+    MayBeUnproven,
     MustMatch(&'a Dane),
 }
 
@@ -69,16 +73,22 @@ impl Tls {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anyone(Arc::clone(&provider))))
             .with_no_client_auth();
+        let mut unproven = versions(&provider)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Whatever(Arc::clone(&provider))))
+            .with_no_client_auth();
         let mut matching = accepting.clone();
         // A session that is resumed shows no certificate: that of yesterday would count today, though it has ended since, and
         // be held against the TLSA records of today; a key that was rolled over would keep mail here for as long as the
         // server remembers the session.
         verifying.resumption = Resumption::disabled();
         matching.resumption = Resumption::disabled();
+        unproven.resumption = Resumption::disabled();
         Ok(Self {
             verifying: TlsConnector::from(Arc::new(verifying)),
             matching: TlsConnector::from(Arc::new(matching)),
             accepting: TlsConnector::from(Arc::new(accepting)),
+            unproven: TlsConnector::from(Arc::new(unproven)),
             verifier,
         })
     }
@@ -101,6 +111,7 @@ impl Tls {
         let connector = match certificate {
             Certificate::MustBeRight => &self.verifying,
             Certificate::MayBeAny => &self.accepting,
+            Certificate::MayBeUnproven => &self.unproven,
             Certificate::MustMatch(_) => &self.matching,
         };
         let stream = connector
@@ -116,6 +127,12 @@ impl Tls {
             evidence.verified = true;
             evidence.authenticated = Authenticated::Dane;
             fault = None;
+        }
+        // Another's certificate may be right.
+        if certificate == Certificate::MayBeUnproven {
+            evidence.verified = false;
+            evidence.authenticated = Authenticated::None;
+            fault = fault.or(Some(Fault::Other));
         }
         Ok(Secured {
             stream,
@@ -326,6 +343,45 @@ impl ServerCertVerifier for Anyone {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.0.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes any certificate, of anyone.
+#[derive(Debug)]
+struct Whatever(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Whatever {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -20,7 +20,7 @@ use super::Deliveries;
 use super::assurance::Known;
 use super::assurance::report::{Session, SessionPolicy};
 use super::assurance::sts::Mode;
-use super::connection::{Address, Connection, OpenError};
+use super::connection::{Address, Connection, Met, OpenError};
 use super::dane::Dane;
 use super::exchangers::allowed;
 use super::outcomes::{of_address_error, of_mx_error};
@@ -233,7 +233,7 @@ impl Deliveries {
                         plan,
                         SessionPolicy::Tlsa(Vec::new()),
                         hop,
-                        "",
+                        None,
                         Some("dnssec-invalid"),
                         &because,
                     );
@@ -274,7 +274,7 @@ impl Deliveries {
         match (known.policy.mode, named) {
             (Mode::Enforce, false) => {
                 let (session, failure) = (way.session.clone(), Some("validation-failure"));
-                self.count(plan, session, hop, "", failure, "mx-not-in-policy");
+                self.count(plan, session, hop, None, failure, "mx-not-in-policy");
                 return Err(because);
             }
             (Mode::Enforce, true) => way.level = TlsLevel::Verified,
@@ -305,7 +305,7 @@ impl Deliveries {
         // What an administrator named by its address on this machine nobody else hears.
         let stays = connection.is_local()
             || (way.named_by == NamedBy::Route
-                && connection.ip().is_some_and(|ip| ip.is_loopback()));
+                && connection.met.ip().is_some_and(|ip| ip.is_loopback()));
         connection.downgrade = match (&connection.tls, fell_back) {
             _ if way.level == TlsLevel::None || stays => None,
             (None, Some(error)) => Some(format!("in clear: {error}")),
@@ -334,11 +334,9 @@ impl Deliveries {
         // The session that failed before was counted.
         if fell_back.is_none() {
             let failure = failure_of(connection, way);
-            let ip = connection
-                .ip()
-                .map_or_else(String::new, |ip| ip.to_string());
+            let (session, met) = (way.session.clone(), Some(&connection.met));
             let reason = connection.downgrade.clone().unwrap_or_default();
-            self.count(plan, way.session.clone(), hop, &ip, failure, &reason);
+            self.count(plan, session, hop, met, failure, &reason);
         }
     }
 
@@ -347,7 +345,7 @@ impl Deliveries {
         &self,
         error: &OpenError,
         (hop, way): (&Hop, &Way),
-        address: Option<&Address>,
+        met: Option<&Met>,
         plan: &Plan,
     ) {
         let failure = match error {
@@ -362,12 +360,8 @@ impl Deliveries {
             ) => "starttls-not-supported",
             _ => return,
         };
-        let ip = match address {
-            Some(Address::Tcp(address)) => address.ip().to_string(),
-            _ => String::new(),
-        };
         let session = way.session.clone();
-        self.count(plan, session, hop, &ip, Some(failure), &error.to_string());
+        self.count(plan, session, hop, met, Some(failure), &error.to_string());
     }
 
     fn count(
@@ -375,7 +369,7 @@ impl Deliveries {
         plan: &Plan,
         policy: SessionPolicy,
         hop: &Hop,
-        ip: &str,
+        met: Option<&Met>,
         failure: Option<&'static str>,
         reason: &str,
     ) {
@@ -387,7 +381,8 @@ impl Deliveries {
             domain: domain.clone(),
             policy,
             mx: hop.host.clone(),
-            ip: ip.to_owned(),
+            ip: met.and_then(Met::ip),
+            from: met.and_then(|met| met.from),
             failure,
             reason: reason.to_owned(),
         });

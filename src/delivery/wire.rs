@@ -85,6 +85,19 @@ impl Wire {
         self.has_said_all() && matches!(read, Poll::Pending)
     }
 
+    /// Whether there is something to read now: a reply, where none was asked for, answers nothing. Does not wait, and
+    /// loses nothing.
+    pub(super) fn has_spoken(&mut self) -> bool {
+        let mut octets = [0; 512];
+        let mut buffer = ReadBuf::new(&mut octets);
+        let mut context = Context::from_waker(Waker::noop());
+        let read = Pin::new(&mut self.stream).poll_read(&mut context, &mut buffer);
+        if matches!(read, Poll::Ready(Ok(()))) {
+            self.input.extend_from_slice(buffer.filled());
+        }
+        !self.has_said_all()
+    }
+
     /// Whether every octet that was read belonged to a reply that was taken.
     pub(super) fn has_said_all(&self) -> bool {
         self.input.is_empty() && !self.parser.is_within_reply()

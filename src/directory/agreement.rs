@@ -371,13 +371,14 @@ fn is_apostrophe(c: char) -> bool {
     matches!(c, '\'' | '\u{2019}')
 }
 
-/// Marks the words that say something. A word that ends in one of the trade counts without it as
-/// well: `lloydspharmacy` is `lloyds`.
+/// Marks the words that say something. A word of the name that ends in one of the trade counts without it as
+/// well: `lloydspharmacy` is `lloyds`. A town is not: the `ton` of Tonbridge stands in every Newton.
 fn weigh(words: Vec<String>, part: Part, stop: &StopWords) -> Vec<Word<String>> {
     let mut weighed = Vec::with_capacity(words.len());
     for text in words {
         let bare = (LONG_ENOUGH..text.len())
             .find(|at| text.len() - at >= SHORTEST_SUFFIX && stop.contains(&text[*at..]))
+            .filter(|_| part == Part::Name)
             .map(|at| text[..at].to_owned());
         weighed.extend(bare.into_iter().chain([text]).map(|text| Word {
             part,
@@ -478,6 +479,14 @@ mod tests {
             ),
             ("ASDA PHARMACY", "", "", "x.asdapharmacy", (yes, no, no)),
             ("ASDA PHARMACY", "", "", "x.asdaphxrmacy", (no, no, no)),
+            // As the `ton` of Tonbridge in Newton.
+            (
+                "FIELD PHARMACY",
+                "",
+                "TONSTREET",
+                "x.tonpharmacy",
+                (no, no, no),
+            ),
         ] {
             assert_eq!(
                 agreement(name, street, town, said),

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use csv::StringRecord;
 use jiff::civil::Date;
 
+use crate::config::text::without_mark;
 use crate::mail::Mailbox;
 
 use super::code::OdsCode;
@@ -39,12 +40,14 @@ pub(super) fn line_of(text: &str, position: Option<&csv::Position>) -> usize {
     line + preamble(rest).lines().count()
 }
 
-/// The comments and empty lines that a text begins with.
+/// The comments and empty lines that a text begins with, behind its byte order mark.
 pub(super) fn preamble(text: &str) -> &str {
-    let skipped = text
+    let lines = without_mark(text);
+    let skipped = lines
         .split_inclusive('\n')
         .take_while(|line| line.starts_with('#') || line.trim_end_matches(['\r', '\n']).is_empty());
-    &text[..skipped.map(str::len).sum()]
+    let mark = text.len() - lines.len();
+    &text[..mark + skipped.map(str::len).sum::<usize>()]
 }
 
 /// The columns that a table may have.

@@ -1,9 +1,9 @@
 //! The fields that a submitted message lacks or may not have (RFC 6409 §8), spliced in; the rest of its octets stay.
 
-use crate::accounts::{Account, ForeignFrom};
+use crate::accounts::Account;
 use crate::base::Reference;
 use crate::mail::{Edit, EditKind, Header, MailTransaction, trace};
-use crate::policy::author::authors;
+use crate::policy::submitter::{Names, names};
 
 use super::{Parts, once};
 
@@ -34,27 +34,16 @@ pub(super) fn submission_edits(
 }
 
 fn of_account(account: &Account, header: &Header<'_>, fields: &mut String, edits: &mut Vec<Edit>) {
-    let own = account.address();
-    let from = header.all("From").collect::<Vec<_>>();
-    let authors = authors(header, "From");
-    let is_known = |ask: &dyn Fn(&crate::mail::Mailbox) -> bool| {
-        !authors.is_empty()
-            && authors
-                .iter()
-                .all(|one| one.mailbox.as_ref().is_some_and(ask))
-    };
-    let is_own = is_known(&|mailbox| account.may_send_as(mailbox));
-    let on_behalf = !is_own
-        && is_known(&|mailbox| {
-            account.may_send_as(mailbox) || account.may_send_on_behalf_of(mailbox)
-        });
-    let is_fixed = !is_own && !on_behalf && account.contract.foreign_from == ForeignFrom::Fix;
-    if let Some(own) = &own {
-        if from.is_empty() || is_fixed {
-            edits.extend(from.iter().map(|field| Edit::removal(field.range())));
+    let names = names(account, header);
+    if let Some(own) = account.address() {
+        if names == Names::Replace {
+            let foreign = header.all("From").chain(header.all("Sender"));
+            edits.extend(foreign.map(|field| Edit::removal(field.range())));
+        }
+        if matches!(names, Names::WantFrom | Names::Replace) {
             fields.push_str(&format!("From: <{own}>\r\n"));
         }
-        if on_behalf && header.first("Sender").is_none() {
+        if names == Names::WantSender {
             fields.push_str(&format!("Sender: <{own}>\r\n"));
         }
     }
@@ -65,4 +54,65 @@ fn of_account(account: &Account, header: &Header<'_>, fields: &mut String, edits
     // It is between the application and us; some make it of what is nobody else's business.
     let keys = header.all(once::FIELD);
     edits.extend(keys.map(|field| Edit::removal(field.range())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accounts::Accounts;
+    use crate::config::{Diagnostics, SourceFile};
+    use crate::mail::{Message, edit};
+    use std::sync::Arc;
+
+    /// What is left of the header and put on top of it.
+    fn of(keys: &str, header: &str) -> String {
+        let text = format!(
+            "[[account]]\nname = \"app@nhs.net\"\nsecret = \"stored\"\nauto-submitted = false\n\
+             may-send-from = [\"app@nhs.net\", \"shop@nhs.net\"]\non-behalf-of = [\"ward@nhs.net\"]\n{keys}"
+        );
+        let file = Arc::new(SourceFile {
+            path: "accounts.toml".into(),
+            text,
+        });
+        let accounts = Accounts::read(&file, &Diagnostics::default());
+        let header = header.replace('\n', "\r\n");
+        let (mut fields, mut edits) = (String::new(), Vec::new());
+        let account = accounts.get("app@nhs.net").expect("it");
+        let parsed = Header::parse(header.as_bytes());
+        of_account(account, &parsed, &mut fields, &mut edits);
+        edits.push(Edit::prepend_fields(EditKind::Trace, fields));
+        let message = Message::new(format!("{header}\r\n").into_bytes());
+        let edited = edit::apply(&message, &edits).expect("edits that fit");
+        String::from_utf8_lossy(edited.octets()).replace('\r', "")
+    }
+
+    #[test]
+    fn sender_is_put_in_where_the_author_is_not_one_alone() {
+        for (header, put_in) in [
+            ("Subject: x\n", "From: <app@nhs.net>\n"),
+            ("From: shop@nhs.net\n", ""),
+            ("From: ward@nhs.net\n", "Sender: <app@nhs.net>\n"),
+            ("From: ward@nhs.net\nSender: shop@nhs.net\n", ""),
+            (
+                "From: app@nhs.net, shop@nhs.net\n",
+                "Sender: <app@nhs.net>\n",
+            ),
+        ] {
+            assert_eq!(of("", header), format!("{put_in}{header}\n"));
+        }
+    }
+
+    #[test]
+    fn foreign_names_are_replaced_where_the_contract_says_so() {
+        for header in [
+            "From: boss@nhs.net\n",
+            "From: app@nhs.net\nSender: boss@nhs.net\n",
+            "From: app@nhs.net\nFrom: boss@nhs.net\n",
+            "From: boss:;\nSender: app@nhs.net\nSender: boss@nhs.net\n",
+        ] {
+            let left = of("foreign-from = \"fix\"\n", header);
+            assert_eq!(left, "From: <app@nhs.net>\n\n", "{header}");
+            assert_eq!(of("", header), format!("{header}\n"), "it is refused");
+        }
+    }
 }

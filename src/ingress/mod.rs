@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::{TlsAcceptor, rustls};
 
 use crate::accounts::Desk;
-use crate::base::{Clock, HashKey, Shutdown};
+use crate::base::{Clock, HashKey, Shutdown, private};
 use crate::mail::{Domain, Service};
 use crate::outcome::Letterhead;
 use crate::policy::Policy;
@@ -120,9 +120,8 @@ pub enum IngressError {
 /// Opens every listener and starts to serve. All sockets are bound before the first client is.
 pub async fn start(settings: &Settings, parts: Parts) -> Result<Vec<Listening>, IngressError> {
     let folder = parts.data.join(SPOOL);
-    tokio::fs::create_dir_all(&folder)
-        .await
-        .map_err(|source| IngressError::Spool { folder, source })?;
+    // A few calls of the system, before the first client.
+    private::folder(&folder).map_err(|source| IngressError::Spool { folder, source })?;
     let certificates = Certificates::load(&settings.certificates)?;
     let tls = match &certificates {
         Some(certificates) => Some(Acceptors {

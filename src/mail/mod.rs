@@ -5,6 +5,7 @@ pub mod dkim;
 pub mod edit;
 pub mod envelope;
 pub mod header;
+pub mod mailbox_list;
 pub mod message;
 pub mod mime;
 pub mod notice;
@@ -26,6 +27,7 @@ pub use address::{AddressError, AddressLiteral, Domain, Host, LocalPart, Mailbox
 pub use edit::{Audience, Edit, EditKind, Taken};
 pub use envelope::{BodyType, EnvId, Envelope, Notify, Orcpt, Recipient, Ret};
 pub use header::{Header, HeaderField};
+pub use mailbox_list::mailbox_list;
 pub use message::Message;
 pub use path::{ForwardPath, ReversePath};
 pub use phrase::phrase;

@@ -2,7 +2,7 @@
 //!
 //! A national service changes a little every day: people come and go, pharmacies are sold. A change
 //! file says what has happened, and the import works out which mailboxes are shut, which are new and
-//! which names lead where. It is a CSV file (UTF-8) with a header row; `#` begins a comment. Columns
+//! which names lead where. It is a CSV file (UTF-8, with a byte order mark or without) with a header row; `#` begins a comment. Columns
 //! stand in any order, and those that no row needs may be left out.
 //!
 //! ```csv
@@ -21,7 +21,7 @@
 //! | `code` | code | code | the same organisation has another code: its mailboxes whose names hold the code move |
 //! | `ownership` | code | code | as `code`, but the mailboxes are new: no owner, nobody linked, not verified; people stay behind |
 //! | `consolidation` | code | code | the mailboxes of `from` are shut; those of `to`, which must be in use, take its mail |
-//! | `leaver` | address | | the person has gone; old names of theirs are cut off, linked mailboxes lose them |
+//! | `leaver` | address | | the person has gone; old names of theirs are shut as well, linked mailboxes lose them |
 //! | `joiner` | | address | a new mailbox, `personal` unless `kind` says otherwise |
 //!
 //! # Days

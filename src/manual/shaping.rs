@@ -10,6 +10,7 @@
 //! | attempts at once at a destination | `connections` of the route, `[[shaping]] destinations` |
 //! | the same, as found out | 5 at first, one more with each answer, half with each silence; after a 421 as many as went on beside it, one more after 8 good ones for each |
 //! | attempts at once of an account or an address of ours | `[[shaping]] account`, `[[shaping]] source` |
+//! | connections open at once, those that wait for the next message among them | `connections` of all these; one that waits is closed where another is wanted |
 //! | attempts at once to all destinations | `[delivery] connections`; from the half of it on each destination has its part of three quarters and no more |
 //! | the pace | `rate`, likewise for a destination, an account or an address; what several destinations share goes to them by turns |
 //! | recipients of one transaction | `recipients-at-once`; fewer where a next hop said 452 4.5.3 |
@@ -26,7 +27,9 @@
 //! | 4xx with the word greylisting | this delivery | the first after 5 min 10 s, then the schedule |
 //! | 452 4.2.2, mailbox full | this delivery | the schedule, two steps further on |
 //! | 452 4.5.3, too many recipients | this transaction | the others after 1 s, in parts of the number that was taken |
-//! | 421; 4.3.1, 4.3.2, 4.4.5; 4.7.500 to 4.7.699; words like "too many connections", "throttled" | the next hop | less at once; if nothing else is under way nothing at all for 15 s, doubled up to 10 min. The message after 15 s, doubled each time it meets this, at most the schedule. From the fourth pause in a row on what waits is put off without an attempt, each message by its own schedule, as where nobody is there |
+//! | 421; 4.3.1, 4.3.2, 4.4.5; 4.7.500 to 4.7.699; words like "too many connections", "throttled" | the next hop | less at once; if nothing else is under way nothing at all for 15 s, doubled up to 10 min. The message after 15 s, doubled each time it meets this, at most the schedule, and behind what has waited for the end of the pause. From the fourth pause in a row on what waits is put off without an attempt, each message by its own schedule, as where nobody is there |
+//! | the same to a message that met it before, though others went well in between | this delivery | as the schedule says |
+//! | no answer to the last octet: it may be there | this delivery | as the schedule says, also where others are called back |
 //! | a connection that broke while a message went over it | this delivery | as the schedule says: of others it says nothing |
 //! | no connection, no greeting, a connection that broke before MAIL had its answer, silence, no DNS; 5xx before any mail (greeting, log-in) | the next hop | the schedule; or sooner, see below |
 //! | TLS that cannot be had, a limit of our own, a text message in quiet hours | nobody there | as it was: the schedule, the fallback of the secure domain, its own time |
@@ -38,7 +41,7 @@
 //! was due since, for a message may itself be why the next hop falls silent. All other mail for it is put off **without** an attempt
 //! ("not tried: …"), each message by its own schedule: a sender hears of the delay in time, and what is too old
 //! expires. With the first answer, whatever it says, the circuit is closed, and everything that waits for this
-//! destination and never got an answer from it is due at once, 500 deliveries every quarter of a second.
+//! destination and got no answer from it at the last attempt is due at once (but for what it may have already), 500 deliveries every quarter of a second.
 //!
 //! # What a restart changes
 //!

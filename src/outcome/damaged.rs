@@ -47,11 +47,15 @@ impl DamagedNotice<'_> {
             "" => "without a sender, or whose sender is lost too,".to_owned(),
             sender => format!("of {}", ascii_address(sender)),
         };
+        let held = match self.recipients {
+            [] => "It is tried no more, and whom it was for is lost with it.",
+            _ => "It is held for the recipients below.",
+        };
         let mut text = vec![
             format!("This is the mail gateway {hostname}."),
             format!(
-                "The message {about} {sender} was taken and lies in the queue, but cannot be read back. It is held for \
-                 the recipients below. Its sender believes that it is on its way: he has not been told."
+                "The message {about} {sender} was taken and lies in the queue, but cannot be read back. {held} \
+                 Its sender believes that it is on its way: he has not been told."
             ),
         ];
         let shown = self.recipients.iter().take(SHOWN);

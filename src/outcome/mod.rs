@@ -129,9 +129,13 @@ impl Outcome {
         }
     }
 
-    /// The next hop's words or ours, cut to what a list has room for.
+    /// The next hop's words or ours, cut to what a list has room for. Of one in doubt they begin with [`IN_DOUBT`].
     pub fn short_text(&self) -> String {
-        self.text().chars().take(SHORT_TEXT).collect()
+        let text = match self.in_doubt {
+            true => format!("{IN_DOUBT}{}", self.text()),
+            false => self.text(),
+        };
+        text.chars().take(SHORT_TEXT).collect()
     }
 
     /// The next hop's words, or ours.
@@ -143,6 +147,10 @@ impl Outcome {
         }
     }
 }
+
+/// How the words begin that are kept of an attempt after which the next hop may have the message. What waits after such
+/// a one is known by them: an early attempt would make a second copy likelier.
+pub const IN_DOUBT: &str = "it may be there already: ";
 
 /// Characters of a reply that are kept.
 const SHORT_TEXT: usize = 300;

@@ -1,4 +1,5 @@
-//! Combining opinions into verdicts: the worst wins, and of equally bad ones the first.
+//! Combining opinions into verdicts: the worst wins, and of equally bad ones the first; but a refusal that the client
+//! hears at `RCPT TO` comes before those of the message, as it does there.
 //!
 //! Nothing else weighs one stage against another. The stages run in the order of the policy file, so
 //! "first" is the upper one there.
@@ -181,7 +182,10 @@ fn overlap<'e>(edits: impl Iterator<Item = &'e Edit>) -> bool {
 /// held as well.
 fn worsen(standing: &mut Opinion, mut opinion: Opinion) {
     let protection = standing.protection.max(opinion.protection);
-    let worse = verdict_of(&opinion.ask).severity() > verdict_of(&standing.ask).severity();
+    let (before, now) = (verdict_of(&standing.ask), verdict_of(&opinion.ask));
+    let of_recipient = |verdict: &Verdict| matches!(verdict, Verdict::Refuse(refusal) if refusal.is_of_recipient());
+    let worse = now.severity() > before.severity()
+        || now.severity() == before.severity() && of_recipient(&now) && !of_recipient(&before);
     match (&standing.ask, &opinion.ask) {
         (Ask::Hold, Ask::Hold) | (Ask::Quarantine, Ask::Quarantine) => {
             standing.grounds = standing.grounds.with(opinion.grounds);
@@ -341,6 +345,21 @@ mod tests {
             (&Verdict::Hold, "one:1")
         );
         assert_eq!(decided[1].verdict, Verdict::DeliverVerifiedTls);
+    }
+
+    #[test]
+    fn what_the_client_hears_of_a_recipient_comes_before_what_speaks_against_the_message() {
+        for turn in 0..2 {
+            let mut asks = vec![
+                (Ask::Refuse(Refusal::OwnDomain), "one:1"),
+                (Ask::Refuse(Refusal::ClosedMailbox), "two:2"),
+                (Ask::Refuse(Refusal::RelayingDenied), "three:3"),
+            ];
+            asks.rotate_left(turn);
+            let mut tally = Tally::new(vec![recipient(0, "a@b.example")]);
+            asks.into_iter().for_each(|ask| tally.take(said([ask])));
+            assert_eq!(tally.decide().remove(0).rule, "two:2");
+        }
     }
 
     #[test]

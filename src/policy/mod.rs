@@ -42,6 +42,7 @@ pub mod sms;
 pub mod spam;
 pub mod spam_corpus;
 pub mod stage;
+pub mod submitter;
 #[cfg(test)]
 mod testing;
 pub mod urgency;

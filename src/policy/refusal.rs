@@ -38,6 +38,17 @@ pub enum Refusal {
         /// The domain.
         domain: String,
     },
+    /// Patient data for a mailbox that takes none.
+    TakesNoPatientData,
+    /// Patient data of our own, under a name that may not send any.
+    MaySendNoPatientData,
+    /// A subject that nearly asks for encryption, for a domain that is not secure.
+    NearMiss,
+    /// Something that could not be looked into, for a domain that is not secure.
+    Unreadable {
+        /// The domain.
+        domain: String,
+    },
     /// A kind of attachment that is not let through.
     AttachmentKind,
     /// A link that is not let through.
@@ -75,6 +86,21 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Whether the envelope alone says so, of a recipient: a client hears it at `RCPT TO`.
+    pub fn is_of_recipient(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownMailbox { .. }
+                | Self::ClosedMailbox
+                | Self::MovedMailbox { .. }
+                | Self::AmbiguousMailbox
+                | Self::AliasLoop
+                | Self::TakesNoMail { .. }
+                | Self::EmptyList
+                | Self::RelayingDenied
+        )
+    }
+
     /// What clients are told. The whole table: no other module chooses a code for a refusal.
     pub fn reply(&self, reference: &Reference) -> Reply {
         let Row(code, status, text) = match self {
@@ -92,6 +118,10 @@ impl Refusal {
             Self::PatientData { domain } => {
                 no(550, 7, 1, format!("patient data may not go to {domain}"))
             }
+            Self::TakesNoPatientData => no(550, 7, 1, "this mailbox does not take patient data"),
+            Self::MaySendNoPatientData => no(550, 7, 1, "this sender may not send patient data"),
+            Self::NearMiss => no(550, 7, 1, NEAR_MISS),
+            Self::Unreadable { domain } => no(550, 7, 1, unreadable(domain)),
             Self::AttachmentKind => no(550, 7, 1, "this kind of attachment is not let through"),
             Self::Link => no(550, 7, 1, "a link in this message is not let through"),
             Self::Malware => no(550, 7, 1, "malware was found in this message"),
@@ -160,5 +190,10 @@ fn over_contract(limit_octets: u64) -> String {
     format!("the contract of this account allows messages of {limit_octets} octets")
 }
 
+fn unreadable(domain: &str) -> String {
+    format!("a part of this message could not be looked into, and may not go to {domain}")
+}
+
+const NEAR_MISS: &str = "the subject nearly asks for encryption: send it again with the exact tag [secure], or without any";
 const OWN_DOMAIN: &str =
     "mail in the name of this domain is not taken from outside unless SPF or DKIM vouches for it";

@@ -100,7 +100,8 @@ pub struct Files {
 }
 
 impl Files {
-    fn read(top: &Section<'_>) -> Self {
+    /// Takes `[files]` out of the outermost section.
+    pub fn read(top: &Section<'_>) -> Self {
         let files = top.section("files");
         let folder = top.place().file().path.parent().map(PathBuf::from);
         let path = |key: &str, default: &str| match files.path(key) {

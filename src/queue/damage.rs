@@ -62,13 +62,16 @@ impl Damaged {
         error: &QueueError,
         at: Timestamp,
     ) -> Self {
+        // Where their rows are lost nobody knows to whom it was to go.
+        let recipients = held.iter().map(|one| &one.recipient);
+        let recipients = recipients.filter(|recipient| !recipient.is_empty());
         let first = held.first();
         let reference = first.and_then(|one| words::reference(&one.reference));
         let damaged = Self {
             reference: reference.unwrap_or_else(Reference::random),
             sender: first.map_or_else(String::new, |one| one.sender.clone()),
             message_id: first.and_then(|one| one.message_id.clone()),
-            recipients: held.iter().map(|one| one.recipient.clone()).collect(),
+            recipients: recipients.cloned().collect(),
             what: error.to_text(),
             at,
         };
@@ -85,6 +88,7 @@ impl Damaged {
                 .about(self.at, AuditKind::Held)
                 .fact("because", UNREADABLE)
                 .fact("damage", &*self.what);
+            event.recipient = event.recipient.filter(|recipient| !recipient.is_empty());
             event.reference = self.reference.clone();
             event.rule = Some("built-in".to_owned());
             event

@@ -114,10 +114,10 @@ pub enum StoreError {
 }
 
 impl QueueError {
-    /// The error with what it came from: for the log.
+    /// The error, or what it came from where it says no more than that something did: for the log.
     pub fn to_text(&self) -> String {
         match self {
-            Self::Store(error) => error.to_string(),
+            Self::Store(cause) => cause.to_string(),
             error => error.to_string(),
         }
     }

@@ -15,6 +15,7 @@ mod fair;
 mod gathering;
 mod handling;
 mod known;
+mod moment;
 mod orders;
 pub mod postgres;
 pub mod record;
@@ -24,6 +25,8 @@ mod skip;
 mod spool;
 pub mod sqlite;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 mod words;
 
 use std::collections::BTreeMap;

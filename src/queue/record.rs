@@ -350,6 +350,12 @@ impl LeasedDelivery {
     pub fn began_at(&self, message: &QueuedMessage) -> Timestamp {
         self.released_at.unwrap_or(message.received_at)
     }
+
+    /// Whether the gateway itself wrote it: nobody decided about it. Of what others bring a policy decides, and the mark
+    /// of it stays until a person lets it go on.
+    pub fn is_our_own(&self) -> bool {
+        self.policy.is_none() && self.released_at.is_none()
+    }
 }
 
 /// How one attempt settles: written in one transaction.

@@ -14,6 +14,7 @@ use crate::outcome::audit::AuditEvent;
 
 use super::damage::DamageFn;
 use super::error::QueueError;
+use super::moment;
 use super::record::{
     Accepted, Binding, DeliveryId, Handoff, Lease, MessageId, Once, QueuedMessage, Repeated,
     Settlement,
@@ -64,8 +65,8 @@ pub trait Store: Send + Sync + 'static {
     /// Gives leased deliveries back untried: they are due again at `at`.
     fn give_back(&self, deliveries: Vec<DeliveryId>, at: Timestamp) -> Answer<'_, ()>;
 
-    /// Makes due, as of `now`, what waits for a later attempt and never got an answer from a next hop, but for what
-    /// `skip` passes over. Up to the limit of `recall`; what comes back says where to go on.
+    /// Makes due, as of `now`, what waits for a later attempt and got no answer from a next hop at the last one, but for
+    /// what a next hop may have already ([`IN_DOUBT`](crate::outcome::IN_DOUBT)) and what `skip` passes over. Up to the limit of `recall`; what comes back says where to go on.
     fn recall(&self, now: Timestamp, recall: Recall, skip: Skip) -> Answer<'_, Recalled>;
 
     /// Writes events that stand alone.
@@ -398,23 +399,32 @@ pub struct TraceQuery {
 }
 
 impl TraceQuery {
-    /// Reads what a user typed: `FROM..TO` in RFC 3339 (either may be left out); else what `about` is.
+    /// Reads what a user typed: a time in RFC 3339, also cut short (a day, an hour, a minute), or `FROM..TO` of such
+    /// (either may be left out, and a whole time is that moment); else what `about` is.
     pub fn parse(text: &str) -> Self {
-        if let Some((from, to)) = text.trim().split_once("..") {
+        let text = text.trim();
+        if let Some((from, to)) = text.split_once("..") {
             let time = |text: &str| match text.trim() {
                 "" => Some(None),
-                text => text.parse().ok().map(Some),
+                text => moment::bounds(text).map(Some),
             };
             if let (Some(from), Some(to)) = (time(from), time(to)) {
                 return Self {
                     about: None,
-                    from,
-                    to,
+                    from: from.map(|(start, _)| start),
+                    to: to.map(|(_, end)| end),
                 };
             }
         }
+        if let Some((from, to)) = moment::stretch(text) {
+            return Self {
+                about: None,
+                from: Some(from),
+                to: Some(to),
+            };
+        }
         Self {
-            about: Some(text.trim().to_owned()),
+            about: Some(text.to_owned()),
             from: None,
             to: None,
         }

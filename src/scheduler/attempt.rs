@@ -353,6 +353,8 @@ pub(super) fn end<'b>(batch: &'b Batch, outcomes: &[Outcome]) -> End<'b> {
         destination: &batch.destination,
         route: &batch.route,
         was_trial: batch.is_trial,
+        // One that is in nobody's queue has no number yet.
+        message: Some(batch.message.id).filter(|id| id.0 != 0),
         tried: !outcomes.is_empty(),
         answer,
         because: match outcomes.iter().find(|one| Answer::of(one) == answer) {

@@ -17,7 +17,7 @@ use tracing::warn;
 
 use crate::delivery::{Limits, Route, TakenRoute, TlsNeed, Transport};
 use crate::mail::Priority;
-use crate::queue::{DeliveryId, LeasedDelivery, QueuedMessage};
+use crate::queue::{DeliveryId, LeasedDelivery, MessageId, QueuedMessage};
 
 use super::Permit;
 use super::answer::Answer;
@@ -121,6 +121,8 @@ pub(super) struct End<'a> {
     pub(super) destination: &'a str,
     pub(super) route: &'a Route,
     pub(super) was_trial: bool,
+    /// Of which message, if it is in the queue.
+    pub(super) message: Option<MessageId>,
     pub(super) answer: Answer,
     /// What it came to, if it failed.
     pub(super) because: String,
@@ -413,9 +415,13 @@ impl Board {
             Answer::BrokeOff => ended.is_back = health.note_there(end.was_trial, now),
             Answer::Nothing if end.was_trial => ended.sooner = health.note_nothing(now),
             Answer::Nothing => {}
-            Answer::Busy => {
-                ended.sooner = Some(health.note_busy(end.was_trial, others, because, now));
-            }
+            Answer::Busy => match end.message.is_some_and(|one| health.note_refused(one)) {
+                // It is about this message: the others need not wait for it.
+                true => ended.is_back = health.note_there(end.was_trial, now),
+                false => {
+                    ended.sooner = Some(health.note_busy(end.was_trial, others, because, now));
+                }
+            },
             _ => {
                 let connections = end.route.connections;
                 ended.is_back = health.note_works(end.was_trial, connections, now);

@@ -5,10 +5,13 @@
 //! hop takes no connections from others. The first answer closes it. A next hop that wants less gets less at once
 //! than it refused, and nothing for a while if it refused the only one; what it takes is found again step by step.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::queue::MessageId;
 
 /// What is known of a destination that is not simply well.
 #[derive(Clone, Debug)]
@@ -32,6 +35,10 @@ pub(super) struct Health {
     ceiling: Option<usize>,
     /// Attempts that went well since the ceiling moved.
     went_well: usize,
+    /// Attempts that went well.
+    worked: u64,
+    /// The messages of which it wanted less lately, each with what had gone well by then.
+    refused: VecDeque<(MessageId, u64)>,
     /// Recipients that it takes at once, as found out.
     recipients_max: Option<usize>,
     /// Whether something may wait that found nobody, and when that was called back last.
@@ -83,6 +90,8 @@ impl Health {
             busy_rounds: 0,
             ceiling: None,
             went_well: 0,
+            worked: 0,
+            refused: VecDeque::new(),
             recipients_max: None,
             owes_recall: false,
             recalled: None,
@@ -191,7 +200,20 @@ impl Health {
         Some(self.next_trial + BEHIND_THE_PROBER)
     }
 
-    /// It wanted less while so many others were under way. Returns when it is to be tried again.
+    /// It wants less, when it was asked to take this message. Says whether that is about the message, and not about how
+    /// much it takes: it said so of the same one before, and others went well in between.
+    pub(super) fn note_refused(&mut self, message: MessageId) -> bool {
+        let before = self.refused.iter().position(|(one, _)| *one == message);
+        let before = before.and_then(|at| self.refused.remove(at));
+        if self.refused.len() >= REFUSED_MAX {
+            self.refused.pop_front();
+        }
+        self.refused.push_back((message, self.worked));
+        before.is_some_and(|(_, worked)| self.worked > worked)
+    }
+
+    /// It wanted less while so many others were under way. Returns when what it refused is to be tried again: after
+    /// what has waited for that, which it may well take.
     pub(super) fn note_busy(
         &mut self,
         was_trial: bool,
@@ -210,7 +232,7 @@ impl Health {
             self.busy_rounds = self.busy_rounds.saturating_add(1);
             self.owes_recall |= self.is_unwilling();
         }
-        self.busy_until.max(now + PAUSE_FIRST)
+        self.busy_until.max(now + PAUSE_FIRST) + BEHIND_THE_OTHERS
     }
 
     /// It was there. Returns whether what found nobody is to be called back: not each time where it comes and goes.
@@ -236,6 +258,7 @@ impl Health {
         if now >= self.busy_until {
             self.busy_rounds = 0;
         }
+        self.worked += 1;
         self.went_well += 1;
         if let Some(ceiling) = self.ceiling
             && self.went_well >= ceiling.saturating_mul(STEPS)
@@ -311,6 +334,10 @@ pub(super) const TRIAL_MAX: Duration = Duration::from_secs(5 * 60);
 pub(super) const BEHIND_THE_PROBER: Duration = Duration::from_secs(1);
 /// The first pause that a busy next hop gets; each one after it is twice as long.
 pub(super) const PAUSE_FIRST: Duration = Duration::from_secs(15);
+/// What a busy next hop refused comes so much after what has waited since.
+const BEHIND_THE_OTHERS: Duration = Duration::from_secs(1);
+/// Messages of which it is known that it wanted less when it was to take them.
+const REFUSED_MAX: usize = 16;
 /// The longest pause that a busy next hop gets: under a lease.
 const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 /// Pauses in a row, together under two minutes, for which all its mail waits without further ado.
@@ -422,11 +449,28 @@ mod tests {
     #[test]
     fn who_wants_nothing_gets_nothing_for_longer_each_time() {
         let mut health = Health::new(at(0));
-        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(0)), at(15));
+        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(0)), at(16));
         assert_eq!(health.gate(at(14)), Gate::Paused(at(15)));
-        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(15)), at(45));
+        assert_eq!(health.gate(at(15)), Gate::Open, "for the others first");
+        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(15)), at(46));
         health.note_works(false, 5, at(50));
-        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(60)), at(75));
+        assert_eq!(health.note_busy(false, 0, "421".to_owned(), at(60)), at(76));
+    }
+
+    #[test]
+    fn what_is_wanted_less_of_again_while_others_went_well_is_known_for_it() {
+        let mut health = Health::new(at(0));
+        let (one, other) = (MessageId(1), MessageId(2));
+        assert!(!health.note_refused(one) && !health.note_refused(other));
+        assert!(!health.note_refused(one), "nothing else went well");
+        health.note_works(false, 5, at(1));
+        assert!(health.note_refused(one) && health.note_refused(other));
+        assert!(!health.note_refused(one), "nothing since");
+        health.note_works(false, 5, at(2));
+        for number in 10..10 + REFUSED_MAX {
+            health.note_refused(MessageId(number as i64));
+        }
+        assert!(!health.note_refused(one), "long forgotten");
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl Drop for Charge {
                 destination: &place.destination,
                 route: &place.route,
                 was_trial: place.is_trial,
+                message: None,
                 answer: Answer::Nothing,
                 because: String::new(),
                 took: 0,

@@ -38,10 +38,11 @@ use tracing::{error, info};
 use crate::base::unwind::{Panicked, without_panic};
 use crate::base::{Clock, Shutdown};
 use crate::delivery::{Deliveries, Generation, Router, TlsNeed};
-use crate::mail::EnhancedStatusCode;
+use crate::mail::{EnhancedStatusCode, ReversePath};
 use crate::outcome::{Letterhead, Outcome};
 use crate::queue::{
-    Accepted, Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, Settlement, Skip,
+    Accepted, Binding, DeliveryId, Lease, LeasedDelivery, Next, Queue, QueuedMessage, Settlement,
+    Skip,
 };
 
 pub use courier::{Again, Answers, Attempt, Courier, Fallback, Holding, Onward, Rulings, Then};
@@ -340,7 +341,11 @@ impl Shared {
                 unroutable.push(delivery);
                 continue;
             };
-            let (destination, need) = (route.destination(path), need(delivery.binding));
+            let destination = route.destination(path);
+            let need = match is_report_of_ours(&lease.message, &delivery) {
+                true => TlsNeed::OwnReport,
+                false => need(delivery.binding),
+            };
             let key = (
                 route.generation(),
                 route.name.clone(),
@@ -524,6 +529,14 @@ impl Shared {
 enum Came {
     Offered,
     Leased,
+}
+
+/// Whether the gateway wrote it to tell somebody of something. A fact of its row: any client can write a header that
+/// looks like it.
+fn is_report_of_ours(message: &QueuedMessage, delivery: &LeasedDelivery) -> bool {
+    message.reverse_path == ReversePath::Null
+        && delivery.is_our_own()
+        && delivery.binding == Binding::Any
 }
 
 fn need(binding: Binding) -> TlsNeed {

@@ -69,7 +69,8 @@ pub(super) fn judge(
             let schedule = route.map_or(&default, |route| &route.schedule);
             let pace = Pace {
                 answer: Answer::of(outcome),
-                sooner,
+                // It may be there: the longer it waits, the likelier the next hop shows that it has it.
+                sooner: sooner.filter(|_| !outcome.in_doubt),
             };
             let deferred = after_deferral(delivery, schedule, pace, began_at, now);
             if outcome.after == After::Hold {

@@ -15,14 +15,11 @@ mod straight;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
 
 use super::*;
-use crate::base::Reference;
 use crate::delivery::{
     Applies, Pattern, RetrySchedule, Route, Rule, Shaping, SmartHost, TakenRoute, Takes, TlsLevel,
     Transport,
 };
-use crate::mail::{
-    BodyType, Envelope, ForwardPath, Message, Priority, Recipient, Reply, ReversePath,
-};
+use crate::mail::{Envelope, ForwardPath, Message, Priority, Recipient, Reply, ReversePath};
 use crate::outcome::audit::{AuditEvent, AuditKind};
 use crate::queue::{
     Accepted, Filter, Handling, Handoff, LEASE, NewDelivery, Order, PolicyMark, QueuedMessage,
@@ -238,6 +235,15 @@ impl Courier for Scripted {
                     let reply = Reply::new(452, status, "too many recipients");
                     Outcome::from_reply(reply, "mx.example", true)
                 }
+                "grumbles.example" if to[i].starts_with("poison") => {
+                    let status = EnhancedStatusCode::transient(3, 0);
+                    let reply = Reply::new(421, status, "closing");
+                    Outcome::from_reply(reply, "mx.example", true)
+                }
+                "swallows.example" => Outcome {
+                    in_doubt: true,
+                    ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")
+                },
                 _ if to[i].starts_with("poison") => Outcome {
                     broke_off: domain == "breaks.example",
                     ..Outcome::without_reply(EnhancedStatusCode::transient(4, 2), "lost")
@@ -354,38 +360,22 @@ impl Running {
 }
 
 fn accepted(clock: &Clock, to: &[&str]) -> Accepted {
-    let reference = Reference::random();
+    let from = ReversePath::parse("s@ok.example").unwrap();
+    let mut accepted = crate::queue::testing::accepted(clock.now(), from, to);
+    let reference = accepted.reference.clone();
+    let received = AuditKind::Received;
+    let event = AuditEvent::new(clock.now(), reference, received, "s@ok.example");
+    accepted.events.push(event);
+    accepted
+}
+
+/// The same, decided about by the policy of this mark.
+fn decided_by(mark: i64, clock: &Clock, to: &[&str]) -> Accepted {
     Accepted {
-        handling: Handling::default(),
-        unless_told: None,
-        old_names: Vec::new(),
-        events: vec![AuditEvent::new(
-            clock.now(),
-            reference.clone(),
-            AuditKind::Received,
-            "s@ok.example",
-        )],
-        reference,
-        reverse_path: ReversePath::parse("s@ok.example").unwrap(),
-        env_id: None,
-        ret: None,
-        body: BodyType::SevenBit,
-        smtputf8: false,
-        require_tls: false,
-        message: Message::new("Subject: x\r\n\r\nx\r\n"),
-        message_id: None,
-        patient_data: false,
-        received_at: clock.now(),
-        deliveries: to
-            .iter()
-            .map(|to| NewDelivery {
-                recipient: Recipient::new(ForwardPath::parse(to).unwrap()),
-                standing: Standing::Due,
-                binding: Binding::Any,
-                rule: String::new(),
-                because: String::new(),
-                self_release: None,
-            })
-            .collect(),
+        handling: Handling {
+            policy: Some(PolicyMark(mark)),
+            ..Handling::default()
+        },
+        ..accepted(clock, to)
     }
 }

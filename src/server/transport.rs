@@ -239,7 +239,7 @@ mod tests {
         let db = rusqlite::Connection::open(data.join("transport.db")).unwrap();
         for (day, sessions) in [("2026-11-20", 7), ("2026-11-21", 1)] {
             db.execute(
-                "INSERT INTO tls_session VALUES (?1, 'x.example', 'no-policy-found', '[]', '[]', '', '', '', '', ?2)",
+                "INSERT INTO tls_session VALUES (?1, 'x.example', 'no-policy-found', '[]', '[]', '', '', '', '', ?2, '')",
                 rusqlite::params![day, sessions],
             )
             .unwrap();
@@ -344,7 +344,7 @@ mod tests {
         let rounds = rounds_with(&folder, dns.with_txt("_smtp._tls.x.example", record)).await;
         let db = rusqlite::Connection::open(folder.path().join("transport.db")).unwrap();
         db.execute(
-            "INSERT INTO tls_session SELECT day, 'a.example', policy_type, policy, mx_hosts, result, mx, ip, reason, sessions
+            "INSERT INTO tls_session SELECT day, 'a.example', policy_type, policy, mx_hosts, result, mx, ip, reason, sessions, ''
              FROM tls_session",
             [],
         )

@@ -12,7 +12,7 @@ from email.message import EmailMessage
 
 import docx, openpyxl, pptx, pyzipper, reportlab
 from fpdf import FPDF
-from odf import opendocument, table, text as odftext
+from odf import draw, opendocument, table, text as odftext
 from pypdf import PdfReader, PdfWriter
 from reportlab.pdfgen import canvas
 from PIL import Image
@@ -77,6 +77,9 @@ slide = show.slides.add_slide(show.slide_layouts[5])
 slide.shapes.title.text = "Cases"
 slide.notes_slide.notes_text_frame.text = SAYS
 keep("notes.pptx", saved(show))
+show = pptx.Presentation()
+show.slides.add_slide(show.slide_layouts[6]).shapes.add_picture(picture(), 0, 0)
+keep("scan.pptx", saved(show))
 
 # --- OpenDocument ---
 document = opendocument.OpenDocumentText()
@@ -87,6 +90,15 @@ document.text.addElement(paragraph)
 out = io.BytesIO()
 document.write(out)
 keep("span.odt", out.getvalue())
+document = opendocument.OpenDocumentText()
+frame = draw.Frame(width="15cm", height="20cm", anchortype="paragraph")
+frame.addElement(draw.Image(href=document.addPictureFromString(picture().read(), "image/png")))
+paragraph = odftext.P()
+paragraph.addElement(frame)
+document.text.addElement(paragraph)
+out = io.BytesIO()
+document.write(out)
+keep("scan.odt", out.getvalue())
 document = opendocument.OpenDocumentSpreadsheet()
 rows = table.Table(name="Sheet1")
 for row in (["Name", "NHS number"], ["A Patient", 4505577104]):

@@ -93,7 +93,7 @@ const CASES: &[Case] = &[
             "deferred; status: 4.7.5",
             "the certificate of the next hop cannot be verified",
         ],
-        &["delivered", "downgrade: in clear: "],
+        UNVERIFIED,
     ),
     case(
         "subject",

@@ -70,7 +70,7 @@ impl Authority {
         key.serialize_pem() + &certificate.pem()
     }
 
-    fn issue(&self, names: &[&str], wrong: Wrong) -> (Certificate, KeyPair) {
+    pub(crate) fn issue(&self, names: &[&str], wrong: Wrong) -> (Certificate, KeyPair) {
         let names = match wrong {
             Wrong::Name => &["other.example"],
             _ => names,

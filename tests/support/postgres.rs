@@ -17,6 +17,7 @@ use std::sync::{Mutex, OnceLock};
 pub(crate) struct Cluster {
     folder: PathBuf,
     programs: PathBuf,
+    port: u16,
     guard: Mutex<(Child, BufReader<ChildStdout>)>,
     databases: AtomicU32,
 }
@@ -37,6 +38,11 @@ impl Cluster {
 
     /// One of its own, for a test that breaks it.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_on("", 5432)
+    }
+
+    /// The same, which listens on an address of the network as well.
+    pub(crate) fn start_on(address: &str, port: u16) -> Option<Self> {
         let Some(programs) = programs() else {
             eprintln!("skipped for PostgreSQL: there is no initdb");
             return None;
@@ -48,6 +54,7 @@ impl Cluster {
         let mut guard = Command::new("sh")
             .args(["-c", GUARD, "guard"])
             .args([&programs, &folder])
+            .args([address, &port.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             // Not ended with the tests from the terminal: it has something to do then.
@@ -58,6 +65,7 @@ impl Cluster {
         let cluster = Self {
             folder,
             programs,
+            port,
             guard: Mutex::new((guard, said)),
             databases: AtomicU32::new(0),
         };
@@ -71,11 +79,20 @@ impl Cluster {
         self.hear("ready");
     }
 
+    /// Where its files are.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
     /// Makes a database.
     pub(crate) fn database(&self) -> Database {
         let number = self.databases.fetch_add(1, Ordering::SeqCst);
         let of = |name: &str| Database {
-            name: format!("host={} user=postern dbname={name}", self.folder.display()),
+            name: format!(
+                "host={} port={} user=postern dbname={name}",
+                self.folder.display(),
+                self.port
+            ),
             programs: self.programs.clone(),
         };
         let name = format!("test{number}");
@@ -141,7 +158,7 @@ fn programs() -> Option<PathBuf> {
 
 /// Arguments: the folder of the programs, the folder of the cluster.
 const GUARD: &str = r#"
-bin=$1 folder=$2
+bin=$1 folder=$2 address=$3 port=$4
 chmod 700 "$folder"
 if [ "$(id -u)" = 0 ]; then
     chown postgres "$folder"
@@ -154,7 +171,7 @@ start() {
     tries=0
     # What a killed server had begun has to end first.
     until as "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -t 60 \
-        -o "-k '$folder' -c listen_addresses='' -c max_connections=200 -c fsync=on" start >/dev/null 2>&1 </dev/null
+        -o "-k '$folder' -c listen_addresses='$address' -c port=$port -c max_connections=200 -c fsync=on" start >/dev/null 2>&1 </dev/null
     do
         tries=$((tries + 1))
         if [ "$tries" -gt 100 ]; then echo "no start"; return; fi

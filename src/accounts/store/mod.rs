@@ -36,7 +36,7 @@ impl Store {
             path: path.clone(),
             source,
         };
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        private::folder(folder).map_err(failed)?;
         private::make(&path).map_err(failed)?;
         Self::on(Connection::open(&path)?)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::admin::answer::{Answer, CommandError, json_line};
 use crate::admin::cli::{QuarantineCommand, QuarantineList, QuarantineRelease, QuarantineShow};
 use crate::admin::queue::{Desk, administer, comparable, list_those, selections, show};
-use crate::base::Clock;
+use crate::base::{Clock, tell};
 use crate::policy::senders::Store;
 use crate::queue::{DeliveryId, Filter, Order, Queue, QueuedMessage, Selection, State, Waiting};
 
@@ -177,10 +177,10 @@ async fn learn_from(wanted: &[Waiting], queue: &Queue, desk: Desk<'_>) -> Result
         if let Some(message) = message {
             // What is wanted goes on, whether or not it can be learned from.
             if let Err(error) = learn::as_ham(data, &message, delivery) {
-                eprintln!(
-                    "postern: {} is not learned from: {error}",
-                    message.reference
-                );
+                let reference = &message.reference;
+                tell(format_args!(
+                    "postern: {reference} is not learned from: {error}"
+                ));
             }
         }
     }

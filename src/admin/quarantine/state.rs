@@ -9,6 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::base::private;
+
 /// The file. Calls block for a moment.
 pub struct State {
     db: Mutex<Connection>,
@@ -22,7 +24,10 @@ pub struct StateError(#[from] rusqlite::Error);
 impl State {
     /// Opens it, and makes it if there is none.
     pub fn open(folder: &Path) -> Result<Self, StateError> {
-        let db = Connection::open(folder.join(FILE))?;
+        let path = folder.join(FILE);
+        // Where that cannot be, SQLite says why, or the file is another's.
+        let _ = private::keep(&path);
+        let db = Connection::open(path)?;
         db.pragma_update(None, "journal_mode", "wal")?;
         db.pragma_update(None, "synchronous", "full")?;
         db.execute_batch(

@@ -16,8 +16,8 @@ pub(super) fn is_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
 }
 
 /// Whether somebody sees an element, whatever it is looked at with; `None` if it says nothing of that, and what cannot be
-/// told for sure is seen. Its own style goes before a style sheet's. `mso-hide` is for Outlook alone, which gets the same
-/// words in a comment.
+/// told for sure is seen. Its own style goes before a style sheet's and before `hidden`. `mso-hide` is for Outlook
+/// alone, which gets the same words in a comment.
 pub(super) fn sure_sight(tag: &Tag<'_>, names: &HiddenNames) -> Option<Sight> {
     let (mut by_name, mut is_shown, mut by_attribute) = (None, false, false);
     let mut own = None;
@@ -25,6 +25,7 @@ pub(super) fn sure_sight(tag: &Tag<'_>, names: &HiddenNames) -> Option<Sight> {
         let is = |one: &str| name.eq_ignore_ascii_case(one);
         let value = value.unwrap_or_default();
         if is("hidden") {
+            // As good as a rule: browsers have `[hidden] { display: none }`, which any other goes before.
             by_attribute = true;
         } else if is("style") {
             own = said(value);
@@ -294,13 +295,15 @@ mod tests {
             ("<p class=k>", true),
             ("<p hidden>", true),
             ("<p hidden=''/>", true),
-            ("<p hidden style='display:block'>", false),
             ("<p style='text-decoration: line-through'>", true),
             ("<p style='visibility:hidden; visibility:visible'>", false),
             ("<p style='display:none; font-size:1px'>", true),
             ("<p class='c d e f g h i' id=a>", false),
             ("<p class='a j'>", false),
             ("<p class=a style='display:block'>", false),
+            ("<p hidden style='display:block'>", false),
+            ("<p hidden class=j>", false),
+            ("<p hidden style='color:red'>", true),
             ("<p class='hidden lg' title='a hidden one'>", false),
             ("<p style='display:none; display:block'>", false),
             (

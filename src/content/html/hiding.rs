@@ -31,6 +31,17 @@ impl<'h> Reader<'h> {
         self.hiding.last().is_some_and(|it| it.sight == Sight::Gone)
     }
 
+    /// Ends a hidden paragraph, and what lies in it, where it ends without a closing tag of its own.
+    pub(super) fn end_paragraph(&mut self, tag: &Tag<'_>) {
+        if self.hiding.is_empty() || !tag.ends_paragraph() {
+            return;
+        }
+        let is_paragraph = |it: &Hiding<'_>| it.name.eq_ignore_ascii_case("p");
+        if let Some(at) = self.hiding.iter().rposition(is_paragraph) {
+            self.hiding.truncate(at);
+        }
+    }
+
     /// Follows where hidden elements begin and end. Returns whether the tag is of one that takes its place on the page.
     pub(super) fn hide(&mut self, tag: &Tag<'h>) -> bool {
         let was_gone = self.is_gone();

@@ -277,7 +277,8 @@ fn over_lines(inner: &str, start: usize) -> Option<Found<'static>> {
     }
     let inner = start_of(inner, URL_OCTETS_MAX);
     let end = memchr::memchr2(b'>', b'<', inner.as_bytes())?;
-    let inner = &inner[..end];
+    // What is not closed is read as the word that it is: the next line is somebody's words.
+    let inner = inner[..=end].strip_suffix('>')?;
     memchr::memchr(b'\n', inner.as_bytes())?;
     let joined: String = inner.split_ascii_whitespace().collect();
     let address = match starts_with_ignoring_case(&joined, "url:") {
@@ -421,6 +422,8 @@ mod tests {
             ("\\\\server\\share", "file:\\\\server\\share"),
             ("http:\\\\evil.example\\x", "http:\\\\evil.example\\x"),
             ("http://a@b.example/", "http://a@b.example/"),
+            // Brackets that nothing closes hold no words of the next line.
+            ("<http://a.example/b \r\nhello <i>", "http://a.example/b"),
         ] {
             let found = found(text, Flow::Fixed);
             let words: Vec<&str> = found.iter().map(|(_, written)| written.as_str()).collect();

@@ -114,11 +114,14 @@ impl Reader {
         for view in read.views {
             self.keep(path, view, Form::Again);
         }
-        read.has_words && !is_about
+        read.has_words && !is_about && !TEMPLATES.iter().any(|start| name.starts_with(start))
     }
 
     /// Reads what is no part of the document but lies in it.
     fn embedded(&mut self, name: &str, octets: &[u8], path: &str) {
+        if name == "mimetype" && is_media_type(octets) {
+            return; // every OpenDocument file has it: it would be taken for words of a scan
+        }
         let mut detected = detect(octets);
         let is_own = !name.contains("embeddings/")
             && !name.starts_with("Object ")
@@ -148,11 +151,24 @@ fn definition_of(name: &str) -> Option<String> {
     Some(format!("xl/pivotCache/pivotCacheDefinition{number}"))
 }
 
+/// Whether it says no more than what kind of document it is (OpenDocument 1.3 part 2 §3.3).
+fn is_media_type(octets: &[u8]) -> bool {
+    let allowed = |octet: &u8| octet.is_ascii_lowercase() || b"/.+-".contains(octet);
+    octets.starts_with(b"application/") && octets.trim_ascii_end().iter().all(allowed)
+}
+
 /// Whether a manifest tells of encryption (OpenDocument 1.3 part 2 §4.4).
 fn is_encrypted(manifest: &[u8]) -> bool {
     memchr::memmem::find(manifest, b"encryption-data").is_some()
 }
 
+/// What slides are made by: "Click to edit Master title style" stands in every presentation, also of scans.
+const TEMPLATES: &[&str] = &[
+    "ppt/slideMasters/",
+    "ppt/slideLayouts/",
+    "ppt/notesMasters/",
+    "ppt/handoutMasters/",
+];
 const SHARED_STRINGS: &str = "xl/sharedStrings.xml";
 /// Folders of parts that have the cells of a sheet, or what a sheet has beside them.
 const SHEETS: &[&str] = &[

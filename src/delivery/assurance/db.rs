@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use crate::base::private;
 
@@ -47,6 +47,8 @@ pub(super) struct Tally {
     pub(super) ip: String,
     /// More about a failure.
     pub(super) reason: String,
+    /// The address of ours that it was made from; empty where there was none.
+    pub(super) sending_ip: String,
 }
 
 impl Db {
@@ -54,11 +56,11 @@ impl Db {
     pub(super) fn open(file: &Path) -> rusqlite::Result<Self> {
         // It says whom mail goes to. Where it cannot be made, SQLite says why.
         let _ = private::make(file);
-        let db = Connection::open(file)?;
+        let mut db = Connection::open(file)?;
         db.busy_timeout(BUSY)?;
         db.pragma_update(None, "journal_mode", "WAL")?;
         db.pragma_update(None, "synchronous", "FULL")?;
-        db.execute_batch(SCHEMA)?;
+        bring_up_to_date(&mut db)?;
         Ok(Self(Mutex::new(db)))
     }
 
@@ -109,8 +111,9 @@ impl Db {
         for (tally, sessions) in tallies {
             transaction
                 .prepare_cached(
-                    "INSERT INTO tls_session (day, domain, policy_type, policy, mx_hosts, result, mx, ip, reason, sessions)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                    "INSERT INTO tls_session (day, domain, policy_type, policy, mx_hosts, result, mx, ip, reason, sessions,
+                                              sending_ip)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
                      ON CONFLICT DO UPDATE SET sessions = sessions + ?10",
                 )?
                 .execute(params![
@@ -123,7 +126,8 @@ impl Db {
                     tally.mx,
                     tally.ip,
                     tally.reason,
-                    sessions
+                    sessions,
+                    tally.sending_ip
                 ])?;
         }
         transaction.commit()
@@ -150,8 +154,8 @@ impl Db {
     pub(super) fn tallies(&self, day: Date, domain: &str) -> rusqlite::Result<Vec<(Tally, i64)>> {
         let db = self.lock();
         let mut statement = db.prepare_cached(
-            "SELECT policy_type, policy, mx_hosts, result, mx, ip, reason, sessions FROM tls_session
-             WHERE day = ?1 AND domain = ?2 ORDER BY policy_type, policy, result, mx, ip, reason",
+            "SELECT policy_type, policy, mx_hosts, result, mx, ip, reason, sessions, sending_ip FROM tls_session
+             WHERE day = ?1 AND domain = ?2 ORDER BY policy_type, policy, result, mx, ip, reason, sending_ip",
         )?;
         let rows = statement.query_map(params![day.to_string(), domain], |row| {
             let tally = Tally {
@@ -164,6 +168,7 @@ impl Db {
                 mx: row.get(4)?,
                 ip: row.get(5)?,
                 reason: row.get(6)?,
+                sending_ip: row.get(8)?,
             };
             Ok((tally, row.get(7)?))
         })?;
@@ -196,6 +201,25 @@ fn kept(row: &rusqlite::Row<'_>) -> rusqlite::Result<Kept> {
     })
 }
 
+/// Makes the tables, or adds to those of an older program what they lack: an older one can go on with the result.
+fn bring_up_to_date(db: &mut Connection) -> rusqlite::Result<()> {
+    // Two processes may begin at once.
+    let change = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    change.execute_batch(SCHEMA)?;
+    let sql = "SELECT count(*) FROM pragma_table_info('tls_session') WHERE name = 'sending_ip'";
+    if change.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        change.execute_batch("ALTER TABLE tls_session RENAME TO tls_session_1")?;
+        change.execute_batch(SCHEMA)?;
+        change.execute_batch(
+            "INSERT INTO tls_session (day, domain, policy_type, policy, mx_hosts, result, mx, ip, reason, sessions)
+                 SELECT day, domain, policy_type, policy, mx_hosts, result, mx, ip, reason, sessions
+                 FROM tls_session_1;
+             DROP TABLE tls_session_1",
+        )?;
+    }
+    change.commit()
+}
+
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS sts_policy (
         domain     TEXT PRIMARY KEY,
@@ -214,7 +238,8 @@ const SCHEMA: &str = "
         ip          TEXT NOT NULL,
         reason      TEXT NOT NULL,
         sessions    INTEGER NOT NULL,
-        PRIMARY KEY (day, domain, policy_type, policy, mx_hosts, result, mx, ip, reason)
+        sending_ip  TEXT NOT NULL DEFAULT '',
+        PRIMARY KEY (day, domain, policy_type, policy, mx_hosts, result, mx, ip, reason, sending_ip)
     ) STRICT, WITHOUT ROWID;
 ";
 /// Another process, a command perhaps, may be writing.
@@ -267,6 +292,7 @@ mod tests {
             mx: String::new(),
             ip: String::new(),
             reason: String::new(),
+            sending_ip: String::new(),
         };
         let yesterday = today.yesterday().unwrap();
         db.count(&[(tally(yesterday, ""), 2), (tally(today, ""), 1)])
@@ -284,5 +310,41 @@ mod tests {
         db.reported(yesterday, "x.example").unwrap();
         assert_eq!(db.due(today).unwrap(), []);
         assert_eq!(db.tallies(today, "x.example").unwrap().len(), 1);
+    }
+
+    /// That a policy was known must not be forgotten by an update, nor what is to be reported.
+    #[test]
+    fn tables_of_an_older_program_are_brought_up_to_date() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("transport.db");
+        let old = SCHEMA
+            .replace("sending_ip  TEXT NOT NULL DEFAULT '',", "")
+            .replace(", sending_ip)", ")");
+        let before = Connection::open(&file).unwrap();
+        before.execute_batch(&old).unwrap();
+        let insert = "INSERT INTO tls_session (day, domain, policy_type, policy, mx_hosts, result, mx, ip, reason, sessions)
+             VALUES ('2026-11-20', 'x.example', 'sts', '[]', '[]', 'expired', 'mx', '192.0.2.1', 'r', 7)
+             ON CONFLICT DO UPDATE SET sessions = sessions + 7";
+        before.execute(insert, []).unwrap();
+        before
+            .execute(
+                "INSERT INTO sts_policy VALUES ('x.example', '1', 't', 10)",
+                [],
+            )
+            .unwrap();
+        drop(before);
+
+        for _ in 0..2 {
+            let db = Db::open(&file).unwrap();
+            let tallies = db.tallies("2026-11-20".parse().unwrap(), "x.example");
+            let [(tally, 7)] = &tallies.unwrap()[..] else {
+                panic!("what was counted is gone");
+            };
+            assert_eq!((&*tally.ip, &*tally.sending_ip), ("192.0.2.1", ""));
+            assert!(db.policy("x.example").unwrap().is_some());
+        }
+        // The older program goes on with what it finds.
+        let older = Connection::open(&file).unwrap();
+        assert_eq!(older.execute(insert, []).unwrap(), 1);
     }
 }

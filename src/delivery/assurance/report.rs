@@ -1,7 +1,7 @@
 //! Reports of how TLS went (RFC 8460): what is counted, where reports are wanted, and the report of a day.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -27,7 +27,9 @@ pub(in crate::delivery) struct Session {
     pub(in crate::delivery) policy: SessionPolicy,
     /// The exchanger and its address.
     pub(in crate::delivery) mx: String,
-    pub(in crate::delivery) ip: String,
+    pub(in crate::delivery) ip: Option<IpAddr>,
+    /// The address of ours that it was made from.
+    pub(in crate::delivery) from: Option<IpAddr>,
     /// A result type of §4.3; `None` for success.
     pub(in crate::delivery) failure: Option<&'static str>,
     /// More about a failure.
@@ -52,7 +54,8 @@ impl Session {
             domain: domain.to_owned(),
             policy: SessionPolicy::Sts(None),
             mx: String::new(),
-            ip: String::new(),
+            ip: None,
+            from: None,
             failure: Some(failure),
             reason,
         }
@@ -76,6 +79,7 @@ impl Session {
             SessionPolicy::Tlsa(lines) => ("tlsa", lines.clone(), vec![self.mx.clone()]),
         };
         let failed = self.failure.is_some();
+        let in_text = |ip: Option<IpAddr>| ip.map_or_else(String::new, |ip| ip.to_string());
         let if_failed = |text: String| if failed { text } else { String::new() };
         Tally {
             day,
@@ -85,7 +89,8 @@ impl Session {
             mx_hosts: json!(mx_hosts).to_string(),
             result: self.failure.unwrap_or_default().to_owned(),
             mx: if_failed(self.mx),
-            ip: if_failed(self.ip),
+            ip: if_failed(in_text(self.ip)),
+            sending_ip: if_failed(in_text(self.from)),
             reason: if_failed(self.reason).chars().take(REASON_MAX).collect(),
         }
     }
@@ -374,6 +379,7 @@ fn body(
 fn detail(tally: &Tally, sessions: i64) -> Value {
     let mut detail = json!({"result-type": tally.result, "failed-session-count": sessions});
     for (key, value) in [
+        ("sending-mta-ip", &tally.sending_ip),
         ("receiving-mx-hostname", &tally.mx),
         ("receiving-ip", &tally.ip),
         ("failure-reason-code", &tally.reason),
@@ -382,22 +388,7 @@ fn detail(tally: &Tally, sessions: i64) -> Value {
             detail[key] = Value::from(value.as_str());
         }
     }
-    if let Some(ip) = tally.ip.parse().ok().and_then(sends_from) {
-        detail["sending-mta-ip"] = Value::from(ip.to_string());
-    }
     detail
-}
-
-/// The address that this machine has towards another one. A socket for datagrams is bound to it without a word to
-/// anybody.
-fn sends_from(to: IpAddr) -> Option<IpAddr> {
-    let any: SocketAddr = match to {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect((to, 25)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }
 
 fn gzip(octets: &[u8]) -> Vec<u8> {
@@ -471,7 +462,8 @@ mod tests {
                 domain: "x.example".to_owned(),
                 policy: SessionPolicy::Tlsa(vec!["3 1 1 ab".to_owned()]),
                 mx: mx.to_owned(),
-                ip: "127.0.0.1".to_owned(),
+                ip: "192.0.2.1".parse().ok(),
+                from: "192.0.2.9".parse().ok(),
                 failure,
                 reason: "because".to_owned(),
             }
@@ -496,7 +488,7 @@ mod tests {
         assert_eq!(
             policies[0]["failure-details"],
             json!([{"result-type": "certificate-expired", "failed-session-count": 3, "receiving-mx-hostname": "mx.x.example",
-                "receiving-ip": "127.0.0.1", "failure-reason-code": "because", "sending-mta-ip": "127.0.0.1"}])
+                "receiving-ip": "192.0.2.1", "failure-reason-code": "because", "sending-mta-ip": "192.0.2.9"}])
         );
         assert_eq!(policies[0]["policy"]["policy-type"], "tlsa");
         let two = [tallies[0].clone(), (session(None, "mx2.x.example"), 1)];

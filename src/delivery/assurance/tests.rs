@@ -363,7 +363,8 @@ async fn sessions_become_a_report_that_is_posted_and_counted_no_more() {
             domain: domain.to_owned(),
             policy: report::SessionPolicy::NotFound,
             mx: "mx.x.example".to_owned(),
-            ip: "192.0.2.1".to_owned(),
+            ip: "192.0.2.1".parse().ok(),
+            from: None,
             failure: None,
             reason: String::new(),
         });

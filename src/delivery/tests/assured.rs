@@ -444,27 +444,33 @@ async fn a_sender_may_waive_a_policy_only_where_that_is_allowed_and_nothing_bind
     assert!(world.next_hop.messages().is_empty());
 }
 
+/// RFC 8460 §3: our reports of TLS go whatever the policy says, for it may be what they report. Anybody can write their
+/// header.
+#[tokio::test]
+async fn a_report_of_our_own_passes_a_policy_and_what_looks_like_one_does_not() {
+    let report = b"TLS-Report-Domain: x.example\r\nTLS-Required: No\r\n";
+    let report = Message::new([&report[..], MESSAGE].concat());
+    let mut from_nobody = envelope(&["a@x.example"]);
+    from_nobody.reverse_path = ReversePath::Null;
+    for (need, delivered) in [(TlsNeed::OwnReport, true), (TlsNeed::AsRoute, false)] {
+        let server = server("other.example", false);
+        let world = sts(ENFORCE, &server, Behaves::Well, false).await;
+        let route = by_mx(&world.next_hop, TlsLevel::Opportunistic);
+        let outcomes = world
+            .deliveries
+            .attempt(&route, &from_nobody, &report, need)
+            .await;
+        let taken = world.next_hop.messages().len() == 1;
+        assert_eq!(taken, delivered, "{need:?}: {}", in_short(&outcomes[0]));
+    }
+}
+
 /// RFC 8460: a report says what the destination did, not that nobody asked it for TLS, nor what a sender waived.
 #[tokio::test]
 async fn sessions_that_ask_nothing_of_the_destination_are_not_reported() {
     let next_hop = exchanger(&server("mx.x.example", false), Behaves::Well).await;
-    let (dns, _) = zone(&next_hop).await;
-    let dns = dns.with_txt("_smtp._tls.x.example", "v=TLSRPTv1; rua=mailto:r@y.example");
-    let (folder, clock) = (
-        tempfile::tempdir().unwrap(),
-        Clock::fixed(Timestamp::UNIX_EPOCH),
-    );
-    let resolver = dns.resolver(Duration::from_secs(5));
-    let of = AssuranceSettings {
-        mta_sts: false,
-        tls_required_no: true,
-        report_from: crate::mail::Mailbox::parse("tls@gw.example").ok(),
-        ..AssuranceSettings::default()
-    };
-    let (here, none) = (folder.path(), &[]);
-    let assurance = Assurance::open(of, here, resolver.clone(), none, clock.clone()).unwrap();
-    let deliveries = Deliveries::new(&settings(), resolver, "gw.example", clock).unwrap();
-    let deliveries = deliveries.with_assurance(Arc::new(assurance));
+    let folder = tempfile::tempdir().unwrap();
+    let deliveries = counting(&next_hop, &folder).await;
     let waiving = [b"TLS-Required: No\r\n", MESSAGE].concat();
     for (level, message) in [
         (TlsLevel::None, MESSAGE),
@@ -474,18 +480,60 @@ async fn sessions_that_ask_nothing_of_the_destination_are_not_reported() {
         let outcome = deliver(&deliveries, &by_mx(&next_hop, level), message).await;
         assert_eq!(in_short(&outcome), DELIVERED);
     }
-    let db = rusqlite::Connection::open(here.join("transport.db")).unwrap();
-    let counted = || {
-        let sum = "SELECT coalesce(sum(sessions), 0), coalesce(group_concat(result), '') FROM tls_session";
-        db.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap()
+    assert_eq!(counted(&folder, "result").await, (1, String::new()));
+}
+
+/// RFC 8460 §4.4: the address that it was made from, not the one that the system would have chosen.
+#[tokio::test]
+async fn a_session_is_reported_from_the_address_that_it_was_made_from() {
+    let next_hop = exchanger(&server("mx.x.example", false), Behaves::OffersNoTls).await;
+    let folder = tempfile::tempdir().unwrap();
+    let deliveries = counting(&next_hop, &folder).await;
+    let route = taken(Route {
+        shaping: Shaping {
+            sources: ["127.0.0.9".parse().unwrap()].into(),
+            ..Shaping::default()
+        },
+        ..Route::clone(&by_mx(&next_hop, TlsLevel::Opportunistic))
+    });
+    let outcome = deliver(&deliveries, &route, MESSAGE).await;
+    assert_eq!(in_short(&outcome), DELIVERED);
+    let ends = "ip || ' from ' || sending_ip";
+    let found = counted(&folder, ends).await;
+    assert_eq!(found, (1, "127.0.0.1 from 127.0.0.9".to_owned()));
+}
+
+/// Counts sessions with x.example, which wants reports.
+async fn counting(next_hop: &NextHop, folder: &tempfile::TempDir) -> Deliveries {
+    let (dns, _) = zone(next_hop).await;
+    let dns = dns.with_txt("_smtp._tls.x.example", "v=TLSRPTv1; rua=mailto:r@y.example");
+    let resolver = dns.resolver(Duration::from_secs(5));
+    let of = AssuranceSettings {
+        mta_sts: false,
+        tls_required_no: true,
+        report_from: crate::mail::Mailbox::parse("tls@gw.example").ok(),
+        ..AssuranceSettings::default()
     };
-    let mut found: (i64, String) = counted();
-    while found.0 == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        found = counted();
+    let clock = Clock::fixed(Timestamp::UNIX_EPOCH);
+    let (here, none) = (folder.path(), &[]);
+    let assurance = Assurance::open(of, here, resolver.clone(), none, clock.clone()).unwrap();
+    let deliveries = Deliveries::new(&settings(), resolver, "gw.example", clock).unwrap();
+    deliveries.with_assurance(Arc::new(assurance))
+}
+
+/// How many sessions were counted, once one was, and what of them.
+async fn counted(folder: &tempfile::TempDir, what: &str) -> (i64, String) {
+    let db = rusqlite::Connection::open(folder.path().join("transport.db")).unwrap();
+    let sql = format!(
+        "SELECT coalesce(sum(sessions), 0), coalesce(group_concat({what}), '') FROM tls_session"
+    );
+    loop {
+        let found = db.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        match found.unwrap() {
+            (0, _) => tokio::time::sleep(Duration::from_millis(5)).await,
+            found => return found,
+        }
     }
-    assert_eq!(found, (1, String::new()));
 }
 
 #[tokio::test]
@@ -502,6 +550,53 @@ async fn mail_in_clear_is_a_downgrade_that_is_said() {
         let found = deliver(&deliveries, &route, MESSAGE).await;
         assert_eq!(in_short(&found), DELIVERED);
         assert_eq!((found.downgrade.as_deref(), found.tls), (Some(why), None));
+    }
+}
+
+/// RFC 8689 §4.2.1: each host is asked, and a message goes to none that will not keep to it; a report from elsewhere goes
+/// to such a one rather than nowhere (§5).
+#[tokio::test]
+async fn mail_that_requires_tls_goes_to_the_host_that_keeps_to_it_wherever_in_the_list_that_is() {
+    let report =
+        b"Content-Type: multipart/report; report-type=delivery-status; boundary=x\r\n\r\n--x--\r\n";
+    let refused = "permanent 5.7.30: the next hop does not support REQUIRETLS";
+    let server = server("mx.x.example", false);
+    let digest = Sha256::digest(&server.own).to_vec();
+    for (message, from, second_keeps, said, taken) in [
+        (MESSAGE, "s@a.example", true, DELIVERED, [0, 1]),
+        (MESSAGE, "s@a.example", false, refused, [0, 0]),
+        (MESSAGE, "", false, refused, [0, 0]),
+        (&report[..], "", true, DELIVERED, [0, 1]),
+        (&report[..], "", false, DELIVERED, [1, 0]),
+    ] {
+        let script =
+            |offers: &[&'static str]| Script::offering(offers).with_tls(server.acceptor.clone());
+        let first = NextHop::start(script(&[])).await;
+        let offers: &[&str] = if second_keeps { &["REQUIRETLS"] } else { &[] };
+        let port = first.address.port();
+        let second = NextHop::start_at(&format!("127.0.0.2:{port}"), script(offers)).await;
+        let (dns, tlsa) = zone(&first).await;
+        let tlsa2 = tlsa.replace("mx.", "mx2.");
+        let dns = dns
+            .with_mx("x.example", 20, "mx2.x.example.")
+            .with_address("mx2.x.example", "127.0.0.2")
+            .with_tlsa(&tlsa, (3, 0, 1), &digest)
+            .with_tlsa(&tlsa2, (3, 0, 1), &digest)
+            .signed(&["x.example", "mx.x.example", "mx2.x.example", &tlsa, &tlsa2]);
+        let deliveries = validating(&dns);
+        let mut bound = envelope(&["a@x.example"]);
+        bound.require_tls = true;
+        bound.reverse_path = ReversePath::parse(from).unwrap();
+        let route = by_mx(&first, TlsLevel::Opportunistic);
+        // Twice: what a report left behind serves nobody who wants more.
+        for round in 1..=2 {
+            let outcomes = deliveries
+                .attempt(&route, &bound, &Message::new(message), TlsNeed::AsRoute)
+                .await;
+            assert_eq!(in_short(&outcomes[0]), said, "{from} {second_keeps}");
+            let found = [&first, &second].map(|hop| hop.messages().len());
+            assert_eq!(found, taken.map(|one| one * round), "{from} {second_keeps}");
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use super::*;
 use crate::base::dns::fake::FakeDns;
-use crate::mail::Recipient;
+use crate::mail::{Recipient, ReversePath};
 use crate::outcome::DeliveryResult;
 
 use next_hop::NextHop;
@@ -53,17 +53,8 @@ fn deliveries_with(settings: &ConnectionSettings, dns: &FakeDns) -> Deliveries {
 }
 
 fn route(transport: Transport) -> TakenRoute {
-    taken(Route {
-        name: "test".to_owned(),
-        takes: Takes::Recipients(vec![Pattern::Everyone]),
-        transport,
-        connections: 20,
-        rate_per_minute: 0,
-        chunking: true,
-        straight_through: true,
-        schedule: RetrySchedule::default(),
-        shaping: Shaping::default(),
-    })
+    let everyone = Takes::Recipients(vec![Pattern::Everyone]);
+    taken(route::tests::route("test", everyone, transport))
 }
 
 /// The one route there is, by the first settings.

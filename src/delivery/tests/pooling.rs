@@ -222,3 +222,108 @@ async fn many_attempts_share_few_connections_and_none_starves() {
     }
     assert_eq!(hops[0].messages().len() + hops[1].messages().len(), 60);
 }
+
+/// All that leaves under one account shares so many open connections, whether they are at work or wait for it.
+#[tokio::test]
+async fn a_connection_that_waits_makes_room_under_a_limit_that_several_next_hops_share() {
+    let account = Rule {
+        applies: Applies::Account("relay@bumbleton.example".to_owned()),
+        connections: Some(2),
+        messages_per_connection: None,
+        rate_per_minute: 0,
+        recipients: None,
+    };
+    let deliveries = deliveries(&settings()).await;
+    let mut hops = Vec::new();
+    for _ in 0..4 {
+        hops.push(NextHop::start(Script::offering(OFFERS)).await);
+    }
+    let by = |hop: &NextHop| {
+        taken(Route {
+            shaping: Shaping {
+                rules: [account.clone()].into(),
+                ..Shaping::default()
+            },
+            ..Route::clone(&smart_host(hop, TlsLevel::None))
+        })
+    };
+    let has_quit = |hop: &NextHop| hop.lines_of(1).last().is_some_and(|line| line == "QUIT");
+    for (number, hop) in hops.iter().enumerate() {
+        let said = attempt(&deliveries, &by(hop), &envelope(&["a@x.example"]), MESSAGE).await;
+        assert_eq!(said, ["delivered 2.0.0: 250 2.0.0 queued"]);
+        let open = hops[..=number].iter().filter(|hop| !has_quit(hop)).count();
+        assert_eq!(open, (number + 1).min(2), "the oldest says goodbye first");
+    }
+    // The ones that were left are used again.
+    attempt(
+        &deliveries,
+        &by(&hops[3]),
+        &envelope(&["a@x.example"]),
+        MESSAGE,
+    )
+    .await;
+    assert_eq!((hops[3].connections(), has_quit(&hops[2])), (1, false));
+}
+
+/// Mail for one destination that cannot share a connection shares its limit.
+#[tokio::test]
+async fn a_connection_that_waits_makes_room_for_mail_that_cannot_use_it() {
+    let next_hop = NextHop::start(Script::offering(OFFERS)).await;
+    let deliveries = deliveries(&settings()).await;
+    let (before, after) = reload(&next_hop);
+    let one = |router: &Router| {
+        let route = Route {
+            connections: 1,
+            ..Route::clone(&router.take(&somebody(), false).unwrap())
+        };
+        Router::new(vec![Arc::new(route)])
+    };
+    let (before, after) = (
+        one(&before),
+        one(&after).replaced_by(one(&after).routes().to_vec()),
+    );
+    for router in [&before, &after] {
+        let route = router.take(&somebody(), false).unwrap();
+        attempt(&deliveries, &route, &envelope(&["a@x.example"]), MESSAGE).await;
+    }
+    let last = next_hop.lines_of(1).pop();
+    assert_eq!((next_hop.connections(), last.as_deref()), (2, Some("QUIT")));
+}
+
+/// One who waits for a place gets it as soon as a connection that works has done so.
+#[tokio::test]
+async fn who_waits_for_a_place_closes_the_connection_that_has_just_become_free() {
+    let slow = Script::offering(OFFERS).at("message", Act::Nothing);
+    let (slow, quick) = (
+        NextHop::start(slow).await,
+        NextHop::start(Script::offering(OFFERS)).await,
+    );
+    let deliveries = deliveries(&ConnectionSettings {
+        data_timeout: Duration::from_millis(300),
+        ..settings()
+    })
+    .await;
+    let by = |hop: &NextHop| {
+        let one = Rule {
+            applies: Applies::Source("127.0.0.1".parse().unwrap()),
+            connections: Some(1),
+            messages_per_connection: None,
+            rate_per_minute: 0,
+            recipients: None,
+        };
+        taken(Route {
+            shaping: Shaping {
+                rules: [one].into(),
+                ..Shaping::default()
+            },
+            ..Route::clone(&smart_host(hop, TlsLevel::None))
+        })
+    };
+    let (to_slow, to_quick, to_one) = (by(&slow), by(&quick), envelope(&["a@x.example"]));
+    let (first, second) = tokio::join!(
+        attempt(&deliveries, &to_slow, &to_one, MESSAGE),
+        attempt(&deliveries, &to_quick, &to_one, MESSAGE)
+    );
+    assert_eq!(first, ["transient 4.4.2: the next hop took too long"]);
+    assert_eq!(second, ["delivered 2.0.0: 250 2.0.0 queued"]);
+}

@@ -228,3 +228,44 @@ async fn a_maildir_takes_what_is_bound_to_tls_for_it_is_here() {
     assert_eq!(short, ["delivered 2.1.5: stored in the mailbox"; 2]);
     assert!(folder.path().join("y.example/b/new").is_dir());
 }
+
+/// A reply that was there before the last octet went cannot be the answer to it: who believes it loses mail.
+#[tokio::test]
+async fn a_word_of_thanks_before_the_message_is_none() {
+    let to_one = envelope(&["a@b.example"]);
+    let unexpected = "transient 4.5.0: the next hop gave a reply that does not belong here";
+    for (offers, at, said, outcome) in [
+        (
+            &["PIPELINING"][..],
+            "DATA",
+            "354 go\r\n250 2.0.0 queued",
+            unexpected,
+        ),
+        (&[], "DATA", "354 go\r\n250 2.0.0 queued", unexpected),
+        // One reply too many moves all that follow.
+        (
+            &["CHUNKING"],
+            "RCPT",
+            "250 2.1.5 ok\r\n250 2.0.0 queued",
+            unexpected,
+        ),
+        (&[], "MAIL", "250 2.1.0 ok\r\n250 2.1.0 ok", unexpected),
+        // A refusal that comes early is one, and so is a farewell.
+        (
+            &[],
+            "DATA",
+            "354 go\r\n552 5.3.4 too much",
+            "permanent 5.3.4: 552 5.3.4 too much",
+        ),
+        (
+            &[],
+            "RCPT",
+            "250 2.1.5 ok\r\n421 4.3.0 closing",
+            "transient 4.3.0: 421 4.3.0 closing",
+        ),
+    ] {
+        let script = Script::offering(offers).at(at, Act::Say(said));
+        let (_hop, outcomes) = send(script, &to_one, MESSAGE).await;
+        assert_eq!(outcomes, [outcome], "{offers:?} {said}");
+    }
+}

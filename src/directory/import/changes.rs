@@ -4,6 +4,8 @@
 //! that was made before is passed over, so that a file may be imported twice. A day to come is
 //! written into the tables as such: the directory changes on that day without another import.
 
+use std::collections::HashMap;
+
 use jiff::civil::Date;
 
 use crate::directory::cells::{Row, Schema, Wrong};
@@ -23,6 +25,8 @@ pub(super) struct Change {
     /// From this day on.
     pub(super) date: Date,
     pub(super) cells: Cells,
+    /// Of a joiner or a rename: the last name that later changes of the same file give him.
+    pub(super) becomes: Option<String>,
     /// Its line, and the numbers of the columns are the file's.
     line: usize,
 }
@@ -56,7 +60,7 @@ pub(super) enum Outcome {
 pub(super) fn read(walk: &mut Walk<'_>, draft: &mut Draft) {
     let path = walk.file.path.display().to_string();
     let mut changes = Vec::new();
-    let mut numbers = std::collections::HashMap::new();
+    let mut numbers = HashMap::new();
     walk.table(&SCHEMA, |found| {
         if numbers.is_empty() {
             let all = SCHEMA.columns.iter();
@@ -67,6 +71,7 @@ pub(super) fn read(walk: &mut Walk<'_>, draft: &mut Draft) {
     });
     // Stable: those of one day are made in the order of the file.
     changes.sort_by_key(|change| change.date);
+    follow_names(&mut changes);
     let mut known = 0;
     for change in &changes {
         match change.make(draft) {
@@ -82,6 +87,21 @@ pub(super) fn read(walk: &mut Walk<'_>, draft: &mut Draft) {
     draft.notes.push(format!(
         "{path}: {made} changes, {known} of others were made before"
     ));
+}
+
+/// Tells each change what the name that it gives becomes later.
+fn follow_names(changes: &mut [Change]) {
+    let mut last: HashMap<String, String> = HashMap::new();
+    for change in changes.iter_mut().rev() {
+        let folded = |column: &'static str| change.address(column).map(|name| name.to_string());
+        let (Ok(to), from) = (folded("to"), folded("from")) else {
+            continue;
+        };
+        change.becomes = last.get(&to).cloned();
+        if let (What::Rename, Ok(from)) = (change.what, from) {
+            last.insert(from, change.becomes.clone().unwrap_or(to));
+        }
+    }
 }
 
 impl Change {
@@ -112,6 +132,7 @@ impl Change {
             what,
             date,
             cells: Cells::of(&SCHEMA, row),
+            becomes: None,
             line,
         })
     }

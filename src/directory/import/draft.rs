@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use crate::config::SourceFile;
 use crate::directory::cells::{self, Columns, Wrong};
 use crate::directory::sources::Sources;
-use crate::directory::{Entry, OdsCode, redirects, table};
+use crate::directory::{Entry, OdsCode, Status, redirects, table};
 
 use super::bad::{BadRow, Walk};
 use super::sheet::{Cells, Sheet};
@@ -168,9 +168,20 @@ impl Draft {
         self.redirects.put(&key, cells);
     }
 
-    /// Takes out what leads from a name and, to the end of each chain backwards, what leads to it.
+    /// Takes out what leads from a name and, to the end of each chain backwards, what leads to it. Those names that were
+    /// given up for it stay as mailboxes shut from this day on: who imports an old file again must not find them free.
     /// Returns how many were taken out.
-    pub(super) fn cut_off(&mut self, name: &str) -> usize {
+    ///
+    /// # Errors
+    /// If the row of the name is not a good one.
+    pub(super) fn cut_off(&mut self, name: &str, day: Date) -> Result<usize, Wrong> {
+        let shut = self.mailboxes.get(name).map(|cells| {
+            // A day to come would let them live until then.
+            let day = day.min(self.today).to_string();
+            let leaver = Status::Leaver.word();
+            cells.with(&[("status", leaver), ("status_date", &day), ("linked", "")])
+        });
+        let mut given_up = Vec::new();
         let leads = match self.leads.take() {
             Some(leads) => leads,
             None => self.index_of_leads(),
@@ -181,15 +192,25 @@ impl Draft {
         while let Some(name) = names.pop() {
             for key in leads.get(&name).into_iter().flatten() {
                 let cells = self.redirects.get(key);
-                if cells.is_some_and(|cells| cells.get("to").eq_ignore_ascii_case(&name)) {
-                    self.redirects.remove(key);
-                    names.push(key.clone());
-                    cut += 1;
+                let Some(cells) = cells.filter(|cells| cells.get("to").eq_ignore_ascii_case(&name))
+                else {
+                    continue;
+                };
+                if cells.get("because") == "renamed" && self.mailboxes.get(key).is_none() {
+                    given_up.push(key.clone());
                 }
+                self.redirects.remove(key);
+                names.push(key.clone());
+                cut += 1;
             }
         }
         self.leads = Some(leads);
-        cut
+        if let Some(shut) = shut {
+            for address in &given_up {
+                self.put(shut.with(&[("address", address)]))?;
+            }
+        }
+        Ok(cut)
     }
 
     fn index_of_leads(&self) -> HashMap<String, Vec<String>> {

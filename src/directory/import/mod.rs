@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
+use crate::config::text::{NotUtf8, is_utf16, without_mark};
 use crate::config::{Diagnostic, Diagnostics, Severity, SourceFile};
 use crate::mail::Domain;
 
@@ -157,9 +158,12 @@ impl Prepared {
 /// Reads a file to import. What is no UTF-8 is read as Windows-1252, as spreadsheets write it.
 ///
 /// # Errors
-/// If it cannot be read.
+/// If it cannot be read; also if it is UTF-16.
 pub fn read_file(path: &Path) -> std::io::Result<Arc<SourceFile>> {
     let octets = std::fs::read(path)?;
+    if is_utf16(&octets) {
+        return Err(NotUtf8::Utf16.into());
+    }
     let text = match std::str::from_utf8(&octets) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => {
@@ -168,7 +172,7 @@ pub fn read_file(path: &Path) -> std::io::Result<Arc<SourceFile>> {
                 .0
         }
     };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned();
+    let text = without_mark(&text).to_owned();
     Ok(Arc::new(SourceFile {
         path: path.to_owned(),
         text,

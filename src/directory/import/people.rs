@@ -24,7 +24,7 @@ pub(super) fn rename(change: &Change, draft: &mut Draft) -> Result<Outcome, Wron
         return Err(Wrong::at("to", "is the name that it has"));
     }
     let Some((cells, entry)) = draft.mailbox(&from) else {
-        return match has_left_since(&to, change, draft) {
+        return match has_gone_since(&to, change, draft) {
             true => Ok(Outcome::Known),
             false => {
                 let reason = format!("{from} is not in the directory");
@@ -33,11 +33,17 @@ pub(super) fn rename(change: &Change, draft: &mut Draft) -> Result<Outcome, Wron
         };
     };
     if !in_use(&entry, change.date) {
+        // Who had it left under the new name, and the old one was shut with it.
+        if has_left_since(&from, change, draft) && has_gone_since(&to, change, draft) {
+            return Ok(Outcome::Known);
+        }
         let reason = format!("{from} is {} on that day", entry.status.word());
         return Err(Wrong::at("from", reason));
     }
     free(&to, change, draft)?;
-    let had_it_before = draft.mailbox(&to).is_some();
+    if draft.mailbox(&to).is_some() {
+        draft.cut_off(&to, change.date)?;
+    }
     let new = cells
         .with(&[("address", &to), ("status", Status::Active.word())])
         .with(&change.says(&[
@@ -56,9 +62,6 @@ pub(super) fn rename(change: &Change, draft: &mut Draft) -> Result<Outcome, Wron
     } else {
         draft.put(new.with(&[("status_date", &day)]))?;
         draft.put(shut(&cells, Status::Closed, change.date))?;
-    }
-    if had_it_before {
-        draft.cut_off(&to);
     }
     draft.redirects.remove(&to);
     draft.redirect(redirect);
@@ -83,7 +86,7 @@ pub(super) fn leave(change: &Change, draft: &mut Draft) -> Result<Outcome, Wrong
         return Ok(Outcome::Known);
     }
     draft.put(shut(&cells, Status::Leaver, change.date))?;
-    let cut = draft.cut_off(&from);
+    let cut = draft.cut_off(&from, change.date)?;
     if cut > 0 {
         draft.notes.push(format!(
             "{from} leaves: {cut} old names of it lead nowhere now"
@@ -121,8 +124,8 @@ pub(super) fn join(change: &Change, draft: &mut Draft) -> Result<Outcome, Wrong>
         return Ok(Outcome::Known);
     }
     free(&to, change, draft)?;
+    let cut = draft.cut_off(&to, change.date)?;
     draft.put(cells)?;
-    let cut = draft.cut_off(&to);
     if cut > 0 {
         draft.notes.push(format!(
             "{to} is given again: {cut} old names led to who had it before"
@@ -134,13 +137,35 @@ pub(super) fn join(change: &Change, draft: &mut Draft) -> Result<Outcome, Wrong>
 /// Whether a joiner has come already: he is there, has left since, or has another name by now.
 fn has_joined(name: &str, cells: &Cells, change: &Change, draft: &Draft) -> bool {
     let Some((old, _)) = draft.mailbox(name) else {
-        return has_another_name_since(name, change, draft);
+        return has_another_name_since(name, change, draft)
+            || has_gone_under_another(change, draft);
     };
     let same = |column: &&str| old.get(column) == cells.get(column);
     let says = change.says(DESCRIPTION);
     let is_described = says.iter().all(|(column, text)| old.get(column) == *text);
     ["kind", "status", "status_date"].iter().all(same)
         || same(&"kind") && is_described && has_left_since(name, change, draft)
+}
+
+/// Whether a joiner of whom nothing is left under his name took another one, by the same file, and has left under that:
+/// until lately his first name was forgotten then.
+fn has_gone_under_another(change: &Change, draft: &Draft) -> bool {
+    let Some(last) = &change.becomes else {
+        return false;
+    };
+    let is_he = draft.mailbox(last).is_some_and(|(cells, entry)| {
+        let code = change.cells.get("ods_code");
+        entry.kind == Kind::Personal && (code.is_empty() || code == cells.get("ods_code"))
+    });
+    is_he && has_left_since(last, change, draft)
+}
+
+/// Whether who took this name on the day of a change has left after it, under this name or under the last one that the
+/// same file gives him.
+fn has_gone_since(name: &str, change: &Change, draft: &Draft) -> bool {
+    let last = change.becomes.as_deref();
+    has_left_since(name, change, draft)
+        || last.is_some_and(|last| has_left_since(last, change, draft))
 }
 
 /// Whether a person who had this name on the day of a change has left after it.

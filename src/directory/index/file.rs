@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::base::private;
+
 use super::layout::{Checksum, HEADER, Key, Made, SUM, Sum};
 use super::{Index, Octets};
 
@@ -32,7 +34,7 @@ pub(in crate::directory) fn open_written(folder: &Path, key: &Key, sum: &Sum) ->
 /// Writes an index under its checksum, whole or not at all, readable for nobody else. Summing up and
 /// writing take about as long, so they are done at once.
 pub(in crate::directory) fn write(folder: &Path, key: &Key, made: &Made) -> io::Result<Sum> {
-    fs::create_dir_all(folder)?;
+    private::folder(folder)?;
     let mut file = tempfile::Builder::new()
         .suffix(UNFINISHED)
         .tempfile_in(folder)?;

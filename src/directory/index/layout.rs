@@ -186,7 +186,7 @@ fn u64_at(octets: &[u8], at: usize) -> Option<usize> {
 /// The first octets of every index.
 const MAGIC: &[u8; 8] = b"POSTIDX\n";
 /// Counts the changes of the format: an index of another version is made anew.
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// Where the key stands in the header.
 const KEY: Range<usize> = 12..44;
 /// Where the checksum stands.

@@ -1,5 +1,7 @@
 //! Header fields before and after: the same ones in the same order, but for those that an edit may touch.
 
+use std::ops::Range;
+
 use super::field::{self, Field};
 use super::text;
 use super::{NotRead, Unproved};
@@ -12,13 +14,13 @@ pub(super) fn of_message(old: &[u8], new: &[u8], edits: &[Edit]) -> Result<(), U
     let kinds = |kind: EditKind| edits.iter().any(|edit| edit.kind == kind);
     let body = edits.iter().any(|edit| !edit.kind.is_of_header());
     let subjects = old_fields.iter().any(|field| field.is("subject"));
+    let kept = without_removed(&old_fields, &new_fields, edits);
     let may_add = |field: &Field<'_>| {
-        kinds(EditKind::Trace) && is_one_of(field, TRACE)
+        kinds(EditKind::Trace) && (is_one_of(field, TRACE) || is_put_in(field, &kept))
             || kinds(EditKind::Mark)
                 && (field.is("sensitivity") || field.is("subject") && !subjects)
             || body && may_be_added_for_text(field, &old_fields)
     };
-    let may_go = |field: &Field<'_>| kinds(EditKind::Removal) && is_one_of(field, REMOVED);
     let may_change = |one: &Field<'_>, other: &Field<'_>| {
         kinds(EditKind::Mark)
             && one.is("subject")
@@ -26,7 +28,7 @@ pub(super) fn of_message(old: &[u8], new: &[u8], edits: &[Edit]) -> Result<(), U
             && is_marked(one, other, edits)
             || body && is_of_text(one, other)
     };
-    walk(&old_fields, &new_fields, may_add, may_go, may_change)
+    walk(&kept, &new_fields, may_add, |_| false, may_change)
 }
 
 /// As [`of_message`], but for the fields that say what the content is, which moved.
@@ -38,22 +40,21 @@ pub(super) fn beside_content(
     let kinds = |kind: EditKind| edits.iter().any(|edit| edit.kind == kind);
     let has = |name: &str| old.iter().any(|field| field.is(name));
     let (version, subject) = (has("mime-version"), has("subject"));
+    let kept = without_removed(old, new, edits);
     let may_add = |field: &Field<'_>| {
         field.begins("content-")
             || field.is("mime-version") && !version
-            || kinds(EditKind::Trace) && is_one_of(field, TRACE)
+            || kinds(EditKind::Trace) && (is_one_of(field, TRACE) || is_put_in(field, &kept))
             || kinds(EditKind::Mark) && (field.is("sensitivity") || field.is("subject") && !subject)
     };
-    let may_go = |field: &Field<'_>| {
-        field.begins("content-") || kinds(EditKind::Removal) && is_one_of(field, REMOVED)
-    };
+    let may_go = |field: &Field<'_>| field.begins("content-");
     let may_change = |one: &Field<'_>, other: &Field<'_>| {
         kinds(EditKind::Mark)
             && one.is("subject")
             && other.is("subject")
             && is_marked(one, other, edits)
     };
-    walk(old, new, may_add, may_go, may_change)
+    walk(&kept, new, may_add, may_go, may_change)
 }
 
 /// Holds the header of a leaf whose text was added to against the original.
@@ -100,6 +101,32 @@ fn is_one_of(field: &Field<'_>, names: &[&str]) -> bool {
         Some(start) => field.begins(start),
         None => field.is(name),
     })
+}
+
+/// The fields that stay: all but those that an edit takes out whole, if they may go. The author may where another one
+/// comes in his place.
+fn without_removed<'m>(old: &[Field<'m>], new: &[Field<'_>], edits: &[Edit]) -> Vec<Field<'m>> {
+    let has_author = new.iter().any(|field| field.is("from"));
+    let may_go = |field: &Field<'_>| is_one_of(field, REMOVED) || has_author && field.is("from");
+    let is_named = |range: &Range<usize>| {
+        let mut removals = edits.iter().filter(|edit| edit.kind == EditKind::Removal);
+        removals.any(|edit| edit.at == *range)
+    };
+    // They are all of the header, which begins the message.
+    let mut end = 0;
+    let stays = |field: &&Field<'_>| {
+        let range = end..end + field.raw.len();
+        end = range.end;
+        !(may_go(field) && is_named(&range))
+    };
+    old.iter().filter(stays).cloned().collect()
+}
+
+/// A field that a submitted message lacks.
+fn is_put_in(field: &Field<'_>, kept: &[Field<'_>]) -> bool {
+    let names = ["from", "sender", "auto-submitted"];
+    let wanted = names.into_iter().find(|name| field.is(name));
+    wanted.is_some_and(|name| !kept.iter().any(|kept| kept.is(name)))
 }
 
 /// A field that says what the text of a leaf is, where there was none.
@@ -154,5 +181,9 @@ const TRACE: &[&str] = &[
     "dkim-signature",
     "arc-*",
 ];
-/// What is taken out because it is forged.
-const REMOVED: &[&str] = &["authentication-results", "x-spam-*"];
+/// What is taken out because it is forged, or was for the gateway alone.
+const REMOVED: &[&str] = &[
+    "authentication-results",
+    "x-spam-*",
+    "x-postern-idempotency-key",
+];

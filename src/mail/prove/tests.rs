@@ -194,6 +194,50 @@ fn header_fields_change_only_as_their_kind_of_edit_may() {
 }
 
 #[test]
+fn what_a_submitted_message_lacks_is_put_in_beside_its_footer() {
+    let before = message("X-Postern-Idempotency-Key: 7\nFrom: a@b.example\nSubject: x\n\nhello\n");
+    let bare = message("Subject: x\n\nhello\n");
+    let text = String::from_utf8(before.octets().to_vec()).unwrap();
+    let without =
+        |of: &str| Edit::removal(text.find(of).unwrap()..text.find(of).unwrap() + of.len());
+    let top = |fields: &str| Edit::prepend_fields(EditKind::Trace, fields);
+    let own = "From: <own@b.example>\r\n";
+    let automatic = "Auto-Submitted: auto-generated\r\n";
+    for (message, edits, good) in [
+        (
+            &before,
+            vec![top(automatic), without("X-Postern-Idempotency-Key: 7\r\n")],
+            true,
+        ),
+        (&before, vec![top("Sender: <own@b.example>\r\n")], true),
+        (
+            &before,
+            vec![top(own), without("From: a@b.example\r\n")],
+            true,
+        ),
+        (
+            &bare,
+            vec![top(&format!(
+                "Date: x\r\nMessage-ID: <x@y>\r\n{own}{automatic}"
+            ))],
+            true,
+        ),
+        // A second author, none at all, and a field that nobody puts in.
+        (&before, vec![top(own)], false),
+        (&before, vec![without("From: a@b.example\r\n")], false),
+        (&before, vec![top("Reply-To: <x@y>\r\n")], false),
+    ] {
+        let header_alone = proved(message, &edits).is_ok();
+        let with_footer = proved(message, &[edits.clone(), footer_edits(message)].concat());
+        assert_eq!(
+            (header_alone, with_footer.is_ok()),
+            (good, good),
+            "{edits:?} {with_footer:?}"
+        );
+    }
+}
+
+#[test]
 fn what_readers_take_in_two_ways_is_not_provable() {
     // mail-parser finds a boundary in the midst of a line.
     let before =

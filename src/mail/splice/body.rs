@@ -46,8 +46,9 @@ pub(super) fn check_may_be_spliced(
     Ok(())
 }
 
-/// Whether a program wrote it in answer to a message (RFC 3834 §5). `Precedence` has stood for that
-/// as well since before there was a standard; with a `List-` field it means a mailing.
+/// Whether a program wrote it in answer to a message (RFC 3834 §5). What a program wrote of its own accord says
+/// `auto-generated`: a reminder is business mail like any other. `Precedence` has stood for answers as well since
+/// before there was a standard; with a `List-` field, or with that word, it means a mailing.
 fn is_automatic_reply(fields: &Header<'_>) -> bool {
     let words = |name| {
         fields.all(name).map(|field| {
@@ -60,8 +61,11 @@ fn is_automatic_reply(fields: &Header<'_>) -> bool {
                 .to_owned()
         })
     };
-    let listed = fields.first("List-Id").is_some() || fields.first("List-Unsubscribe").is_some();
-    words("Auto-Submitted").any(|word| word != "no")
+    let of_its_own_accord = words("Auto-Submitted").any(|word| word == "auto-generated");
+    let listed = fields.first("List-Id").is_some()
+        || fields.first("List-Unsubscribe").is_some()
+        || of_its_own_accord;
+    words("Auto-Submitted").any(|word| !matches!(word.as_str(), "no" | "auto-generated"))
         || words("Precedence").any(|word| match word.as_str() {
             "auto_reply" | "auto-reply" => true,
             "bulk" | "junk" => !listed,

@@ -3,10 +3,13 @@
 //! A mixture gets one more part. Any other message becomes the first part of a new mixture, with the fields that
 //! say what it is; its body stays as it is, octet by octet.
 
+use std::ops::Range;
+
 use super::{Footer, NotEdited, body, encode};
 use crate::mail::edit::{Edit, EditKind};
+use crate::mail::header::HeaderField;
 use crate::mail::message::Message;
-use crate::mail::mime::Structure;
+use crate::mail::mime::{Part, Structure};
 
 /// Returns the splices that put `footer` behind the message as a part of plain text. `structure` is that of
 /// `message`.
@@ -17,42 +20,33 @@ pub fn plan_notice_part(
 ) -> Result<Vec<Edit>, NotEdited> {
     body::check_may_be_edited(message, structure)?;
     let root = structure.root();
-    let edit = |at: usize, end: usize, with: String, says: bool| Edit {
-        kind: EditKind::Footer,
-        part: None,
-        entity: Some(footer.entity.to_owned()),
-        audience: None,
-        at: at..end,
-        with: with.into_bytes(),
-        says: says.then(|| footer.text.to_owned()),
-        takes: Vec::new(),
-    };
-    let octets = message.octets();
-    if root.is("multipart", "mixed") && root.has_children {
-        let boundary = root.content_type.params.get("boundary");
-        let boundary = boundary.ok_or(NotEdited::Ambiguous)?.trim_end();
-        let line_end = root.epilogue.start.saturating_sub(1);
-        let close = memchr::memrchr(b'\n', &octets[..line_end]).map_or(0, |at| at + 1);
-        return Ok(vec![edit(
-            close,
-            close,
-            format!("--{boundary}\r\n{}", part(footer)),
-            true,
-        )]);
+    match root.is("multipart", "mixed") && root.has_children {
+        true => one_more_part(message.octets(), root, footer).map(|edit| vec![edit]),
+        false => new_mixture(message.octets(), root, footer),
     }
+}
+
+fn one_more_part(octets: &[u8], root: &Part, footer: &Footer<'_>) -> Result<Edit, NotEdited> {
+    let boundary = root.content_type.params.get("boundary");
+    let boundary = boundary.ok_or(NotEdited::Ambiguous)?.trim_end();
+    let line_end = root.epilogue.start.saturating_sub(1);
+    let close = memchr::memrchr(b'\n', &octets[..line_end]).map_or(0, |at| at + 1);
+    let notice = format!("--{boundary}\r\n{}", part(footer));
+    Ok(saying(footer, splice(footer, close..close, notice)))
+}
+
+/// The message as the first part of a mixture: the fields of its content move to the part.
+fn new_mixture(octets: &[u8], root: &Part, footer: &Footer<'_>) -> Result<Vec<Edit>, NotEdited> {
     let boundary = unused_boundary(octets).ok_or(NotEdited::Ambiguous)?;
     let mut edits = Vec::new();
     let fields = root.fields(octets);
     let mut moved = String::new();
-    for field in fields
-        .fields()
-        .iter()
-        .filter(|field| is_of_content(field.name()))
-    {
+    let of_content = |field: &&HeaderField<'_>| is_of_content(field.name());
+    for field in fields.fields().iter().filter(of_content) {
         let range = field.range();
         let raw = std::str::from_utf8(&octets[range.clone()]).map_err(|_| NotEdited::Ambiguous)?;
         moved.push_str(raw);
-        edits.push(edit(range.start, range.end, String::new(), false));
+        edits.push(splice(footer, range, String::new()));
     }
     let version = match fields.first("MIME-Version") {
         Some(_) => "",
@@ -60,16 +54,33 @@ pub fn plan_notice_part(
     };
     let (header, start, end) = (root.header.end, root.body.start, root.body.end);
     let kind = format!("{version}Content-Type: multipart/mixed;\r\n boundary=\"{boundary}\"\r\n");
-    edits.push(edit(header, header, kind, false));
-    edits.push(edit(
-        start,
-        start,
-        format!("--{boundary}\r\n{moved}\r\n"),
-        false,
-    ));
+    let first = format!("--{boundary}\r\n{moved}\r\n");
     let notice = format!("\r\n--{boundary}\r\n{}--{boundary}--\r\n", part(footer));
-    edits.push(edit(end, end, notice, true));
+    edits.push(splice(footer, header..header, kind));
+    edits.push(splice(footer, start..start, first));
+    edits.push(saying(footer, splice(footer, end..end, notice)));
     Ok(edits)
+}
+
+fn splice(footer: &Footer<'_>, at: Range<usize>, with: String) -> Edit {
+    Edit {
+        kind: EditKind::Footer,
+        part: None,
+        entity: Some(footer.entity.to_owned()),
+        audience: None,
+        at,
+        with: with.into_bytes(),
+        says: None,
+        takes: Vec::new(),
+    }
+}
+
+/// The one of the splices that has the footer's words.
+fn saying(footer: &Footer<'_>, edit: Edit) -> Edit {
+    Edit {
+        says: Some(footer.text.to_owned()),
+        ..edit
+    }
 }
 
 /// The part, from its header to the line end before the next boundary.

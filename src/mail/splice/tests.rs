@@ -415,6 +415,14 @@ fn what_must_be_left_alone_is_left_alone_and_says_why() {
             NotEdited::AutomaticReply,
         ),
         (
+            "Auto-Submitted: auto-notified\n\nx".to_owned(),
+            NotEdited::AutomaticReply,
+        ),
+        (
+            "Auto-Submitted: auto-generated\nPrecedence: auto_reply\n\nx".to_owned(),
+            NotEdited::AutomaticReply,
+        ),
+        (
             "Content-Type: multipart/report; boundary=a\n\n--a\n\nx\n--a--\n".to_owned(),
             NotEdited::Report,
         ),
@@ -502,6 +510,8 @@ fn what_must_be_left_alone_is_left_alone_and_says_why() {
 fn what_looks_alike_and_is_not_is_edited() {
     for message in [
         "Auto-Submitted: no\n\nx",
+        "Auto-Submitted: auto-generated\n\nx",
+        "Auto-Submitted: Auto-Generated; owner=x\nPrecedence: bulk\n\nx",
         "Precedence: bulk\nList-Id: <a.b>\n\nx",
         "X: y\n\n> -----BEGIN PGP MESSAGE-----\n",
         "Content-Type: multipart/mixed; boundary=a\n\n--a\n\nx\n--a\nContent-Type: text/calendar\nContent-Disposition: attachment\n\nx\n--a--\n",

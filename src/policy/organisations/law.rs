@@ -71,10 +71,17 @@ fn duties(particulars: &Particulars) -> Vec<Duty> {
             people("the name of each partner", BUSINESS_NAMES),
             address("an address for service of the partners", BUSINESS_NAMES),
         ],
-        Form::LargePartnership => vec![address(
-            "the principal place of business, where the list of partners may be inspected",
-            "Companies Act 2006 s.1203",
-        )],
+        Form::LargePartnership => vec![
+            address(
+                "the principal place of business, where the list of partners may be inspected",
+                "Companies Act 2006 s.1203",
+            ),
+            statement(
+                "that the list of partners may be inspected there",
+                "Companies Act 2006 s.1203",
+                |_| vec!["inspected"],
+            ),
+        ],
         Form::OverseasCompany => vec![
             country("the country of incorporation", "SI 2009/1801 reg 63"),
             number("the number in its register", "SI 2009/1801 reg 63"),
@@ -89,22 +96,60 @@ fn duties(particulars: &Particulars) -> Vec<Duty> {
     duties
 }
 
-/// Who must be named while an entity does not go on as usual.
-fn of_state(state: State) -> Option<Duty> {
+/// What must be said, and who must be named, while an entity does not go on as usual.
+fn of_state(state: State) -> Vec<Duty> {
+    const SCHEDULE_B1: &str = "Insolvency Act 1986 Sch B1 para 45";
+    const MORATORIUM: &str = "Insolvency Act 1986 s.A19";
     match state {
-        State::InAdministration => Some(Duty {
-            key: "administrators",
-            what: "the names of the administrators",
-            instrument: "Insolvency Act 1986 Sch B1 para 45",
-            values: |particulars| texts(&particulars.administrators),
-        }),
-        State::InMoratorium => Some(Duty {
-            key: "monitors",
-            what: "the name of the monitor",
-            instrument: "Insolvency Act 1986 s.A19",
-            values: |particulars| texts(&particulars.monitors),
-        }),
-        State::Trading | State::BeingWoundUp | State::ReceiverAppointed => None,
+        State::Trading => Vec::new(),
+        State::BeingWoundUp => vec![statement(
+            "that it is being wound up",
+            "Insolvency Act 1986 s.188",
+            |_| vec!["being wound up"],
+        )],
+        State::InAdministration => vec![
+            Duty {
+                key: "administrators",
+                what: "the names of the administrators",
+                instrument: SCHEDULE_B1,
+                values: |particulars| texts(&particulars.administrators),
+            },
+            statement(
+                "that its affairs, business and property are being managed by them",
+                SCHEDULE_B1,
+                |_| vec!["being managed by"],
+            ),
+        ],
+        State::ReceiverAppointed => vec![statement(
+            "that a receiver or manager has been appointed",
+            "Insolvency Act 1986 s.39, s.64",
+            |_| vec!["receiver"],
+        )],
+        State::InMoratorium => vec![
+            Duty {
+                key: "monitors",
+                what: "the name of the monitor",
+                instrument: MORATORIUM,
+                values: |particulars| texts(&particulars.monitors),
+            },
+            statement("that a moratorium is in force", MORATORIUM, |_| {
+                vec!["moratorium"]
+            }),
+        ],
+    }
+}
+
+/// What a footer must say besides particulars: words that stand in it however it is put.
+fn statement(
+    what: &'static str,
+    instrument: &'static str,
+    words: fn(&Particulars) -> Vec<&str>,
+) -> Duty {
+    Duty {
+        key: "state",
+        what,
+        instrument,
+        values: words,
     }
 }
 
@@ -121,7 +166,7 @@ fn registered(form: Form) -> Vec<Duty> {
         ),
         _ => ("SI 2015/17 reg 24", "SI 2015/17 reg 25"),
     };
-    vec![
+    let mut duties = vec![
         Duty {
             key: "name",
             what: "the registered name",
@@ -131,12 +176,27 @@ fn registered(form: Form) -> Vec<Duty> {
         country("the part of the United Kingdom where it is registered", law),
         number("the registered number", law),
         office("the address of the registered office", law),
-    ]
+    ];
+    // Their names do not say it (or, of an LLP, in short alone).
+    match form {
+        Form::ExemptCompany | Form::Cic => {
+            duties.push(statement("that it is a limited company", law, |_| {
+                vec!["limited company"]
+            }));
+        }
+        Form::Llp => duties.push(statement(
+            "that it is a limited liability partnership",
+            law,
+            |_| vec!["limited liability partnership"],
+        )),
+        _ => {}
+    }
+    duties
 }
 
 /// Companies Act 2006 s.1200(2): who trades under the surnames of all partners has no duty. The
 /// surname is taken to be the last word of a name.
-fn uses_own_name(particulars: &Particulars) -> bool {
+pub(super) fn uses_own_name(particulars: &Particulars) -> bool {
     let surname = |person: &String| person.split_whitespace().next_back().map(str::to_lowercase);
     let words: Vec<String> = particulars
         .name

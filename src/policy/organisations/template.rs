@@ -1,5 +1,6 @@
 //! Footers made of particulars (the models of `domain.md` §7.3).
 
+use super::law;
 use super::particulars::{Form, Particulars, State};
 
 /// Returns the sentences that an entity must send, or `None` if the law wants nothing of it.
@@ -12,6 +13,12 @@ pub(super) fn sentences(particulars: &Particulars) -> Option<String> {
         Form::CharitableCompany => charitable_company(particulars),
         Form::Charity => charity(particulars),
         Form::SoleTrader | Form::Partnership if particulars.people.is_empty() => return None,
+        // Under their own surnames they have nothing to disclose, and no business name to explain.
+        Form::SoleTrader | Form::Partnership
+            if particulars.trading_name.is_none() && law::uses_own_name(particulars) =>
+        {
+            return None;
+        }
         Form::SoleTrader => sole_trader(particulars),
         Form::Partnership => partnership(particulars),
         Form::LargePartnership => large_partnership(particulars),
@@ -87,29 +94,21 @@ fn charitable_company(particulars: &Particulars) -> String {
 }
 
 fn sole_trader(particulars: &Particulars) -> String {
-    let first = format!(
-        "{} is the business name of {}",
-        particulars.name,
-        list(&particulars.people)
-    );
-    [Some(sentence(&first)), service(particulars)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ")
+    of_people(particulars, "the business name")
 }
 
 fn partnership(particulars: &Particulars) -> String {
-    let first = format!(
-        "{} is a partnership of {}",
-        particulars.name,
-        list(&particulars.people)
-    );
-    [Some(sentence(&first)), service(particulars)]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ")
+    of_people(particulars, "a partnership")
+}
+
+/// Whose it is, by their names.
+fn of_people(particulars: &Particulars, what: &str) -> String {
+    let people = list(&particulars.people);
+    let first = sentence(&format!("{} is {what} of {people}", particulars.name));
+    match service(particulars) {
+        Some(service) => format!("{first} {service}"),
+        None => first,
+    }
 }
 
 fn large_partnership(particulars: &Particulars) -> String {

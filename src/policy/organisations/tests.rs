@@ -103,6 +103,9 @@ fn each_form_says_what_the_law_wants() {
             "A plc. A receiver or manager has been appointed. Registered in England and Wales. Company no. 01234567. Registered office: 1 High St.",
         ),
         ("form = \"nhs-body\"\nname = \"A Trust\"".into(), ""),
+        // Companies Act 2006 s.1200(2): under one's own surname there is nothing to disclose.
+        ("form = \"sole-trader\"\nname = \"A. Bee\"\npeople = [\"Ann Bee\"]".into(), ""),
+        ("form = \"partnership\"\nname = \"Bee & Ant\"\npeople = [\"Ann Bee\", \"Bob Ant\"]".into(), ""),
     ] {
         assert_eq!(footer(&lines), expected);
     }
@@ -169,6 +172,83 @@ fn a_footer_written_by_hand_must_say_it_too() {
     assert!(said[1].starts_with(
         "warning footer-lacks-particular: this footer does not say the registered number"
     ));
+}
+
+#[test]
+fn it_must_say_what_the_law_wants_said_of_a_form_and_a_state_too() {
+    let own = |form: &str, state: &str, text: &str| {
+        let said = diagnostics(&format!(
+            "form = \"{form}\"\nname = \"A CIC LLP Ltd\"\n{COMPANY}{state}\n\
+             footer = {{ text = \"A CIC LLP Ltd, registered in England and Wales, 01234567, 1 High St. {text}\" }}"
+        ));
+        let said = said
+            .into_iter()
+            .filter(|said| said.contains("footer-lacks"));
+        said.collect::<Vec<_>>()
+    };
+    let administrators = "state = \"in-administration\"\nadministrators = [\"B\"]";
+    let monitors = "state = \"in-moratorium\"\nmonitors = [\"B\"]";
+    for (form, state, without, with, instrument) in [
+        ("cic", "", "", "A limited company.", "SI 2015/17 reg 25"),
+        (
+            "exempt-company",
+            "",
+            "",
+            "A limited company.",
+            "SI 2015/17 reg 25",
+        ),
+        (
+            "llp",
+            "",
+            "",
+            "A limited liability partnership.",
+            "SI 2009/1804",
+        ),
+        (
+            "company",
+            "state = \"being-wound-up\"",
+            "",
+            "Being wound up.",
+            "s.188",
+        ),
+        (
+            "company",
+            administrators,
+            "B",
+            "Its affairs are being managed by B.",
+            "Sch B1 para 45",
+        ),
+        (
+            "company",
+            "state = \"receiver-appointed\"",
+            "",
+            "A receiver is appointed.",
+            "s.39",
+        ),
+        (
+            "company",
+            monitors,
+            "B",
+            "A moratorium is in force. Monitor: B.",
+            "s.A19",
+        ),
+    ] {
+        let said = own(form, state, without);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains(instrument), "{said:?}");
+        assert_eq!(own(form, state, with), Vec::<String>::new());
+    }
+    let partners = "form = \"large-partnership\"\nname = \"Hive\"\naddress = \"1 High St\"\n";
+    let partners = |text: &str| {
+        diagnostics(&format!(
+            "{partners}footer = {{ text = \"Hive, 1 High St. {text}\" }}"
+        ))
+    };
+    assert_eq!(partners("").len(), 1);
+    assert_eq!(
+        partners("The list of partners may be inspected there.").len(),
+        0
+    );
 }
 
 #[test]

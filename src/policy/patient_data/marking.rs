@@ -12,7 +12,27 @@ use super::subject::without_prefixes;
 
 /// Returns the marking of a subject, in its canonical spelling.
 pub fn in_subject(subject: &str) -> Option<&'static str> {
-    at_start(without_prefixes(subject)).or_else(|| in_brackets(subject))
+    at_start(behind_tags(subject)).or_else(|| in_brackets(subject))
+}
+
+/// What follows prefixes and words in brackets: `[secure]`, `Re: [Ticket-7]`. A marking in brackets is found by itself.
+fn behind_tags(subject: &str) -> &str {
+    let mut rest = without_prefixes(subject);
+    while let Some(next) = without_tag(rest) {
+        rest = without_prefixes(next);
+    }
+    rest
+}
+
+fn without_tag(text: &str) -> Option<&str> {
+    let close = match text.chars().next()? {
+        '[' => ']',
+        '(' => ')',
+        '{' => '}',
+        _ => return None,
+    };
+    let (tag, rest) = text[1..].split_once(close)?;
+    (!tag.trim().contains(char::is_whitespace)).then_some(rest)
 }
 
 /// Returns the marking of a text: before its first word, behind the banner of a gateway, or in brackets anywhere.
@@ -234,6 +254,9 @@ mod tests {
             "OFFICIAL:Sensitive",
             "Re: FW: OFFICIAL-SENSITIVE: PERSONAL - x",
             "[External] OFFICIAL-SENSITIVE x",
+            "[secure] OFFICIAL-SENSITIVE: x",
+            "Re: [Secure] Re: [T-7](x) Official Sensitive x",
+            "( secure ) OFFICIAL-SENSITIVE x",
             "[OFFICIAL-SENSITIVE] x",
             "Referral [OFFICIAL-SENSITIVE: PERSONAL]",
             "Referral (Official Sensitive)",
@@ -296,6 +319,9 @@ mod tests {
             "Access by the yard (restricted) on Monday",
             "do not crush (protect) from light",
             "[OS] update",
+            "[secure] The OFFICIAL-SENSITIVE policy",
+            "[not one word] OFFICIAL-SENSITIVE policy",
+            "[secure OFFICIAL",
             "[o-saki] x",
             "\"OFFICIAL-SENSITIVE\" explained",
             "x [OFFICIAL-SENSITIVE never closed",

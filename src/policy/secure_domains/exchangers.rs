@@ -39,8 +39,19 @@ impl Exchanger {
         let above = self.name.as_str().split_once('.');
         let above = above.map_or("", |(_, above)| above);
         let is_one = |shared: &&str| is_about(shared) || above == *shared;
-        let is_shared = SHARED.iter().any(is_one) || is_about(SHARED_BY_CLUSTERS);
+        let is_shared = SHARED.iter().any(is_one) || is_about(CISCO) || self.is_region_of_cisco();
         self.below && !self.is_too_wide() && is_shared
+    }
+
+    /// Whether it is below Cisco's name and names no customer.
+    fn is_region_of_cisco(&self) -> bool {
+        let of_customer = |label: &str| {
+            let number = label.strip_prefix("hc").unwrap_or_default();
+            number.starts_with(|c: char| c.is_ascii_digit()) && number.contains('-')
+        };
+        let name = self.name.as_str();
+        let inside = name.strip_suffix(CISCO).and_then(|it| it.strip_suffix('.'));
+        inside.is_some_and(|inside| !inside.split('.').any(of_customer))
     }
 }
 
@@ -90,8 +101,9 @@ const SHARED: [&str; 11] = [
     "amazonaws.com",
 ];
 
-/// Where each customer has a name of his own (`hc1234-56.iphmx.com`), and his exchangers below it.
-const SHARED_BY_CLUSTERS: &str = "iphmx.com";
+/// Where each customer has a name of his own, and his exchangers below it: `hc1234-56.iphmx.com`, or in a region
+/// `hc1234-56.eu.iphmx.com`.
+const CISCO: &str = "iphmx.com";
 
 #[cfg(test)]
 mod tests {
@@ -123,6 +135,10 @@ mod tests {
             ("*.eu.mimecast.com", true),
             ("*.iphmx.com", true),
             ("*.hc1234-56.iphmx.com", false), // one customer's
+            ("*.eu.iphmx.com", true),         // a region
+            ("*.c3s2.iphmx.com", true),
+            ("*.hc1234-56.eu.iphmx.com", false),
+            ("*.esa1.hc1234-56.eu.iphmx.com", false),
             ("nhs-net.mail.protection.outlook.com", false),
             ("*.mail.nhs.net", false),
             ("*.tlook.com", false),

@@ -11,6 +11,8 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use sha2::{Digest, Sha256};
 
+use crate::base::private;
+
 use super::features::FEATURES;
 use super::model::{Learnt, Model};
 
@@ -46,7 +48,7 @@ impl Model {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        std::fs::create_dir_all(folder)?;
+        private::folder(folder)?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(&self.to_octets())?;
         file.as_file().sync_all()?;

@@ -12,6 +12,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
+use crate::base::private;
+
 use super::features::Features;
 
 /// What somebody said of a message.
@@ -120,11 +122,14 @@ impl Lessons {
     /// Opens the database of a data folder, and makes it if there is none. Lessons that another version took apart in
     /// another way say nothing to this one and are forgotten ([`Lessons::forgotten`]).
     pub fn open(data: &Path) -> Result<Self, LessonError> {
-        std::fs::create_dir_all(data).map_err(|error| LessonError::Folder {
+        private::folder(data).map_err(|error| LessonError::Folder {
             path: data.to_owned(),
             error,
         })?;
-        let mut connection = Connection::open(data.join(FILE))?;
+        let path = data.join(FILE);
+        // It holds words of mail. Where that cannot be, SQLite says why, or the file is another's.
+        let _ = private::keep(&path);
+        let mut connection = Connection::open(path)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", "full")?;

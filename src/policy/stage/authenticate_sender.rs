@@ -6,12 +6,11 @@
 //! claim to be from here (`senders`), and those of whom nothing can be known for now. A field in our own name that came with the message is forged and taken out (§5), whoever
 //! sent it.
 
-use crate::accounts::{Account, Accounts, ForeignFrom};
+use crate::accounts::Accounts;
 use crate::base::certificate::Fingerprint;
 use crate::base::dns::Dns;
 use crate::config::Place;
-use crate::mail::{Client, Edit, EditKind, Header, HeaderField, Mailbox, ReversePath};
-use crate::policy::author::{Author, authors};
+use crate::mail::{Client, Edit, EditKind, Header, HeaderField, ReversePath};
 use crate::policy::case::Case;
 use crate::policy::evidence::Evidence;
 use crate::policy::finding::{AuthenticationResults, MethodResult};
@@ -20,6 +19,7 @@ use crate::policy::refusal::Refusal;
 use crate::policy::relay_certificates::RelayCertificates;
 use crate::policy::secure_domains::SecureDomains;
 use crate::policy::senders::Senders;
+use crate::policy::submitter::{Names, names};
 use std::sync::Arc;
 
 /// The stage `authenticate-sender`.
@@ -125,44 +125,12 @@ fn foreign_name(case: &Case<'_>) -> Option<Opinion> {
         return Some(opinion);
     }
     let account = case.account?;
-    let from = authors(case.header, "From");
-    if from
-        .iter()
-        .all(|author| is_own(account, author.mailbox.as_ref()))
-    {
+    // What is missing is put in on the way to the queue, and what is replaced is.
+    let Names::Foreign(field) = names(account, case.header) else {
         return None;
-    }
-    if on_behalf(account, &from) {
-        let senders = authors(case.header, "Sender");
-        let foreign = senders
-            .iter()
-            .any(|sender| !is_own(account, sender.mailbox.as_ref()));
-        // None at all is put in on the way to the queue.
-        return foreign.then(|| {
-            let because = "the account may not use the address in Sender";
-            not_allowed(account.place(), because)
-        });
-    }
-    // Its own address takes the place of what stands there, on the way to the queue.
-    if account.contract.foreign_from == ForeignFrom::Fix && account.address().is_some() {
-        return None;
-    }
-    Some(not_allowed(
-        account.place(),
-        "the account may not use the address in From",
-    ))
-}
-
-fn on_behalf(account: &Account, from: &[Author]) -> bool {
-    let may =
-        |mailbox: &Mailbox| account.may_send_as(mailbox) || account.may_send_on_behalf_of(mailbox);
-    from.iter()
-        .all(|author| author.mailbox.as_ref().is_some_and(may))
-}
-
-/// Something in `From` that is no address is nobody's own name.
-fn is_own(account: &Account, mailbox: Option<&Mailbox>) -> bool {
-    mailbox.is_some_and(|mailbox| account.may_send_as(mailbox))
+    };
+    let because = format!("the account may not use the address in {field}");
+    Some(not_allowed(account.place(), &because))
 }
 
 fn not_allowed(place: Option<&Place>, because: &str) -> Opinion {
@@ -357,6 +325,52 @@ mod tests {
             );
         }
         assert_eq!(asks("gone@bumbleton.example", own, own), refused);
+    }
+
+    #[test]
+    fn an_account_has_no_name_beside_its_own() {
+        let own = "reminders@bumbleton.example";
+        for header in [
+            "From: reminders@bumbleton.example\nSender: boss@bumbleton.example",
+            "From: reminders@bumbleton.example\nSender: ",
+            "From: reminders@bumbleton.example\nSender: reminders@bumbleton.example\nSender: boss@nhs.net",
+            "From: reminders@bumbleton.example\nSender: reminders@bumbleton.example, a@shop.bumbleton.example",
+            "From: reminders@bumbleton.example\nFrom: reminders@bumbleton.example",
+            "From: reminders@bumbleton.example\nfrom: boss@nhs.net",
+            "From: boss:;",
+            "From: reminders@bumbleton.example, boss:;",
+            "From: boss@nhs.net: reminders@bumbleton.example;",
+            "From: boss@nhs.net\0 <reminders@bumbleton.example>",
+            "From: boss@nhs.net <reminders@bumbleton.example>",
+            "From: (<boss@nhs.net>) reminders@bumbleton.example",
+            "From: =?utf-8?b?Ym9zc0BuaHMubmV0AA==?= <reminders@bumbleton.example>",
+            "From: <boss @shop.bumbleton.example>, <nobody",
+            "From: ",
+            "Sender: boss@nhs.net",
+        ] {
+            let world = World::new(&format!("{header}\n\nhello\n"), own, &["a@b.example"])
+                .outbound(Some(own));
+            let said = examined(&world).per_recipient;
+            let [opinion] = &said[..] else {
+                panic!("{header:?} passes");
+            };
+            assert_eq!(
+                opinion.ask,
+                Ask::Refuse(Refusal::SenderNotAllowed),
+                "{header:?}"
+            );
+        }
+        for header in [
+            "From: Shop <a@shop.bumbleton.example>\nSender: reminders@bumbleton.example",
+            "From: a@shop.bumbleton.example, b@shop.bumbleton.example",
+            "From: reminders@bumbleton.example <reminders@bumbleton.example>",
+            "Sender: reminders@bumbleton.example",
+            "Subject: x",
+        ] {
+            let world = World::new(&format!("{header}\n\nhello\n"), own, &["a@b.example"])
+                .outbound(Some(own));
+            assert!(examined(&world).per_recipient.is_empty(), "{header:?}");
+        }
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl ClassifyPatientData {
             let found = match place.strip_prefix("header:") {
                 Some(name) => marking::in_field(&self.settings.markings, name, &piece.text),
                 None if place.starts_with("filename:") => None,
-                None => marking::in_subject(&piece.text),
+                None => self.inner_marking(&piece.text),
             };
             found.map(|marking| (place, marking))
         });
@@ -146,6 +146,14 @@ impl ClassifyPatientData {
             }
         }
         found
+    }
+
+    /// The marking in a further subject, or in a field of an attached message, which begins with its name.
+    fn inner_marking(&self, text: &str) -> Option<&str> {
+        let field = text.split_once(':');
+        let in_field =
+            field.and_then(|(name, value)| marking::in_field(&self.settings.markings, name, value));
+        in_field.or_else(|| marking::in_subject(text))
     }
 }
 
@@ -387,6 +395,21 @@ mod tests {
                 "header:Sensitivity",
                 "Company-Confidential",
             ),
+            (
+                "Content-Type: message/rfc822\n\nSensitivity: Company-Confidential\n\nx",
+                "attachment:1",
+                "Company-Confidential",
+            ),
+            (
+                "Content-Type: message/rfc822\n\nX-Protective-Marking: VER=1, SEC=OFFICIAL:Sensitive\n\nx",
+                "attachment:1",
+                "OFFICIAL-SENSITIVE",
+            ),
+            (
+                "Content-Type: message/rfc822\n\nmsip_labels: MSIP_Label_1f_Name=Patient Data; MSIP_Label_1f_ContentBits=0\n\nx",
+                "attachment:1",
+                "Patient Data",
+            ),
         ] {
             let found = classify(message);
             assert_eq!(found.markings, [marking]);
@@ -394,6 +417,8 @@ mod tests {
             assert_eq!(found.patient_data.evidence[0].place, place);
         }
         assert!(!classify("Sensitivity: Personal\n\nx").patient_data.found);
+        let inner = "Content-Type: message/rfc822\n\nSubject: Company-Confidential\nSensitivity: Private\n\nx";
+        assert!(!classify(inner).patient_data.found);
     }
 
     #[test]

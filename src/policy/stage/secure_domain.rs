@@ -64,7 +64,7 @@ impl SecureDomain {
                 }
                 let opinion = match (&broken, sender) {
                     (Some(broken), _) if goes_on(&opinion) => broken.clone(),
-                    (_, Some(verdict)) if goes_on(&opinion) => not_his_to_send(verdict, recipient),
+                    (_, Some(verdict)) if goes_on(&opinion) => not_his_to_send(verdict),
                     _ => opinion,
                 };
                 opinion.protected(self.protection(case, recipient))
@@ -101,7 +101,7 @@ impl SecureDomain {
         if !accepts_patient_data(case, recipient) {
             let verdict = &self.register.verdicts.mailbox_declines;
             let because = "patient data was found, and this mailbox does not take patient data";
-            return restrict(verdict, recipient, because)
+            return restrict(verdict, Refusal::TakesNoPatientData, because)
                 .would_pass_if("it goes to a mailbox that takes patient data");
         }
         let rule = recipient.secure_rule.clone().unwrap_or_default();
@@ -173,13 +173,20 @@ impl SecureDomain {
         }
         if keyword == SecureKeyword::NearMiss {
             let because = "the subject nearly asks for encryption, and this domain is not secure";
-            return restrict(&verdicts.near_miss, recipient, because)
-                .would_pass_if("the subject has the exact tag [secure], or asks for nothing")
+            let remedy = match self.is_patient_data(findings) {
+                true => REMEDY_OF_BOTH,
+                false => "the subject has the exact tag [secure], or asks for nothing",
+            };
+            return restrict(&verdicts.near_miss, Refusal::NearMiss, because)
+                .would_pass_if(remedy)
                 .on(self.grounds(findings));
         }
         if self.is_patient_data(findings) {
             let because = self.why_not_secure(case, recipient);
-            return restrict(&verdicts.not_secure, recipient, because)
+            let refusal = Refusal::PatientData {
+                domain: domain_of(recipient),
+            };
+            return restrict(&verdicts.not_secure, refusal, because)
                 .would_pass_if(REMEDY)
                 .on(self.grounds(findings));
         }
@@ -208,7 +215,10 @@ impl SecureDomain {
             Some(way_out) => format!("{way_out}, or {REMEDY}"),
             None => REMEDY.to_owned(),
         };
-        restrict(verdict, recipient, because)
+        let refusal = Refusal::Unreadable {
+            domain: domain_of(recipient),
+        };
+        restrict(verdict, refusal, because)
             .would_pass_if(remedy)
             .on(self.grounds(findings))
     }
@@ -267,10 +277,10 @@ fn way_out(because: &str) -> Option<&'static str> {
     })
 }
 
-fn not_his_to_send(verdict: &Located<Restriction>, recipient: &ResolvedRecipient) -> Opinion {
+fn not_his_to_send(verdict: &Located<Restriction>) -> Opinion {
     let because =
         "patient data was found, and the sender is neither an account nor at a secure domain";
-    restrict(verdict, recipient, because)
+    restrict(verdict, Refusal::MaySendNoPatientData, because)
         .would_pass_if("an account sends it, or a mailbox at a secure domain")
 }
 
@@ -290,23 +300,27 @@ fn accepts_patient_data(case: &Case<'_>, recipient: &ResolvedRecipient) -> bool 
     known.is_none_or(|known| known.accepts_patient_data)
 }
 
+/// Holds or refuses, as the register says; a client that is refused hears what it was that spoke against it.
 fn restrict(
     verdict: &Located<Restriction>,
-    recipient: &ResolvedRecipient,
+    refusal: Refusal,
     because: impl Into<String>,
 ) -> Opinion {
     let ask = match **verdict {
         Restriction::Hold => Ask::Hold,
-        Restriction::Refuse => Ask::Refuse(Refusal::PatientData {
-            domain: recipient
-                .domain()
-                .map_or_else(|| "this recipient".to_owned(), Domain::to_string),
-        }),
+        Restriction::Refuse => Ask::Refuse(refusal),
     };
     Opinion::new(ask, verdict.source(), because)
 }
 
+fn domain_of(recipient: &ResolvedRecipient) -> String {
+    let domain = recipient.domain();
+    domain.map_or_else(|| "this recipient".to_owned(), Domain::to_string)
+}
+
 /// The smallest change for a recipient elsewhere.
+const REMEDY_OF_BOTH: &str =
+    "the subject has the exact tag [secure], or the recipient is at a secure domain";
 const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a secure domain";
 
 #[cfg(test)]
@@ -340,10 +354,14 @@ valid-until = 2026-11-20
     const TO: [&str; 3] = ["gp@nhs.net", "patient@example.com", "x@lapsed.example"];
 
     fn register() -> Arc<SecureDomains> {
+        register_of(REGISTER)
+    }
+
+    fn register_of(text: &str) -> Arc<SecureDomains> {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let diagnostics = Diagnostics::default();
         Arc::new(read_toml(
-            &file("secure-domains.toml", REGISTER),
+            &file("secure-domains.toml", text),
             &diagnostics,
             |top| SecureDomains::read(top, now),
         ))
@@ -435,9 +453,80 @@ valid-until = 2026-11-20
         let to = ["reception@bumbleton.example", "marketing@bumbleton.example"];
         let said = opinions(&to, finding(found(false), SecureKeyword::Absent));
         assert_eq!(said[0].ask, Ask::RequireVerifiedTls);
-        let domain = "bumbleton.example".to_owned();
-        assert_eq!(said[1].ask, Ask::Refuse(Refusal::PatientData { domain }));
+        assert_eq!(said[1].ask, Ask::Refuse(Refusal::TakesNoPatientData));
         assert_eq!(said[1].rule, "secure-domains.toml:3");
+    }
+
+    #[test]
+    fn a_refusal_says_what_it_was_that_spoke_against_the_message() {
+        let all = "[verdicts]\nnot-secure = \"refuse\"\nnear-miss = \"refuse\"\nsender-not-secure = \"refuse\"";
+        let register = register_of(&REGISTER.replacen("[verdicts]", all, 1));
+        let said = |from: &str, to: &str, findings: Findings| {
+            let world = World::new("", from, &[to]).with_register(&register);
+            let mut world = world.outbound(None);
+            world.findings = findings;
+            let said = world.ask(|case| SecureDomain::new(Arc::clone(&register)).examine(case));
+            let opinion = said.per_recipient[0].clone();
+            (opinion.ask, opinion.would_pass_if.unwrap_or_default())
+        };
+        let found = |keyword| finding(found(false), keyword);
+        let too_large = Findings {
+            unreadable: vec![Unreadable {
+                place: "attachment:2".into(),
+                because: "too-large",
+            }],
+            ..Findings::default()
+        };
+        let domain = || "example.com".to_owned();
+        let near_miss = finding(PatientData::default(), SecureKeyword::NearMiss);
+        for (from, to, findings, refusal, remedy) in [
+            (
+                "gp@nhs.net",
+                TO[1],
+                found(SecureKeyword::Absent),
+                Refusal::PatientData { domain: domain() },
+                "secure domain",
+            ),
+            (
+                "gp@nhs.net",
+                TO[1],
+                near_miss,
+                Refusal::NearMiss,
+                "asks for nothing",
+            ),
+            (
+                "gp@nhs.net",
+                TO[1],
+                found(SecureKeyword::NearMiss),
+                Refusal::NearMiss,
+                "or the recipient is at a secure domain",
+            ),
+            (
+                "gp@nhs.net",
+                TO[1],
+                too_large,
+                Refusal::Unreadable { domain: domain() },
+                "secure domain",
+            ),
+            (
+                "gp@nhs.net",
+                "marketing@bumbleton.example",
+                found(SecureKeyword::Absent),
+                Refusal::TakesNoPatientData,
+                "takes patient data",
+            ),
+            (
+                "till@shop.example",
+                TO[0],
+                found(SecureKeyword::Absent),
+                Refusal::MaySendNoPatientData,
+                "an account sends it",
+            ),
+        ] {
+            let (ask, would_pass_if) = said(from, to, findings);
+            assert!(would_pass_if.contains(remedy), "{would_pass_if}");
+            assert_eq!(ask, Ask::Refuse(refusal));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use deadpool_postgres::{Pool, PoolError};
 use jiff::Timestamp;
 use tokio::io::AsyncWriteExt as _;
 
+use crate::base::private;
 use crate::mail::Message;
 use crate::queue::error::{QueueError, StoreError};
 use crate::queue::record::Accepted;
@@ -148,7 +149,7 @@ impl Bodies {
         let octets: i64 = row.get(0);
         let folder = Arc::clone(&self.folder);
         let opened = tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(&*folder)?;
+            private::folder(&folder)?;
             tempfile::tempfile_in(&*folder)
         });
         let failed = |error| StoreError::file(&self.folder, error);

@@ -13,6 +13,7 @@ use crate::mail::{Message, Priority};
 use crate::queue::damage::{Damaged, Teller, UNREADABLE};
 use crate::queue::error::{QueueError, StoreError};
 use crate::queue::fair::{DOMAINS_MAX, Found, LOOK_MAX, PER_DOMAIN, room};
+use crate::queue::known::Known;
 use crate::queue::record::{DeliveryId, Lease, LeasedDelivery, MessageId, QueuedMessage};
 use crate::queue::store::{PLACES, Skip, message_of, of_message};
 use crate::queue::words;
@@ -26,6 +27,7 @@ use super::link::number;
 use super::rows::{self, Octets};
 use super::schema::LOCKS;
 use super::settle::known;
+use super::unseen::{Met, is_corrupt};
 use super::writer::Batch;
 
 /// What was leased, but for octets that lie apart: they are read after the commit, so that nobody waits for them.
@@ -72,7 +74,7 @@ pub(super) async fn lease(
     (now, until): (Timestamp, Timestamp),
     limit: usize,
     skip: &Skip,
-    teller: &Teller,
+    (teller, met): (&Teller, &Met),
 ) -> Result<Taken, QueueError> {
     let db = batch.db();
     let asking = Asking {
@@ -85,9 +87,13 @@ pub(super) async fn lease(
     if by_class(db, &asking, limit, &mut found).await?.is_break() {
         domain_by_domain(db, &asking, limit, &mut found).await?;
     }
-    let (leases, damaged) = take(db, &asking, &found.messages, until).await?;
+    let taken = take(db, &asking, &found.messages, until).await;
+    if taken.as_ref().is_err_and(is_corrupt) {
+        met.set(found.messages);
+    }
+    let (leases, damaged) = taken?;
     for (message, error) in damaged {
-        hold_damaged(batch, message, now, &error, teller).await?;
+        hold_damaged(batch, message, now, &error, None, teller).await?;
     }
     Ok(Taken { leases })
 }
@@ -315,12 +321,14 @@ async fn ready(db: Db<'_>, asking: &Asking<'_>, messages: &[i64]) -> Result<Read
     Ok(ready)
 }
 
-/// Holds a message that cannot be read, with its events, and tells of it.
+/// Holds a message that cannot be read, with its events, and tells of it. `unseen` is what is known of its deliveries where
+/// nobody may look at the message itself: its page is damaged, and the transaction would be lost.
 pub(super) async fn hold_damaged(
     batch: &mut Batch,
     message: MessageId,
     now: Timestamp,
     error: &QueueError,
+    unseen: Option<Vec<Known>>,
     teller: &Teller,
 ) -> Result<(), QueueError> {
     let (first, last) = of_message(message);
@@ -328,10 +336,16 @@ pub(super) async fn hold_damaged(
         "UPDATE delivery SET state = 'held', ready_at = NULL, leased_by = NULL, rule = 'built-in', because = $3
          WHERE id BETWEEN $1 AND $2 AND ready_at IS NOT NULL RETURNING id";
     let ids = batch.db().rows(sql, &[&first, &last, &UNREADABLE]).await?;
-    let mut held = Vec::with_capacity(ids.len());
-    for row in &ids {
-        held.extend(known(batch.db(), DeliveryId(row.get(0))).await?);
-    }
+    let held = match unseen {
+        Some(known) => known,
+        None => {
+            let mut held = Vec::with_capacity(ids.len());
+            for row in &ids {
+                held.extend(known(batch.db(), DeliveryId(row.get(0))).await?);
+            }
+            held
+        }
+    };
     let damaged = Damaged::new(message, &held, error, now);
     for event in damaged.events(&held) {
         batch.append(&event);

@@ -30,6 +30,7 @@ mod self_release;
 mod settle;
 mod tls;
 mod trace;
+mod unseen;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -48,7 +49,7 @@ use super::ahead::PAGE;
 use super::damage::{DamageFn, Teller};
 use super::error::{QueueError, StoreError};
 use super::record::{
-    Accepted, DeliveryId, Handoff, Lease, Once, QueuedMessage, Repeated, Settlement,
+    Accepted, DeliveryId, Handoff, Lease, MessageId, Once, QueuedMessage, Repeated, Settlement,
 };
 use super::settings::PostgresSettings;
 use super::store::{
@@ -58,8 +59,9 @@ use super::store::{
 use bodies::{Bodies, bodies_of, from_pool};
 use connect::Server;
 use db::Db;
-use lease::TakenLease;
+use lease::{Taken, TakenLease};
 use link::{Link, Trouble};
+use unseen::Met;
 use writer::{Batch, Work, Writer};
 
 /// The queue in a PostgreSQL database.
@@ -165,7 +167,7 @@ impl PostgresStore {
                 let held = self.write(move |batch| {
                     Box::pin(async move {
                         let error = lease::without_octets(message);
-                        lease::hold_damaged(batch, message, now, &error, &teller).await
+                        lease::hold_damaged(batch, message, now, &error, None, &teller).await
                     })
                 });
                 say_if_failed(held.await);
@@ -180,6 +182,49 @@ impl PostgresStore {
             }
         }
         None
+    }
+}
+
+impl PostgresStore {
+    async fn lease_once(
+        &self,
+        during: (Timestamp, Timestamp),
+        limit: usize,
+        skip: Skip,
+        met: Met,
+    ) -> Result<Taken, QueueError> {
+        let teller = self.teller.clone();
+        let leased = self.write(move |batch| {
+            Box::pin(
+                async move { lease::lease(batch, during, limit, &skip, (&teller, &met)).await },
+            )
+        });
+        leased.await
+    }
+
+    /// Holds those of these messages that lie on damaged pages: a lease of them has failed with this error.
+    async fn hold_unseen(
+        &self,
+        messages: Vec<MessageId>,
+        now: Timestamp,
+        error: QueueError,
+    ) -> Result<(), QueueError> {
+        let reader = self.reader().await?;
+        let damaged = unseen::find(reader.db(), messages).await?;
+        if damaged.is_empty() {
+            return Err(error);
+        }
+        let teller = self.teller.clone();
+        let held = self.write(move |batch| {
+            Box::pin(async move {
+                for (message, error, known) in damaged {
+                    let known = Some(known);
+                    lease::hold_damaged(batch, message, now, &error, known, &teller).await?;
+                }
+                Ok(())
+            })
+        });
+        held.await
     }
 }
 
@@ -257,14 +302,16 @@ impl Store for PostgresStore {
         skip: Skip,
     ) -> Answer<'_, Vec<Lease>> {
         Box::pin(async move {
-            let teller = self.teller.clone();
-            let taken = self
-                .write(move |batch| {
-                    Box::pin(async move {
-                        lease::lease(batch, (now, until), limit, &skip, &teller).await
-                    })
-                })
-                .await?;
+            let taken = loop {
+                let met = Met::default();
+                let leased = self.lease_once((now, until), limit, skip.clone(), met.clone());
+                match (leased.await, met.take()) {
+                    (Err(error), messages) if !messages.is_empty() => {
+                        self.hold_unseen(messages, now, error).await?;
+                    }
+                    (leased, _) => break leased?,
+                }
+            };
             let mut leases = Vec::with_capacity(taken.leases.len());
             for one in taken.leases {
                 leases.extend(self.with_octets(one).await);

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::outcome::IN_DOUBT;
 use crate::queue::error::QueueError;
 use crate::queue::fair::DOMAINS_MAX;
 use crate::queue::store::{Recall, Recalled, Skip};
@@ -16,11 +17,11 @@ pub(super) async fn recall(
     recall: &Recall,
     skip: &Skip,
 ) -> Result<Recalled, QueueError> {
-    // A reply begins with its code; our own words do not.
+    // A reply begins with its code; our own words do not. What the next hop may have keeps its pause.
     let change = "UPDATE delivery SET ready_at = $3 WHERE id IN (
                       SELECT id FROM delivery
                       WHERE state = 'due' AND domain = $1 AND binding = $2 AND ready_at > $3
-                        AND last_reply !~ '^[2-5][0-9][0-9]'
+                        AND last_reply !~ '^[2-5][0-9][0-9]' AND left(last_reply, length($5)) <> $5
                       ORDER BY ready_at LIMIT $4)";
     let (db, mut done) = (batch.db(), Recalled::default());
     let mut after = match (&recall.after, &recall.domain) {
@@ -51,7 +52,7 @@ pub(super) async fn recall(
                 let room = i64::try_from(room).unwrap_or(i64::MAX);
                 let now = now.as_millisecond();
                 let changed = db
-                    .execute(change, &[&one.domain, &one.binding, &now, &room])
+                    .execute(change, &[&one.domain, &one.binding, &now, &room, &IN_DOUBT])
                     .await?;
                 done.changed += usize::try_from(changed).unwrap_or(0);
             }

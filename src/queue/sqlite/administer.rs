@@ -124,16 +124,19 @@ fn report_failures(
     }
     for (message, deliveries) in by_message {
         let is_unseen = deliveries.first().map(|one| is_unseen(batch.db, *one));
-        let message = match is_unseen.transpose()? {
-            Some(true) => rows::message_unseen(batch.db, message)?,
-            _ => rows::message_to_report(batch.db, batch.spool, message)?,
+        let read = match is_unseen.transpose()? {
+            Some(true) => rows::message_unseen(batch.db, message),
+            _ => rows::message_to_report(batch.db, batch.spool, message),
         };
-        let Some(message) = message else {
+        let Some(message) = unless_garbled(message, read)? else {
             continue;
         };
         let mut recipients = Vec::new();
         for delivery in deliveries {
-            recipients.extend(recipient(batch.db, delivery)?);
+            recipients.extend(unless_garbled(message.id, recipient(batch.db, delivery))?);
+        }
+        if recipients.is_empty() {
+            continue;
         }
         let notices = failure_notices(&message, &recipients, reason, letterhead, now);
         // In the row, whatever their size: files are written outside of transactions.
@@ -144,6 +147,25 @@ fn report_failures(
         accept_all(batch, placed.collect())?;
     }
     Ok(())
+}
+
+/// Nothing, and a word about it in the log, of what can only be got rid of: its row does not say whom to tell of what.
+fn unless_garbled<T>(
+    message: MessageId,
+    read: Result<Option<T>, QueueError>,
+) -> Result<Option<T>, QueueError> {
+    match read {
+        Err(error) if rows::is_garbled(&error) => {
+            let error = error.to_text();
+            tracing::error!(
+                message = message.0,
+                error,
+                "a message is given up by order, and its sender cannot be told: its row is damaged"
+            );
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 fn recipient(

@@ -7,11 +7,12 @@
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::queue::damage::{Damaged, Teller, UNREADABLE};
 use crate::queue::error::{QueueError, StoreError};
@@ -34,6 +35,8 @@ pub(super) struct Damage {
     passed_over: Arc<Mutex<HashSet<MessageId>>>,
     /// The last one that a transaction met, and failed for.
     met: Arc<Mutex<Option<MessageId>>>,
+    /// Rows of deliveries themselves are damaged.
+    is_careful: Arc<AtomicBool>,
 }
 
 impl Damage {
@@ -49,14 +52,26 @@ impl Damage {
     }
 
     /// From now on leases do not look at this one any more.
-    pub(super) fn pass_over(&self, message: MessageId, error: &QueueError) {
-        let error = error.to_text();
-        tracing::error!(
-            message = message.0,
-            error,
-            "ALARM: a message on a damaged page can neither be read nor held"
-        );
+    pub(super) fn pass_over(&self, message: MessageId) {
         lock(&self.passed_over).insert(message);
+    }
+
+    /// Whether this error is the first sign that rows of deliveries are damaged: from now on they are looked at one by one.
+    pub(super) fn begins_with(&self, error: &QueueError) -> bool {
+        let begins = is_corrupt(error) && !self.is_careful.swap(true, Ordering::Relaxed);
+        if begins {
+            let error = error.to_text();
+            tracing::error!(
+                error,
+                "ALARM: the database of the queue is damaged: what is due is looked at one by one"
+            );
+        }
+        begins
+    }
+
+    /// Whether deliveries are looked at one by one.
+    pub(super) fn is_careful(&self) -> bool {
+        self.is_careful.load(Ordering::Relaxed)
     }
 
     /// Whether leases do not look at it.
@@ -160,6 +175,18 @@ pub(super) fn hold(
              WHERE id BETWEEN ?1 AND ?2 AND ready_at IS NOT NULL",
         )?
         .execute(params![first, last, because])?;
+    tell(batch, message, now, error, known, teller)
+}
+
+/// Writes the events of a message that stays in the queue and is not tried any more, and tells of it.
+pub(super) fn tell(
+    batch: &mut Batch<'_>,
+    message: MessageId,
+    now: Timestamp,
+    error: &QueueError,
+    known: &[Known],
+    teller: &Teller,
+) -> Result<(), QueueError> {
     let damaged = Damaged::new(message, known, error, now);
     for event in damaged.events(known) {
         batch.append(&event)?;
@@ -199,6 +226,23 @@ pub(super) fn known_of(db: &Connection, message: MessageId) -> Result<Vec<Known>
         });
     }
     Ok(all)
+}
+
+/// What is known of a message whose deliveries lie on a damaged page.
+pub(super) fn known_alone(db: &Connection, message: MessageId) -> Result<Vec<Known>, QueueError> {
+    let mut statement = db.prepare_cached(
+        "SELECT coalesce(reference, ''), coalesce(reverse_path, ''), message_id FROM message WHERE id = ?1",
+    )?;
+    let known = statement.query_row([message.0], |row| {
+        Ok(Known {
+            reference: text_of(row, 0)?.unwrap_or_default(),
+            sender: text_of(row, 1)?.unwrap_or_default(),
+            message_id: text_of(row, 2)?,
+            recipient: String::new(),
+            attempts: 0,
+        })
+    });
+    Ok(known.optional()?.into_iter().collect())
 }
 
 /// Whether a delivery was held because its message lies on a damaged page.

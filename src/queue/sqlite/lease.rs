@@ -22,7 +22,7 @@ use crate::queue::words;
 use super::damaged::{self, Damage};
 use super::rows::{is_corrupt, is_unread};
 use super::writer::Batch;
-use super::{ahead, rows};
+use super::{ahead, careful, rows};
 
 /// Leases up to `limit` messages until `until`.
 pub(super) fn lease(
@@ -33,7 +33,9 @@ pub(super) fn lease(
     damage: &Damage,
 ) -> Result<Vec<Lease>, QueueError> {
     let mut found = Found::default();
-    if by_class(batch.db, now, limit, skip, &mut found)?.is_break() {
+    if damage.is_careful() {
+        careful::look(batch.db, now, limit, skip, damage, &mut found)?;
+    } else if by_class(batch.db, now, limit, skip, &mut found)?.is_break() {
         domain_by_domain(batch.db, now, limit, skip, &mut found)?;
     }
     let mut leases = Vec::with_capacity(found.messages.len());
@@ -253,7 +255,25 @@ pub(super) fn recover(
     )?;
     let freed = free.query_map([now.as_millisecond()], |row| row.get(0).map(DeliveryId))?;
     let freed = freed.collect::<Result<Vec<_>, _>>()?;
-    ahead::begin_anew(batch.db, &freed, now)?;
+    freed_and_files(batch, &freed, now)
+}
+
+/// The same for these alone: the others cannot be read.
+pub(super) fn recover_these(
+    batch: &Batch<'_>,
+    leased: &[DeliveryId],
+    now: Timestamp,
+) -> Result<(usize, HashSet<String>), QueueError> {
+    give_back(batch, leased, now)?;
+    freed_and_files(batch, leased, now)
+}
+
+fn freed_and_files(
+    batch: &Batch<'_>,
+    freed: &[DeliveryId],
+    now: Timestamp,
+) -> Result<(usize, HashSet<String>), QueueError> {
+    ahead::begin_anew(batch.db, freed, now)?;
     let mut statement = batch
         .db
         .prepare("SELECT spool FROM message WHERE spool IS NOT NULL")?;

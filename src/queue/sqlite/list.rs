@@ -11,6 +11,8 @@ use crate::queue::record::SelfRelease;
 use crate::queue::store::{Filter, PLACES, State, Waiting};
 use crate::queue::words;
 
+use super::rows::{count_of, text_of};
+
 /// The deliveries that the filter lets through, in the order of their acceptance.
 pub(super) fn list(db: &Connection, filter: &Filter) -> Result<Vec<Waiting>, QueueError> {
     let (condition, values) = condition(filter);
@@ -106,19 +108,21 @@ fn condition(filter: &Filter) -> (String, Vec<Value>) {
 /// The grounds of what the owner of a mailbox may let go on, as the policy writes them.
 const OWNERS: &str = SelfRelease::OWNERS;
 
+/// A damaged word is shown as far as it can be: who looks for it must not see nothing at all.
 fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
     let state: String = row.get(1)?;
     let binding: String = row.get(4)?;
+    let word = |at| text_of(row, at).map(Option::unwrap_or_default);
     Ok(Waiting {
         delivery: row.get(0)?,
-        reference: row.get(9)?,
+        reference: word(9)?,
         // The schema lets no other words in.
         state: State::parse(&state).unwrap_or(State::Held),
-        sender: row.get(10)?,
-        recipient: row.get(3)?,
+        sender: word(10)?,
+        recipient: word(3)?,
         binding: words::binding(&binding).map_or("any", |binding| binding.word()),
-        rule: row.get(5)?,
-        because: row.get(6)?,
+        rule: word(5)?,
+        because: word(6)?,
         received_at: words::time(row.get(11)?).to_string(),
         released_at: row
             .get::<_, Option<i64>>(16)?
@@ -126,10 +130,10 @@ fn waiting(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         next_attempt_at: row
             .get::<_, Option<i64>>(2)?
             .map(|at| words::time(at).to_string()),
-        attempts: row.get(7)?,
-        last_reply: row.get(8)?,
+        attempts: count_of(row, 7)?,
+        last_reply: text_of(row, 8)?,
         octets: row.get(12)?,
-        message_id: row.get(13)?,
+        message_id: text_of(row, 13)?,
         patient_data: row.get(14)?,
         owner_may_release: state == State::Quarantined.word() && row.get(15)?,
     })

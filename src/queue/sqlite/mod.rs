@@ -8,6 +8,7 @@ mod accept;
 mod administer;
 mod ahead;
 mod audit;
+mod careful;
 mod checkpoint;
 mod damaged;
 mod groups;
@@ -25,8 +26,7 @@ mod trace;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +36,7 @@ use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::base::Clock;
+use crate::base::{Clock, private};
 use crate::outcome::audit::AuditEvent;
 
 use super::ahead::PAGE;
@@ -84,7 +84,7 @@ impl SqliteStore {
         let spool = Spool::open(folder)?;
         let path = folder.join(DATABASE);
         place::check_before_opening(&path)?;
-        let made = make_file(&path).and_then(|()| Identity::of(&path));
+        let made = private::make(&path).and_then(|_| Identity::of(&path));
         let made = made.map_err(|error| StoreError::file(&path, error))?;
         let mut connection = Connection::open(&path).map_err(StoreError::Sqlite)?;
         prepare(&mut connection).map_err(StoreError::Sqlite)?;
@@ -154,7 +154,8 @@ impl SqliteStore {
         let path = self.folder.join(LOCK);
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if lock.is_none() {
-            let file = File::create(&path).map_err(|error| StoreError::file(&path, error))?;
+            // Who may open it may lock it.
+            let file = private::make(&path).map_err(|error| StoreError::file(&path, error))?;
             file.try_lock().map_err(|_| QueueError::Served)?;
             *lock = Some(file);
         }
@@ -218,6 +219,7 @@ impl Store for SqliteStore {
                 match (leased, self.damage.met()) {
                     // Held, or passed over: it is not met again.
                     (Err(error), Some(message)) => self.hold_unseen(message, now, error).await?,
+                    (Err(error), None) if self.damage.begins_with(&error) => {}
                     (leased, _) => return leased,
                 }
             }
@@ -256,7 +258,15 @@ impl Store for SqliteStore {
             self.become_scheduler()?;
             let spool = self.spool.clone();
             let on_disk = spool.files().await?;
-            let (freed, known) = self.step(move |batch| lease::recover(batch, now)).await?;
+            let recovered = self.step(move |batch| lease::recover(batch, now)).await;
+            let (freed, known) = match recovered {
+                Err(error) if self.damage.begins_with(&error) => {
+                    let leased = self.read(careful::leased).await?;
+                    self.step(move |batch| lease::recover_these(batch, &leased, now))
+                        .await?
+                }
+                recovered => recovered?,
+            };
             spool.remove_orphans(on_disk, &known).await;
             while self.bring_back(now, PAGE).await? > 0 {}
             Ok(freed)
@@ -356,8 +366,7 @@ impl SqliteStore {
         }
         let known = match self.read(move |db| damaged::known_of(db, message)).await {
             Err(error) if rows::is_corrupt(&error) || rows::is_unread(&error) => {
-                self.damage.pass_over(message, &error);
-                return Ok(());
+                return self.pass_over(message, now, error).await;
             }
             known => known?,
         };
@@ -367,12 +376,23 @@ impl SqliteStore {
             damaged::hold(batch, message, now, why, &known, &teller)
         });
         match held.await {
-            Err(error) if rows::is_corrupt(&error) => {
-                self.damage.pass_over(message, &error);
-                Ok(())
-            }
+            Err(error) if rows::is_corrupt(&error) => self.pass_over(message, now, error).await,
             held => held,
         }
+    }
+
+    /// Leaves a message where it is, as it cannot even be held, and tells of it.
+    async fn pass_over(
+        &self,
+        message: MessageId,
+        now: Timestamp,
+        error: QueueError,
+    ) -> Result<(), QueueError> {
+        self.damage.pass_over(message);
+        let known = self.read(move |db| damaged::known_alone(db, message)).await;
+        let (known, teller) = (known.unwrap_or_default(), self.damage.teller.clone());
+        self.step(move |batch| damaged::tell(batch, message, now, &error, &known, &teller))
+            .await
     }
 
     /// Keeps what the queue of this gateway has, if its file is gone: with the process it would be lost.
@@ -392,13 +412,6 @@ impl SqliteStore {
             Err(error) => tracing::error!(%error, "what the queue has could not be rescued"),
         }
     }
-}
-
-/// Makes the file of the database, for this user alone; SQLite gives its log the same rights.
-fn make_file(path: &Path) -> std::io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true).mode(0o600);
-    options.open(path).map(|_| ())
 }
 
 /// Settings of the connection that writes.

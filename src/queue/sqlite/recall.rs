@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
+use crate::outcome::IN_DOUBT;
 use crate::queue::error::QueueError;
 use crate::queue::store::{Recall, Recalled, Skip};
 
@@ -27,12 +28,12 @@ pub(super) fn recall(
         "SELECT domain, binding, forward_path FROM delivery
          WHERE state = 'due' AND (domain, binding) > (?1, ?2) ORDER BY domain, binding LIMIT 1",
     )?;
-    // A reply begins with its code; our own words do not.
+    // A reply begins with its code; our own words do not. What the next hop may have keeps its pause.
     let mut change = batch.db.prepare_cached(
         "UPDATE delivery SET ready_at = ?3 WHERE id IN (
              SELECT id FROM delivery
              WHERE state = 'due' AND domain = ?1 AND binding = ?2 AND ready_at > ?3
-               AND last_reply NOT GLOB '[2-5][0-9][0-9]*'
+               AND last_reply NOT GLOB '[2-5][0-9][0-9]*' AND substr(last_reply, 1, length(?5)) <> ?5
              ORDER BY ready_at LIMIT ?4)",
     )?;
     for _ in 0..DOMAINS_MAX {
@@ -49,7 +50,8 @@ pub(super) fn recall(
         if !skipped {
             let room = recall.limit.saturating_sub(done.changed);
             let room = i64::try_from(room).unwrap_or(i64::MAX);
-            done.changed += change.execute(params![domain, binding, now.as_millisecond(), room])?;
+            let now = now.as_millisecond();
+            done.changed += change.execute(params![domain, binding, now, room, IN_DOUBT])?;
         }
         if done.changed >= recall.limit {
             // There may be more of this one.

@@ -45,7 +45,8 @@ pub(super) fn message_to_report(
     id: MessageId,
 ) -> Result<Option<Arc<QueuedMessage>>, QueueError> {
     match message(db, spool, id) {
-        Err(QueueError::Store(StoreError::File { .. } | StoreError::Damaged { .. })) => {}
+        Err(QueueError::Store(StoreError::File { .. })) => {}
+        Err(error) if is_garbled(&error) => {}
         read => return read,
     }
     message_unseen(db, id)
@@ -88,6 +89,16 @@ pub(super) fn count_of(row: &Row<'_>, at: usize) -> rusqlite::Result<u32> {
     Ok(number
         .and_then(|number| number.try_into().ok())
         .unwrap_or(0))
+}
+
+/// Whether a row, which could be read, holds what this program never wrote there.
+pub(super) fn is_garbled(error: &QueueError) -> bool {
+    match error {
+        QueueError::Store(StoreError::Damaged { .. }) => true,
+        // A column of another type, or a text that is none.
+        QueueError::Store(StoreError::Sqlite(error)) => error.sqlite_error_code().is_none(),
+        _ => false,
+    }
 }
 
 /// Whether the disk did not give a page. SQLite has taken the whole transaction back then.

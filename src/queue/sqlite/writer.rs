@@ -282,6 +282,10 @@ fn run(
         batch.chain = chain;
         batch.gone.truncate(gone);
     }
+    if keep && batch.db.is_autocommit() {
+        // SQLite took the transaction back, and the job went on for all that: the next one would be in none.
+        return Err(StoreError::Ended.into());
+    }
     match (keep, alone) {
         (true, true) => {}
         (true, false) => execute(batch.db, "RELEASE job")?,
@@ -315,6 +319,11 @@ const PATIENCE: Duration = Duration::from_millis(2);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{Clock, Reference};
+    use crate::outcome::audit::AuditKind;
+    use crate::queue::sqlite::SqliteStore;
+    use crate::queue::store::Store;
+    use jiff::Timestamp;
 
     fn job(kind: Kind) -> Job {
         let nothing = move |_: &mut Batch<'_>| Answered {
@@ -329,6 +338,37 @@ mod tests {
     }
 
     const LONG: Duration = Duration::from_mins(10);
+
+    /// The disk fails, SQLite takes the transaction back, and the job passes over the error: what comes behind it must not
+    /// be there while its client hears that it is not.
+    #[tokio::test]
+    async fn nothing_is_written_behind_a_transaction_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), Clock::system()).unwrap();
+        let event = || {
+            let reference = Reference::random();
+            AuditEvent::new(
+                Timestamp::now(),
+                reference,
+                AuditKind::Received,
+                "a@b.example",
+            )
+        };
+        let writer = &store.writer;
+        let (go, held) = channel();
+        // The two behind it are one transaction, perhaps with it.
+        let hold = writer.submit(Kind::Step, move |_| Ok(held.recv().unwrap()));
+        let gone = writer.submit(Kind::Promise, |batch| {
+            Ok(batch.db.execute_batch("ROLLBACK")?)
+        });
+        let next = writer.submit(Kind::Promise, move |batch| batch.append(&event()));
+        let (_, gone, next, ()) = tokio::join!(hold, gone, next, async { go.send(()).unwrap() });
+        assert!(gone.is_err() && next.is_err());
+        assert_eq!(store.events(1, 10).await.unwrap().len(), 0);
+        let after = writer.submit(Kind::Promise, move |batch| batch.append(&event()));
+        after.await.unwrap();
+        assert_eq!(store.events(1, 10).await.unwrap().len(), 1);
+    }
 
     #[test]
     fn what_nobody_waits_for_goes_with_the_first_that_somebody_waits_for() {

@@ -75,7 +75,7 @@ async fn a_next_hop_that_wants_less_is_left_alone_for_a_while() {
     assert!(at_first <= 4, "{at_first} attempts, two at once");
 
     running.courier.recovered.store(true, Ordering::SeqCst);
-    running.clock.advance(Duration::from_secs(15));
+    running.clock.advance(Duration::from_secs(16));
     running.handle.wake();
     running.until("delivered", 21).await;
 }
@@ -127,4 +127,24 @@ async fn the_rest_of_too_many_recipients_follows_and_the_number_is_kept_to() {
 
     let sizes: Vec<usize> = running.courier.asked().iter().map(|a| a.1.len()).collect();
     assert_eq!(sizes, [6, 2, 2]);
+}
+
+/// What a next hop had to the last octet it may have taken: it is not asked again before the time.
+#[tokio::test]
+async fn what_may_be_there_already_keeps_its_pause_whatever_else_is_tried_early() {
+    let running = Running::with(slow_to_retry(), &["x@swallows.example"; 8]).await;
+    running.until("deferred", 8).await;
+    let tried = running.courier.asked().len();
+    let list = running.queue.list(Filter::default()).await.unwrap();
+    let reply = |one: &crate::queue::Waiting| one.last_reply.clone().unwrap_or_default();
+    let in_doubt: Vec<_> = list
+        .into_iter()
+        .filter(|one| reply(one) == "it may be there already: lost")
+        .collect();
+    assert_eq!(in_doubt.len(), tried);
+    for one in in_doubt {
+        let at: Timestamp = one.next_attempt_at.unwrap().parse().unwrap();
+        let pause = at - running.clock.now();
+        assert!(Duration::try_from(pause).unwrap() >= Duration::from_secs(3_600));
+    }
 }

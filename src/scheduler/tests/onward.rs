@@ -234,3 +234,43 @@ async fn urgent_mail_goes_before_what_came_earlier_and_bulk_goes_too() {
     }
     assert_eq!(shares, [[40, 16, 8], [0, 56, 8], [0, 28, 36], [0, 0, 48]]);
 }
+
+/// What the gateway wrote itself is known by its row: a policy decided about all that others bring, or a person did.
+#[tokio::test]
+async fn reports_of_our_own_are_told_from_what_others_send_by_the_null_path() {
+    let running = Running::start().await;
+    let from_nobody = |to: &str, policy| Accepted {
+        reverse_path: ReversePath::Null,
+        handling: Handling {
+            policy,
+            ..Handling::default()
+        },
+        ..accepted(&running.clock, &[to])
+    };
+    let in_force = Some(PolicyMark(0));
+    let mut held = from_nobody("released@ok.example", in_force);
+    held.deliveries[0].standing = Standing::Held;
+    running.queue.accept(held, Handoff::None).await.unwrap();
+    let release = Order::ReleaseHeld {
+        reason: "read".to_owned(),
+    };
+    let released = running.queue.administer(Selection::All, release, "root");
+    assert_eq!(released.await.unwrap().changed, 1);
+    running.handle.wake();
+    running.until("delivered", 1).await;
+    for (to, policy) in [("ours@ok.example", None), ("theirs@ok.example", in_force)] {
+        running.hand_off(from_nobody(to, policy)).await;
+    }
+    running.until("delivered", 3).await;
+    let mut asked = running.courier.asked();
+    asked.sort_by(|one, other| one.1.cmp(&other.1));
+    let to = |name: &str| vec![format!("{name}@ok.example")];
+    assert_eq!(
+        asked,
+        [
+            (TlsNeed::OwnReport, to("ours")),
+            (TlsNeed::AsRoute, to("released")),
+            (TlsNeed::AsRoute, to("theirs")),
+        ]
+    );
+}

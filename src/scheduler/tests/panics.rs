@@ -48,13 +48,7 @@ async fn deliveries_of_a_settlement_that_panics_are_not_in_hand_for_ever() {
 async fn work_that_panics_keeps_no_place_at_the_destination() {
     let running = Running::start().await;
     for _ in 0..3 {
-        let by_another = Accepted {
-            handling: Handling {
-                policy: Some(PolicyMark(7)),
-                ..Handling::default()
-            },
-            ..accepted(&running.clock, &["muddled@ok.example"])
-        };
+        let by_another = decided_by(7, &running.clock, &["muddled@ok.example"]);
         running.hand_off(by_another).await;
     }
     // More than the two connections that the destination has.
@@ -86,13 +80,7 @@ async fn wherever_the_courier_panics_mail_goes_on() {
 async fn a_policy_that_panics_when_it_is_asked_again_puts_the_message_off_and_holds_up_nobody() {
     let running = Running::start().await;
     for _ in 0..3 {
-        let by_another = Accepted {
-            handling: Handling {
-                policy: Some(PolicyMark(7)),
-                ..Handling::default()
-            },
-            ..accepted(&running.clock, &["panic@ok.example"])
-        };
+        let by_another = decided_by(7, &running.clock, &["panic@ok.example"]);
         running.hand_off(by_another).await;
     }
     running.until("deferred", 3).await;

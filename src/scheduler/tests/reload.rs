@@ -25,16 +25,8 @@ async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goe
         "encrypt@ok.example",
         "unknown@ok.example",
     ];
-    let decided_by = |mark| Handling {
-        policy: Some(PolicyMark(mark)),
-        ..Handling::default()
-    };
-    let by_another = Accepted {
-        handling: decided_by(7),
-        ..accepted(&running.clock, &to)
-    };
 
-    running.hand_off(by_another).await;
+    running.hand_off(decided_by(7, &running.clock, &to)).await;
     running.until("held", 1).await;
     // Three of them, and the notice of the hold.
     running.until("delivered", 4).await;
@@ -45,7 +37,7 @@ async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goe
     let expected = [
         (TlsNeed::AsRoute, "a@ok.example"),
         (TlsNeed::Encryption, "encrypt@ok.example"),
-        (TlsNeed::AsRoute, "s@ok.example"),
+        (TlsNeed::OwnReport, "s@ok.example"),
         (TlsNeed::Verified, "tls@ok.example"),
     ];
     assert_eq!(asked, expected);
@@ -62,10 +54,7 @@ async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goe
     let released = running.queue.administer(Selection::All, release, "root");
     released.await.unwrap();
     running.until("delivered", 5).await;
-    let by_this = Accepted {
-        handling: decided_by(0),
-        ..accepted(&running.clock, &["forbidden@ok.example"])
-    };
+    let by_this = decided_by(0, &running.clock, &["forbidden@ok.example"]);
     running.hand_off(by_this).await;
     running.until("delivered", 6).await;
 }
@@ -74,13 +63,7 @@ async fn a_changed_policy_is_asked_again_before_what_it_did_not_decide_about_goe
 #[tokio::test]
 async fn what_was_judged_again_while_a_reload_came_goes_by_the_new_routes() {
     let running = Running::start().await;
-    let by_another = Accepted {
-        handling: Handling {
-            policy: Some(PolicyMark(7)),
-            ..Handling::default()
-        },
-        ..accepted(&running.clock, &["reload@hang.example"])
-    };
+    let by_another = decided_by(7, &running.clock, &["reload@hang.example"]);
     running.hand_off(by_another).await;
     running.until("delivered", 1).await;
 }
@@ -88,13 +71,7 @@ async fn what_was_judged_again_while_a_reload_came_goes_by_the_new_routes() {
 #[tokio::test]
 async fn a_reload_brings_the_new_policy_to_what_waits() {
     let running = Running::start().await;
-    let message = Accepted {
-        handling: Handling {
-            policy: Some(PolicyMark(0)),
-            ..Handling::default()
-        },
-        ..accepted(&running.clock, &["forbidden@later.example"])
-    };
+    let message = decided_by(0, &running.clock, &["forbidden@later.example"]);
     running.hand_off(message).await;
     running.until("deferred", 1).await;
 

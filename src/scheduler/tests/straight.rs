@@ -105,13 +105,7 @@ async fn what_goes_several_ways_or_may_not_go_on_does_not_fly() {
 #[tokio::test]
 async fn what_another_policy_decided_about_than_is_in_force_does_not_fly() {
     let running = Running::start().await;
-    let decided_by = |mark| Accepted {
-        handling: Handling {
-            policy: Some(PolicyMark(mark)),
-            ..Handling::default()
-        },
-        ..accepted(&running.clock, &["a@ok.example"])
-    };
+    let decided_by = |mark| decided_by(mark, &running.clock, &["a@ok.example"]);
     assert!(running.handle.fly(&decided_by(7)).is_none());
     assert!(running.handle.fly(&decided_by(0)).is_some());
     running.courier.policy.store(7, Ordering::SeqCst);

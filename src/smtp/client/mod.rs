@@ -11,6 +11,7 @@ mod scram;
 pub mod transaction;
 
 pub use opening::{Login, LoginMechanism, Opening, OpeningError, OpeningStep, Stage, StartTls};
+pub use parameters::{NOT_KEPT_TO, may_go_to_anybody};
 pub use transaction::{Ending, Form, Link, Patience, Step, Transaction};
 
 /// Which of the two protocols is spoken.

@@ -5,7 +5,9 @@
 
 use std::fmt::Write as _;
 
-use crate::mail::{BodyType, EnhancedStatusCode, Envelope, Message, Orcpt, Recipient, ReversePath};
+use crate::mail::{
+    BodyType, EnhancedStatusCode, Envelope, Message, Orcpt, Recipient, ReversePath, report,
+};
 use crate::smtp::data::LineEnds;
 use crate::smtp::extension::Extensions;
 
@@ -43,11 +45,10 @@ impl Needs {
         let too_big = extensions
             .size
             .is_some_and(|limit| limit > 0 && self.octets > limit);
-        // A report that is thrown away tells nobody of anything: it goes by TLS, to whoever has not heard of the extension.
-        let is_report = envelope.reverse_path == ReversePath::Null;
-        if envelope.require_tls && !extensions.require_tls && !link.local && !is_report {
-            // RFC 8689 §4.2.1, §5.
-            Some(refused(7, 30, "the next hop does not support REQUIRETLS"))
+        // RFC 8689 §4.2.1.
+        let is_kept_to = !envelope.require_tls || extensions.require_tls || link.local;
+        if !is_kept_to && !may_go_to_anybody(envelope, message) {
+            Some(refused(7, 30, NOT_KEPT_TO))
         } else if self.utf8 && !extensions.smtputf8 {
             Some(no_utf8())
         } else if self.eight_bit && !extensions.eight_bit_mime {
@@ -133,6 +134,16 @@ impl Needs {
         extensions.smtputf8 && (envelope.smtputf8 || self.utf8 || utf8_recipient())
     }
 }
+
+/// Whether a message that requires TLS is a report that could not be delivered, from elsewhere (ours repeat nothing that
+/// would need it): one that is thrown away tells nobody of anything, so it goes, by TLS, also to those who have not heard
+/// of the extension (RFC 8689 §5). Other mail under the null path is no such report: an answer of a program, say.
+pub fn may_go_to_anybody(envelope: &Envelope, message: &Message) -> bool {
+    envelope.reverse_path == ReversePath::Null && report::is_one(message)
+}
+
+/// Why a message that requires TLS does not go to a next hop.
+pub const NOT_KEPT_TO: &str = "the next hop does not support REQUIRETLS";
 
 /// An address that is not ASCII is written in ASCII where SMTPUTF8 is not spoken: RFC 6533 §3,
 /// utf-8-addr-xtext.

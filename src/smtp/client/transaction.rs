@@ -105,6 +105,8 @@ pub struct Transaction<'a> {
     put_out: bool,
     /// Whether a part of it is missing on the wire: then nothing positive counts.
     cut: bool,
+    /// Whether the server spoke before it had the last octet: nor does it then.
+    early: bool,
     reusable: bool,
 }
 
@@ -158,6 +160,7 @@ impl<'a> Transaction<'a> {
             mail: Mail::Unanswered,
             put_out: false,
             cut: false,
+            early: false,
             reusable: true,
         };
         match needs.refusal(envelope, message, &link) {
@@ -345,7 +348,7 @@ impl<'a> Transaction<'a> {
 
     fn answer_final(&mut self, form: Form, reply: Reply) {
         let positive = reply.code().is_positive();
-        if positive && self.cut {
+        if positive && (self.cut || self.early) {
             return self.fail(unexpected());
         }
         // After the end mark the transaction is over, whatever the reply; after a chunk that was
@@ -370,6 +373,31 @@ impl<'a> Transaction<'a> {
     pub fn content_was_cut(&mut self) {
         self.cut = true;
         self.reusable = false;
+    }
+
+    /// Says that there was something to read before the last octet was written, which cannot be the answer to it. A refusal
+    /// may be: of a message that is too large, say.
+    pub fn spoke_early(&mut self) {
+        self.early = true;
+    }
+
+    /// Whether the reply to the last octet is the only one that is due.
+    pub fn awaits_the_end_alone(&self) -> bool {
+        matches!(self.awaited.front(), Some(Awaited::Final(_)))
+    }
+
+    /// Whether no reply is due: what is put out next is put out to a server that has nothing to say.
+    pub fn is_our_turn(&self) -> bool {
+        self.phase != Phase::Done && self.awaited.is_empty()
+    }
+
+    /// The server spoke when it was our turn: what else it says cannot be told from what it was asked. A farewell is
+    /// taken for what it is.
+    pub fn spoke_out_of_turn(&mut self, reply: Option<Reply>) {
+        self.fail(match reply {
+            Some(reply) if closes(&reply) => Ending::Replied(reply),
+            _ => unexpected(),
+        });
     }
 
     /// Ends the transaction: whoever has no ending gets this one, and the connection is of no use.

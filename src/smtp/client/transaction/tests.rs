@@ -494,9 +494,22 @@ fn what_the_next_hop_cannot_take_is_refused_and_never_changed() {
     bound.require_tls = true;
     assert!(refusal(&["8BITMIME"], &bound, MESSAGE)[0].starts_with("(5.7.30"));
     assert_eq!(refusal(&["REQUIRETLS"], &bound, MESSAGE), ["sent"]);
-    // RFC 8689 §5: no reason to throw a report away.
+    // RFC 8689 §5: no reason to throw a report away. Other mail under the null path is none.
     bound.reverse_path = ReversePath::Null;
-    assert_eq!(refusal(&["8BITMIME"], &bound, MESSAGE), ["sent"]);
+    assert!(refusal(&["8BITMIME"], &bound, MESSAGE)[0].starts_with("(5.7.30"));
+    for (kind, said) in [
+        ("delivery-status", "sent"),
+        ("Delivery-Status", "sent"),
+        ("global-delivery-status", "sent"),
+        ("disposition-notification", "(5.7.30"),
+        ("x-delivery-status", "(5.7.30"),
+    ] {
+        let report = format!(
+            "Content-Type: multipart/report; boundary=x;\r\n report-type=\"{kind}\"\r\n\r\n--x--\r\n"
+        );
+        let found = refusal(&["8BITMIME"], &bound, report.as_bytes());
+        assert!(found[0].starts_with(said), "{kind}: {found:?}");
+    }
 
     assert!(refusal(&["SIZE 20"], &plain, MESSAGE)[0].starts_with("(5.3.4"));
     assert_eq!(refusal(&["SIZE 0"], &plain, MESSAGE), ["sent"]);
