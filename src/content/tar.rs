@@ -129,11 +129,11 @@ fn has_right_sum(header: &[u8]) -> bool {
 const BLOCK: usize = 512;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(name: &str, kind: u8, octets: &[u8]) -> Vec<u8> {
+    pub(crate) fn entry(name: &str, kind: u8, octets: &[u8]) -> Vec<u8> {
         let mut header = vec![0; BLOCK];
         header[..name.len()].copy_from_slice(name.as_bytes());
         header[124..135].copy_from_slice(format!("{:011o}", octets.len()).as_bytes());

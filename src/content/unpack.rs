@@ -144,11 +144,14 @@ struct Members<'p> {
 impl Members<'_> {
     /// Takes down what the header of the member says (RFC 1952 §2.3.1): Latin-1 by the rule, what the machine has in use.
     fn note(&mut self) {
+        if self.said.len() >= SAID_MAX {
+            return;
+        }
         let header = self.member.header();
         let said = header.and_then(|it| it.filename()).into_iter();
         for words in said.chain(header.and_then(|it| it.comment())) {
             let words = String::from_utf8_lossy(words).into_owned();
-            if !words.is_empty() && !self.said.contains(&words) && self.said.len() < SAID_MAX {
+            if !words.is_empty() && !self.said.contains(&words) {
                 self.said.push(words);
             }
         }
@@ -159,12 +162,13 @@ impl Read for Members<'_> {
     fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
         loop {
             let octets = self.member.read(into)?;
-            let rest: &[u8] = self.member.get_ref();
+            let rest = *self.member.get_ref();
             if octets > 0 || into.is_empty() || rest.is_empty() {
                 return Ok(octets);
             }
             self.note();
-            self.member = GzDecoder::new(rest);
+            // In the same memory: a new one for each of many small members takes long.
+            self.member.reset(rest);
         }
     }
 }

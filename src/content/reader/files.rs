@@ -59,7 +59,7 @@ impl Reader {
     }
 
     fn archive(&mut self, directory: &Directory, octets: &[u8], path: &str) {
-        self.keep(path, directory.comments.join("\n"), Form::Plain);
+        self.said_of(directory, octets, path);
         for (index, entry) in directory.entries.iter().enumerate() {
             let path = format!("{path}/{}", index + 1);
             // What is encrypted is said of the archive.
@@ -75,6 +75,15 @@ impl Reader {
                 path: &path,
             });
         }
+    }
+
+    /// Keeps what an archive says of itself and of its entries.
+    pub(super) fn said_of(&mut self, directory: &Directory, octets: &[u8], path: &str) {
+        let said = directory.said(octets, self.text_left);
+        if !said.whole {
+            self.unread(&format!("attachment:{path}"), "too-large");
+        }
+        self.keep(path, said.text, Form::Plain);
     }
 
     fn tar(&mut self, octets: &[u8], path: &str) {
@@ -97,9 +106,15 @@ impl Reader {
         }
     }
 
-    /// Keeps further names of a file, and what is said of it where its name stands.
+    /// Keeps further names of a file, and what is said of it where its name stands, as far as the limit allows.
     fn name(&mut self, path: &str, names: impl IntoIterator<Item = String>) {
         for name in names {
+            // Each is a piece of its own, however short.
+            let Some(left) = self.text_left.checked_sub(name.len() + NAME_OCTETS) else {
+                self.unread(&format!("attachment:{path}"), "too-large");
+                return;
+            };
+            self.text_left = left;
             self.push_header(format!("filename:{path}"), name);
         }
     }
@@ -265,3 +280,6 @@ fn form_of(kind: Kind, name: &str) -> Form {
         _ => Form::Plain,
     }
 }
+
+/// What a name takes of the octets of text beside its own.
+const NAME_OCTETS: usize = 8;

@@ -25,7 +25,7 @@ impl Reader {
         let words = self.part_named(SHARED_STRINGS, directory, octets, path);
         let mut words = words.map(|part| Words::read(&part)).unwrap_or_default();
         let (findings, texts) = (self.content.unreadable.len(), self.content.texts.len());
-        self.keep(path, directory.comments.join("\n"), Form::Plain);
+        self.said_of(directory, octets, path);
         let mut has_words = false;
         for (index, entry) in directory.entries.iter().enumerate() {
             if entry.is_folder() || entry.encrypted || is_named(entry, SHARED_STRINGS) {
@@ -38,7 +38,7 @@ impl Reader {
             let name = entry.name.as_str();
             if SHEETS.iter().any(|it| name.starts_with(it)) && is_xml(name, &part) {
                 has_words |= self.sheet(&part, &mut words, path);
-            } else if let Some(definition) = definition_of(name) {
+            } else if let Some(definition) = definition_of(name).filter(|_| is_xml(name, &part)) {
                 let definition = self.part_named(&definition, directory, octets, path);
                 self.records(&part, &definition.unwrap_or_default(), path);
             } else if is_xml(name, &part) {
