@@ -18,6 +18,7 @@ use lopdf::{Dictionary, Document, LoadOptions, Object, Stream};
 use super::unpack::{Budget, Stopped};
 use super::xml;
 use font::Fonts;
+use notes::FieldsLeft;
 use page::Page;
 use rows::{Fragment, Rows};
 use shown::Shown;
@@ -55,7 +56,10 @@ pub(super) fn read(octets: &[u8], budget: &mut Budget, octets_max: usize) -> Pdf
         pages: Vec::new(),
         forms: HashMap::new(),
         about: String::new(),
-        fields_left: FIELDS_MAX,
+        fields_left: FieldsLeft {
+            notes: FIELDS_MAX,
+            octets: octets_max,
+        },
     };
     let read = reader.pages().and_then(|()| reader.others());
     if let Err(stopped) = read {
@@ -174,7 +178,7 @@ struct Reader<'d, 'b> {
     /// What is said of the document.
     about: String,
     /// Notes and fields that are still looked at in their places.
-    fields_left: usize,
+    fields_left: FieldsLeft,
 }
 
 impl<'d> Reader<'d, '_> {
@@ -364,6 +368,10 @@ impl<'d> Reader<'d, '_> {
             }
         }
         notes.add(&self.about);
+        let because = Stopped::TooLarge.word();
+        if notes.is_cut && !self.pdf.because.contains(&because) {
+            self.pdf.because.push(because);
+        }
         self.pdf.text.push_str(&notes.text);
     }
 }
@@ -529,6 +537,38 @@ mod tests {
             .unwrap()
             .replace("/Root 1 0 R", "/Root 1 0 R /Info 7 0 R");
         assert!(read_all(info.as_bytes()).text.contains("NHS no: 450"));
+    }
+
+    #[test]
+    fn what_many_keys_share_is_taken_no_more_often_than_there_is_room_for() {
+        let long = "4505577104 ".repeat(2000);
+        let page = |more: &str, notes: &str| {
+            let page = document("BT /F 9 Tf (x) Tj ET", more);
+            let page = String::from_utf8(page).unwrap();
+            page.replace("/Parent 2 0 R", &format!("/Parent 2 0 R /Annots [{notes}]"))
+        };
+        let shown = |page: String| {
+            let read = read(page.as_bytes(), &mut Budget::new(1 << 24, 200), 100_000);
+            assert!(read.rows.len() < 200_000 && read.text.len() < 200_000);
+            read
+        };
+        // One widget on the page, over and over.
+        let widget = format!("7 0 obj\n<< /V ({long}) /Rect [100 698 200 712] >>\nendobj\n");
+        shown(page(&widget, &"7 0 R ".repeat(50_000)));
+        // One label for many values that there is no room for, and one value of many names.
+        let values = "(4505577104)".repeat(20_000);
+        let labelled = format!("7 0 obj\n<< /T ({long}) /V [{values}] >>\nendobj\n");
+        shown(page(&labelled, ""));
+        let named = format!("7 0 obj\n[{}]\nendobj\n", "1 ".repeat(20_000));
+        let many = "<< /Opt 7 0 R >>".repeat(20_000);
+        let read = shown(page(&format!("{named}8 0 obj\n[{many}]\nendobj\n"), ""));
+        assert_eq!(read.because, ["too-large"]);
+        // One script of many actions.
+        let script = stream(7, "", "x = 450");
+        let many = "<< /JS 7 0 R >>".repeat(1000);
+        let read = shown(page(&format!("{script}8 0 obj\n[{many}]\nendobj\n"), ""));
+        assert_eq!(read.text.matches("x = 450").count(), 1);
+        assert_eq!(read.because, [] as [&str; 0]);
     }
 
     #[test]

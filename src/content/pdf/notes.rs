@@ -1,5 +1,6 @@
 //! What the reading program draws or tells by itself: notes, fields, titles, links, what is said of the document.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use lopdf::{Dictionary, Document, Object, Stream, decode_text_string};
@@ -10,8 +11,14 @@ pub(super) struct Notes<'d> {
     pub(super) text: String,
     /// Those that are streams.
     pub(super) streams: Vec<&'d Stream>,
+    /// Whether there are more than were taken.
+    pub(super) is_cut: bool,
     document: &'d Document,
     octets_max: usize,
+    /// Octets of strings that may still be looked at: many keys may name one and the same.
+    left: usize,
+    /// Where the streams lie in memory.
+    taken: HashSet<usize>,
 }
 
 /// Takes the notes out of all objects of a document, up to so many octets.
@@ -19,8 +26,11 @@ pub(super) fn of(document: &Document, octets_max: usize) -> Notes<'_> {
     let mut notes = Notes {
         text: String::new(),
         streams: Vec::new(),
+        is_cut: false,
         document,
         octets_max,
+        left: octets_max,
+        taken: HashSet::new(),
     };
     let mut left: Vec<&Object> = document.objects.values().collect();
     left.extend(document.trailer.iter().map(|(_, value)| value));
@@ -56,6 +66,7 @@ impl<'d> Notes<'d> {
         if dictionary.has(b"ByteRange") {
             return;
         }
+        let mut values = Vec::new();
         for (key, value) in dictionary.iter() {
             if !NOTES.contains(&key.as_slice()) {
                 continue;
@@ -63,16 +74,41 @@ impl<'d> Notes<'d> {
             if let Ok((_, Object::Stream(stream))) = self.document.dereference(value)
                 && STREAMS.contains(&key.as_slice())
             {
-                self.streams.push(stream);
-                continue;
-            }
-            for text in strings(self.document, value) {
-                match label_of(self.document, dictionary).filter(|_| key == b"V") {
-                    Some(label) => self.add(&format!("{label}: {text}")),
-                    None => self.add(&text),
+                if self.taken.insert(std::ptr::from_ref(stream).addr()) {
+                    self.streams.push(stream);
+                }
+            } else if key == b"V" {
+                values = self.strings(value);
+            } else {
+                for text in self.strings(value) {
+                    self.add(&text);
                 }
             }
         }
+        values.retain(|value| !value.is_empty());
+        if values.is_empty() || self.is_full() {
+            return;
+        }
+        let label = label_of(self.document, dictionary, &mut self.left);
+        let label = label.map_or_else(String::new, |label| format!("{label}: "));
+        for value in values {
+            if self.is_full() {
+                return;
+            }
+            self.add(&format!("{label}{value}"));
+        }
+    }
+
+    fn is_full(&mut self) -> bool {
+        self.is_cut |= self.left == 0;
+        self.is_cut || self.text.len() >= self.octets_max
+    }
+
+    fn strings(&mut self, value: &Object) -> Vec<String> {
+        if self.is_full() {
+            return Vec::new();
+        }
+        strings(self.document, value, usize::MAX, &mut self.left)
     }
 
     /// What is said of the document, each by its name (ISO 32000-1 §14.3.3): programs add names of their own.
@@ -82,7 +118,7 @@ impl<'d> Notes<'d> {
             return;
         };
         for (key, value) in information.iter() {
-            for text in strings(self.document, value) {
+            for text in self.strings(value) {
                 let key = String::from_utf8_lossy(key);
                 self.add(&format!("{key}: {text}"));
             }
@@ -98,26 +134,41 @@ pub(super) struct Field {
     pub(super) size: f64,
 }
 
+/// What may still be looked at of the fields of a document: many places may show one and the same.
+pub(super) struct FieldsLeft {
+    /// Notes.
+    pub(super) notes: usize,
+    /// Octets of what they hold.
+    pub(super) octets: usize,
+}
+
 /// The fields on a page that hold a text, among so many notes as are left to look at.
-pub(super) fn fields(document: &Document, page: &Dictionary, left: &mut usize) -> Vec<Field> {
+pub(super) fn fields(document: &Document, page: &Dictionary, left: &mut FieldsLeft) -> Vec<Field> {
     let annotations = page.get_deref(b"Annots", document);
     let annotations = annotations.and_then(Object::as_array).ok();
     let all = annotations.map_or(&[][..], Vec::as_slice);
-    let looked_at = &all[..all.len().min(*left)];
-    *left -= looked_at.len();
-    looked_at
-        .iter()
-        .filter_map(|it| field(document, document.dereference(it).ok()?.1.as_dict().ok()?))
-        .collect()
+    let looked_at = &all[..all.len().min(left.notes)];
+    left.notes -= looked_at.len();
+    let mut fields = Vec::new();
+    for annotation in looked_at {
+        if left.octets == 0 {
+            break;
+        }
+        let annotation = document.dereference(annotation);
+        if let Ok((_, Object::Dictionary(annotation))) = annotation {
+            fields.extend(field(document, annotation, &mut left.octets));
+        }
+    }
+    fields
 }
 
-fn field(document: &Document, annotation: &Dictionary) -> Option<Field> {
+fn field(document: &Document, annotation: &Dictionary, left: &mut usize) -> Option<Field> {
     let parent = || annotation.get_deref(b"Parent", document)?.as_dict();
     let value = annotation
         .get_deref(b"V", document)
         .or_else(|_| parent()?.get_deref(b"V", document))
         .ok()?;
-    let value = strings(document, value).into_iter().next()?;
+    let value = strings(document, value, 1, left).pop()?;
     let sides = annotation.get_deref(b"Rect", document).ok()?.as_array();
     let sides: Vec<f64> = sides
         .ok()?
@@ -139,30 +190,36 @@ fn field(document: &Document, annotation: &Dictionary) -> Option<Field> {
 }
 
 /// What a field is called: as its reader is told, or by its name.
-fn label_of(document: &Document, dictionary: &Dictionary) -> Option<String> {
+fn label_of(document: &Document, dictionary: &Dictionary, left: &mut usize) -> Option<String> {
     [&b"TU"[..], b"T"].into_iter().find_map(|key| {
         let label = dictionary.get_deref(key, document).ok()?;
-        decode_text_string(label).ok()
+        strings(document, label, 1, left).pop()
     })
 }
 
-/// The strings of a value: itself, or those in it.
-fn strings(document: &Document, value: &Object) -> Vec<String> {
+/// The strings of a value: itself, or those in it, no more than so many. What was looked at goes off `left`, and
+/// nothing is looked at any more once that is used up.
+fn strings(document: &Document, value: &Object, most: usize, left: &mut usize) -> Vec<String> {
     let value = document.dereference(value).map_or(value, |(_, it)| it);
-    match value {
-        Object::String(..) => decode_text_string(value).into_iter().collect(),
-        Object::Array(values) => {
-            let values = values.iter().flat_map(|value| match value {
-                Object::Array(pair) => pair.iter().collect(),
-                one => vec![one],
-            });
-            let strings = values.filter(|value| matches!(value, Object::String(..)));
-            strings
-                .filter_map(|it| decode_text_string(it).ok())
-                .collect()
+    let all = |value| match value {
+        &Object::Array(ref values) => values.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let mut found = Vec::new();
+    for value in all(value) {
+        *left = left.saturating_sub(1);
+        for value in all(value) {
+            if *left == 0 || found.len() == most {
+                return found;
+            }
+            let string = value.as_str().unwrap_or_default();
+            *left = left.saturating_sub(string.len() + 1);
+            if matches!(value, Object::String(..)) {
+                found.extend(decode_text_string(value));
+            }
         }
-        _ => Vec::new(),
     }
+    found
 }
 
 /// Keys whose strings a reader may come to see.
