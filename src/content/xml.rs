@@ -138,6 +138,8 @@ struct Page {
     /// Whether a run is open, and whether that is hidden.
     is_in_run: bool,
     is_run_hidden: bool,
+    /// Whether formulas are open by which a shape is drawn (`<v:f>`, ECMA-376 part 4 §19.1.2.7): none of a chart's or a sheet's.
+    is_in_formulas: bool,
 }
 
 /// What a property is called: by a name that it has been given, or by its element.
@@ -161,6 +163,7 @@ impl Page {
             views: [View::without(DELETED), View::without(INSERTED)],
             is_in_run: false,
             is_run_hidden: false,
+            is_in_formulas: false,
         }
     }
 
@@ -192,6 +195,7 @@ impl Page {
                 self.push(&attribute(tag, "name").unwrap_or_default());
                 self.push(": ");
             }
+            "formulas" => self.is_in_formulas = true,
             "sym" => self.push_symbol(tag),
             "r" => (self.is_in_run, self.is_run_hidden) = (true, false),
             "vanish" if self.is_in_run => self.is_run_hidden = !is_off(tag),
@@ -249,7 +253,8 @@ impl Page {
                 self.end_cell();
             }
             // Values of charts and of other books that this one has kept, and where they come from.
-            "v" | "f" | "formatCode" => self.push("\t"),
+            "v" | "f" | "formatCode" if !self.is_in_formulas => self.push("\t"),
+            "formulas" => self.is_in_formulas = false,
             "r" => (self.is_in_run, self.is_run_hidden) = (false, false),
             _ if self.style == Style::Properties => self.end_line(),
             _ => {}
@@ -618,6 +623,20 @@ mod tests {
         ] {
             assert_eq!(views(same), [] as [&str; 0], "{same}");
         }
+    }
+
+    #[test]
+    fn what_draws_a_shape_parts_no_number_and_values_of_a_chart_are_parted() {
+        let formulas = "<v:f eqn=\"if lineDrawn pixelLineWidth 0\"/>".repeat(12);
+        let picture = format!(
+            "<w:pict><v:shapetype id=\"t75\"><v:formulas>{formulas}</v:formulas></v:shapetype></w:pict>"
+        );
+        let xml = format!(
+            "<w:p><w:r><w:t>450 557 </w:t></w:r><w:r>{picture}</w:r><w:r><w:t>7104</w:t></w:r></w:p>"
+        );
+        assert_eq!(text(&xml), "450 557 7104\n");
+        let chart = "<c:ser><c:f>A1</c:f><c:v>450</c:v><c:v>557</c:v></c:ser>";
+        assert_eq!(text(chart), "A1\t450\t557\t\n");
     }
 
     #[test]
