@@ -136,6 +136,8 @@ fn joined(body: &str, part: &Part) -> String {
         if !flows || depth != last_depth || words == SIGNATURE {
             text.push_str(if text.is_empty() { "" } else { "\n" });
             text.push_str(&line[..depth]);
+            // A reader shows it apart: `>24` would be a number.
+            text.push_str(if depth > 0 { " " } else { "" });
         }
         flows = words.ends_with(' ') && words != SIGNATURE;
         last_depth = depth;
@@ -322,6 +324,15 @@ mod tests {
                 "at 9\nsharp",
             ),
             (
+                "<div style=\"visibility:hidden\">not <div style=\"display:block\">at</div> <b \
+                 style=\"display:inline; visibility:inherit\">9</b> <i style=\"visibility:initial\">now</i></div>",
+                "now",
+            ),
+            (
+                "<p hidden>x<p>Come at 10:30<div style=\"visibility:hidden\">y<p style=\"visibility:visible\">or 11<p>z</div>",
+                "Come at 10:30\nor 11",
+            ),
+            (
                 "<ol start=2><li>a<li value=7>b<ul><li>c</ul><li>d</ol><q>e</q><template>f</template>",
                 "2. a\n7. b\nc\n8. d\n\"e\"",
             ),
@@ -440,6 +451,17 @@ mod tests {
                 "Your appoint \nment is  \nat 9\n\n> said \n> he\n"
             ),
             "Your appointment is at 9"
+        );
+    }
+
+    #[test]
+    fn quoted_lines_that_flow_are_quoted_whatever_they_begin_with() {
+        let head = "Content-Type: text/plain; format=flowed\n\n";
+        assert_eq!(
+            said(&format!(
+                "{head}Yes, come.\n\n> 24 Nov: may \n> I come?\n>\n>> 10:30\n"
+            )),
+            "Yes, come."
         );
     }
 

@@ -19,32 +19,54 @@ pub(super) fn is_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
 /// told for sure is seen. Its own style goes before a style sheet's and before `hidden`. `mso-hide` is for Outlook
 /// alone, which gets the same words in a comment.
 pub(super) fn sure_sight(tag: &Tag<'_>, names: &HiddenNames) -> Option<Sight> {
-    let (mut by_name, mut is_shown, mut by_attribute) = (None, false, false);
-    let mut own = None;
+    let (mut own, mut by_name, mut shown) = (Said::default(), Said::default(), Said::default());
     for (name, value) in tag.names_and_values() {
         let is = |one: &str| name.eq_ignore_ascii_case(one);
         let value = value.unwrap_or_default();
         if is("hidden") {
             // As good as a rule: browsers have `[hidden] { display: none }`, which any other goes before.
-            by_attribute = true;
+            by_name.is_there = Some(false);
         } else if is("style") {
             own = said(value);
         } else if is("class") || is("id") {
             let sigil = if is("id") { '#' } else { '.' };
-            by_name = by_name.or(names.removes(sigil, value));
-            is_shown |= names.shows(value);
+            by_name = names.hides(sigil, value).or(by_name);
+            shown = names.shows(value).or(shown);
         }
     }
-    match (own, is_shown) {
-        (Some(sight), _) => Some(sight),
-        (None, true) => Some(Sight::Shown),
-        (None, false) => by_name.or(by_attribute.then_some(Sight::Gone)),
+    own.or(shown).or(by_name).sight()
+}
+
+/// What a style, or the styles of some names, say of an element; `None` where they say nothing.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    /// Whether it takes its place on the page: `display`.
+    is_there: Option<bool>,
+    /// Whether its words are seen there: `visibility`, which what lies in it inherits.
+    is_visible: Option<bool>,
+}
+
+impl Said {
+    fn or(self, other: Self) -> Self {
+        Self {
+            is_there: self.is_there.or(other.is_there),
+            is_visible: self.is_visible.or(other.is_visible),
+        }
+    }
+
+    fn sight(self) -> Option<Sight> {
+        match (self.is_there, self.is_visible) {
+            (Some(false), _) => Some(Sight::Gone),
+            (_, Some(false)) => Some(Sight::Unseen),
+            (_, Some(true)) => Some(Sight::Shown),
+            // What only takes its place is seen no more than what it lies in.
+            (_, None) => None,
+        }
     }
 }
 
-/// What a style says of whether an element is seen, by its last word on it; `None` if it says nothing of that. What is
-/// struck out is not said any more.
-fn said(style: &str) -> Option<Sight> {
+/// What a style says of whether an element is seen, by its last word on it. What is struck out is not said any more.
+fn said(style: &str) -> Said {
     let last = |name: &str| {
         let values = style.split(';').filter_map(|one| one.split_once(':'));
         let mut values = values.filter(|(property, _)| property.trim().eq_ignore_ascii_case(name));
@@ -55,14 +77,18 @@ fn said(style: &str) -> Option<Sight> {
         .into_iter()
         .filter_map(last)
         .any(|value| value.contains("line-through"));
-    let (display, visibility) = (last("display"), last("visibility"));
-    match (display.as_deref(), visibility.as_deref()) {
-        (Some("none"), _) => Some(Sight::Gone),
-        _ if is_struck => Some(Sight::Gone),
-        (_, Some("hidden" | "collapse")) => Some(Sight::Unseen),
-        // What inherits it is seen no more than what it lies in.
-        (None, Some("inherit" | "unset") | None) => None,
-        _ => Some(Sight::Shown),
+    let is_visible = last("visibility").and_then(|value| match value.as_str() {
+        "hidden" | "collapse" => Some(false),
+        "visible" | "initial" => Some(true),
+        // What is worked out elsewhere may be anything.
+        _ => value.starts_with("var(").then_some(true),
+    });
+    Said {
+        is_there: match is_struck {
+            true => Some(false),
+            false => last("display").map(|value| value != "none"),
+        },
+        is_visible,
     }
 }
 
@@ -79,8 +105,9 @@ pub(super) struct HiddenNames {
     hidden: Vec<String>,
     /// Names of which the words are not seen, with the sign before them.
     unseen: Vec<String>,
-    /// Names of which a rule says how they are shown.
-    shown: Vec<String>,
+    /// Names of which a rule says that they take their place, and that they are visible.
+    there: Vec<String>,
+    visible: Vec<String>,
 }
 
 impl HiddenNames {
@@ -127,30 +154,35 @@ impl HiddenNames {
 
     fn add_rule(&mut self, before: &str, style: &str, is_everywhere: bool) {
         let selectors = before.rsplit(';').next().unwrap_or_default();
-        match said(style) {
-            Some(sight @ (Sight::Gone | Sight::Unseen)) if is_everywhere => {
-                let names = selectors.split(',').map(str::trim);
-                let names = names.filter(|one| one.strip_prefix(['.', '#']).is_some_and(is_name));
-                let kept = match sight {
-                    Sight::Unseen => &mut self.unseen,
-                    _ => &mut self.hidden,
-                };
-                let room = NAMES_MAX.saturating_sub(kept.len());
-                kept.extend(names.take(room).map(str::to_owned));
-            }
-            Some(Sight::Shown) => {
-                let words = selectors
-                    .split(|c| !is_of_name(c))
-                    .filter(|one| is_name(one));
-                let room = NAMES_MAX.saturating_sub(self.shown.len());
-                self.shown.extend(words.take(room).map(str::to_owned));
-            }
-            _ => {}
+        let said = said(style);
+        let hides = [
+            (said.is_there, &mut self.hidden),
+            (said.is_visible, &mut self.unseen),
+        ];
+        for (_, kept) in hides
+            .into_iter()
+            .filter(|(it, _)| *it == Some(false) && is_everywhere)
+        {
+            let names = selectors.split(',').map(str::trim);
+            let names = names.filter(|one| one.strip_prefix(['.', '#']).is_some_and(is_name));
+            let room = NAMES_MAX.saturating_sub(kept.len());
+            kept.extend(names.take(room).map(str::to_owned));
+        }
+        let shows = [
+            (said.is_there, &mut self.there),
+            (said.is_visible, &mut self.visible),
+        ];
+        for (_, kept) in shows.into_iter().filter(|(it, _)| *it == Some(true)) {
+            let words = selectors
+                .split(|c| !is_of_name(c))
+                .filter(|one| is_name(one));
+            let room = NAMES_MAX.saturating_sub(kept.len());
+            kept.extend(words.take(room).map(str::to_owned));
         }
     }
 
-    /// What the rules that hold everywhere make of what has these names.
-    fn removes(&self, sigil: char, names: &str) -> Option<Sight> {
+    /// What the rules that hold everywhere take away of what has these names.
+    fn hides(&self, sigil: char, names: &str) -> Said {
         let has = |kept: &[String]| {
             let mut names = names.split_ascii_whitespace();
             names.any(|name| {
@@ -158,17 +190,22 @@ impl HiddenNames {
                 kept.iter().any(is)
             })
         };
-        if has(&self.hidden) {
-            Some(Sight::Gone)
-        } else {
-            has(&self.unseen).then_some(Sight::Unseen)
+        Said {
+            is_there: has(&self.hidden).then_some(false),
+            is_visible: has(&self.unseen).then_some(false),
         }
     }
 
-    /// Whether some rule may show what has these names: also if there are more of them than are kept.
-    fn shows(&self, names: &str) -> bool {
-        let mut names = names.split_ascii_whitespace();
-        self.shown.len() >= NAMES_MAX || names.any(|name| self.shown.iter().any(|one| one == name))
+    /// What some rule may show of what has these names: also if there are more of them than are kept.
+    fn shows(&self, names: &str) -> Said {
+        let has = |kept: &[String]| {
+            let mut names = names.split_ascii_whitespace();
+            kept.len() >= NAMES_MAX || names.any(|name| kept.iter().any(|one| one == name))
+        };
+        Said {
+            is_there: has(&self.there).then_some(true),
+            is_visible: has(&self.visible).then_some(true),
+        }
     }
 
     /// Whether the value of `class` or `id` has one of them.
@@ -304,6 +341,9 @@ mod tests {
             ("<p hidden style='display:block'>", false),
             ("<p hidden class=j>", false),
             ("<p hidden style='color:red'>", true),
+            ("<p class=k style='display:block'>", true),
+            ("<p class=k style='visibility:initial'>", false),
+            ("<p style='visibility:hidden; display:block'>", true),
             ("<p class='hidden lg' title='a hidden one'>", false),
             ("<p style='display:none; display:block'>", false),
             (

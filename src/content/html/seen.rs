@@ -20,12 +20,54 @@ pub(in crate::content) fn shown(html: &str) -> Option<String> {
     (links.len() <= LINKS_MAX).then(|| format!("{text}\n{}", links.join("\n")))
 }
 
-/// Whether a text has an address in it; a number of a telephone however it is written.
+/// Whether a text has an address in it; a number of a telephone however it is written, but not a part of another one.
 fn is_told(link: &str, text: &str) -> bool {
-    let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
-    let is_number = !link.contains(|c: char| c.is_ascii_alphabetic());
-    let last = |digits: String| digits[digits.len().saturating_sub(NUMBER_DIGITS)..].to_owned();
-    text.contains(link) || (is_number && digits(text).contains(&last(digits(link))))
+    let wanted: String = link.chars().filter(char::is_ascii_digit).collect();
+    if wanted.is_empty() || link.contains(|c: char| c.is_ascii_alphabetic()) {
+        return text.contains(link);
+    }
+    let last = |digits: &str| {
+        let at = digits.len().checked_sub(NUMBER_DIGITS)?;
+        digits.get(at..).map(str::to_owned)
+    };
+    let is_wanted = |digits: String| {
+        let whole = digits.replace(is_sign, "");
+        digits == wanted || last(&wanted).is_some_and(|wanted| Some(wanted) == last(&whole))
+    };
+    numbers(text).any(is_wanted)
+}
+
+/// The numbers of a text as a telephone has them: digits that stand beside each other, or are parted by spaces, hyphens
+/// and brackets, which are left out. A sign between two digits (`10:30`, `1.5`) is a part of the number.
+fn numbers(text: &str) -> impl Iterator<Item = String> {
+    let is_gap = |c: char| {
+        matches!(
+            c,
+            ' ' | '\u{a0}' | '-' | '\u{2010}' | '\u{2011}' | '(' | ')'
+        )
+    };
+    let others = text.split(move |c: char| !c.is_ascii_digit() && !is_gap(c) && !is_sign(c));
+    others.flat_map(move |run| {
+        let mut numbers = vec![String::new()];
+        let mut before = ' ';
+        let mut rest = run.chars().peekable();
+        while let Some(c) = rest.next() {
+            let is_within =
+                before.is_ascii_digit() && rest.peek().is_some_and(char::is_ascii_digit);
+            match numbers.last_mut() {
+                Some(number) if c.is_ascii_digit() => number.push(c),
+                Some(number) if is_sign(c) && is_within => number.push(c),
+                _ if is_sign(c) => numbers.push(String::new()),
+                _ => {}
+            }
+            before = c;
+        }
+        numbers
+    })
+}
+
+fn is_sign(c: char) -> bool {
+    matches!(c, '.' | ',' | ':' | '/')
 }
 
 impl Reader<'_> {
@@ -131,3 +173,26 @@ const LINKS_KEPT: usize = 200;
 const LISTS_MAX: usize = 100;
 /// Digits at the end of a number of a telephone that are the same with and without the code of the country.
 const NUMBER_DIGITS: usize = 9;
+
+#[cfg(test)]
+mod tests {
+    use super::is_told;
+
+    #[test]
+    fn a_number_to_ring_is_told_if_it_stands_there_whole() {
+        for (link, text, told) in [
+            ("111", "Come on 24.11. at 11:10 to room 0", false),
+            ("111", "in 111110 cases, or 1,111, or 1.111", false),
+            ("111", "on 1.11. at 11", false),
+            ("111", "Ring 111, or (111). Now.", true),
+            ("+442079460000", "at 10:30 ring (020) 7946-0000.", true),
+            ("+442079460000", "Ring 020 7946 0000 or 111", true),
+            ("02079460000", "Ring +44 (0)20 7946 0000", true),
+            ("960123", "Ring 01632 960123", false),
+            ("a@b.example", "write to a@b.example", true),
+            ("+", "a + b", true),
+        ] {
+            assert_eq!(is_told(link, text), told, "{link} in {text}");
+        }
+    }
+}
