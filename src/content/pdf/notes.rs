@@ -100,8 +100,8 @@ impl<'d> Notes<'d> {
     }
 
     fn is_full(&mut self) -> bool {
-        self.is_cut |= self.left == 0;
-        self.is_cut || self.text.len() >= self.octets_max
+        self.is_cut |= self.left == 0 || self.text.len() >= self.octets_max;
+        self.is_cut
     }
 
     fn strings(&mut self, value: &Object) -> Vec<String> {
@@ -201,14 +201,10 @@ fn label_of(document: &Document, dictionary: &Dictionary, left: &mut usize) -> O
 /// nothing is looked at any more once that is used up.
 fn strings(document: &Document, value: &Object, most: usize, left: &mut usize) -> Vec<String> {
     let value = document.dereference(value).map_or(value, |(_, it)| it);
-    let all = |value| match value {
-        &Object::Array(ref values) => values.as_slice(),
-        one => std::slice::from_ref(one),
-    };
     let mut found = Vec::new();
-    for value in all(value) {
+    for value in one_or_all(value) {
         *left = left.saturating_sub(1);
-        for value in all(value) {
+        for value in one_or_all(value) {
             if *left == 0 || found.len() == most {
                 return found;
             }
@@ -220,6 +216,13 @@ fn strings(document: &Document, value: &Object, most: usize, left: &mut usize) -
         }
     }
     found
+}
+
+fn one_or_all(value: &Object) -> &[Object] {
+    match value {
+        Object::Array(values) => values,
+        one => std::slice::from_ref(one),
+    }
 }
 
 /// Keys whose strings a reader may come to see.
