@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use clap::Parser;
 use jiff::Timestamp;
 use postern::accounts::Store;
@@ -16,7 +15,7 @@ use postern::admin::cli::{
     SecureDomainsCommand,
 };
 use postern::admin::dkim::DkimCommand;
-use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles};
+use postern::admin::{self, Answer, banner::Started, certs::DevelopmentFiles, record::record};
 use postern::base::{Clock, tell};
 use postern::config::render::{self, Colour, Format};
 use postern::config::{Diagnostic, Diagnostics};
@@ -25,7 +24,6 @@ use postern::delivery::{Router, Takes, TlsNeed};
 use postern::directory::Sources;
 use postern::mail::Mailbox;
 use postern::outcome::Letterhead;
-use postern::outcome::audit::AuditEvent;
 use postern::policy::corpus::Corpus;
 use postern::policy::explain::Onward;
 use postern::policy::{RecipientDecision, Verdict};
@@ -272,10 +270,11 @@ impl Office<'_> {
         };
         let recorded = match events.is_empty() {
             true => Ok(()),
-            false => record(self.queue().await, events).await,
+            false => record(self.settings.open_queue(Clock::system()), events).await,
         };
         out.write_all(&said)?;
-        recorded.map(|()| Some(answer))
+        recorded?;
+        Ok(Some(answer))
     }
 
     /// The directory, the policy and its keys.
@@ -459,10 +458,7 @@ async fn without_policy(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Optio
     let answer = about_accounts(command, paths, now, cli.json, &mut *said)?;
     let event = admin::account::event(command, &by, now);
     let recorded = match event.filter(|_| answer == Answer::Done && place.is_sure) {
-        Some(event) => {
-            let queue = place.open_queue(Clock::system()).await;
-            record(queue.map_err(Into::into), vec![event]).await
-        }
+        Some(event) => record(place.open_queue(Clock::system()), vec![event]).await,
         None => Ok(()),
     };
     out.write_all(&said)?;
@@ -479,15 +475,9 @@ async fn without_policy(cli: &Cli, out: &mut impl Write) -> anyhow::Result<Optio
              nothing was written into the audit trail"
         ));
     }
-    recorded.map(|()| Some(answer))
+    recorded?;
+    Ok(Some(answer))
 }
-
-/// Puts on record what was done.
-async fn record(queue: anyhow::Result<Queue>, events: Vec<AuditEvent>) -> anyhow::Result<()> {
-    let recorded = queue.context(UNRECORDED)?.record(events).await;
-    recorded.context(UNRECORDED)
-}
-const UNRECORDED: &str = "it is done, but it is not in the audit trail";
 
 /// Runs the gateway: development certificates are made first if the configuration names them and
 /// they are not there.

@@ -4,8 +4,9 @@
 mod support;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use support::programs::python_client;
@@ -419,6 +420,41 @@ fn an_account_is_disabled_also_while_the_policy_cannot_be_reloaded() {
     wait_for("the account to be open again", || {
         log_in().starts_with("auth 235").then_some(())
     });
+}
+
+#[test]
+fn a_secret_is_shown_although_the_database_does_not_answer_and_somebody_loses_patience() {
+    let (gateway, old) = gateway("");
+    let database = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = database.local_addr().expect("its address").port();
+    let policies = gateway.folder.path().join("policies");
+    let text = fs::read_to_string(policies.join("postern.toml")).expect("postern.toml");
+    let store = format!("host=127.0.0.1 port={port} user=postern dbname=postern");
+    let other = policies.join("fleet.toml");
+    fs::write(
+        &other,
+        format!("{text}\n[store]\npostgresql = \"{store}\"\n"),
+    )
+    .expect("fleet.toml");
+    let rotating = Command::new(env!("CARGO_BIN_EXE_postern"))
+        .arg("--config")
+        .arg(&other)
+        .args(["--json", "account", "rotate", NAME])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("postern runs");
+    // It has come as far as to the trail.
+    let _asked = database.accept().expect("a connection");
+    let pid = rotating.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.expect("kill").success());
+    let rotated = rotating.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&rotated.stderr).into_owned();
+    assert_eq!(rotated.status.code(), Some(1), "{said}");
+    assert!(said.contains("not in the audit trail"), "{said}");
+    let rotated: Value = serde_json::from_slice(&rotated.stdout).expect("JSON");
+    assert_ne!(rotated["secret"].as_str().expect("a secret"), old);
 }
 
 #[test]

@@ -131,6 +131,11 @@ fn a_document_says_what_became_of_a_message_and_nothing_of_what_it_says() {
     let again: Value = serde_json::from_str(&again).unwrap();
     assert_eq!(again["signature"]["fingerprint"], fingerprint);
     assert_eq!(again["statement"]["events"], said["statement"]["events"]);
+    // On one line with --json, as the answer of every command, and as good.
+    let line = text(&gateway.postern(&["--json", "evidence", &reference]));
+    assert_eq!(line.lines().count(), 1, "{line}");
+    let (code, words) = verify(&line, &["--key", fingerprint]);
+    assert_eq!(code, Some(0), "{words}");
 }
 
 #[test]

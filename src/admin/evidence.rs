@@ -52,7 +52,7 @@ pub struct Desk<'a> {
     pub data: &'a Path,
     /// When it is made.
     pub now: Timestamp,
-    /// Whether what is said beside the document is JSON.
+    /// Whether the answer is JSON, a line of it.
     pub json: bool,
 }
 
@@ -89,10 +89,13 @@ pub async fn make(
             "value": BASE64_STANDARD.encode(signature),
         },
     });
-    // Values of strings and numbers always become JSON.
+    // Values of strings and numbers always become JSON. How the document is laid out is not signed.
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
     let Some(path) = file else {
-        writeln!(out, "{text}")?;
+        match desk.json {
+            true => json_line(&document, out)?,
+            false => writeln!(out, "{text}")?,
+        }
         return Ok(Answer::Done);
     };
     write_new(path, &text).map_err(|error| CommandError::file(path, error))?;

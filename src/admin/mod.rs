@@ -27,6 +27,7 @@ pub mod people;
 pub mod plan;
 pub mod quarantine;
 pub mod queue;
+pub mod record;
 pub mod report;
 pub mod resolve;
 pub mod secure_domains;

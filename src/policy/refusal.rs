@@ -43,7 +43,10 @@ pub enum Refusal {
     /// Patient data of our own, under a name that may not send any.
     MaySendNoPatientData,
     /// A subject that nearly asks for encryption, for a domain that is not secure.
-    NearMiss,
+    NearMiss {
+        /// Whether there is patient data in the message, which wants encryption whatever the subject says.
+        patient_data: bool,
+    },
     /// Something that could not be looked into, for a domain that is not secure.
     Unreadable {
         /// The domain.
@@ -120,7 +123,7 @@ impl Refusal {
             }
             Self::TakesNoPatientData => no(550, 7, 1, "this mailbox does not take patient data"),
             Self::MaySendNoPatientData => no(550, 7, 1, "this sender may not send patient data"),
-            Self::NearMiss => no(550, 7, 1, NEAR_MISS),
+            Self::NearMiss { patient_data } => no(550, 7, 1, near_miss(*patient_data)),
             Self::Unreadable { domain } => no(550, 7, 1, unreadable(domain)),
             Self::AttachmentKind => no(550, 7, 1, "this kind of attachment is not let through"),
             Self::Link => no(550, 7, 1, "a link in this message is not let through"),
@@ -194,6 +197,14 @@ fn unreadable(domain: &str) -> String {
     format!("a part of this message could not be looked into, and may not go to {domain}")
 }
 
-const NEAR_MISS: &str = "the subject nearly asks for encryption: send it again with the exact tag [secure], or without any";
+fn near_miss(patient_data: bool) -> &'static str {
+    match patient_data {
+        true => "the subject nearly asks for encryption: send it again with the exact tag [secure]",
+        false => {
+            "the subject nearly asks for encryption: send it again with the exact tag [secure], or without any"
+        }
+    }
+}
+
 const OWN_DOMAIN: &str =
     "mail in the name of this domain is not taken from outside unless SPF or DKIM vouches for it";

@@ -3,14 +3,24 @@
 use jiff::{SignedDuration, Timestamp};
 
 /// The stretch of time that a text names, from and up to without: `2026-11-22` is a day, `2026-11-22T06` an hour,
-/// `2026-11-22T06:59` a minute, of universal time where it does not say another; a whole time is its second, and one
-/// with a fraction its millisecond, as events bear it. `None` if it is no time.
+/// `2026-11-22T06:59` a minute; a whole time is its second, and one with a fraction its millisecond, as events bear it.
+/// An offset may follow each of them (`2026-11-22T06:59+01:00`); without one it is universal time. `None` if it is no
+/// time.
 pub(super) fn stretch(text: &str) -> Option<(Timestamp, Timestamp)> {
-    let (start, length) = match cut_short(text) {
-        Some(known) => known,
-        None if text.contains('.') => (text.parse().ok()?, SignedDuration::from_millis(1)),
-        None => (text.parse().ok()?, SignedDuration::from_secs(1)),
+    let (bare, offset) = apart(text)?;
+    if !is_of_form(bare) {
+        return None;
+    }
+    let length = match bare.len() {
+        10 => SignedDuration::from_hours(24),
+        13 => SignedDuration::from_hours(1),
+        16 => SignedDuration::from_mins(1),
+        19 => SignedDuration::from_secs(1),
+        _ => SignedDuration::from_millis(1),
     };
+    let rest = FORM.get(bare.len()..).unwrap_or_default();
+    let start: Timestamp = format!("{bare}{rest}{offset}").parse().ok()?;
+    let start = Timestamp::from_millisecond(start.as_millisecond()).ok()?;
     Some((start, start.checked_add(length).ok()?))
 }
 
@@ -21,19 +31,33 @@ pub(super) fn bounds(text: &str) -> Option<(Timestamp, Timestamp)> {
     Some((start, if is_whole { start } else { end }))
 }
 
-fn cut_short(text: &str) -> Option<(Timestamp, SignedDuration)> {
-    let bare = text.strip_suffix(['Z', 'z']).unwrap_or(text);
-    let length = match bare.len() {
-        10 => SignedDuration::from_hours(24),
-        13 => SignedDuration::from_hours(1),
-        16 => SignedDuration::from_mins(1),
-        19 => SignedDuration::from_secs(1),
-        _ => return None,
-    };
-    let rest = "0000-00-00T00:00:00Z".get(bare.len()..)?;
-    let start = format!("{bare}{rest}").parse().ok()?;
-    Some((start, length))
+/// What comes before the offset, and the offset, which may be left out. The signs within a date come earlier.
+fn apart(text: &str) -> Option<(&str, &str)> {
+    let time = text.get(DATE..)?;
+    match time.find(['Z', 'z', '+', '-']) {
+        Some(at) => Some(text.split_at(DATE + at)),
+        None => Some((text, "Z")),
+    }
 }
+
+/// Whether it is a date, or one with hour, minute, second and a fraction, as far as it goes.
+fn is_of_form(bare: &str) -> bool {
+    let fits = |(is, form): (char, char)| match form {
+        '0' => is.is_ascii_digit(),
+        'T' => matches!(is, 'T' | 't' | ' '),
+        sign => is == sign,
+    };
+    let ends = match bare.get(FORM.len()..) {
+        None => matches!(bare.len(), DATE | 13 | 16),
+        Some(fraction) => fraction.is_empty() || fraction.starts_with(['.', ',']),
+    };
+    ends && bare.chars().zip(FORM.chars()).all(fits)
+}
+
+/// A whole time, without its offset.
+const FORM: &str = "0000-00-00T00:00:00";
+/// Octets of a date.
+const DATE: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -70,6 +94,26 @@ mod tests {
                 "2026-11-22T06:59:30.25Z",
                 "2026-11-22T06:59:30.251Z",
             ),
+            (
+                "2026-11-22T07:59+01:00",
+                "2026-11-22T06:59:00Z",
+                "2026-11-22T07:00:00Z",
+            ),
+            (
+                "2026-11-22T01-05:00",
+                "2026-11-22T06:00:00Z",
+                "2026-11-22T07:00:00Z",
+            ),
+            (
+                "2026-11-22+01:00",
+                "2026-11-21T23:00:00Z",
+                "2026-11-22T23:00:00Z",
+            ),
+            (
+                "2026-11-22T07:59:30.2501+01:00",
+                "2026-11-22T06:59:30.25Z",
+                "2026-11-22T06:59:30.251Z",
+            ),
         ] {
             let expected = (from.parse().unwrap(), to.parse().unwrap());
             assert_eq!(stretch(text), Some(expected), "{text}");
@@ -81,6 +125,12 @@ mod tests {
             "PX-7F3K2Q9A",
             "a@b.example",
             "2026-11",
+            "2026-11-22T06:5",
+            "2026-11-22T06.5",
+            "20261122T06Z",
+            "20261122T065930.250",
+            "2026-11-22T06:59+",
+            "2026-11-22é06",
         ] {
             assert_eq!(stretch(text), None, "{text}");
         }

@@ -1,6 +1,6 @@
 //! Header fields before and after: the same ones in the same order, but for those that an edit may touch.
 
-use std::ops::Range;
+use std::collections::HashSet;
 
 use super::field::{self, Field};
 use super::text;
@@ -108,16 +108,15 @@ fn is_one_of(field: &Field<'_>, names: &[&str]) -> bool {
 fn without_removed<'m>(old: &[Field<'m>], new: &[Field<'_>], edits: &[Edit]) -> Vec<Field<'m>> {
     let has_author = new.iter().any(|field| field.is("from"));
     let may_go = |field: &Field<'_>| is_one_of(field, REMOVED) || has_author && field.is("from");
-    let is_named = |range: &Range<usize>| {
-        let mut removals = edits.iter().filter(|edit| edit.kind == EditKind::Removal);
-        removals.any(|edit| edit.at == *range)
-    };
+    // A header may be full of forged fields, with an edit for each.
+    let removals = edits.iter().filter(|edit| edit.kind == EditKind::Removal);
+    let named: HashSet<_> = removals.map(|edit| edit.at.clone()).collect();
     // They are all of the header, which begins the message.
     let mut end = 0;
     let stays = |field: &&Field<'_>| {
         let range = end..end + field.raw.len();
         end = range.end;
-        !(may_go(field) && is_named(&range))
+        !(may_go(field) && named.contains(&range))
     };
     old.iter().filter(stays).cloned().collect()
 }

@@ -48,7 +48,9 @@ pub(super) fn check_may_be_spliced(
 
 /// Whether a program wrote it in answer to a message (RFC 3834 §5). What a program wrote of its own accord says
 /// `auto-generated`: a reminder is business mail like any other. `Precedence` has stood for answers as well since
-/// before there was a standard; with a `List-` field, or with that word, it means a mailing.
+/// before there was a standard; with a `List-` field, or with that word, it means a mailing. Exchange says
+/// `auto-generated` of answers too: they name the message that they answer, and ask for no
+/// answers themselves (`X-Auto-Response-Suppress`).
 fn is_automatic_reply(fields: &Header<'_>) -> bool {
     let words = |name| {
         fields.all(name).map(|field| {
@@ -62,10 +64,14 @@ fn is_automatic_reply(fields: &Header<'_>) -> bool {
         })
     };
     let of_its_own_accord = words("Auto-Submitted").any(|word| word == "auto-generated");
+    let of_exchange = of_its_own_accord
+        && fields.first("X-Auto-Response-Suppress").is_some()
+        && fields.first("In-Reply-To").is_some();
     let listed = fields.first("List-Id").is_some()
         || fields.first("List-Unsubscribe").is_some()
         || of_its_own_accord;
-    words("Auto-Submitted").any(|word| !matches!(word.as_str(), "no" | "auto-generated"))
+    of_exchange
+        || words("Auto-Submitted").any(|word| !matches!(word.as_str(), "no" | "auto-generated"))
         || words("Precedence").any(|word| match word.as_str() {
             "auto_reply" | "auto-reply" => true,
             "bulk" | "junk" => !listed,

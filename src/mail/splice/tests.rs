@@ -423,6 +423,14 @@ fn what_must_be_left_alone_is_left_alone_and_says_why() {
             NotEdited::AutomaticReply,
         ),
         (
+            "Auto-Submitted: auto-generated\nX-Auto-Response-Suppress: All\nIn-Reply-To: <a@b.example>\n\nx".to_owned(),
+            NotEdited::AutomaticReply,
+        ),
+        (
+            "Auto-Submitted: auto-replied\nX-Auto-Response-Suppress: All\n\nx".to_owned(),
+            NotEdited::AutomaticReply,
+        ),
+        (
             "Content-Type: multipart/report; boundary=a\n\n--a\n\nx\n--a--\n".to_owned(),
             NotEdited::Report,
         ),
@@ -511,6 +519,9 @@ fn what_looks_alike_and_is_not_is_edited() {
     for message in [
         "Auto-Submitted: no\n\nx",
         "Auto-Submitted: auto-generated\n\nx",
+        "Auto-Submitted: auto-generated\nX-Auto-Response-Suppress: All\n\nx",
+        "Auto-Submitted: auto-generated\nIn-Reply-To: <a@b.example>\n\nx",
+        "X-Auto-Response-Suppress: OOF\nIn-Reply-To: <a@b.example>\n\nx",
         "Auto-Submitted: Auto-Generated; owner=x\nPrecedence: bulk\n\nx",
         "Precedence: bulk\nList-Id: <a.b>\n\nx",
         "X: y\n\n> -----BEGIN PGP MESSAGE-----\n",

@@ -42,6 +42,12 @@ pub fn in_text(text: &str) -> Option<&'static str> {
         .or_else(|| in_brackets(text))
 }
 
+/// Whether a header field of this name says how sensitive its message is.
+pub fn is_field(name: &str) -> bool {
+    let names = ["Sensitivity", "X-Protective-Marking", "msip_labels"];
+    names.iter().any(|field| name.eq_ignore_ascii_case(field))
+}
+
 /// Returns the marking in a header field, by the values that the policy lists: its canonical spelling, or
 /// the value as the policy spells it.
 pub fn in_field<'s>(settings: &'s MarkingSettings, name: &str, value: &str) -> Option<&'s str> {

@@ -43,7 +43,9 @@ impl Exchanger {
         self.below && !self.is_too_wide() && is_shared
     }
 
-    /// Whether it is below Cisco's name and names no customer.
+    /// Whether it is below Cisco's name, and no label of it has the form of a customer's number. Some customers have a
+    /// name there instead (`acme.iphmx.com`), which looks like a region: they are taken for one, and what comes of that
+    /// is the advice to list their hosts one by one.
     fn is_region_of_cisco(&self) -> bool {
         let of_customer = |label: &str| {
             let number = label.strip_prefix("hc").unwrap_or_default();
@@ -101,8 +103,8 @@ const SHARED: [&str; 11] = [
     "amazonaws.com",
 ];
 
-/// Where each customer has a name of his own, and his exchangers below it: `hc1234-56.iphmx.com`, or in a region
-/// `hc1234-56.eu.iphmx.com`.
+/// Where each customer has a name of his own, mostly a number, and his exchangers below it: `hc1234-56.iphmx.com`, or in
+/// a region `hc1234-56.eu.iphmx.com`.
 const CISCO: &str = "iphmx.com";
 
 #[cfg(test)]
@@ -137,6 +139,7 @@ mod tests {
             ("*.hc1234-56.iphmx.com", false), // one customer's
             ("*.eu.iphmx.com", true),         // a region
             ("*.c3s2.iphmx.com", true),
+            ("*.acme.iphmx.com", true), // one customer's, by name
             ("*.hc1234-56.eu.iphmx.com", false),
             ("*.esa1.hc1234-56.eu.iphmx.com", false),
             ("nhs-net.mail.protection.outlook.com", false),

@@ -151,8 +151,12 @@ impl ClassifyPatientData {
     /// The marking in a further subject, or in a field of an attached message, which begins with its name.
     fn inner_marking(&self, text: &str) -> Option<&str> {
         let field = text.split_once(':');
-        let in_field =
-            field.and_then(|(name, value)| marking::in_field(&self.settings.markings, name, value));
+        let field = field.filter(|(name, _)| marking::is_field(name));
+        let in_field = field.and_then(|(name, value)| {
+            let listed = marking::in_field(&self.settings.markings, name, value);
+            // More may stand behind it than a label: a descriptor, say.
+            listed.or_else(|| marking::in_subject(value.trim()))
+        });
         in_field.or_else(|| marking::in_subject(text))
     }
 }
@@ -409,6 +413,21 @@ mod tests {
                 "Content-Type: message/rfc822\n\nmsip_labels: MSIP_Label_1f_Name=Patient Data; MSIP_Label_1f_ContentBits=0\n\nx",
                 "attachment:1",
                 "Patient Data",
+            ),
+            (
+                "Content-Type: message/rfc822\n\nX-Protective-Marking: OFFICIAL-SENSITIVE: COMMERCIAL\n\nx",
+                "attachment:1",
+                "OFFICIAL-SENSITIVE",
+            ),
+            (
+                "Content-Type: message/rfc822\n\nmsip_labels: OFFICIAL-SENSITIVE PERSONAL\n\nx",
+                "attachment:1",
+                "OFFICIAL-SENSITIVE",
+            ),
+            (
+                "Content-Type: message/rfc822\n\nSensitivity: [Official-Sensitive] commercial\n\nx",
+                "attachment:1",
+                "OFFICIAL-SENSITIVE",
             ),
         ] {
             let found = classify(message);

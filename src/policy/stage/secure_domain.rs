@@ -173,13 +173,18 @@ impl SecureDomain {
         }
         if keyword == SecureKeyword::NearMiss {
             let because = "the subject nearly asks for encryption, and this domain is not secure";
-            let remedy = match self.is_patient_data(findings) {
+            let patient_data = self.is_patient_data(findings);
+            let remedy = match patient_data {
                 true => REMEDY_OF_BOTH,
                 false => "the subject has the exact tag [secure], or asks for nothing",
             };
-            return restrict(&verdicts.near_miss, Refusal::NearMiss, because)
-                .would_pass_if(remedy)
-                .on(self.grounds(findings));
+            return restrict(
+                &verdicts.near_miss,
+                Refusal::NearMiss { patient_data },
+                because,
+            )
+            .would_pass_if(remedy)
+            .on(self.grounds(findings));
         }
         if self.is_patient_data(findings) {
             let because = self.why_not_secure(case, recipient);
@@ -319,13 +324,15 @@ fn domain_of(recipient: &ResolvedRecipient) -> String {
 }
 
 /// The smallest change for a recipient elsewhere.
+const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a secure domain";
+/// The same where the subject has nearly the tag, and there is patient data as well.
 const REMEDY_OF_BOTH: &str =
     "the subject has the exact tag [secure], or the recipient is at a secure domain";
-const REMEDY: &str = "the subject has the tag [secure], or the recipient is at a secure domain";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Reference;
     use crate::config::{Diagnostics, read_toml};
     use crate::content;
     use crate::policy::finding::{Confidence, PatientData};
@@ -491,14 +498,16 @@ valid-until = 2026-11-20
                 "gp@nhs.net",
                 TO[1],
                 near_miss,
-                Refusal::NearMiss,
+                Refusal::NearMiss {
+                    patient_data: false,
+                },
                 "asks for nothing",
             ),
             (
                 "gp@nhs.net",
                 TO[1],
                 found(SecureKeyword::NearMiss),
-                Refusal::NearMiss,
+                Refusal::NearMiss { patient_data: true },
                 "or the recipient is at a secure domain",
             ),
             (
@@ -526,6 +535,17 @@ valid-until = 2026-11-20
             let (ask, would_pass_if) = said(from, to, findings);
             assert!(would_pass_if.contains(remedy), "{would_pass_if}");
             assert_eq!(ask, Ask::Refuse(refusal));
+        }
+    }
+
+    #[test]
+    fn a_near_miss_with_patient_data_is_not_told_to_leave_the_tag_out() {
+        let reference = Reference::random();
+        for (patient_data, way_out) in [(true, false), (false, true)] {
+            let reply = Refusal::NearMiss { patient_data }.reply(&reference);
+            let text = reply.to_string();
+            assert!(text.contains("the exact tag [secure]"), "{text}");
+            assert_eq!(text.contains("or without any"), way_out, "{text}");
         }
     }
 

@@ -357,7 +357,10 @@ mod tests {
         let writer = &store.writer;
         let (go, held) = channel();
         // The two behind it are one transaction, perhaps with it.
-        let hold = writer.submit(Kind::Step, move |_| Ok(held.recv().unwrap()));
+        let hold = writer.submit(Kind::Step, move |_| {
+            held.recv().unwrap();
+            Ok(())
+        });
         let gone = writer.submit(Kind::Promise, |batch| {
             Ok(batch.db.execute_batch("ROLLBACK")?)
         });
