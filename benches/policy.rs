@@ -89,6 +89,7 @@ fn classify(runs: usize) {
                 text: &text,
                 heading: "Stock on hand",
                 is_table: false,
+                is_again: false,
             };
             let micros = sorted_micros(runs, || detector.examine([piece]));
             let median = micros[micros.len() / 2];

@@ -278,6 +278,7 @@ impl Reload {
         let version = settings.policy.version().clone();
         record_policy(&self.queue, &self.clock, &version).await;
         let directory = Arc::clone(settings.policy.directory());
+        settings.policy.sms().follow(self.policy.borrow().sms());
         self.policy.send_replace(settings.policy);
         self.accounts.shut_nobody_else();
         remove_older(directory);

@@ -1,5 +1,5 @@
 //! Attachments: one patient's number in each format that is read, in files as the usual libraries write them
-//! (`tests/attachments/make.py`), and files that cannot be read, each with its reason.
+//! (`tests/attachments/make.py`, `make_hidden.py`), and files that cannot be read, each with its reason.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -101,6 +101,23 @@ fn a_number_is_found_in_pdf_as_it_is_drawn() {
         assert_found(name, "attachment:2");
     }
     assert_found("portfolio.pdf", "attachment:2/1");
+}
+
+#[test]
+fn a_number_is_found_where_a_reader_looks_twice() {
+    for name in [
+        "deleted-within.docx",
+        "number-replaced.docx",
+        "property.docx",
+        "columns.xlsx",
+        "link.xlsx",
+        "field.pdf",
+        "backwards.pdf",
+        "bold-twice.pdf",
+    ] {
+        assert_found(name, "attachment:2");
+    }
+    assert_found("name.gz", "filename:2/1");
 }
 
 #[test]

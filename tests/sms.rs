@@ -228,6 +228,28 @@ fn a_reminder_goes_out_as_a_text_and_nobody_sees_the_number() {
 }
 
 #[test]
+fn a_text_does_not_go_as_mail_when_its_section_is_taken_out() {
+    let world = World::start("sms = {}", "");
+    let main = world.gateway.folder.path().join("policies/postern.toml");
+    let text = fs::read_to_string(&main).unwrap();
+    let (before, _) = text.split_once("\n[sms]\n").unwrap();
+    fs::write(&main, before).unwrap();
+    world.gateway.signal("-HUP");
+    wait_for("the policy without texts", || {
+        let said = world.text("07700900124", "hello");
+        said.contains("550 5.3.3 text messages are not sent here any more")
+            .then_some(())
+    });
+    // Nor that of a client without a contract.
+    let mut client = world.gateway.connect();
+    client.command("EHLO x.example");
+    client.command("MAIL FROM:<a@bumbleton.example>");
+    let said = client.command(&format!("RCPT TO:<07700900124@{DOMAIN}>"));
+    assert!(said.starts_with("550 5.3.3"), "{said}");
+    world.is_nowhere_to_be_seen("7700900124");
+}
+
+#[test]
 fn contracts_are_kept_at_rcpt_and_at_data() {
     let world = World::start("sms = { segments = 2 }", "");
     for (to, text, reply) in [

@@ -8,6 +8,7 @@
 
 mod address;
 mod hidden;
+mod hiding;
 mod lines;
 mod seen;
 
@@ -15,7 +16,9 @@ use encoding_rs::WINDOWS_1252;
 use mail_parser::decoders::html::add_html_token;
 use memchr::memmem;
 
+pub(super) use address::unescaped;
 use hidden::HiddenNames;
+use hiding::{Hiding, Sight};
 use lines::Lines;
 use seen::raise;
 pub(super) use seen::shown;
@@ -64,8 +67,8 @@ struct Reader<'h> {
     text: Lines,
     /// What is not hidden; `None` up to where something is.
     in_sight: Option<InSight>,
-    /// The element that hides what is read now, and how many of its name are open within each other.
-    hidden: Option<(&'h str, usize)>,
+    /// The elements that hide what is in them, or show it all the same, each within the one before it.
+    hiding: Vec<Hiding<'h>>,
     names: HiddenNames,
     aside: Lines,
     titles: Lines,
@@ -75,6 +78,8 @@ struct Reader<'h> {
     links: Option<Vec<String>>,
     /// Whether the next text is raised, if that is asked for.
     is_raised: bool,
+    /// The lists that are open, if they are asked for, and the number of the next line of each.
+    lists: Vec<Option<usize>>,
 }
 
 /// The text without what is hidden.
@@ -105,13 +110,14 @@ impl<'h> Reader<'h> {
             at: 0,
             text: Lines::with_capacity(html.len() / 2),
             in_sight: None,
-            hidden: None,
+            hiding: Vec::new(),
             names: HiddenNames::default(),
             aside: Lines::default(),
             titles: Lines::default(),
             titles_end: true,
             links: None,
             is_raised: false,
+            lists: Vec::new(),
         }
     }
 
@@ -147,7 +153,7 @@ impl<'h> Reader<'h> {
 
     /// Adds to the text, and to what is in sight of it.
     fn push(&mut self, add: impl FnMut(&mut Lines)) {
-        self.push_if(self.hidden.is_none(), add);
+        self.push_if(!self.is_hidden(), add);
     }
 
     fn push_if(&mut self, seen: bool, mut add: impl FnMut(&mut Lines)) {
@@ -166,38 +172,6 @@ impl<'h> Reader<'h> {
             }
             in_sight.added();
         }
-    }
-
-    /// Follows where hidden elements begin and end. Returns whether the tag is of one that is in sight.
-    fn hide(&mut self, tag: &Tag<'h>) -> bool {
-        let is_paragraph = |(name, _): (&str, usize)| name.eq_ignore_ascii_case("p");
-        if tag.ends_paragraph() && self.hidden.is_some_and(is_paragraph) {
-            self.hidden = None;
-        }
-        let was_hidden = self.hidden.is_some();
-        let hides = !was_hidden && !tag.closes && self.hides(tag);
-        match &mut self.hidden {
-            Some((name, open)) if tag.is(name) => {
-                *open = if tag.closes { *open - 1 } else { *open + 1 };
-                if *open == 0 {
-                    self.hidden = None;
-                }
-            }
-            Some(_) => {}
-            None if tag.closes || VOID.iter().any(|void| tag.is(void)) => {}
-            None if hides => {
-                self.hidden = Some((tag.name, 1));
-                let text = &self.text;
-                let in_sight = self.in_sight.get_or_insert_with(|| InSight {
-                    lines: text.clone(),
-                    cut_at: None,
-                    has_cuts: false,
-                });
-                in_sight.cut_at = Some(in_sight.lines.text.len());
-            }
-            None => {}
-        }
-        !was_hidden && self.hidden.is_none()
     }
 
     fn comment(&mut self, comment: &'h str) {
@@ -230,6 +204,18 @@ impl<'h> Reader<'h> {
                 self.aside.end_line();
                 push_decoded(&mut self.aside, value);
             }
+            if name.eq_ignore_ascii_case("srcdoc") {
+                let mut page = Lines::default();
+                push_decoded(&mut page, value);
+                self.aside.end_line();
+                push_without_tags(&mut self.aside, &page.text);
+            }
+            if speaks_of_patients(name) {
+                self.aside.end_line();
+                self.aside.push_collapsed(name);
+                self.aside.push_collapsed(": ");
+                push_decoded(&mut self.aside, value);
+            }
             if value.contains(':')
                 && ADDRESSES.iter().any(|it| name.eq_ignore_ascii_case(it))
                 && let Some(text) = address::text_in(value)
@@ -240,8 +226,11 @@ impl<'h> Reader<'h> {
                 }
             }
         }
+        self.end_paragraph(tag);
+        let was_hidden = self.is_hidden();
         let in_sight = self.hide(tag);
-        if self.links.is_some() && in_sight {
+        let is_seen = !was_hidden && !self.is_hidden();
+        if self.links.is_some() && is_seen {
             self.tag_in_sight(tag);
         }
         if tag.is("title") {
@@ -260,6 +249,7 @@ impl<'h> Reader<'h> {
         } else if !tag.closes && (tag.is("style") || tag.is("script")) {
             self.raw_text(tag);
         }
+        self.list(tag, is_seen);
     }
 
     /// The content of `title` is text up to its own closing tag. Who does not know that reads it without tags.
@@ -420,6 +410,14 @@ fn end_of_raw_text(rest: &str, name: &str) -> usize {
     octets.len()
 }
 
+/// Whether the name of an attribute that a program has added for itself does: `data-nhs-number="…"`.
+fn speaks_of_patients(name: &str) -> bool {
+    LABELS.iter().any(|label| {
+        let mut parts = name.as_bytes().windows(label.len());
+        parts.any(|part| part.eq_ignore_ascii_case(label.as_bytes()))
+    })
+}
+
 /// Adds text in which entities stand and tags do not.
 fn push_decoded(lines: &mut Lines, text: &str) {
     let mut rest = text;
@@ -552,6 +550,8 @@ const ASIDE: &[&str] = &[
     "summary",
     "href",
 ];
+/// Words in the names of attributes that label what they hold.
+const LABELS: &[&str] = &["nhs", "patient"];
 /// Attributes whose value is an address.
 const ADDRESSES: &[&str] = &["href", "src", "data", "action"];
 /// Elements in which nothing stands.

@@ -19,6 +19,7 @@ pub mod kind;
 pub mod links;
 mod macros;
 mod pdf;
+mod pivot;
 mod reader;
 mod rtf;
 mod seek;
@@ -38,7 +39,7 @@ pub use kind::Kind;
 pub use links::Links;
 pub use reader::{read, unparsed};
 pub use seek::next_octet;
-pub use short::short_text;
+pub use short::{Unsaid, short_text};
 
 use std::fmt;
 
@@ -104,6 +105,8 @@ pub enum Form {
     Html,
     /// Lines of cells with the names of the columns in the first: CSV.
     Table,
+    /// What was read already, read in another way: with its escapes, without what it hides.
+    Again,
 }
 
 /// A file that comes with a message, or a leaf that is no text.

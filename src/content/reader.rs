@@ -96,6 +96,8 @@ impl Reader {
                     .is_some_and(|parent| structure.parts[parent].is_message());
             if is_inner_message || (index == 0 && within.is_some()) {
                 self.inner_header(octets, part, within);
+            } else if index > 0 {
+                self.part_header(octets, part, within, leaves);
             }
             self.doubts(octets, part, within);
             if part.is_multipart() && part.is_leaf() {
@@ -156,6 +158,25 @@ impl Reader {
                     true => format!("{name}: {text}"),
                     false => text,
                 };
+                self.push_header(place.clone(), text);
+            }
+        }
+    }
+
+    /// What the fields of a part say of it to people: `Content-Description`; and the name that some programs save it
+    /// under that has no other (RFC 2557 §4.2).
+    fn part_header(&mut self, octets: &[u8], part: &Part, within: Option<&str>, leaves: usize) {
+        let path = path_of(part, within, leaves + 1);
+        let is_file = part.is_attachment() || part.filename().is_some();
+        let place = match is_file {
+            true => format!("attachment:{path}"),
+            false => place_of(part, within),
+        };
+        for field in part.fields(octets).fields() {
+            if field.is("Content-Location") {
+                let name = decoded_field(&field.value());
+                self.push_header(format!("filename:{path}"), name);
+            } else if let Some((_, text)) = fields::read(field) {
                 self.push_header(place.clone(), text);
             }
         }
@@ -308,10 +329,7 @@ impl Reader {
             .split_once(':')
             .map_or("", |(_, path)| path)
             .to_owned();
-        let readings: Vec<String> = disguise::readings(&text)
-            .chain(in_sight)
-            .chain(titles)
-            .collect();
+        let readings: Vec<String> = disguise::readings(&text).chain(in_sight).collect();
         self.content.texts.push(TextPiece {
             place: place.clone(),
             text,
@@ -320,9 +338,16 @@ impl Reader {
         for reading in readings {
             self.another_reading(&place, reading, form);
         }
+        if let Some(text) = titles {
+            self.keep_text(&place, text, form);
+        }
         if form == Form::Plain && xml::begins(within) {
             // Office documents come as one file of XML too, and pictures with words in them.
-            self.keep(&path, xml::to_text(within, xml::Style::Page).text, form);
+            let read = xml::to_text(within, xml::Style::Page);
+            self.keep(&path, read.text, form);
+            for view in read.views {
+                self.keep(&path, view, Form::Again);
+            }
         }
     }
 

@@ -5,45 +5,148 @@ use crate::mail::mime::{Part, Structure};
 
 use super::{html, text};
 
-/// The text of the plain bodies, or what the HTML shows where there is no plain one; signature, quoted mail and the
-/// white space around it cut. Empty if nothing is left; `None` if the bodies are longer than any text: half of them may
-/// say something else.
+/// Why nobody can say in a text message what a mail says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unsaid {
+    /// The bodies are longer than any text: half of them may say something else.
+    TooLong,
+    /// A page has more links than are told below a text.
+    TooManyLinks,
+    /// Words are in a part of a form that is not read here: a calendar, enriched text.
+    UnknownForm,
+}
+
+/// The text of the bodies in their order, and what a page shows where there is no plain text for it; signature, quoted
+/// mail and the white space around it cut. Empty if nothing is left.
 ///
 /// Not what is looked through for patient data: that has what a page hides as well, its comments and style sheets, and
 /// every further reading of a text.
-pub fn short_text(message: &Message, structure: &Structure) -> Option<String> {
-    let plain = bodies(message, structure, "plain")?;
-    match own_words(&plain.join("\n")) {
-        words if words.is_empty() => {
-            let pages = bodies(message, structure, "html")?.into_iter();
-            let shown: Vec<String> = pages.map(|page| html::shown(&page)).collect();
-            Some(own_words(&shown.join("\n")))
+///
+/// # Errors
+/// Not all that a reader of the mail sees can be said.
+pub fn short_text(message: &Message, structure: &Structure) -> Result<String, Unsaid> {
+    let mut said: Vec<String> = Vec::new();
+    let mut room = OCTETS_MAX;
+    for choice in choices(message, structure) {
+        let plain = choice.bodies("plain", &mut room)?;
+        let words = own_words(&plain.join("\n"));
+        let words = if words.is_empty() {
+            let pages = choice.bodies("html", &mut room)?;
+            let shown: Vec<String> = pages
+                .iter()
+                .map(|page| html::shown(page).ok_or(Unsaid::TooManyLinks))
+                .collect::<Result<_, _>>()?;
+            own_words(&shown.join("\n"))
+        } else {
+            words
+        };
+        if words.is_empty() && choice.parts.iter().any(|part| !is_read(part)) {
+            return Err(Unsaid::UnknownForm);
         }
-        words => Some(words),
+        said.push(words);
+    }
+    said.retain(|words| !words.is_empty());
+    Ok(said.join("\n"))
+}
+
+/// Bodies of which a reader sees one: those of a `multipart/alternative`, or a single one.
+struct Choice<'m> {
+    octets: &'m [u8],
+    /// The outermost part that they are alternatives in.
+    within: Option<usize>,
+    parts: Vec<&'m Part>,
+}
+
+impl Choice<'_> {
+    /// The bodies of one form, as long as there is room for them.
+    fn bodies(&self, subtype: &str, room: &mut usize) -> Result<Vec<String>, Unsaid> {
+        let parts = self.parts.iter().filter(|part| part.is("text", subtype));
+        let bodies = parts.map(|part| {
+            let octets = part.decoded(self.octets);
+            *room = room.checked_sub(octets.len()).ok_or(Unsaid::TooLong)?;
+            let body = text::decode(&octets, part.content_type.params.get("charset"));
+            Ok(match subtype {
+                "plain" => joined(&body, part),
+                _ => body,
+            })
+        });
+        bodies.collect()
     }
 }
 
-/// The bodies of one form; `None` if they are too long together. What stands around the parts of a multipart no reader
+/// The bodies of a message, those apart that stand for each other. What stands around the parts of a multipart no reader
 /// shows.
-fn bodies(message: &Message, structure: &Structure, subtype: &str) -> Option<Vec<String>> {
+fn choices<'m>(message: &'m Message, structure: &'m Structure) -> Vec<Choice<'m>> {
     let is_body = |part: &&Part| {
         part.is_leaf()
-            && part.is("text", subtype)
+            && part.content_type.kind == "text"
             && !part.is_attachment()
             && part.filename().is_none()
     };
-    let mut room = OCTETS_MAX;
-    let bodies = structure.own_parts().filter(is_body);
-    bodies
-        .map(|part| {
-            let octets = part.decoded(message.octets());
-            room = room.checked_sub(octets.len())?;
-            Some(text::decode(
-                &octets,
-                part.content_type.params.get("charset"),
-            ))
-        })
-        .collect()
+    let mut choices: Vec<Choice<'m>> = Vec::new();
+    for part in structure.own_parts().filter(is_body) {
+        let within = alternative_of(structure, part);
+        match choices.last_mut() {
+            Some(last) if within.is_some() && last.within == within => last.parts.push(part),
+            _ => choices.push(Choice {
+                octets: message.octets(),
+                within,
+                parts: vec![part],
+            }),
+        }
+    }
+    choices
+}
+
+/// The outermost `multipart/alternative` that a part lies in.
+fn alternative_of(structure: &Structure, part: &Part) -> Option<usize> {
+    let mut found = None;
+    let mut parent = part.parent;
+    while let Some(index) = parent {
+        let above = structure.parts.get(index)?;
+        if above.is("multipart", "alternative") {
+            found = Some(index);
+        }
+        parent = above.parent;
+    }
+    found
+}
+
+fn is_read(part: &Part) -> bool {
+    part.is("text", "plain") || part.is("text", "html")
+}
+
+/// A plain text whose lines are put together as its reader sees them, if they flow (RFC 3676 §4.1, §4.4).
+fn joined(body: &str, part: &Part) -> String {
+    let says = |name: &str, word: &str| {
+        let value = part.content_type.params.get(name);
+        value.is_some_and(|value| value.eq_ignore_ascii_case(word))
+    };
+    if !says("format", "flowed") {
+        return body.to_owned();
+    }
+    let deletes_space = says("delsp", "yes");
+    let mut text = String::with_capacity(body.len());
+    // Whether the line goes on in the next one, and how deep it is quoted.
+    let (mut flows, mut last_depth) = (false, 0);
+    for line in body.lines() {
+        let words = line.trim_start_matches('>');
+        let depth = line.len() - words.len();
+        let words = words.strip_prefix(' ').unwrap_or(words);
+        if !flows || depth != last_depth || words == SIGNATURE {
+            text.push_str(if text.is_empty() { "" } else { "\n" });
+            text.push_str(&line[..depth]);
+            // A reader shows it apart: `>24` would be a number.
+            text.push_str(if depth > 0 { " " } else { "" });
+        }
+        flows = words.ends_with(' ') && words != SIGNATURE;
+        last_depth = depth;
+        match words.strip_suffix(' ') {
+            Some(words) if flows && deletes_space => text.push_str(words),
+            _ => text.push_str(words),
+        }
+    }
+    text
 }
 
 /// The lines of the author: up to the signature (RFC 3676 §4.3) or the mail that is quoted below, without quoted
@@ -52,12 +155,17 @@ fn own_words(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     let mut kept: Vec<&str> = Vec::new();
+    let mut is_in_quote = false;
     for ((at, line), whole) in lines.iter().enumerate().zip(text.lines()) {
         if whole == SIGNATURE || begins_quoted_mail(&lines[at..]) {
             break;
         }
+        // A quote stands apart. In the middle of a sentence it is a sign: `> 38 degrees`.
+        let before = at.checked_sub(1).map_or("", |before| lines[before]);
+        let begins = before.is_empty() || before.ends_with(':');
+        is_in_quote = is_quoted(line) && (is_in_quote || begins);
         let is_blank_again = line.is_empty() && kept.last().is_none_or(|last| last.is_empty());
-        if !is_quoted(line) && !is_blank_again {
+        if !is_in_quote && !is_blank_again {
             kept.push(line);
         }
     }
@@ -171,6 +279,7 @@ mod tests {
     #[test]
     fn what_only_looks_like_a_signature_or_quoted_mail_is_said() {
         for words in [
+            "Ring 111 if your temperature is\n> 38 or you feel worse",
             "Your appointment:\nFrom: 10:30\nDate: 24 November\nWith: Dr Hart",
             "Bumbleton Surgery\n--\nYour appointment is on 24 November",
             "Ring 111 if your temperature is\n>38 or you feel worse",
@@ -203,6 +312,34 @@ mod tests {
             (
                 "<p>Take <del>10</del> 5 mg, <s>twice</s> once</p>",
                 "Take 5 mg, once",
+            ),
+            (
+                "<p>Take <span style=\"text-decoration:line-through\">10</span> 5 mg</p>",
+                "Take 5 mg",
+            ),
+            (
+                "<style>.k { visibility: hidden }</style><div class=k>not <b style=\"visibility:visible\">at <i>9</i> \
+                 <b style=\"display:none\">or</b></b> 10</div><div style=\"display:none\">x <b \
+                 style=\"visibility:visible\">y</b></div> sharp",
+                "at 9\nsharp",
+            ),
+            (
+                "<div style=\"visibility:hidden\">not <div style=\"display:block\">at</div> <b \
+                 style=\"display:inline; visibility:inherit\">9</b> <i style=\"visibility:initial\">now</i></div>",
+                "now",
+            ),
+            (
+                "<p hidden>x<p>Come at 10:30<div style=\"visibility:hidden\">y<p style=\"visibility:visible\">or 11<p>z</div>",
+                "Come at 10:30\nor 11",
+            ),
+            (
+                "<ol start=2><li>a<li value=7>b<ul><li>c</ul><li>d</ol><q>e</q><template>f</template>",
+                "2. a\n7. b\nc\n8. d\n\"e\"",
+            ),
+            (
+                "<a href=\"tel:+442079460000\">Ring us</a> on 020 7946 0000, <a href=\"tel:111\">or</a> \
+                 <a href=\"MAILTO:a@b.example?subject=x\">write</a>",
+                "Ring us on 020 7946 0000, or write\n111\na@b.example",
             ),
             (
                 "<p>10<sup>9</sup> on the 1<sup>st</sup></p>",
@@ -242,23 +379,90 @@ mod tests {
         };
         let head = "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
         let half = format!("--b\r\n\r\n{}\r\n", "a".repeat(OCTETS_MAX / 2));
-        assert!(said(format!("{head}{half}{half}--b--")).is_some());
+        assert!(said(format!("{head}{half}{half}--b--")).is_ok());
         assert_eq!(
             said(format!("{head}{half}--b\r\n\r\nb\r\n{half}--b--")),
-            None
+            Err(Unsaid::TooLong)
         );
         let picture = format!(
             "Content-Type: text/html\r\n\r\n<p>hello</p><img src=\"data:{}\">",
             "A".repeat(OCTETS_MAX)
         );
-        assert_eq!(said(picture), None);
-        let links: String = (0..30)
-            .map(|nth| format!("<a href=https://a.example/{nth}>x</a>"))
-            .collect();
-        let page = said(format!("Content-Type: text/html\r\n\r\n{links}")).unwrap();
-        assert_eq!(page.matches("https:").count(), 20);
+        assert_eq!(said(picture), Err(Unsaid::TooLong));
+        let page = |links: usize| {
+            let links: String = (0..links)
+                .map(|nth| format!("<a href=https://a.example/{nth}>x</a>"))
+                .collect();
+            said(format!("Content-Type: text/html\r\n\r\n{links}{links}"))
+        };
+        assert_eq!(page(20).unwrap().matches("https:").count(), 20);
+        assert_eq!(page(21), Err(Unsaid::TooManyLinks));
         // A long run of empty lines and a page of links end at all.
-        assert!(said(format!("\r\n{}", "\r\n".repeat(OCTETS_MAX / 2))).is_some());
+        assert!(said(format!("\r\n{}", "\r\n".repeat(OCTETS_MAX / 2))).is_ok());
+    }
+
+    #[test]
+    fn all_bodies_are_said_and_one_of_those_that_stand_for_each_other() {
+        let mixed = |parts: &[(&str, &str)]| {
+            let parts: String = parts
+                .iter()
+                .map(|(kind, words)| format!("--b\nContent-Type: text/{kind}\n\n{words}\n"))
+                .collect();
+            format!("Content-Type: multipart/mixed; boundary=b\n\n{parts}--b--\n")
+        };
+        let both = mixed(&[
+            ("plain", "Come at 9\n\n-- \nus"),
+            ("html", "<p>with <b>this</b>"),
+            ("plain", "bye"),
+        ]);
+        assert_eq!(said(&both), "Come at 9\nwith this\nbye");
+        let unknown = mixed(&[("plain", "Come at 9"), ("enriched", "<bold>or not</bold>")]);
+        let message = Message::new(unknown.replace('\n', "\r\n").into_bytes());
+        let structure = mime::parse(message.octets()).unwrap();
+        assert_eq!(short_text(&message, &structure), Err(Unsaid::UnknownForm));
+        let alternative = mixed(&[
+            ("plain", "Come at 9"),
+            ("html", "<p>x"),
+            ("calendar", "BEGIN:"),
+        ]);
+        assert_eq!(
+            said(&alternative.replace("/mixed", "/alternative")),
+            "Come at 9"
+        );
+    }
+
+    #[test]
+    fn lines_that_flow_are_put_together() {
+        let flowed = |params: &str, body: &str| {
+            said(&format!(
+                "Content-Type: text/plain; format=flowed{params}\n\n{body}\n"
+            ))
+        };
+        assert_eq!(
+            flowed(
+                "",
+                "Your appoint\nment is \nat 9 \n\n  >38 \nor so\n-- \nus"
+            ),
+            "Your appoint\nment is at 9\n >38 or so"
+        );
+        assert_eq!(
+            flowed(
+                "; DelSp=yes",
+                "Your appoint \nment is  \nat 9\n\n> said \n> he\n"
+            ),
+            "Your appointment is at 9"
+        );
+    }
+
+    #[test]
+    fn quoted_lines_that_flow_are_quoted_whatever_they_begin_with() {
+        let head = "Content-Type: text/plain; format=flowed\n\n";
+        assert_eq!(
+            said(&format!(
+                "{head}Yes, come.\n\n> 24 Nov: may \n> I come?\n>\n>> 10:30\n"
+            )),
+            "Yes, come."
+        );
     }
 
     #[test]

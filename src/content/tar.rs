@@ -12,6 +12,8 @@ pub(super) struct Entry<'a> {
 #[derive(Default)]
 pub(super) struct Files<'a> {
     pub(super) entries: Vec<Entry<'a>>,
+    /// Folders, and what is no file: links with what they lead to, comments.
+    pub(super) said: Vec<String>,
     /// Whether it was read to its end: no header is damaged, nothing is cut off.
     pub(super) clean: bool,
 }
@@ -38,20 +40,39 @@ pub(super) fn read(archive: &[u8]) -> Files<'_> {
         };
         match header[156] {
             b'L' => long_name = Some(words(data)),
-            b'x' => long_name = pax_path(data).or(long_name),
+            b'x' => {
+                long_name = pax(data, b"path=").or(long_name);
+                files.say(pax(data, b"comment=").unwrap_or_default());
+            }
             // A global header is about files that it does not name.
-            b'g' => {}
-            0 | b'0' | b'7' => files.entries.push(Entry {
-                name: long_name.take().unwrap_or_else(|| name_of(header)),
-                octets: data,
-            }),
-            _ => long_name = None,
+            b'g' => files.say(pax(data, b"comment=").unwrap_or_default()),
+            0 | b'0' | b'7' => {
+                let name = long_name.take().unwrap_or_else(|| name_of(header));
+                let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
+                files.say(folder.to_owned());
+                files.entries.push(Entry { name, octets: data });
+            }
+            // What comes next is linked to a long name.
+            b'K' => files.say(words(data)),
+            _ => {
+                files.say(long_name.take().unwrap_or_else(|| name_of(header)));
+                files.say(words(&header[157..257]));
+            }
         }
         at += BLOCK + data.len().next_multiple_of(BLOCK);
     }
     // Some programs leave out the empty blocks at the end.
     files.clean |= at == archive.len();
     files
+}
+
+impl Files<'_> {
+    /// Keeps what is said, once where it is said of one file after the other.
+    fn say(&mut self, words: String) {
+        if !words.is_empty() && self.said.last() != Some(&words) {
+            self.said.push(words);
+        }
+    }
 }
 
 fn name_of(header: &[u8]) -> String {
@@ -71,11 +92,11 @@ fn words(field: &[u8]) -> String {
 }
 
 /// `27 path=a/name/in/full`, among other records.
-fn pax_path(records: &[u8]) -> Option<String> {
+fn pax(records: &[u8], key: &[u8]) -> Option<String> {
     let mut records = records.split(|octet| *octet == b'\n');
     let path = records.find_map(|record| {
         let at = memchr::memchr(b' ', record)?;
-        record[at + 1..].strip_prefix(b"path=")
+        record[at + 1..].strip_prefix(key)
     })?;
     Some(String::from_utf8_lossy(path).into_owned())
 }
@@ -108,11 +129,11 @@ fn has_right_sum(header: &[u8]) -> bool {
 const BLOCK: usize = 512;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn entry(name: &str, kind: u8, octets: &[u8]) -> Vec<u8> {
+    pub(crate) fn entry(name: &str, kind: u8, octets: &[u8]) -> Vec<u8> {
         let mut header = vec![0; BLOCK];
         header[..name.len()].copy_from_slice(name.as_bytes());
         header[124..135].copy_from_slice(format!("{:011o}", octets.len()).as_bytes());
@@ -149,6 +170,18 @@ mod tests {
         assert!(files.clean);
         let expected: [(&str, &[u8]); 3] = [("a.txt", b"450"), (&long, b"557"), ("b.txt", b"7104")];
         assert_eq!(names(&files), expected);
+        let archive = [
+            entry("of a patient/", b'5', b""),
+            entry("list/a.txt", b'0', b"450"),
+            entry("list/b.txt", b'0', b"450"),
+            entry("pax", b'x', b"18 comment=of May\n"),
+            entry("link", b'2', b""),
+        ]
+        .concat();
+        assert_eq!(
+            read(&archive).said,
+            ["of a patient/", "list", "of May", "link"]
+        );
     }
 
     #[test]

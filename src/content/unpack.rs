@@ -5,7 +5,7 @@
 
 use std::io::Read;
 
-use flate2::bufread::{DeflateDecoder, MultiGzDecoder};
+use flate2::bufread::{DeflateDecoder, GzDecoder};
 
 /// What may still be unpacked.
 #[derive(Clone, Copy, Debug)]
@@ -113,10 +113,68 @@ pub(super) fn inflate(
     budget.read(octets.min(packed.len()), DeflateDecoder::new(packed))
 }
 
-/// Unpacks gzip, all members of it (RFC 1952 §2.2).
-pub(super) fn gunzip(packed: &[u8], budget: &mut Budget) -> Result<Vec<u8>, Stopped> {
-    budget.read(packed.len(), MultiGzDecoder::new(packed))
+/// What a gzip file holds.
+pub(super) struct Gunzipped {
+    /// Its octets.
+    pub(super) octets: Result<Vec<u8>, Stopped>,
+    /// What its headers say of it: the name that it had, comments.
+    pub(super) said: Vec<String>,
 }
+
+/// Unpacks gzip, all members of it (RFC 1952 §2.2).
+pub(super) fn gunzip(packed: &[u8], budget: &mut Budget) -> Gunzipped {
+    let mut members = Members {
+        member: GzDecoder::new(packed),
+        said: Vec::new(),
+    };
+    let octets = budget.read(packed.len(), &mut members);
+    members.note();
+    Gunzipped {
+        octets,
+        said: members.said,
+    }
+}
+
+/// The members of a gzip file, one after the other.
+struct Members<'p> {
+    member: GzDecoder<&'p [u8]>,
+    said: Vec<String>,
+}
+
+impl Members<'_> {
+    /// Takes down what the header of the member says (RFC 1952 §2.3.1): Latin-1 by the rule, what the machine has in use.
+    fn note(&mut self) {
+        if self.said.len() >= SAID_MAX {
+            return;
+        }
+        let header = self.member.header();
+        let said = header.and_then(|it| it.filename()).into_iter();
+        for words in said.chain(header.and_then(|it| it.comment())) {
+            let words = String::from_utf8_lossy(words).into_owned();
+            if !words.is_empty() && !self.said.contains(&words) {
+                self.said.push(words);
+            }
+        }
+    }
+}
+
+impl Read for Members<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        loop {
+            let octets = self.member.read(into)?;
+            let rest = *self.member.get_ref();
+            if octets > 0 || into.is_empty() || rest.is_empty() {
+                return Ok(octets);
+            }
+            self.note();
+            // In the same memory: a new one for each of many small members takes long.
+            self.member.reset(rest);
+        }
+    }
+}
+
+/// Names and comments of one file that are kept.
+const SAID_MAX: usize = 100;
 
 /// Files that archives and documents of one message may hold together.
 const FILES_MAX: usize = 10_000;
@@ -149,11 +207,27 @@ mod tests {
         let unpacked = inflate(&packed, packed.len(), &mut budget);
         assert_eq!((unpacked.unwrap(), budget.left), (b"NHS".to_vec(), 5));
         let twice = [gzipped(b"N"), gzipped(b"HS")].concat();
-        assert_eq!(gunzip(&twice, &mut budget).unwrap(), b"NHS");
+        assert_eq!(gunzip(&twice, &mut budget).octets.unwrap(), b"NHS");
         assert_eq!(
-            gunzip(&gzipped(b"NHS"), &mut budget),
+            gunzip(&gzipped(b"NHS"), &mut budget).octets,
             Err(Stopped::TooLarge)
         );
+    }
+
+    #[test]
+    fn what_the_headers_of_gzip_say_is_kept() {
+        let named = |name: &str, comment: &str| {
+            let encoder = flate2::GzBuilder::new().filename(name).comment(comment);
+            let mut encoder = encoder.write(Vec::new(), Compression::default());
+            encoder.write_all(b"x").unwrap();
+            encoder.finish().unwrap()
+        };
+        let file = [gzipped(b"x"), named("list.csv", "of 1 May"), named("b", "")].concat();
+        let read = gunzip(&file, &mut Budget::new(9, 10));
+        assert_eq!(read.octets.unwrap(), b"xxx");
+        assert_eq!(read.said, ["list.csv", "of 1 May", "b"]);
+        let cut = gunzip(&file[..file.len() - 3], &mut Budget::new(9, 10));
+        assert_eq!((cut.octets, cut.said.len()), (Err(Stopped::Malformed), 3));
     }
 
     #[test]
@@ -172,7 +246,7 @@ mod tests {
         let packed = gzipped(b"NHS 943 476 5919");
         let cut = &packed[..packed.len() - 9];
         assert_eq!(
-            gunzip(cut, &mut Budget::new(1000, 10)),
+            gunzip(cut, &mut Budget::new(1000, 10)).octets,
             Err(Stopped::Malformed)
         );
     }

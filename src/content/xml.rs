@@ -21,6 +21,9 @@ pub(super) struct Text {
     pub(super) has_words: bool,
     /// Whether it was read to its end, and says all that a reader of it may see.
     pub(super) clean: bool,
+    /// What it says to who does not see all of it: without what was deleted, without what was inserted. Lines
+    /// alone in which that is something else.
+    pub(super) views: Vec<String>,
 }
 
 /// How the elements of a document stand to each other.
@@ -36,10 +39,7 @@ pub(super) enum Style {
 /// fields.
 pub(super) fn to_text(octets: &[u8], style: Style) -> Text {
     let source = decoded(octets);
-    let mut page = Page {
-        ends_lines: style == Style::Properties,
-        ..Page::default()
-    };
+    let mut page = Page::new(style);
     let mut reader = reader(&source);
     let clean = loop {
         match reader.read_event() {
@@ -51,7 +51,7 @@ pub(super) fn to_text(octets: &[u8], style: Style) -> Text {
             Ok(Event::End(tag)) => page.end(tag.local_name().as_ref()),
             Ok(Event::Text(text)) => page.words(&text.into_inner()),
             Ok(Event::CData(text)) => page.words(&text.into_inner()),
-            Ok(Event::GeneralRef(entity)) => page.text.push_str(&resolved(&entity)),
+            Ok(Event::GeneralRef(entity)) => page.push(&resolved(&entity)),
             Ok(Event::DocType(declared)) if declared.contains("<!ENTITY") => break false,
             Ok(Event::Eof) => break true,
             Ok(_) => {}
@@ -120,55 +120,123 @@ fn unescaped(value: &str) -> String {
     }
 }
 
-#[derive(Default)]
 struct Page {
     text: String,
     aside: String,
+    /// Where the line begins that is read now.
+    line: usize,
     is_table: bool,
-    /// Whether every element ends a line.
-    ends_lines: bool,
+    style: Style,
     /// Cells that are open, one in the other.
     cells: usize,
     /// The value of the cell that was opened last, and where its text begins.
     value: Option<(String, usize)>,
+    /// What the next words of a property are called.
+    label: Label,
+    /// The document as it is now, and as it was before it was changed.
+    views: [View; 2],
+    /// Whether a run is open, and whether that is hidden.
+    is_in_run: bool,
+    is_run_hidden: bool,
+    /// Whether formulas are open by which a shape is drawn (`<v:f>`, ECMA-376 part 4 §19.1.2.7): none of a chart's or a sheet's.
+    is_in_formulas: bool,
+}
+
+/// What a property is called: by a name that it has been given, or by its element.
+#[derive(Default)]
+struct Label {
+    text: String,
+    is_given: bool,
 }
 
 impl Page {
+    fn new(style: Style) -> Self {
+        Self {
+            text: String::new(),
+            aside: String::new(),
+            line: 0,
+            is_table: false,
+            style,
+            cells: 0,
+            value: None,
+            label: Label::default(),
+            views: [View::without(DELETED), View::without(INSERTED)],
+            is_in_run: false,
+            is_run_hidden: false,
+            is_in_formulas: false,
+        }
+    }
+
     fn start(&mut self, tag: &BytesStart<'_>) {
         let name = tag.local_name();
         let name = name.as_ref();
+        for view in &mut self.views {
+            view.start(name);
+        }
         match name {
-            "tab" => self.text.push('\t'),
+            "tab" => self.push("\t"),
             "br" | "cr" | "line-break" => self.end_line(),
-            "noBreakHyphen" => self.text.push('-'),
+            "noBreakHyphen" => self.push("-"),
             // `<text:s text:c="3"/>`: so many spaces, of which one says as much.
-            "s" if tag.name().as_ref() == "text:s" => self.text.push(' '),
+            "s" if tag.name().as_ref() == "text:s" => self.push(" "),
             // What a pivot table was made of stands in the file, whether it shows it or not (ECMA-376 part 1 §18.10).
             "s" | "n" | "d" => {
                 if let Some(value) = attribute(tag, "v") {
-                    self.text.push_str(&value);
-                    self.text.push('\t');
+                    self.push(&value);
+                    self.push("\t");
                 }
             }
             "cacheField" => {
                 self.end_line();
-                self.text
-                    .push_str(&attribute(tag, "name").unwrap_or_default());
-                self.text.push('\n');
+                self.push(&attribute(tag, "name").unwrap_or_default());
+                self.end_line();
             }
+            "definedName" => {
+                self.push(&attribute(tag, "name").unwrap_or_default());
+                self.push(": ");
+            }
+            "formulas" => self.is_in_formulas = true,
+            "sym" => self.push_symbol(tag),
+            "r" => (self.is_in_run, self.is_run_hidden) = (true, false),
+            "vanish" if self.is_in_run => self.is_run_hidden = !is_off(tag),
             "spreadsheet" => self.is_table = true,
             "tc" | "table-cell" | "Cell" => {
                 self.cells += 1;
                 self.value = attribute(tag, "value").map(|value| (value, self.text.len()));
+                for view in &mut self.views {
+                    view.cell = view.line.len();
+                }
             }
             _ => {}
         }
+        for aside in asides(tag) {
+            self.push_aside(&aside);
+        }
+        if self.style == Style::Properties {
+            self.start_property(tag);
+        }
+    }
+
+    /// A property is called by what names it: `name="NHS number"`, `<NHSNumber>`, `nhsNumber="…"`.
+    fn start_property(&mut self, tag: &BytesStart<'_>) {
+        if let Some(text) = attribute(tag, "name") {
+            if digits(&text).len() >= LABEL_DIGITS {
+                self.push_aside(&text);
+            }
+            self.label = Label {
+                text,
+                is_given: true,
+            };
+        } else if !self.label.is_given {
+            self.label.text = tag.local_name().as_ref().to_owned();
+        }
         for attribute in tag.attributes().with_checks(false).flatten() {
             let key = attribute.key.local_name();
-            let names_sheet = matches!((name, key.as_ref()), ("sheet" | "table", "name"));
-            if names_sheet || ASIDE.contains(&key.as_ref()) {
-                self.aside.push('\n');
-                self.aside.push_str(&unescaped(&attribute.value));
+            let is_namespace = attribute.key.as_ref().starts_with("xmlns");
+            let is_read = key.as_ref() == "name" || is_aside(key.as_ref());
+            if !is_namespace && !is_read && digits(&attribute.value).len() >= LABEL_DIGITS {
+                let value = unescaped(&attribute.value);
+                self.push_aside(&format!("{}: {value}", key.as_ref()));
             }
         }
     }
@@ -176,64 +244,229 @@ impl Page {
     fn end(&mut self, name: &str) {
         match name {
             "p" | "h" if self.cells > 0 => self.push_space(),
-            "p" | "h" | "tr" | "row" | "Row" | "table-row" | "si" | "title" | "sheet" => {
+            "p" | "h" | "tr" | "row" | "Row" | "table-row" | "si" | "title" | "sheet"
+            | "comment" | "threadedComment" | "cm" | "definedName" | "ser" => {
                 self.end_line();
             }
             "tc" | "table-cell" | "Cell" => {
                 self.cells = self.cells.saturating_sub(1);
                 self.end_cell();
             }
-            _ if self.ends_lines => self.end_line(),
+            // Values of charts and of other books that this one has kept, and where they come from.
+            "v" | "f" | "formatCode" if !self.is_in_formulas => self.push("\t"),
+            "formulas" => self.is_in_formulas = false,
+            "r" => (self.is_in_run, self.is_run_hidden) = (false, false),
+            _ if self.style == Style::Properties => self.end_line(),
             _ => {}
+        }
+        self.label = Label::default();
+        for view in &mut self.views {
+            view.end(name);
         }
     }
 
     /// A cell that shows its number as `4.51E+09` has all of it in its value; what it shows goes aside.
     fn end_cell(&mut self) {
         if let Some((value, from)) = self.value.take() {
-            let digits =
-                |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
             let shown = self.text.get(from..).unwrap_or_default();
             if digits(shown) != digits(&value) {
                 self.aside.push('\n');
                 self.aside.push_str(shown);
                 self.text.truncate(from);
-                self.text.push_str(&value);
+                for view in &mut self.views {
+                    view.line.truncate(view.line.floor_char_boundary(view.cell));
+                }
+                self.push(&value);
             }
         }
-        self.text.push('\t');
+        self.push("\t");
     }
 
     /// Adds words; what only sets out the source of the document is none.
     fn words(&mut self, words: &str) {
         let is_layout = words.contains('\n') && words.trim().is_empty();
-        if !is_layout {
-            self.text.push_str(words);
+        if is_layout {
+            return;
         }
+        let label = std::mem::take(&mut self.label);
+        let begins_line = self.text.is_empty() || self.text.ends_with('\n');
+        if self.style == Style::Properties
+            && begins_line
+            && !label.text.is_empty()
+            && words.contains(|c: char| c.is_ascii_digit())
+        {
+            self.push(&label.text);
+            self.push(": ");
+        }
+        self.push(words);
+    }
+
+    /// `<w:sym w:font="Arial" w:char="F034"/>`: a character by its place in the font. Those of which all are pictures
+    /// have no digits.
+    fn push_symbol(&mut self, tag: &BytesStart<'_>) {
+        let font = attribute(tag, "font").unwrap_or_default();
+        let code = attribute(tag, "char").and_then(|code| u32::from_str_radix(&code, 16).ok());
+        let symbol = code.and_then(|code| char::from_u32(code & 0xFF));
+        let is_picture = font.to_ascii_lowercase().contains("dings");
+        if let Some(symbol) = symbol.filter(|it| it.is_ascii_alphanumeric() && !is_picture) {
+            self.push(symbol.encode_utf8(&mut [0; 4]));
+        }
+    }
+
+    fn push(&mut self, text: &str) {
+        self.text.push_str(text);
+        for view in &mut self.views {
+            view.push(text, self.is_run_hidden);
+        }
+    }
+
+    fn push_aside(&mut self, text: &str) {
+        self.aside.push('\n');
+        self.aside.push_str(text);
     }
 
     fn push_space(&mut self) {
         if !self.text.is_empty() && !self.text.ends_with([' ', '\n', '\t']) {
-            self.text.push(' ');
+            self.push(" ");
         }
     }
 
     fn end_line(&mut self) {
+        self.end_views();
         if !self.text.is_empty() && !self.text.ends_with('\n') {
             self.text.push('\n');
+        }
+        self.line = self.text.len();
+    }
+
+    fn end_views(&mut self) {
+        let line = self.text.get(self.line..).unwrap_or_default();
+        for view in &mut self.views {
+            view.end_line(line);
         }
     }
 
     fn into_text(mut self, clean: bool) -> Text {
+        self.end_views();
         let has_words = !self.text.trim().is_empty();
         self.text.push_str(&self.aside);
+        let views = self.views.map(|view| view.text).into_iter();
         Text {
             has_words,
             text: self.text,
             is_table: self.is_table,
             clean,
+            views: views.filter(|view| !view.trim().is_empty()).collect(),
         }
     }
+}
+
+/// A document as somebody sees it from whom something is left out that stands in its lines.
+struct View {
+    /// The elements of changes that are left out.
+    leaves_out: &'static [&'static str],
+    /// The line that is read now, and the one before it.
+    line: String,
+    last: String,
+    /// Lines that are not as they stand in the document, each below the one before it: that may be its heading.
+    text: String,
+    /// Where its cell begins.
+    cell: usize,
+    /// Elements that are open and left out.
+    out: usize,
+    /// Lines that go on behind what stands apart in them: a note, a box.
+    interrupted: Vec<String>,
+}
+
+impl View {
+    fn without(leaves_out: &'static [&'static str]) -> Self {
+        Self {
+            leaves_out,
+            line: String::new(),
+            last: String::new(),
+            text: String::new(),
+            cell: 0,
+            out: 0,
+            interrupted: Vec::new(),
+        }
+    }
+
+    fn is_out(&self, name: &str) -> bool {
+        self.leaves_out.contains(&name) || UNSEEN.contains(&name)
+    }
+
+    fn start(&mut self, name: &str) {
+        if self.is_out(name) {
+            self.out += 1;
+        } else if BOXES.contains(&name) {
+            self.interrupted.push(std::mem::take(&mut self.line));
+        }
+    }
+
+    fn end(&mut self, name: &str) {
+        if self.is_out(name) {
+            self.out = self.out.saturating_sub(1);
+        } else if BOXES.contains(&name)
+            && let Some(line) = self.interrupted.pop()
+        {
+            self.line = line;
+        }
+    }
+
+    fn push(&mut self, text: &str, is_hidden: bool) {
+        if self.out == 0 && !is_hidden {
+            self.line.push_str(text);
+        }
+    }
+
+    /// Ends the line, which stands so in the document.
+    fn end_line(&mut self, stands: &str) {
+        if self.out > 0 || self.line.is_empty() {
+            return;
+        }
+        let line = std::mem::take(&mut self.line);
+        if line != stands {
+            for part in [&self.last, &line] {
+                self.text.push_str(part);
+                self.text.push('\n');
+            }
+        }
+        self.last = line;
+    }
+}
+
+/// What is said in the attributes of an element, apart from its text: descriptions, names, where links lead.
+pub(super) fn asides(tag: &BytesStart<'_>) -> Vec<String> {
+    let name = tag.local_name();
+    let named = NAMED.iter().find(|(element, _)| *element == name.as_ref());
+    let mut said = Vec::new();
+    for attribute in tag.attributes().with_checks(false).flatten() {
+        let key = attribute.key.local_name();
+        let key = key.as_ref();
+        if is_aside(key) || named.is_some_and(|(_, wanted)| *wanted == key) {
+            said.push(unescaped(&attribute.value));
+        }
+    }
+    // `<w:docVar w:name="NHS number" w:val="…"/>`
+    if let ("docVar" | "tag", Some(name), Some(value)) =
+        (name.as_ref(), attribute(tag, "name"), attribute(tag, "val"))
+    {
+        said.push(format!("{name}: {value}"));
+    }
+    said
+}
+
+fn is_aside(key: &str) -> bool {
+    ASIDE.contains(&key)
+}
+
+/// Whether a switch says that it is off (ECMA-376 part 1 §22.9.2.7).
+fn is_off(tag: &BytesStart<'_>) -> bool {
+    attribute(tag, "val").is_some_and(|value| ["0", "false", "off"].contains(&value.as_str()))
+}
+
+fn digits(text: &str) -> String {
+    text.chars().filter(char::is_ascii_digit).collect()
 }
 
 /// Attributes whose value a reader may come to see: descriptions of pictures, fields, links.
@@ -247,11 +480,50 @@ const ASIDE: &[&str] = &[
     "href",
     "string-value",
     "prompt",
+    "promptTitle",
+    "error",
+    "errorTitle",
     "author",
     "text",
     "string",
     "Target",
+    "comment",
+    "description",
+    "command",
+    "displayName",
+    "displayText",
+    "formula",
 ];
+/// Attributes that say something at some elements alone.
+const NAMED: &[(&str, &str)] = &[
+    ("sheet", "name"),
+    ("table", "name"),
+    ("tableColumn", "name"),
+    ("queryTable", "name"),
+    ("scenario", "name"),
+    ("cNvPr", "name"),
+    ("docPr", "name"),
+    ("cSld", "name"),
+    ("bookmarkStart", "name"),
+    ("sheetName", "val"),
+    ("inputCells", "val"),
+    ("default", "val"),
+    ("item", "val"),
+    ("alias", "val"),
+    ("listItem", "value"),
+    ("slicerCacheDefinition", "sourceName"),
+    ("i", "n"),
+];
+/// Changes (ECMA-376 part 1 §17.13.5).
+const DELETED: &[&str] = &["del", "moveFrom"];
+const INSERTED: &[&str] = &["ins", "moveTo"];
+/// What nobody sees in the line where it stands: codes of fields, how a word is read aloud, what is there for programs
+/// that cannot show what stands before it.
+const UNSEEN: &[&str] = &["instrText", "delInstrText", "rt", "Fallback"];
+/// What stands in the middle of a line, and is shown elsewhere.
+const BOXES: &[&str] = &["txbxContent", "note", "annotation"];
+/// Digits from which on a value may be a number of a patient's.
+const LABEL_DIGITS: usize = 10;
 /// Octets in which the declaration of a document stands.
 const DECLARATION_OCTETS: usize = 200;
 
@@ -294,8 +566,77 @@ mod tests {
         ] {
             assert_eq!(text(xml), expected, "{xml}");
         }
-        let properties = to_text(b"<a>450</a><b>557</b>", Style::Properties);
-        assert_eq!(properties.text, "450\n557\n");
+    }
+
+    #[test]
+    fn a_property_is_called_by_its_name() {
+        let text = |xml: &str| to_text(xml.as_bytes(), Style::Properties).text;
+        for (xml, expected) in [
+            ("<title>a</title><b>557</b>", "a\nb: 557\n"),
+            (
+                "<property name=\"NHS number\"><vt:lpwstr>4505577104</vt:lpwstr></property><x>1</x>",
+                "NHS number: 4505577104\nx: 1\n",
+            ),
+            ("<p>450 <s>557</s> 7104</p>", "p: 450 557\n 7104\n"),
+            (
+                "<property name=\"NHS 450 557 7104\"><vt:lpwstr>x</vt:lpwstr></property>",
+                "x\n\nNHS 450 557 7104",
+            ),
+            (
+                "<patient xmlns=\"urn:1234567890\" nhsNumber=\"4505577104\" id=\"12\"/>",
+                "\nnhsNumber: 4505577104",
+            ),
+            (
+                "<docVar name=\"NHS no\" val=\"450 557\"/>",
+                "\nNHS no: 450 557",
+            ),
+        ] {
+            assert_eq!(text(xml), expected, "{xml}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_is_now_and_as_it_was() {
+        let views = |xml: &str| to_text(xml.as_bytes(), Style::Page).views;
+        let now = |xml: &str| views(xml).first().cloned().unwrap_or_default();
+        let run = |text: &str| format!("<w:r><w:t>{text}</w:t></w:r>");
+        let (first, last) = (run("450 "), run("557 7104"));
+        for between in [
+            format!("<w:del>{}</w:del>", run("9")),
+            "<w:r><w:instrText>PAGE 12</w:instrText></w:r>".to_owned(),
+            "<w:r><w:rPr><w:vanish/></w:rPr><w:t>9</w:t></w:r>".to_owned(),
+            format!("<w:r><v:textbox><w:txbxContent><w:p>{}</w:p></w:txbxContent></v:textbox></w:r>", run("9")),
+            "<mc:AlternateContent><mc:Choice/><mc:Fallback><w:r><w:t>9</w:t></w:r></mc:Fallback></mc:AlternateContent>"
+                .to_owned(),
+            "<text:note><text:note-body><text:p>9</text:p></text:note-body></text:note>".to_owned(),
+        ] {
+            let xml = format!("<w:p>NHS</w:p><w:p>{first}{between}{last}</w:p>");
+            let now = now(&xml);
+            assert!(now.contains("NHS\n450 557 7104\n") || now.contains("9\n450 557 7104\n"), "{now} of {xml}");
+        }
+        let changed = "<w:p>450 557 <w:del>7104</w:del><w:ins>9999</w:ins></w:p>";
+        assert_eq!(views(changed), ["\n450 557 9999\n", "\n450 557 7104\n"]);
+        for same in [
+            "<w:p><w:r><w:rPr><w:ins/><w:vanish w:val=\"0\"/></w:rPr><w:t>a</w:t></w:r></w:p>",
+            "<w:p><w:pPr><w:rPr><w:vanish/></w:rPr></w:pPr><w:r><w:t>a\n  b</w:t></w:r><w:br/>c</w:p>",
+            "<table:table-cell office:value=\"45\"><text:p>4.5E1</text:p></table:table-cell>",
+        ] {
+            assert_eq!(views(same), [] as [&str; 0], "{same}");
+        }
+    }
+
+    #[test]
+    fn what_draws_a_shape_parts_no_number_and_values_of_a_chart_are_parted() {
+        let formulas = "<v:f eqn=\"if lineDrawn pixelLineWidth 0\"/>".repeat(12);
+        let picture = format!(
+            "<w:pict><v:shapetype id=\"t75\"><v:formulas>{formulas}</v:formulas></v:shapetype></w:pict>"
+        );
+        let xml = format!(
+            "<w:p><w:r><w:t>450 557 </w:t></w:r><w:r>{picture}</w:r><w:r><w:t>7104</w:t></w:r></w:p>"
+        );
+        assert_eq!(text(&xml), "450 557 7104\n");
+        let chart = "<c:ser><c:f>A1</c:f><c:v>450</c:v><c:v>557</c:v></c:ser>";
+        assert_eq!(text(chart), "A1\t450\t557\t\n");
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! read them. What stands between the entries and is none of them is [`Directory::hides`]: another
 //! program might find it.
 
+use std::collections::HashSet;
+
 use super::unpack::{self, Budget, Stopped};
 
 /// What the central directory says.
@@ -15,8 +17,8 @@ pub(super) struct Directory {
     pub(super) encrypted: bool,
     /// Whether there are entries that are not in it, or more than are looked at.
     pub(super) hides: bool,
-    /// What is said of the archive and of its entries: programs show it.
-    pub(super) comments: Vec<String>,
+    /// Where the end record stands, in octets from the start of the file.
+    end: usize,
 }
 
 /// One file, or folder, of an archive.
@@ -27,8 +29,9 @@ pub(super) struct Entry {
     method: u16,
     /// Its size in the archive, in octets, as it says.
     packed: usize,
-    /// Where its local header stands, in octets from the start of the file.
+    /// Where its local and its central header stand, in octets from the start of the file.
     header: usize,
+    central: usize,
 }
 
 impl Directory {
@@ -41,16 +44,17 @@ impl Directory {
         // Counted back from the end record, so that what stands before the archive does not matter.
         let start = end.checked_sub(size)?;
         let before = start.saturating_sub(usize::try_from(u32_at(archive, end + 16)?).ok()?);
-        let mut directory = Self::default();
-        directory.add_comment(archive.get(end + END_OCTETS..).unwrap_or_default());
+        let mut directory = Self {
+            end,
+            ..Self::default()
+        };
         let mut at = start;
         while archive.get(at..at + 4) == Some(b"PK\x01\x02") {
             if directory.entries.len() == ENTRIES_MAX {
                 directory.hides = true;
                 return Some(directory);
             }
-            let (entry, comment, next) = Entry::read(archive, at, before)?;
-            directory.add_comment(comment);
+            let (entry, next) = Entry::read(archive, at, before)?;
             directory.encrypted |= entry.encrypted;
             directory.entries.push(entry);
             at = next;
@@ -59,11 +63,35 @@ impl Directory {
         Some(directory)
     }
 
-    fn add_comment(&mut self, comment: &[u8]) {
-        if !comment.trim_ascii().is_empty() && self.comments.len() < COMMENTS_MAX {
-            self.comments
-                .push(String::from_utf8_lossy(comment).into_owned());
+    /// What is said of the archive and of its entries, in lines: comments, and what else they are called, by programs
+    /// that read archives from their start and by those that know a name or comment in UTF-8 (APPNOTE 4.6.8, 4.6.9).
+    ///
+    /// Hardly more than `octets_max`. Headers that lie in each other say no more than the archive has octets.
+    pub(super) fn said(&self, archive: &[u8], octets_max: usize) -> Said {
+        let mut said = Said {
+            text: String::new(),
+            whole: true,
+            left: archive.len(),
+            octets_max,
+        };
+        said.add(archive.get(self.end + END_OCTETS..).unwrap_or_default());
+        let mut headers = HashSet::new();
+        for entry in &self.entries {
+            said.add(entry.comment(archive).unwrap_or_default());
+            if headers.insert(entry.header) {
+                said.add_name(entry.local_name(archive).unwrap_or_default(), entry);
+            }
+            let mut extra = entry.extra(archive).unwrap_or_default();
+            while let (Some(id), Some(octets)) = (u16_at(extra, 0), u16_at(extra, 2)) {
+                let end = extra.len().min(4 + usize::from(octets));
+                let (field, rest) = extra.split_at(end);
+                extra = rest;
+                if UNICODE.contains(&id) {
+                    said.add_name(field.get(4 + UNICODE_OCTETS..).unwrap_or_default(), entry);
+                }
+            }
         }
+        said
     }
 
     /// Whether a local header stands outside all entries.
@@ -109,10 +137,44 @@ impl Directory {
     }
 }
 
+/// What is said of an archive.
+pub(super) struct Said {
+    pub(super) text: String,
+    /// Whether it is all of it.
+    pub(super) whole: bool,
+    /// Octets that may still be looked at.
+    left: usize,
+    octets_max: usize,
+}
+
+impl Said {
+    fn add_name(&mut self, name: &[u8], entry: &Entry) {
+        if self.whole && String::from_utf8_lossy(name) != entry.name.as_str() {
+            self.add(name);
+        }
+    }
+
+    fn add(&mut self, words: &[u8]) {
+        if words.trim_ascii().is_empty() {
+            return;
+        }
+        if words.len() > self.left || self.text.len() > self.octets_max {
+            self.whole = false;
+            return;
+        }
+        self.left -= words.len();
+        let words = String::from_utf8_lossy(words);
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.text.push_str(&words);
+    }
+}
+
 impl Entry {
-    /// Reads the central header at `at`: the entry, its comment, and where the next one begins. `before` octets
-    /// stand before the archive.
-    fn read(archive: &[u8], at: usize, before: usize) -> Option<(Self, &[u8], usize)> {
+    /// Reads the central header at `at`: the entry, and where the next one begins. `before` octets stand before
+    /// the archive.
+    fn read(archive: &[u8], at: usize, before: usize) -> Option<(Self, usize)> {
         let length = |offset| Some(usize::from(u16_at(archive, at + offset)?));
         let long = |offset| usize::try_from(u32_at(archive, at + offset)?).ok();
         let name_end = at + HEADER_OCTETS + length(28)?;
@@ -123,10 +185,9 @@ impl Entry {
             method: u16_at(archive, at + 10)?,
             packed: long(20)?,
             header: before.saturating_add(long(42)?),
+            central: at,
         };
-        let comment = name_end + length(30)?;
-        let next = comment + length(32)?;
-        Some((entry, archive.get(comment..next).unwrap_or_default(), next))
+        Some((entry, name_end + length(30)? + length(32)?))
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -166,6 +227,28 @@ impl Entry {
         Some(self.header + LOCAL_OCTETS + length(26)? + length(28)?)
     }
 
+    /// The name in its local header.
+    fn local_name<'a>(&self, archive: &'a [u8]) -> Option<&'a [u8]> {
+        let data = self.data_at(archive)?;
+        let name = self.header + LOCAL_OCTETS;
+        let octets = usize::from(u16_at(archive, self.header + 26)?);
+        archive.get(name..(name + octets).min(data))
+    }
+
+    /// The extra fields of its central header.
+    fn extra<'a>(&self, archive: &'a [u8]) -> Option<&'a [u8]> {
+        let length = |offset| Some(usize::from(u16_at(archive, self.central + offset)?));
+        let start = self.central + HEADER_OCTETS + length(28)?;
+        archive.get(start..start + length(30)?)
+    }
+
+    /// The comment behind them.
+    fn comment<'a>(&self, archive: &'a [u8]) -> Option<&'a [u8]> {
+        let length = |offset| Some(usize::from(u16_at(archive, self.central + offset)?));
+        let start = self.central + HEADER_OCTETS + length(28)? + length(30)?;
+        archive.get(start..start + length(32)?)
+    }
+
     /// From its local header to the end of its data.
     fn range(&self, archive: &[u8]) -> (usize, usize) {
         let start = self.header.min(archive.len());
@@ -191,8 +274,9 @@ fn u32_at(octets: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(octets.try_into().ok()?))
 }
 
-/// Comments that are kept.
-const COMMENTS_MAX: usize = 100;
+/// Extra fields with a name and a comment in UTF-8, and what stands in them before it.
+const UNICODE: [u16; 2] = [0x7075, 0x6375];
+const UNICODE_OCTETS: usize = 5;
 /// Entries that are looked at.
 const ENTRIES_MAX: usize = 10_000;
 /// The general-purpose flag of an encrypted entry (APPNOTE 4.4.4).
@@ -264,10 +348,17 @@ pub(super) mod tests {
         assert!(Directory::read(&[two, one].concat()).unwrap().hides);
     }
 
+    fn said(octets: &[u8]) -> String {
+        let directory = Directory::read(octets).unwrap();
+        let said = directory.said(octets, 1000);
+        assert!(said.whole);
+        said.text
+    }
+
     #[test]
     fn what_is_said_of_an_archive_and_of_its_entries_is_read() {
         let mut octets = archive(&["a"], 0);
-        assert!(Directory::read(&octets).unwrap().comments.is_empty());
+        assert_eq!(said(&octets), "");
         let end = octets.len() - END_OCTETS;
         octets.splice(end..end, *b"entry");
         octets[end - 1 - HEADER_OCTETS + 32] = 5; // the length in the one central header
@@ -275,13 +366,80 @@ pub(super) mod tests {
         let size = u32_at(&octets, at + 12).unwrap() + 5;
         octets[at + 12..at + 16].copy_from_slice(&size.to_le_bytes());
         octets.extend_from_slice(b"archive");
+        assert_eq!(said(&octets), "archive\nentry");
+    }
+
+    #[test]
+    fn what_else_an_entry_is_called_is_read() {
+        let mut octets = archive(&["a"], 0);
+        octets[LOCAL_OCTETS] = b'b';
+        assert_eq!(said(&octets), "b");
+        let mut octets = archive(&["a"], 0);
+        let end = octets.len() - END_OCTETS;
+        octets.splice(end..end, *b"\x75\x70\x06\0\x01....c");
+        octets[end - 1 - HEADER_OCTETS + 30] = 10;
+        let at = octets.len() - END_OCTETS;
+        let size = u32_at(&octets, at + 12).unwrap() + 10;
+        octets[at + 12..at + 16].copy_from_slice(&size.to_le_bytes());
+        assert_eq!(said(&octets), "c");
+    }
+
+    #[test]
+    fn names_that_many_entries_share_are_said_once_and_within_limits() {
+        // Entries behind the first, with its local header and a name of their own.
+        let shared = |name: &[u8], others: usize| {
+            let mut octets = archive(&["a"], 0);
+            let central = octets.len() - END_OCTETS - HEADER_OCTETS - 1;
+            let entry = octets[central..octets.len() - END_OCTETS].to_vec();
+            octets.splice(central..central, entry.repeat(others));
+            let at = octets.len() - END_OCTETS;
+            let size = u32::try_from((HEADER_OCTETS + 1) * (others + 1)).unwrap();
+            octets[at + 12..at + 16].copy_from_slice(&size.to_le_bytes());
+            let start = u32::try_from(central + name.len() - 1).unwrap();
+            octets[at + 16..at + 20].copy_from_slice(&start.to_le_bytes());
+            let length = u16::try_from(name.len()).unwrap().to_le_bytes();
+            octets[26..28].copy_from_slice(&length);
+            octets.splice(LOCAL_OCTETS..=LOCAL_OCTETS, name.iter().copied());
+            octets
+        };
+        let octets = shared(&[0xFF; 60_000], 5000);
         let directory = Directory::read(&octets).unwrap();
-        assert_eq!(directory.comments, ["archive", "entry"]);
+        assert_eq!(directory.entries.len(), 5001);
+        let said = directory.said(&octets, usize::MAX);
+        assert_eq!((said.text.len(), said.whole), (180_000, true));
+
+        // Local headers that lie in each other: the name of one is the next ones.
+        let (mut octets, length) = (Vec::new(), 60_000_u16);
+        let end = archive(&["a"], 0);
+        for _ in 0..4000 {
+            octets.extend_from_slice(&end[..26]);
+            octets.extend_from_slice(&length.to_le_bytes());
+            octets.extend_from_slice(&[0; 2]);
+        }
+        let start = u32::try_from(octets.len()).unwrap();
+        for nth in 0..2000_u32 {
+            let central = &end[LOCAL_OCTETS + 1..];
+            octets.extend_from_slice(&central[..42]);
+            octets.extend_from_slice(&(nth * 30).to_le_bytes());
+            octets.push(b'a');
+        }
+        let size = u32::try_from(octets.len()).unwrap() - start;
+        octets.extend_from_slice(b"PK\x05\x06\0\0\0\0\0\0\0\0");
+        octets.extend_from_slice(&size.to_le_bytes());
+        octets.extend_from_slice(&start.to_le_bytes());
+        octets.extend_from_slice(&[0; 2]);
+        let directory = Directory::read(&octets).unwrap();
+        assert_eq!(directory.entries.len(), 2000);
+        let said = directory.said(&octets, usize::MAX);
+        assert!(!said.whole && said.text.len() <= 3 * octets.len());
+        assert!(directory.said(&octets, 1000).text.len() < 200_000);
     }
 
     fn unpack_all(octets: &[u8]) {
         let mut budget = Budget::new(1000, 10);
-        for entry in Directory::read(octets).unwrap_or_default().entries {
+        let directory = Directory::read(octets).unwrap_or_default();
+        directory.said(octets, 100);
+        for entry in directory.entries {
             let _ = entry.unpack(octets, &mut budget);
         }
     }

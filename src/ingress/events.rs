@@ -3,9 +3,8 @@
 use jiff::Timestamp;
 
 use crate::base::PolicyVersion;
-use crate::mail::{Client, MailTransaction, Message, Recipient, Reply, ReversePath};
+use crate::mail::{Client, MailTransaction, Message, Recipient, Reply, ReversePath, redact};
 use crate::outcome::audit::{AuditEvent, AuditKind};
-use crate::outcome::redact;
 use crate::policy::finding::{Findings, SecureKeyword};
 use crate::policy::verdict::{Fate, Verdict};
 use crate::policy::{Decision, RecipientDecision, Rejection};
@@ -91,17 +90,13 @@ pub fn message_refused(
         .collect()
 }
 
-/// The `Message-ID` of a message, cut to 200 characters. Programs build it from a patient's number: of a
-/// message that may hold patient data such a number is not shown.
-pub fn message_id(message: &Message, decision: &Decision) -> Option<String> {
+/// The `Message-ID` of a message, cut to 200 characters. Programs build it from a patient's number, also of messages in
+/// which there is nothing else of a patient: such a number is not shown.
+pub fn message_id(message: &Message) -> Option<String> {
     let header = message.header();
     let value = header.first("Message-ID")?.value();
     let kept = value.chars().filter(|c| !c.is_control()).take(200);
-    let id: String = kept.collect();
-    Some(match decision.may_be_quoted() {
-        true => id,
-        false => redact::numbers(&id).into_owned(),
-    })
+    Some(redact::numbers(&kept.collect::<String>()).into_owned())
 }
 
 /// What the events of one message are of. A message can have many recipients and a long header: what all
@@ -264,3 +259,28 @@ fn with_client(event: AuditEvent, client: &Client) -> AuditEvent {
 
 /// So many pieces of evidence go into one event; the first are the ones that people look at.
 const EVIDENCE_MAX: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_in_a_message_id_is_not_shown_whatever_else_was_found() {
+        let id = |id: &str| {
+            let text = format!("Message-ID: {id}\r\n\r\nhello\r\n");
+            message_id(&Message::new(text.into_bytes())).unwrap()
+        };
+        assert_eq!(
+            id("<nhs.4505577104@x.example>"),
+            "<nhs.**********@x.example>"
+        );
+        assert_eq!(
+            id("<450-557-7104.1@x.example>"),
+            "<***-***-****.1@x.example>"
+        );
+        assert_eq!(
+            id("<1700000009.14505577104@x>"),
+            "<1700000009.14505577104@x>"
+        );
+    }
+}

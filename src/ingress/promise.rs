@@ -39,7 +39,7 @@ pub(super) fn messages(
         decision,
         message_id: shown_id.or_else(|| {
             let first = copies.first()?;
-            events::message_id(&first.message, decision)
+            events::message_id(&first.message)
         }),
         code: code(decision),
     };

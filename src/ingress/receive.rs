@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::base::metrics;
 use crate::mail::{Client, EnhancedStatusCode, MailTransaction, Recipient, Reply, ReversePath};
+use crate::policy::refusal::Refusal;
 use crate::policy::verdict::{Fate, FinalReply};
 use crate::policy::{Decision, Policy};
 use crate::queue::record::LEASE;
@@ -43,7 +44,8 @@ pub async fn check_recipient(
     let Err(rejection) = checked else {
         return Ok(());
     };
-    let recipient = &*text::for_the_trail(parts, policy.sms(), recipient);
+    let is_number = matches!(rejection.refusal, Refusal::Sms(_));
+    let recipient = &*text::for_the_trail(parts, policy.sms(), recipient, is_number);
     metrics::RECIPIENTS_REFUSED.add(1);
     let event = events::recipient_refused(
         parts.clock.now(),

@@ -175,7 +175,7 @@ fn refused(
     outcomes: &[Outcome],
     reply: &Reply,
 ) -> Vec<AuditEvent> {
-    let message_id = events::message_id(&transaction.message, decision);
+    let message_id = events::message_id(&transaction.message);
     let told = events::message_refused(transaction, decision, reply, message_id.as_deref());
     let told = told.into_iter().map(|event| {
         let place = accepted.deliveries.iter().position(|one| {

@@ -35,7 +35,7 @@ pub(super) fn disguise(
 ) -> Option<Texts> {
     let (mut copies, mut seen) = (Vec::new(), Vec::new());
     let is_text = |one: &RecipientDecision| rule.is_for(&one.recipient.forward_path);
-    let message_id = events::message_id(&transaction.message, decision);
+    let message_id = events::message_id(&transaction.message);
     if !decision.recipients.iter().any(is_text) {
         return Some(Texts {
             copies,
@@ -102,14 +102,16 @@ fn without(id: &str, number: &MobileNumber) -> String {
     }
 }
 
-/// A recipient as the audit trail may have it.
+/// A recipient as the audit trail may have it. `is_number` says that it was refused as a number.
 pub(super) fn for_the_trail<'r>(
     parts: &Parts,
     rule: &SmsRule,
     recipient: &'r Recipient,
+    is_number: bool,
 ) -> Cow<'r, Recipient> {
     let path = &recipient.forward_path;
-    let Some(domain) = rule.domain().filter(|_| rule.is_for(path)) else {
+    let is_number = is_number || rule.is_for(path);
+    let Some(domain) = path.domain().filter(|_| is_number) else {
         return Cow::Borrowed(recipient);
     };
     let key = parts.text_key.as_ref();

@@ -13,6 +13,7 @@ pub mod path;
 pub mod phrase;
 pub mod priority;
 pub mod prove;
+pub mod redact;
 pub mod report;
 pub mod scram;
 pub mod shown;

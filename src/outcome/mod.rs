@@ -9,7 +9,6 @@ pub mod held;
 mod letter;
 pub mod letterhead;
 pub mod notify;
-pub mod redact;
 pub mod released;
 pub mod unread;
 
@@ -17,7 +16,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::mail::{Class, EnhancedStatusCode, Reply};
+use crate::mail::{Class, EnhancedStatusCode, Reply, redact};
 
 pub use letterhead::Letterhead;
 

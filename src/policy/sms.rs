@@ -5,9 +5,11 @@
 //! says so ([`ShortText`]); and for patient data that as well as all of the mail that it is taken from. Asked at `RCPT TO` for the
 //! number and the right to send, and after DATA, as a part of the stage `secure-domain`, for the text.
 
+use std::sync::OnceLock;
+
 use crate::accounts::{Account, InTexts, PastLimit, SmsContract};
 use crate::config::Section;
-use crate::content::{Content, short_text};
+use crate::content::{Content, Unsaid, short_text};
 use crate::directory::Served;
 use crate::mail::sms::{
     Alphabet, Measure, MobileNumber, NumberError, Pseudonym, Sanitised, cut, measure, sanitise,
@@ -24,6 +26,9 @@ use super::verdict::Direction;
 #[derive(Debug, Default)]
 pub struct SmsRule {
     domain: Option<Domain>,
+    /// Domains that were it since the start of the gateway, and are not any more: what goes there is meant to be a text,
+    /// and must not leave as mail with the number in its address.
+    former: OnceLock<Vec<Domain>>,
 }
 
 impl SmsRule {
@@ -42,7 +47,40 @@ impl SmsRule {
                 "strangers may write to a domain that is served: this one is for accounts alone";
             section.report("conflict", message, domain, help);
         }
-        Self { domain: parsed }
+        Self {
+            domain: parsed,
+            former: OnceLock::new(),
+        }
+    }
+
+    /// Takes over what was a domain of numbers under the policy that this one follows.
+    pub fn follow(&self, before: &Self) {
+        let former = before.former.get().into_iter().flatten();
+        let all = former.chain(&before.domain);
+        let others = all.filter(|one| self.domain.as_ref() != Some(one));
+        // A policy follows one other, once.
+        let _ = self.former.set(others.cloned().collect());
+    }
+
+    /// Whether a recipient was meant to be a number until a policy took the domain away.
+    fn was_for(&self, path: &ForwardPath) -> bool {
+        let former = self.former.get().map_or(&[][..], Vec::as_slice);
+        path.domain().is_some_and(|domain| former.contains(domain))
+    }
+
+    /// Errs if a recipient is meant to be a number and no texts are sent: at a domain that was that of numbers, or a number
+    /// that an account writes to whose contract has texts where the policy has no domain for them.
+    pub fn may_be_mail(
+        &self,
+        account: Option<&Account>,
+        path: &ForwardPath,
+    ) -> Result<(), Opinion> {
+        let has_contract = account.is_some_and(|account| account.sms.is_some());
+        let is_without = self.domain.is_none() && has_contract && number(path).is_ok();
+        match is_without || self.was_for(path) {
+            true => Err(no_texts()),
+            false => Ok(()),
+        }
     }
 
     /// Whether a recipient is meant to be a number.
@@ -57,7 +95,11 @@ impl SmsRule {
 
     /// The recipient with its number in one form; `None` if it is no number. Wishes about reports stay, the
     /// address as it was first written does not: it would repeat the number.
+    ///
+    /// # Errors
+    /// It is meant to be a number, and is none or at a domain that is none of numbers any more.
     pub fn canonical(&self, recipient: &Recipient) -> Result<Option<Recipient>, Opinion> {
+        self.may_be_mail(None, &recipient.forward_path)?;
         if !self.is_for(&recipient.forward_path) {
             // The name of a number in our lists is nobody's address.
             return match Pseudonym::is_one(&recipient.forward_path) {
@@ -83,6 +125,7 @@ impl SmsRule {
         account: Option<&Account>,
         path: &ForwardPath,
     ) -> Result<(), Opinion> {
+        self.may_be_mail(account, path)?;
         let may = account.is_some_and(|account| account.sms.is_some());
         match direction == Direction::Inbound || !self.is_for(path) || may {
             true => Ok(()),
@@ -128,7 +171,7 @@ impl SmsRule {
         let mut recipients = case.recipients.iter();
         recipients.find(|one| self.is_for(&one.recipient.forward_path))?;
         let contract = case.account?.sms?;
-        let made = text_of(case)?;
+        let made = text_of(case).ok()?;
         Some(fit(&made.text, contract).to_owned())
     }
 
@@ -223,7 +266,12 @@ impl Look<'_> {
     }
 
     /// What keeps a text from being sent whatever it says.
-    fn form(&self, made: Option<&Sanitised>, fit: &str, segments: usize) -> Option<Opinion> {
+    fn form(
+        &self,
+        made: Result<&Sanitised, &Unsaid>,
+        fit: &str,
+        segments: usize,
+    ) -> Option<Opinion> {
         let Measure {
             alphabet,
             characters,
@@ -240,8 +288,18 @@ impl Look<'_> {
                 SmsRefusal::Attachment,
                 "a text message takes no attachment along",
             )
-        } else if made.is_none() {
-            (SmsRefusal::Unreadable, "the text is too long to be read")
+        } else if let Err(unsaid) = made {
+            match unsaid {
+                Unsaid::TooLong => (SmsRefusal::Unreadable, "the text is too long to be read"),
+                Unsaid::UnknownForm => (
+                    SmsRefusal::Unreadable,
+                    "a part of the text is neither plain text nor HTML",
+                ),
+                Unsaid::TooManyLinks => (
+                    SmsRefusal::Links,
+                    "the page has more links than a text message can name",
+                ),
+            }
         } else if !content.unreadable.is_empty() && fit.is_empty() || has_unread_body(content) {
             (SmsRefusal::Unreadable, "the text could not be read")
         } else if fit.trim().is_empty() {
@@ -249,7 +307,7 @@ impl Look<'_> {
                 SmsRefusal::Empty,
                 "nothing is left of the text without signature and quoted mail",
             )
-        } else if made.is_some_and(|made| made.lost_letters > 0) {
+        } else if made.is_ok_and(|made| made.lost_letters > 0) {
             (
                 SmsRefusal::Letters,
                 "it has letters that would arrive as question marks",
@@ -273,14 +331,17 @@ impl Look<'_> {
     }
 }
 
-/// What would be sent of a message; `None` if that is too long to be read.
-fn text_of(case: &Case<'_>) -> Option<Sanitised> {
+/// What would be sent of a message.
+///
+/// # Errors
+/// Not all that its reader sees can be said.
+fn text_of(case: &Case<'_>) -> Result<Sanitised, Unsaid> {
     let words = match case.structure {
         Ok(structure) => short_text(&case.transaction.message, structure)?,
         Err(_) => String::new(),
     };
     let made = sanitise(&words);
-    Some(Sanitised {
+    Ok(Sanitised {
         text: made.text.trim().to_owned(),
         ..made
     })
@@ -317,6 +378,14 @@ fn not_allowed(account: Option<&Account>) -> Opinion {
     .would_pass_if("the client logs in to an account with `sms` in accounts.toml")
 }
 
+fn no_texts() -> Opinion {
+    let refusal = Refusal::Sms(SmsRefusal::NotSent);
+    let because = "the recipient is a number, and the policy has no `[sms]` for it any more: as mail it would leave in clear";
+    Opinion::new(Ask::Refuse(refusal), "built-in", because).would_pass_if(
+        "`[sms]` is in postern.toml with this domain, or the account writes to an address of mail",
+    )
+}
+
 fn no_number(error: NumberError) -> Opinion {
     let refusal = Refusal::Sms(SmsRefusal::Number(error));
     Opinion::new(
@@ -332,6 +401,8 @@ fn no_number(error: NumberError) -> Opinion {
 pub enum SmsRefusal {
     /// The client has no contract for it.
     NotAllowed,
+    /// No texts are sent any more.
+    NotSent,
     /// The recipient is no mobile number.
     Number(NumberError),
     /// It takes more segments than the contract allows.
@@ -353,6 +424,8 @@ pub enum SmsRefusal {
     Attachment,
     /// Letters that a text message cannot carry.
     Letters,
+    /// More links than a text message can name.
+    Links,
 }
 
 impl SmsRefusal {
@@ -364,6 +437,11 @@ impl SmsRefusal {
                 550,
                 Code::permanent(7, 1),
                 "this client may not send text messages".into(),
+            ),
+            Self::NotSent => (
+                550,
+                Code::permanent(3, 3),
+                "text messages are not sent here any more".into(),
             ),
             Self::Number(error) => (
                 553,
@@ -394,6 +472,11 @@ impl SmsRefusal {
                 Code::permanent(6, 1),
                 "a text message takes no attachment".into(),
             ),
+            Self::Links => (
+                550,
+                Code::permanent(6, 3),
+                "the page has more links than a text message can name".into(),
+            ),
             Self::Letters => (
                 550,
                 Code::permanent(6, 3),
@@ -404,7 +487,9 @@ impl SmsRefusal {
 
     fn remedy(self) -> &'static str {
         match self {
-            Self::NotAllowed | Self::Number(_) => "the account and the number are right",
+            Self::NotAllowed | Self::NotSent | Self::Number(_) => {
+                "the account and the number are right"
+            }
             Self::TooLong { .. } => {
                 "the text is shorter, or the contract allows more segments, or past-limit is \"cut\""
             }
@@ -412,6 +497,7 @@ impl SmsRefusal {
                 "the message has a text of its own in plain text or HTML"
             }
             Self::Attachment => "the message has no file, or goes by mail",
+            Self::Links => "the page has fewer links, or a plain text beside it says what it says",
             Self::Letters => "the text is written in Latin letters, or goes by mail",
         }
     }

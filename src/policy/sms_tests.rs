@@ -116,6 +116,43 @@ fn at_rcpt_the_account_and_the_number_are_asked_for() {
 }
 
 #[test]
+fn what_is_meant_to_be_a_text_is_never_mail() {
+    let path = |text: &str| ForwardPath::parse(text).unwrap();
+    let name = "reminders@bumbleton.example";
+    let (with, without) = (world("sms = {}", ""), world("", ""));
+    let may = |rule: &SmsRule, world: &World, to: &str| {
+        rule.may_send(Direction::Outbound, world.accounts.get(name), &path(to))
+            .is_ok()
+    };
+    // The domain was taken out of the policy, or another one took its place.
+    let (none, before) = (SmsRule::default(), rule());
+    none.follow(&before);
+    let later = SmsRule::default();
+    later.follow(&none);
+    for rule in [&none, &later] {
+        assert!(!may(rule, &with, TO[0]) && !may(rule, &without, TO[0]));
+        assert!(rule.canonical(&Recipient::new(path(TO[0]))).is_err());
+        assert!(may(rule, &with, "a@b.example") && may(rule, &without, "07700900003@b.example"));
+    }
+    // After a restart without it the contract alone says that texts are meant.
+    assert!(!may(
+        &SmsRule::default(),
+        &with,
+        "07700900003@sms.b.example"
+    ));
+    assert!(may(&before, &with, "07700900003@sms.b.example"));
+    let said = none.may_be_mail(None, &path(TO[0])).unwrap_err();
+    let Ask::Refuse(refusal) = said.ask else {
+        panic!("{said:?}");
+    };
+    let reply = refusal.reply(&"PX-7F3K2Q".parse().unwrap()).to_string();
+    assert!(
+        reply.starts_with("550 5.3.3 text messages are not sent here any more"),
+        "{reply}"
+    );
+}
+
+#[test]
 fn past_the_limit_it_is_refused_with_the_count_or_cut() {
     let long = format!("\n{}\n", "a".repeat(307));
     let refused = "552 5.3.4 the text takes 3 segments (307 characters, GSM-7), 2 are allowed";

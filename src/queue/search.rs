@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::mail::Mailbox;
+use crate::mail::{Mailbox, redact};
 use crate::outcome::audit::AuditEvent;
 
 use super::store::{AuditEntry, TraceQuery};
@@ -90,12 +90,15 @@ impl Search {
 }
 
 /// The forms under which a user's text may stand in an event: as it is, as a mailbox in its
-/// comparable form, as a reference without its `PX-`.
+/// comparable form, as a reference without its `PX-`, as a `Message-ID` of which the number is not shown.
 fn forms(text: &str) -> Vec<String> {
     let plain = fold(text);
     let mut forms = vec![format!("px-{plain}")];
     if let Ok(mailbox) = Mailbox::parse(&plain) {
         forms.push(fold(&mailbox.to_string()));
+    }
+    if let Cow::Owned(shown) = redact::numbers(&plain) {
+        forms.push(shown);
     }
     forms.push(plain);
     forms
@@ -232,6 +235,13 @@ mod tests {
     use crate::base::Reference;
     use crate::outcome::audit::AuditKind;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_message_id_is_found_whose_number_is_not_shown() {
+        let known = forms("<NHS.4505577104@x>");
+        assert!(known.contains(&"nhs.**********@x".to_owned()));
+        assert!(known.contains(&"nhs.4505577104@x".to_owned()));
+    }
 
     proptest! {
         #[test]

@@ -60,6 +60,7 @@ pub(super) fn write(message: &Message, lines: usize, out: &mut impl Write) -> io
     for piece in texts(&content) {
         let made_of = match piece.form {
             Form::Html => ", HTML as text",
+            Form::Again => ", in another reading",
             Form::Plain | Form::Table => "",
         };
         writeln!(out, "  [{}{made_of}]", shown::line(&piece.place, 40))?;

@@ -175,6 +175,7 @@ fn word_of(form: Form) -> &'static str {
         Form::Plain => "plain",
         Form::Html => "html",
         Form::Table => "table",
+        Form::Again => "again",
     }
 }
 
@@ -182,6 +183,7 @@ fn form_of(word: &str) -> Form {
     match word {
         "html" => Form::Html,
         "table" => Form::Table,
+        "again" => Form::Again,
         _ => Form::Plain,
     }
 }
@@ -208,7 +210,9 @@ mod tests {
         };
         let content = Content {
             headers: vec![piece(Form::Plain)],
-            texts: [Form::Plain, Form::Html, Form::Table].map(piece).into(),
+            texts: [Form::Plain, Form::Html, Form::Table, Form::Again]
+                .map(piece)
+                .into(),
             attachments: vec![Attachment {
                 place: "attachment:2/1".into(),
                 filename: Some("a.pdf".into()),

@@ -39,7 +39,7 @@ pub(super) fn text_in(address: &str) -> Option<String> {
 }
 
 /// Octets with `%20` as what they stand for (RFC 3986 §2.1).
-fn unescaped(text: &str) -> Cow<'_, [u8]> {
+pub(in crate::content) fn unescaped(text: &str) -> Cow<'_, [u8]> {
     if !text.contains('%') {
         return Cow::Borrowed(text.as_bytes());
     }

@@ -1,6 +1,6 @@
 //! Which elements a reader does not see: by their own style, or by a class that the page hides.
 
-use super::Tag;
+use super::{Sight, Tag};
 
 /// Whether an element is out of sight, by its own attributes or by what style sheets say of its names.
 pub(super) fn is_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
@@ -15,46 +15,80 @@ pub(super) fn is_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
     by_value || has_bare_hidden(tag.inside)
 }
 
-/// Whether nobody sees an element, whatever it is looked at with: what cannot be told for sure is seen. Its own style
-/// goes before a style sheet's and before `hidden`. `mso-hide` is for Outlook alone, which gets the same words in a comment.
-pub(super) fn is_surely_hidden(tag: &Tag<'_>, names: &HiddenNames) -> bool {
-    let (mut by_name, mut is_shown) = (false, false);
+/// Whether somebody sees an element, whatever it is looked at with; `None` if it says nothing of that, and what cannot be
+/// told for sure is seen. Its own style goes before a style sheet's and before `hidden`. `mso-hide` is for Outlook
+/// alone, which gets the same words in a comment.
+pub(super) fn sure_sight(tag: &Tag<'_>, names: &HiddenNames) -> Option<Sight> {
+    let (mut own, mut by_name, mut shown) = (Said::default(), Said::default(), Said::default());
     for (name, value) in tag.names_and_values() {
         let is = |one: &str| name.eq_ignore_ascii_case(one);
         let value = value.unwrap_or_default();
         if is("hidden") {
             // As good as a rule: browsers have `[hidden] { display: none }`, which any other goes before.
-            by_name = true;
+            by_name.is_there = Some(false);
         } else if is("style") {
-            if let Some(removes) = removes(value) {
-                return removes;
-            }
+            own = said(value);
         } else if is("class") || is("id") {
             let sigil = if is("id") { '#' } else { '.' };
-            by_name |= names.removes(sigil, value);
-            is_shown |= names.shows(value);
+            by_name = names.hides(sigil, value).or(by_name);
+            shown = names.shows(value).or(shown);
         }
     }
-    by_name && !is_shown
+    own.or(shown).or(by_name).sight()
 }
 
-/// Whether a style takes an element off the page, by its last word on it; `None` if it says nothing of that.
-fn removes(style: &str) -> Option<bool> {
-    let last = |name: &str, removing: &[&str]| {
+/// What a style, or the styles of some names, say of an element; `None` where they say nothing.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    /// Whether it takes its place on the page: `display`.
+    is_there: Option<bool>,
+    /// Whether its words are seen there: `visibility`, which what lies in it inherits.
+    is_visible: Option<bool>,
+}
+
+impl Said {
+    fn or(self, other: Self) -> Self {
+        Self {
+            is_there: self.is_there.or(other.is_there),
+            is_visible: self.is_visible.or(other.is_visible),
+        }
+    }
+
+    fn sight(self) -> Option<Sight> {
+        match (self.is_there, self.is_visible) {
+            (Some(false), _) => Some(Sight::Gone),
+            (_, Some(false)) => Some(Sight::Unseen),
+            (_, Some(true)) => Some(Sight::Shown),
+            // What only takes its place is seen no more than what it lies in.
+            (_, None) => None,
+        }
+    }
+}
+
+/// What a style says of whether an element is seen, by its last word on it. What is struck out is not said any more.
+fn said(style: &str) -> Said {
+    let last = |name: &str| {
         let values = style.split(';').filter_map(|one| one.split_once(':'));
         let mut values = values.filter(|(property, _)| property.trim().eq_ignore_ascii_case(name));
-        values.next_back().map(|(_, value)| {
-            let value = value.split('!').next().unwrap_or_default().trim();
-            removing.iter().any(|one| value.eq_ignore_ascii_case(one))
-        })
+        let value = values.next_back()?.1.split('!').next()?;
+        Some(value.trim().to_ascii_lowercase())
     };
-    let (display, visibility) = (
-        last("display", &["none"]),
-        last("visibility", &["hidden", "collapse"]),
-    );
-    match (display, visibility) {
-        (None, None) => None,
-        _ => Some(display == Some(true) || visibility == Some(true)),
+    let is_struck = ["text-decoration", "text-decoration-line"]
+        .into_iter()
+        .filter_map(last)
+        .any(|value| value.contains("line-through"));
+    let is_visible = last("visibility").and_then(|value| match value.as_str() {
+        "hidden" | "collapse" => Some(false),
+        "visible" | "initial" => Some(true),
+        // What is worked out elsewhere may be anything.
+        _ => value.starts_with("var(").then_some(true),
+    });
+    Said {
+        is_there: match is_struck {
+            true => Some(false),
+            false => last("display").map(|value| value != "none"),
+        },
+        is_visible,
     }
 }
 
@@ -69,8 +103,11 @@ fn has_bare_hidden(inside: &str) -> bool {
 pub(super) struct HiddenNames {
     /// Names; with the sign before them where they are of [`HiddenNames::add_sure`].
     hidden: Vec<String>,
-    /// Names of which a rule says how they are shown.
-    shown: Vec<String>,
+    /// Names of which the words are not seen, with the sign before them.
+    unseen: Vec<String>,
+    /// Names of which a rule says that they take their place, and that they are visible.
+    there: Vec<String>,
+    visible: Vec<String>,
 }
 
 impl HiddenNames {
@@ -117,34 +154,58 @@ impl HiddenNames {
 
     fn add_rule(&mut self, before: &str, style: &str, is_everywhere: bool) {
         let selectors = before.rsplit(';').next().unwrap_or_default();
-        match removes(style) {
-            Some(true) if is_everywhere => {
-                let names = selectors.split(',').map(str::trim);
-                let names = names.filter(|one| one.strip_prefix(['.', '#']).is_some_and(is_name));
-                let room = NAMES_MAX.saturating_sub(self.hidden.len());
-                self.hidden.extend(names.take(room).map(str::to_owned));
-            }
-            Some(false) => {
-                let words = selectors
-                    .split(|c| !is_of_name(c))
-                    .filter(|one| is_name(one));
-                let room = NAMES_MAX.saturating_sub(self.shown.len());
-                self.shown.extend(words.take(room).map(str::to_owned));
-            }
-            _ => {}
+        let said = said(style);
+        let hides = [
+            (said.is_there, &mut self.hidden),
+            (said.is_visible, &mut self.unseen),
+        ];
+        for (_, kept) in hides
+            .into_iter()
+            .filter(|(it, _)| *it == Some(false) && is_everywhere)
+        {
+            let names = selectors.split(',').map(str::trim);
+            let names = names.filter(|one| one.strip_prefix(['.', '#']).is_some_and(is_name));
+            let room = NAMES_MAX.saturating_sub(kept.len());
+            kept.extend(names.take(room).map(str::to_owned));
+        }
+        let shows = [
+            (said.is_there, &mut self.there),
+            (said.is_visible, &mut self.visible),
+        ];
+        for (_, kept) in shows.into_iter().filter(|(it, _)| *it == Some(true)) {
+            let words = selectors
+                .split(|c| !is_of_name(c))
+                .filter(|one| is_name(one));
+            let room = NAMES_MAX.saturating_sub(kept.len());
+            kept.extend(words.take(room).map(str::to_owned));
         }
     }
 
-    fn removes(&self, sigil: char, names: &str) -> bool {
-        let is = |hidden: &String, name| hidden.strip_prefix(sigil) == Some(name);
-        let mut names = names.split_ascii_whitespace();
-        names.any(|name| self.hidden.iter().any(|hidden| is(hidden, name)))
+    /// What the rules that hold everywhere take away of what has these names.
+    fn hides(&self, sigil: char, names: &str) -> Said {
+        let has = |kept: &[String]| {
+            let mut names = names.split_ascii_whitespace();
+            names.any(|name| {
+                let is = |one: &String| one.strip_prefix(sigil) == Some(name);
+                kept.iter().any(is)
+            })
+        };
+        Said {
+            is_there: has(&self.hidden).then_some(false),
+            is_visible: has(&self.unseen).then_some(false),
+        }
     }
 
-    /// Whether some rule may show what has these names: also if there are more of them than are kept.
-    fn shows(&self, names: &str) -> bool {
-        let mut names = names.split_ascii_whitespace();
-        self.shown.len() >= NAMES_MAX || names.any(|name| self.shown.iter().any(|one| one == name))
+    /// What some rule may show of what has these names: also if there are more of them than are kept.
+    fn shows(&self, names: &str) -> Said {
+        let has = |kept: &[String]| {
+            let mut names = names.split_ascii_whitespace();
+            kept.len() >= NAMES_MAX || names.any(|name| kept.iter().any(|one| one == name))
+        };
+        Said {
+            is_there: has(&self.there).then_some(true),
+            is_visible: has(&self.visible).then_some(true),
+        }
     }
 
     /// Whether the value of `class` or `id` has one of them.
@@ -186,6 +247,8 @@ fn hides(style: &str) -> bool {
             || (is("visibility") && (says("hidden") || says("collapse")))
             || (is("mso-hide") && says("all"))
             || (is("color") && says("transparent"))
+            || ((is("text-decoration") || is("text-decoration-line"))
+                && value.to_ascii_lowercase().contains("line-through"))
             || (SIZES.iter().any(|size| is(size)) && is_nothing(value))
     })
 }
@@ -219,6 +282,7 @@ mod tests {
             "opacity:0",
             "mso-hide:all",
             "max-height:0px",
+            "text-decoration: underline line-through",
         ] {
             assert!(hides(style), "{style}");
         }
@@ -268,6 +332,8 @@ mod tests {
             ("<p class=k>", true),
             ("<p hidden>", true),
             ("<p hidden=''/>", true),
+            ("<p style='text-decoration: line-through'>", true),
+            ("<p style='visibility:hidden; visibility:visible'>", false),
             ("<p style='display:none; font-size:1px'>", true),
             ("<p class='c d e f g h i' id=a>", false),
             ("<p class='a j'>", false),
@@ -275,6 +341,9 @@ mod tests {
             ("<p hidden style='display:block'>", false),
             ("<p hidden class=j>", false),
             ("<p hidden style='color:red'>", true),
+            ("<p class=k style='display:block'>", true),
+            ("<p class=k style='visibility:initial'>", false),
+            ("<p style='visibility:hidden; display:block'>", true),
             ("<p class='hidden lg' title='a hidden one'>", false),
             ("<p style='display:none; display:block'>", false),
             (
@@ -283,7 +352,9 @@ mod tests {
             ),
         ] {
             let tag = Tag::read(html).unwrap();
-            assert_eq!(is_surely_hidden(&tag, &names), hidden, "{html}");
+            let sight = sure_sight(&tag, &names);
+            let is_hidden = sight.is_some_and(|sight| sight != Sight::Shown);
+            assert_eq!(is_hidden, hidden, "{html}");
         }
     }
 }

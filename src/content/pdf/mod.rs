@@ -5,17 +5,22 @@
 //! are each read once and not where they are drawn, so that none can draw itself.
 
 mod font;
+mod notes;
 mod page;
+mod rows;
 mod shown;
 mod simple;
 
 use std::collections::{BTreeMap, HashMap};
 
-use lopdf::{Dictionary, Document, LoadOptions, Object, Stream, decode_text_string};
+use lopdf::{Dictionary, Document, LoadOptions, Object, Stream};
 
 use super::unpack::{Budget, Stopped};
+use super::xml;
 use font::Fonts;
+use notes::FieldsLeft;
 use page::Page;
+use rows::{Fragment, Rows};
 use shown::Shown;
 
 /// What was read of a document.
@@ -23,6 +28,8 @@ use shown::Shown;
 pub(super) struct Pdf {
     /// Its text in lines.
     pub(super) text: String,
+    /// Lines of its pages as they stand there, where they were drawn in another order.
+    pub(super) rows: String,
     /// The octets of the files in it.
     pub(super) files: Vec<Vec<u8>>,
     /// Why not all of it was read (`design.md` §4.3).
@@ -48,6 +55,11 @@ pub(super) fn read(octets: &[u8], budget: &mut Budget, octets_max: usize) -> Pdf
         pdf: Pdf::default(),
         pages: Vec::new(),
         forms: HashMap::new(),
+        about: String::new(),
+        fields_left: FieldsLeft {
+            notes: FIELDS_MAX,
+            octets: octets_max,
+        },
     };
     let read = reader.pages().and_then(|()| reader.others());
     if let Err(stopped) = read {
@@ -163,6 +175,10 @@ struct Reader<'d, 'b> {
     pages: Vec<(Shown, f64)>,
     /// What each form shows, by where it lies in memory.
     forms: HashMap<usize, Shown>,
+    /// What is said of the document.
+    about: String,
+    /// Notes and fields that are still looked at in their places.
+    fields_left: FieldsLeft,
 }
 
 impl<'d> Reader<'d, '_> {
@@ -180,14 +196,41 @@ impl<'d> Reader<'d, '_> {
             let left = self.budget.left();
             let content = self.document.get_page_content_with_limit(page, left);
             let content = content.map_err(|_| Stopped::TooLarge)?;
-            let mut shown = self.content(&content, fonts)?;
+            let from = self.pdf.text.len();
+            let (mut shown, rows) = self.content(&content, fonts)?;
             let named = self.document.get_object(page).and_then(Object::as_dict);
             if let Ok(named) = named {
+                self.set_out(rows, from, named);
                 self.resolve(&mut shown, self.inherited(named, b"Resources"));
                 self.pages.push((shown, self.area(named)));
             }
         }
         Ok(())
+    }
+
+    /// Reads a page once more as it stands there, with what its fields hold, where that is something else.
+    fn set_out(&mut self, mut rows: Rows, from: usize, page: &'d Dictionary) {
+        let fields = notes::fields(self.document, page, &mut self.fields_left);
+        if fields.is_empty() && rows.are_in_order() {
+            return;
+        }
+        let mut text = self.pdf.text.get(from..).unwrap_or_default().to_owned();
+        for field in fields {
+            let at = text.len() + 1;
+            text.push('\n');
+            text.push_str(&field.value);
+            rows.add(Fragment {
+                x: field.x,
+                y: field.y,
+                size: field.size,
+                text: at..text.len(),
+            });
+        }
+        let left = self.octets_max.saturating_sub(self.pdf.rows.len());
+        let lines = rows.not_in(&text);
+        self.pdf
+            .rows
+            .push_str(&lines[..lines.floor_char_boundary(left)]);
     }
 
     fn has_pictures_of_words(&self) -> bool {
@@ -260,13 +303,18 @@ impl<'d> Reader<'d, '_> {
             if is(b"Subtype", b"Form") {
                 let content = self.unpacked(stream)?;
                 let fonts = fonts_of(&stream.dict, document);
-                let mut shown = self.content(&content, fonts)?;
+                let (mut shown, _) = self.content(&content, fonts)?;
                 let resources = stream.dict.get_deref(b"Resources", document);
                 self.resolve(&mut shown, resources.ok());
                 self.forms.insert(std::ptr::from_ref(stream).addr(), shown);
             } else if is(b"Type", b"EmbeddedFile") {
                 let file = self.unpacked(stream)?;
                 self.pdf.files.push(file);
+            } else if is(b"Type", b"Metadata") {
+                let about = self.unpacked(stream)?;
+                let about = xml::to_text(&about, xml::Style::Properties).text;
+                self.about.push_str(&about);
+                self.about.push('\n');
             }
         }
         Ok(())
@@ -292,48 +340,39 @@ impl<'d> Reader<'d, '_> {
         &mut self,
         content: &[u8],
         named: BTreeMap<Vec<u8>, &'d Dictionary>,
-    ) -> Result<Shown, Stopped> {
+    ) -> Result<(Shown, Rows), Stopped> {
         self.budget.take(content.len())?;
         let fonts = self.fonts.count();
         let mut page = Page::new(&mut self.fonts, named);
         let whole = page.draw(content, self.octets_max.saturating_sub(self.pdf.text.len()));
         let shown = std::mem::take(&mut page.shown);
+        let rows = std::mem::take(&mut page.rows);
         self.pdf.text.push_str(&page.text);
         self.pdf.text.push('\n');
         self.budget
             .take((self.fonts.count() - fonts) * FONT_OCTETS)?;
-        whole.map(|()| shown)
+        whole.map(|()| (shown, rows))
     }
 
-    /// Texts that are drawn by the reading program: notes, fields, titles, links.
+    /// Texts that the reading program draws or tells: notes, fields, titles, links, and what the document is.
     fn notes(&mut self) {
-        let mut left: Vec<&Object> = self.document.objects.values().collect();
-        left.extend(self.document.trailer.iter().map(|(_, value)| value));
-        while let Some(object) = left.pop() {
-            let dictionary = match object {
-                Object::Array(objects) => {
-                    left.extend(objects);
-                    continue;
+        let left = self.octets_max.saturating_sub(self.pdf.text.len());
+        let mut notes = notes::of(self.document, left);
+        for stream in std::mem::take(&mut notes.streams) {
+            match self.unpacked(stream) {
+                Ok(text) if xml::begins(&text) => {
+                    notes.add(&xml::to_text(&text, xml::Style::Page).text);
                 }
-                Object::Dictionary(dictionary) => dictionary,
-                Object::Stream(stream) => &stream.dict,
-                _ => continue,
-            };
-            let is_signature = dictionary.has(b"ByteRange");
-            for (key, value) in dictionary.iter() {
-                let is_note = NOTES.contains(&key.as_slice()) && !is_signature;
-                match value {
-                    Object::String(..) if is_note && self.pdf.text.len() < self.octets_max => {
-                        self.pdf.text.push('\n');
-                        self.pdf
-                            .text
-                            .push_str(&decode_text_string(value).unwrap_or_default());
-                    }
-                    Object::Array(_) | Object::Dictionary(_) => left.push(value),
-                    _ => {}
-                }
+                Ok(text) => notes.add(&String::from_utf8_lossy(&text)),
+                Err(stopped) => self.pdf.because.push(stopped.word()),
             }
         }
+        notes.add(&self.about);
+        let because = Stopped::TooLarge.word();
+        if notes.is_cut && !self.pdf.because.contains(&because) {
+            self.pdf.because.push(because);
+        }
+        self.pdf.text.push_str(&notes.text);
     }
 }
 
@@ -353,25 +392,10 @@ fn fonts_of<'d>(form: &'d Dictionary, document: &'d Document) -> BTreeMap<Vec<u8
     named.collect()
 }
 
-/// Keys whose strings a reader may come to see.
-const NOTES: &[&[u8]] = &[
-    b"Contents",
-    b"V",
-    b"DV",
-    b"RC",
-    b"TU",
-    b"Title",
-    b"Subject",
-    b"Author",
-    b"Keywords",
-    b"URI",
-    b"ActualText",
-    b"Alt",
-    b"Desc",
-    b"CA",
-];
 /// Pages that are read.
 const PAGES_MAX: usize = 10_000;
+/// Notes and fields that are looked at in their places.
+const FIELDS_MAX: usize = 100_000;
 /// Nodes above a page that are asked for what it inherits.
 const NODES_MAX: usize = 64;
 /// The size of A4 in square points.
@@ -476,6 +500,89 @@ mod tests {
         let read = read_all(&document("BT /F 9 Tf (x) Tj ET", &format!("{form}{note}")));
         assert!(read.text.contains("in a form") && read.text.contains("in a note"));
         assert_eq!(read.because, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_is_said_of_a_document_and_what_its_fields_hold_is_read() {
+        let said = |more: &str| read_all(&document("BT /F 9 Tf (x) Tj ET", more)).text;
+        for (object, text) in [
+            ("<< /Type /Annot /Subj (a) /T (b) >>", "\na"),
+            ("<< /FT /Tx /T (NHS no) /V (450) >>", "NHS no: 450"),
+            (
+                "<< /FT /Ch /TU (NHS no) /V [(450) (557)] /Opt [[(1) (one)]] >>",
+                "NHS no: 557",
+            ),
+            ("<< /FT /Ch /Opt [[(1) (one)] (two)] >>", "one\ntwo"),
+            ("<< /Contents 8 0 R >>\nendobj\n8 0 obj\n(450)", "\n450"),
+            ("<< /Type /Filespec /UF (list.csv) >>", "list.csv"),
+            ("<< /S /JavaScript /JS (x = 450) >>", "x = 450"),
+        ] {
+            let read = said(&format!("7 0 obj\n{object}\nendobj\n"));
+            assert!(read.contains(text), "{object}: {read}");
+        }
+        let packet = "<x:xmpmeta><rdf:Description pdf:Keywords=\"no 4505577104\"/><dc:title>of 450</dc:title></x:xmpmeta>";
+        let read = said(&stream(7, "/Type /Metadata /Subtype /XML", packet));
+        assert!(read.contains("Keywords: no 4505577104") && read.contains("title: of 450"));
+        let rich = "<?xml version=\"1.0\"?><body><p>NHS <b>450</b> 557</p></body>";
+        let rich = stream(8, "", rich);
+        let read = said(&format!(
+            "7 0 obj\n<< /Type /Annot /RC 8 0 R >>\nendobj\n{rich}"
+        ));
+        assert!(read.contains("NHS 450 557"), "{read}");
+        let info = document(
+            "BT /F 9 Tf (x) Tj ET",
+            "7 0 obj\n<< /NHS#20no (450) >>\nendobj\n",
+        );
+        let info = String::from_utf8(info)
+            .unwrap()
+            .replace("/Root 1 0 R", "/Root 1 0 R /Info 7 0 R");
+        assert!(read_all(info.as_bytes()).text.contains("NHS no: 450"));
+    }
+
+    #[test]
+    fn what_many_keys_share_is_taken_no_more_often_than_there_is_room_for() {
+        let long = "4505577104 ".repeat(2000);
+        let page = |more: &str, notes: &str| {
+            let page = document("BT /F 9 Tf (x) Tj ET", more);
+            let page = String::from_utf8(page).unwrap();
+            page.replace("/Parent 2 0 R", &format!("/Parent 2 0 R /Annots [{notes}]"))
+        };
+        let shown = |page: String| {
+            let read = read(page.as_bytes(), &mut Budget::new(1 << 24, 200), 100_000);
+            assert!(read.rows.len() < 200_000 && read.text.len() < 200_000);
+            read
+        };
+        // One widget on the page, over and over.
+        let widget = format!("7 0 obj\n<< /V ({long}) /Rect [100 698 200 712] >>\nendobj\n");
+        shown(page(&widget, &"7 0 R ".repeat(50_000)));
+        // One label for many values that there is no room for, and one value of many names.
+        let values = "(4505577104)".repeat(20_000);
+        let labelled = format!("7 0 obj\n<< /T ({long}) /V [{values}] >>\nendobj\n");
+        shown(page(&labelled, ""));
+        let named = format!("7 0 obj\n[{}]\nendobj\n", "1 ".repeat(20_000));
+        let many = "<< /Opt 7 0 R >>".repeat(20_000);
+        let read = shown(page(&format!("{named}8 0 obj\n[{many}]\nendobj\n"), ""));
+        assert_eq!(read.because, ["too-large"]);
+        // One script of many actions.
+        let script = stream(7, "", "x = 450");
+        let many = "<< /JS 7 0 R >>".repeat(1000);
+        let read = shown(page(&format!("{script}8 0 obj\n[{many}]\nendobj\n"), ""));
+        assert_eq!(read.text.matches("x = 450").count(), 1);
+        assert_eq!(read.because, [] as [&str; 0]);
+    }
+
+    #[test]
+    fn what_is_in_a_field_stands_in_its_line() {
+        let field = "7 0 obj\n<< /Subtype /Widget /FT /Tx /V (4505577104) /Rect [100 698 200 712] >>\nendobj\n";
+        let content = "BT /F 10 Tf 9 700 Td (NHS number) Tj 0 -300 Td (below) Tj ET";
+        let page = String::from_utf8(document(content, field)).unwrap();
+        let page = page.replace("/Parent 2 0 R", "/Parent 2 0 R /Annots [7 0 R]");
+        let read = read_all(page.as_bytes());
+        assert!(
+            read.rows.contains("NHS number\t4505577104\n"),
+            "{}",
+            read.rows
+        );
     }
 
     #[test]

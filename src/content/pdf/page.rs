@@ -12,6 +12,7 @@ use lopdf::{Dictionary, Object};
 use crate::content::unpack::Stopped;
 
 use super::font::{Font, Fonts};
+use super::rows::{Fragment, Rows};
 use super::shown::Shown;
 
 /// The text of one page or form.
@@ -21,6 +22,8 @@ pub(super) struct Page<'d, 'f> {
     pub(super) text: String,
     /// How much of what is on it.
     pub(super) shown: Shown,
+    /// Where what stands.
+    pub(super) rows: Rows,
     state: State<'d>,
     saved: Vec<State<'d>>,
     /// Where the text and its line began.
@@ -50,6 +53,7 @@ impl<'d, 'f> Page<'d, 'f> {
             named,
             text: String::new(),
             shown: Shown::default(),
+            rows: Rows::default(),
             state: State {
                 page: Matrix::ONE,
                 font: None,
@@ -171,7 +175,9 @@ impl<'d, 'f> Page<'d, 'f> {
         };
         let text = font.text(string);
         self.shown.characters += text.trim().chars().count();
+        let from = self.text.len();
         self.text.push_str(&text);
+        let start = self.at.then(&self.state.page);
         let state = &self.state;
         let width = |(width, is_space): (f64, bool)| {
             let word = if is_space { state.word_spacing } else { 0.0 };
@@ -179,7 +185,22 @@ impl<'d, 'f> Page<'d, 'f> {
         };
         let width = font.widths(string).map(width).sum();
         self.go_on(width);
-        self.end = Some(self.at.then(&self.state.page).origin());
+        let end = self.at.then(&self.state.page).origin();
+        self.end = Some(end);
+        self.fragment(&start, end, from);
+    }
+
+    /// Takes down where a string stands that runs to the right, as all but stamps and sides of tables do.
+    fn fragment(&mut self, start: &Matrix, end: (f64, f64), from: usize) {
+        let ((x, y), (along_x, along_y)) = (start.origin(), start.direction());
+        if along_x > 0.0 && along_y.abs() <= along_x * UPRIGHT {
+            self.rows.add(Fragment {
+                x: x..end.0.max(x),
+                y,
+                size: (self.state.size * along_x).abs(),
+                text: from..self.text.len(),
+            });
+        }
     }
 
     /// Parts what comes from what was shown before, by how far apart they stand.
@@ -267,10 +288,12 @@ fn number_of(object: &Object) -> f64 {
 }
 
 /// Distances from which on text stands apart, in sizes of the font.
-const LINE: f64 = 0.5;
+pub(super) const LINE: f64 = 0.5;
 const BACK: f64 = 2.0;
-const SPACE: f64 = 0.18;
-const COLUMN: f64 = 1.5;
+pub(super) const SPACE: f64 = 0.18;
+pub(super) const COLUMN: f64 = 1.5;
+/// How far a line rises, of how far it runs, that is level to a reader.
+const UPRIGHT: f64 = 0.05;
 /// Pictures and forms of one page that are looked at.
 const DRAWN_MAX: usize = 10_000;
 /// States that are kept, one in the other.

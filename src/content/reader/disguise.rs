@@ -7,14 +7,24 @@ use std::sync::LazyLock;
 
 use aho_corasick::packed::Searcher;
 
-use crate::content::{Form, TextPiece};
+use crate::content::{Form, TextPiece, html};
 use crate::mail::mime;
 
 use super::Reader;
 
 impl Reader {
-    /// Keeps a further reading of a text at the same place, as far as the limit allows.
-    pub(super) fn another_reading(&mut self, place: &str, mut text: String, form: Form) {
+    /// Keeps a further reading of a text of this form at the same place, as far as the limit allows. That of a table is
+    /// one.
+    pub(super) fn another_reading(&mut self, place: &str, text: String, form: Form) {
+        let form = match form {
+            Form::Table => Form::Table,
+            Form::Plain | Form::Html | Form::Again => Form::Again,
+        };
+        self.keep_text(place, text, form);
+    }
+
+    /// Keeps a text, as far as the limit allows.
+    pub(super) fn keep_text(&mut self, place: &str, mut text: String, form: Form) {
         if text.len() > self.text_left {
             text.truncate(text.floor_char_boundary(self.text_left));
             self.unread(place, "too-large");
@@ -29,7 +39,7 @@ impl Reader {
 }
 
 /// What programs make of a text: of JSON, calendars and scripts with escapes, of a contact or calendar with
-/// quoted-printable.
+/// quoted-printable, of addresses with escapes.
 pub(super) fn readings(text: &str) -> impl Iterator<Item = String> {
     // Most texts have no sign at all: one look for all of them.
     let has_sign = SIGNS
@@ -38,7 +48,7 @@ pub(super) fn readings(text: &str) -> impl Iterator<Item = String> {
     let says = move |word: &str| {
         has_sign && memchr::memmem::find(text.as_bytes(), word.as_bytes()).is_some()
     };
-    [unescaped(text, says), unquoted(text, says)]
+    [unescaped(text, says), unquoted(text, says), addresses(text)]
         .into_iter()
         .flatten()
 }
@@ -117,6 +127,35 @@ fn unquoted(text: &str, says: impl Fn(&str) -> bool) -> Option<String> {
     Some(String::from_utf8_lossy(&decoded).into_owned())
 }
 
+/// The addresses in a text whose escapes hide a number, as a program fills in what they say that follows them (RFC 3986
+/// §2.1): `mailto:a@b.example?subject=NHS%20no%20…&body=…`, each part on a line; `None` if there are none.
+pub(super) fn addresses(text: &str) -> Option<String> {
+    let mut read = String::new();
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'%', rest.as_bytes()) {
+        let is_end = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"');
+        let start = rest[..at].rfind(is_end).map_or(0, |found| {
+            found + rest[found..].chars().next().map_or(1, char::len_utf8)
+        });
+        let end = rest[at..].find(is_end).map_or(rest.len(), |end| at + end);
+        let address = &rest[start..end];
+        rest = &rest[end..];
+        let digits = address.bytes().filter(u8::is_ascii_digit).count();
+        if digits < NUMBER_DIGITS {
+            continue;
+        }
+        let lines = address.replace(['?', '&'], "\n");
+        let lines = html::unescaped(&lines);
+        if lines != address.as_bytes() {
+            read.push_str(&String::from_utf8_lossy(&lines));
+            read.push('\n');
+        }
+    }
+    (!read.is_empty()).then_some(read)
+}
+
+/// Digits of a patient's number.
+const NUMBER_DIGITS: usize = 10;
 /// How files begin whose lines are folded.
 const FOLDED: [&str; 2] = ["BEGIN:VCALENDAR", "BEGIN:VCARD"];
 /// How it is said that something is quoted-printable.
@@ -154,14 +193,26 @@ mod tests {
         ] {
             assert_eq!(other(text), [read]);
         }
-        for text in ["C:\\users\\u", "a=20b", "\\u4e2d"] {
+        for (text, read) in [
+            (
+                "see <mailto:a@b.example?subject=NHS%20no%20450%20557%207104&body=x%0Ay>, 5% of 1234567890",
+                "mailto:a@b.example\nsubject=NHS no 450 557 7104\nbody=x\ny\n",
+            ),
+            (
+                "https://x.example/?q=4%35%305577104 https://x.example/%34",
+                "https://x.example/\nq=4505577104\n",
+            ),
+        ] {
+            assert_eq!(other(text), [read]);
+        }
+        for text in ["C:\\users\\u", "a=20b", "\\u4e2d", "12345678901%", "%20"] {
             assert!(other(text).is_empty(), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read(text in r"(\\u00|\\u|\\n|\\\\|BEGIN:VCARD|\n |[0-9a-fé]|quoted-printable|=|\PC){0,40}") {
+        fn any_text_is_read(text in r"(\\u00|\\u|\\n|\\\\|BEGIN:VCARD|\n |[0-9a-fé]|quoted-printable|=|%|%3[0-9]|\PC){0,40}") {
             other(&text);
         }
     }

@@ -10,7 +10,7 @@ use crate::content::zip::{Directory, Entry};
 use crate::content::{Attachment, Form, TextPiece};
 use crate::content::{links, pdf, rtf, tar};
 
-use super::{Reader, is_message_name, is_table_name};
+use super::{Reader, disguise, is_message_name, is_table_name};
 
 /// A file within another one.
 #[derive(Clone, Copy)]
@@ -59,9 +59,7 @@ impl Reader {
     }
 
     fn archive(&mut self, directory: &Directory, octets: &[u8], path: &str) {
-        for comment in &directory.comments {
-            self.keep(path, comment.clone(), Form::Plain);
-        }
+        self.said_of(directory, octets, path);
         for (index, entry) in directory.entries.iter().enumerate() {
             let path = format!("{path}/{}", index + 1);
             // What is encrypted is said of the archive.
@@ -79,8 +77,18 @@ impl Reader {
         }
     }
 
+    /// Keeps what an archive says of itself and of its entries.
+    pub(super) fn said_of(&mut self, directory: &Directory, octets: &[u8], path: &str) {
+        let said = directory.said(octets, self.text_left);
+        if !said.whole {
+            self.unread(&format!("attachment:{path}"), "too-large");
+        }
+        self.keep(path, said.text, Form::Plain);
+    }
+
     fn tar(&mut self, octets: &[u8], path: &str) {
         let files = tar::read(octets);
+        self.name(path, files.said);
         if !files.clean {
             self.unread(&format!("attachment:{path}"), "malformed");
         }
@@ -95,6 +103,19 @@ impl Reader {
                 name,
                 path: &format!("{path}/{}", index + 1),
             });
+        }
+    }
+
+    /// Keeps further names of a file, and what is said of it where its name stands, as far as the limit allows.
+    fn name(&mut self, path: &str, names: impl IntoIterator<Item = String>) {
+        for name in names {
+            // Each is a piece of its own, however short.
+            let Some(left) = self.text_left.checked_sub(name.len() + NAME_OCTETS) else {
+                self.unread(&format!("attachment:{path}"), "too-large");
+                return;
+            };
+            self.text_left = left;
+            self.push_header(format!("filename:{path}"), name);
         }
     }
 
@@ -126,7 +147,8 @@ impl Reader {
     fn gzip(&mut self, octets: &[u8], path: &str, name: &str) {
         let path = format!("{path}/1");
         let unpacked = unpack::gunzip(octets, &mut self.budget);
-        let Some(file) = self.unpacked(unpacked, &path) else {
+        self.name(&path, unpacked.said);
+        let Some(file) = self.unpacked(unpacked.octets, &path) else {
             return;
         };
         self.listed(&File {
@@ -142,6 +164,7 @@ impl Reader {
             self.unread(&format!("attachment:{path}"), because);
         }
         self.keep(path, read.text, Form::Plain);
+        self.keep(path, read.rows, Form::Again);
         self.embedded_files(&read.files, path);
     }
 
@@ -223,9 +246,18 @@ impl Reader {
             self.unread(&place, "too-large");
         }
         self.text_left -= text.len();
-        if !text.trim().is_empty() {
-            self.content.links.add(&place, links::of_document(&text));
-            self.content.texts.push(TextPiece { place, text, form });
+        if text.trim().is_empty() {
+            return;
+        }
+        self.content.links.add(&place, links::of_document(&text));
+        let addresses = disguise::addresses(&text);
+        self.content.texts.push(TextPiece {
+            place: place.clone(),
+            text,
+            form,
+        });
+        if let Some(addresses) = addresses {
+            self.another_reading(&place, addresses, Form::Plain);
         }
     }
 
@@ -248,3 +280,6 @@ fn form_of(kind: Kind, name: &str) -> Form {
         _ => Form::Plain,
     }
 }
+
+/// What a name takes of the octets of text beside its own.
+const NAME_OCTETS: usize = 8;

@@ -6,6 +6,7 @@
 
 use crate::content::Form;
 use crate::content::kind::Kind;
+use crate::content::pivot;
 use crate::content::sheet::{self, Words};
 use crate::content::xml::{self, Style};
 use crate::content::zip::{Directory, Entry};
@@ -22,8 +23,9 @@ impl Reader {
             return;
         }
         let words = self.part_named(SHARED_STRINGS, directory, octets, path);
-        let words = words.map(|part| Words::read(&part)).unwrap_or_default();
+        let mut words = words.map(|part| Words::read(&part)).unwrap_or_default();
         let (findings, texts) = (self.content.unreadable.len(), self.content.texts.len());
+        self.said_of(directory, octets, path);
         let mut has_words = false;
         for (index, entry) in directory.entries.iter().enumerate() {
             if entry.is_folder() || entry.encrypted || is_named(entry, SHARED_STRINGS) {
@@ -34,14 +36,19 @@ impl Reader {
                 continue;
             };
             let name = entry.name.as_str();
-            if name.starts_with("xl/worksheets/") && is_xml(name, &part) {
-                has_words |= self.sheet(&part, &words, path);
+            if SHEETS.iter().any(|it| name.starts_with(it)) && is_xml(name, &part) {
+                has_words |= self.sheet(&part, &mut words, path);
+            } else if let Some(definition) = definition_of(name).filter(|_| is_xml(name, &part)) {
+                let definition = self.part_named(&definition, directory, octets, path);
+                self.records(&part, &definition.unwrap_or_default(), path);
             } else if is_xml(name, &part) {
                 has_words |= self.part(name, &part, path);
             } else {
                 self.embedded(name, &part, &within);
             }
         }
+        // Of words that no cell holds any more somebody may have thought that they are gone.
+        self.keep(path, words.unused(), Form::Plain);
         let told = self.content.unreadable.len() > findings;
         let embedded = self.content.texts[texts..]
             .iter()
@@ -64,7 +71,7 @@ impl Reader {
         self.unpack(entry, octets, path)
     }
 
-    fn sheet(&mut self, part: &[u8], words: &Words, path: &str) -> bool {
+    fn sheet(&mut self, part: &[u8], words: &mut Words, path: &str) -> bool {
         let sheet = sheet::read(part, words, self.text_left());
         if sheet.is_cut {
             self.unread(&format!("attachment:{path}"), "too-large");
@@ -74,6 +81,16 @@ impl Reader {
         let has_words = !sheet.text.trim().is_empty();
         self.keep(path, sheet.text, Form::Table);
         has_words
+    }
+
+    fn records(&mut self, part: &[u8], definition: &[u8], path: &str) {
+        let records = pivot::read(part, &pivot::fields(definition), self.text_left());
+        if records.is_cut {
+            self.unread(&format!("attachment:{path}"), "too-large");
+        } else if !records.clean {
+            self.unread(&format!("attachment:{path}"), "malformed");
+        }
+        self.keep(path, records.text, Form::Table);
     }
 
     /// Reads a part that is XML, and says whether words of the document itself are in it.
@@ -94,6 +111,9 @@ impl Reader {
             Form::Plain
         };
         self.keep(path, read.text, form);
+        for view in read.views {
+            self.keep(path, view, Form::Again);
+        }
         read.has_words && !is_about && !TEMPLATES.iter().any(|start| name.starts_with(start))
     }
 
@@ -105,7 +125,9 @@ impl Reader {
         let mut detected = detect(octets);
         let is_own = !name.contains("embeddings/")
             && !name.starts_with("Object ")
-            && !name.starts_with("xl/worksheets/");
+            && !name.starts_with("xl/worksheets/")
+            // Power Pivot's own copy of the tables, packed in its own way.
+            && !name.starts_with("xl/model/");
         if detected.kind == Kind::Unknown && is_own {
             // Settings of printers, fonts, drawings.
             detected.unreadable = None;
@@ -121,6 +143,12 @@ fn is_named(entry: &Entry, name: &str) -> bool {
 fn is_xml(name: &str, part: &[u8]) -> bool {
     let ends = |end: &&str| name.to_ascii_lowercase().ends_with(end);
     xml::begins(part) || [".xml", ".rels", ".vml"].iter().any(ends)
+}
+
+/// The definition that records of a pivot table belong to, by their names.
+fn definition_of(name: &str) -> Option<String> {
+    let number = name.strip_prefix("xl/pivotCache/pivotCacheRecords")?;
+    Some(format!("xl/pivotCache/pivotCacheDefinition{number}"))
 }
 
 /// Whether it says no more than what kind of document it is (OpenDocument 1.3 part 2 §3.3).
@@ -142,6 +170,13 @@ const TEMPLATES: &[&str] = &[
     "ppt/handoutMasters/",
 ];
 const SHARED_STRINGS: &str = "xl/sharedStrings.xml";
+/// Folders of parts that have the cells of a sheet, or what a sheet has beside them.
+const SHEETS: &[&str] = &[
+    "xl/worksheets/",
+    "xl/chartsheets/",
+    "xl/dialogsheets/",
+    "xl/macrosheets/",
+];
 const MANIFEST: &str = "META-INF/manifest.xml";
 /// Parts that tell about a document: who wrote it, how it looks, where its links lead.
 const ABOUT: &[&str] = &[

@@ -1,5 +1,6 @@
 //! What is read of a message.
 
+use super::super::tar;
 use super::super::zip::tests::archive;
 use super::*;
 use ::base64::Engine as _;
@@ -209,4 +210,64 @@ proptest! {
     fn any_file_is_read(kind in "(text/plain|text/html|message/rfc822|application/zip|multipart/mixed)", file in proptest::collection::vec(any::<u8>(), 0..300)) {
         with_file(&kind, "a", &file);
     }
+}
+
+#[test]
+fn folders_and_comments_of_a_tar_are_kept_as_far_as_the_limit_allows() {
+    let folders = |count: usize| -> Vec<u8> {
+        let folder = |nth: usize| tar::tests::entry(&format!("folder {nth:03}/"), b'5', b"");
+        (0..count).flat_map(folder).collect()
+    };
+    let read = |count| with_file("application/x-tar", "a.tar", &folders(count));
+    let few = read(9);
+    assert_eq!(unread(&few), []);
+    assert_eq!(
+        few.headers
+            .iter()
+            .filter(|it| it.place == "filename:2")
+            .count(),
+        9
+    );
+    let many = read(1000);
+    assert_eq!(unread(&many), [("attachment:2", "too-large")]);
+    assert!(many.headers.len() < 100);
+}
+
+/// An archive of one file, stored.
+fn archive_of(name: &str, file: &[u8]) -> Vec<u8> {
+    let mut octets = archive(&["[Content_Types].xml", name], 0);
+    let length = u32::try_from(file.len()).unwrap().to_le_bytes();
+    let at = memchr::memmem::find(&octets, b"PK\x01\x02").unwrap();
+    let central = octets.len() - 22 - name.len() - 46;
+    octets[central + 20..central + 24].copy_from_slice(&length);
+    octets[central + 24..central + 28].copy_from_slice(&length);
+    let end = octets.len() - 6;
+    let start = u32::try_from(at + file.len()).unwrap().to_le_bytes();
+    octets[end..end + 4].copy_from_slice(&start);
+    octets.splice(at..at, file.iter().copied());
+    octets
+}
+
+#[test]
+fn records_of_a_pivot_table_that_are_no_xml_are_not_read_as_such() {
+    let read =
+        |name, records: &[u8]| with_file("application/zip", "a.xlsx", &archive_of(name, records));
+    let binary = read(
+        "xl/pivotCache/pivotCacheRecords1.bin",
+        b"\x21\x05<\x81\x00\x00<<&\xff",
+    );
+    let because: Vec<_> = unread(&binary)
+        .into_iter()
+        .map(|(_, because)| because)
+        .collect();
+    assert!(!because.contains(&"malformed"), "{because:?}");
+    let records = b"<pivotCacheRecords><r><s v=\"450\"/><n v=\"557\"/></r></pivotCacheRecords>";
+    let records = read("xl/pivotCache/pivotCacheRecords1.xml", records);
+    assert!(
+        texts(&records)
+            .iter()
+            .any(|(_, text)| text.contains("450\t557")),
+        "{:?}",
+        texts(&records)
+    );
 }

@@ -216,6 +216,10 @@ fn push(to: &mut Sanitised, c: char) {
         '\u{200B}'..='\u{200F}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}' | '\u{AD}' | '\u{180E}' => {}
         // The rest of a pictogram: it is one `?`, not three.
         '\u{FE00}'..='\u{FE0F}' | '\u{1F3FB}'..='\u{1F3FF}' => {}
+        // Marks of direction round a name show nothing. One that turns round what follows makes other digits of them.
+        '\u{61C}' | '\u{202A}'..='\u{202C}' | '\u{2066}'..='\u{2069}' => {}
+        '\u{202D}' | '\u{202E}' => to.lost_letters += 1,
+        '\u{B}' | '\u{85}' | '\u{2028}' | '\u{2029}' => text.push('\n'),
         '\r' => {}
         c if is_gsm(c) || WELSH.contains(c) => text.push(c),
         c if c.is_control() => {}
@@ -363,6 +367,9 @@ mod tests {
     #[test]
     fn no_dose_becomes_another_one() {
         for (text, sent, lost) in [
+            ("9\u{b}10\u{2028}11", "9\n10\n11", 0),
+            ("\u{2068}Ann\u{2069}", "Ann", 0),
+            ("\u{202e}01\u{202c}", "01", 1),
             ("take ½ tablet", "take 1/2 tablet", 0),
             ("take 2½ tablets or ¾", "take 2 1/2 tablets or 3/4", 0),
             ("1⁄2 or 1∕2", "1/2 or 1/2", 0),

@@ -34,6 +34,8 @@ pub struct Piece<'t> {
     pub heading: &'t str,
     /// Whether it is a table, in which the words of the first line speak for the whole column.
     pub is_table: bool,
+    /// Whether it says once more what a piece before it says: what fails the check there was counted.
+    pub is_again: bool,
 }
 
 /// Looks for patient identifiers, by the weights of a policy file.
@@ -65,8 +67,8 @@ impl Detector {
         let mut sightings = Sightings::default();
         for piece in pieces {
             let candidates = Candidates::of(piece.text);
-            sightings.failed += candidates.failed;
-            sightings.enter(piece.place);
+            sightings.enter(&piece);
+            *sightings.failed_here() += candidates.failed;
             let has_valid = !candidates.valid.is_empty();
             if has_valid {
                 self.weigh_all(&piece, &candidates, &mut sightings);
@@ -193,21 +195,22 @@ impl Detector {
 
     /// Many different numbers at `low` are `medium` together, unless so many others have a wrong
     /// check digit that these are chance. Test numbers are counted apart.
+    ///
+    /// What is read again in another way has the same wrong ones once more, and right ones that nobody wrote: first only
+    /// what stands so is counted, then all.
     fn raise_several(&self, sightings: &mut Sightings) {
-        for synthetic in [false, true] {
+        for (synthetic, again) in [(false, false), (true, false), (false, true), (true, true)] {
             let counts = |sighting: &Sighting| {
                 sighting.identifier.register() != Register::Unissued
                     && sighting.is_synthetic() == synthetic
                     && sighting.evidence.confidence == Confidence::Low
+                    && (again || !sighting.is_again)
             };
+            let failed = sightings.failed + if again { sightings.failed_again } else { 0 };
             let low = sightings.all.iter().filter(|sighting| counts(sighting));
             let distinct: BTreeSet<Identifier> = low.map(|sighting| sighting.identifier).collect();
             let enough = distinct.len() >= self.settings.several;
-            if !enough
-                || !self
-                    .settings
-                    .is_more_than_chance(distinct.len(), sightings.failed)
-            {
+            if !enough || !self.settings.is_more_than_chance(distinct.len(), failed) {
                 continue;
             }
             for sighting in sightings.all.iter_mut().filter(|sighting| counts(sighting)) {

@@ -204,6 +204,7 @@ fn with_pieces<T>(content: &Content, examine: impl FnOnce(Vec<Piece<'_>>) -> T) 
         text,
         heading,
         is_table,
+        is_again: false,
     };
     let mut pieces = vec![piece("subject", &content.subject, "", false)];
     for header in &content.headers {
@@ -213,7 +214,10 @@ fn with_pieces<T>(content: &Content, examine: impl FnOnce(Vec<Piece<'_>>) -> T) 
     }
     for TextPiece { place, text, form } in &content.texts {
         let heading = headings.get(place.as_str()).unwrap_or(&content.subject);
-        pieces.push(piece(place, text, heading, *form == Form::Table));
+        pieces.push(Piece {
+            is_again: *form == Form::Again,
+            ..piece(place, text, heading, *form == Form::Table)
+        });
     }
     for (place, name) in &names {
         pieces.push(piece(place, name, &content.subject, false));

@@ -98,7 +98,8 @@ impl ResolveRecipients {
         let mut recipients = Vec::new();
         let mut per_recipient = Vec::new();
         for (of, recipient) in case.transaction.envelope.recipients.iter().enumerate() {
-            match self.resolve(case.direction, of, recipient, case.now) {
+            let may = self.sms.may_be_mail(case.account, &recipient.forward_path);
+            match may.and_then(|()| self.resolve(case.direction, of, recipient, case.now)) {
                 Ok(resolved) => {
                     per_recipient.extend(resolved.iter().map(|_| Opinion::pass()));
                     recipients.extend(resolved);

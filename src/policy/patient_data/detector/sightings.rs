@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use crate::policy::finding::{Confidence, Evidence, PatientData};
 use crate::policy::patient_data::identifier::{Identifier, Register};
 
+use super::Piece;
+
 /// One number at one place.
 pub(super) struct Sighting {
     pub(super) identifier: Identifier,
+    /// Whether it stands there only where a text is read again in another way.
+    pub(super) is_again: bool,
     pub(super) evidence: Evidence,
 }
 
@@ -25,16 +29,28 @@ pub(super) struct Sightings {
     /// The places so far, by their names; and the one that is looked into.
     places: HashMap<String, usize>,
     here: (usize, String),
-    /// Tens of digits with a wrong check digit.
+    /// Whether what is looked into says again what was looked into before it.
+    is_again: bool,
+    /// Tens of digits with a wrong check digit, and those that were read again.
     pub(super) failed: usize,
+    pub(super) failed_again: usize,
 }
 
 impl Sightings {
-    /// From now on, numbers are seen at this place.
-    pub(super) fn enter(&mut self, place: &str) {
+    /// From now on, numbers are seen in this piece.
+    pub(super) fn enter(&mut self, piece: &Piece<'_>) {
         let next = self.places.len();
-        let number = *self.places.entry(place.to_owned()).or_insert(next);
-        self.here = (number, place.to_owned());
+        let number = *self.places.entry(piece.place.to_owned()).or_insert(next);
+        self.here = (number, piece.place.to_owned());
+        self.is_again = piece.is_again;
+    }
+
+    /// The count of what fails the check in such a piece.
+    pub(super) fn failed_here(&mut self) -> &mut usize {
+        match self.is_again {
+            true => &mut self.failed_again,
+            false => &mut self.failed,
+        }
     }
 
     pub(super) fn add(
@@ -45,7 +61,9 @@ impl Sightings {
     ) {
         let key = (identifier, self.here.0);
         if let Some(seen) = self.seen.get(&key) {
-            let evidence = &mut self.all[*seen].evidence;
+            let seen = &mut self.all[*seen];
+            seen.is_again &= self.is_again;
+            let evidence = &mut seen.evidence;
             if confidence > evidence.confidence {
                 evidence.confidence = confidence;
                 evidence.because = because;
@@ -55,6 +73,7 @@ impl Sightings {
         self.seen.insert(key, self.all.len());
         self.all.push(Sighting {
             identifier,
+            is_again: self.is_again,
             evidence: Evidence {
                 kind: identifier.register().kind(),
                 confidence,

@@ -18,6 +18,7 @@ fn piece<'t>(place: &'t str, text: &'t str) -> Piece<'t> {
         text,
         heading: "",
         is_table: false,
+        is_again: false,
     }
 }
 
@@ -215,6 +216,32 @@ fn five_different_numbers_at_low_are_medium_together() {
 
     let spread = numbers.map(|number| piece("body:1", number));
     assert!(detector().examine(spread).found, "over several places");
+
+    let mixed = format!("{} {}", numbers.join(" "), "4505577105 ".repeat(8));
+    let once = piece("body:1", &mixed);
+    assert!(detector().examine([once]).found);
+    assert!(!detector().examine([once, once]).found);
+    let again = Piece {
+        is_again: true,
+        ..once
+    };
+    assert!(
+        detector().examine([once, again]).found,
+        "what fails in another reading is no other number"
+    );
+    let failing = "4505577105 ".repeat(8);
+    let first = piece("body:1", &failing);
+    let of_chance = Piece {
+        text: &mixed,
+        ..again
+    };
+    assert!(!detector().examine([first, of_chance]).found);
+    let alone = numbers.join("\n");
+    let escaped = Piece {
+        text: &alone,
+        ..again
+    };
+    assert!(detector().examine([piece("body:1", "x"), escaped]).found);
 }
 
 #[test]
@@ -269,6 +296,7 @@ fn a_column_that_is_named_is_no_chance() {
     let found = |text: &str| {
         let table = Piece {
             is_table: true,
+            is_again: false,
             ..piece("attachment:2", text)
         };
         detector().examine([table]).confidence.word()
@@ -282,6 +310,7 @@ fn a_column_with_a_short_title_speaks_for_its_own_numbers_alone() {
     let confidences = |text: &str| -> Vec<&'static str> {
         let table = Piece {
             is_table: true,
+            is_again: false,
             ..piece("attachment:2", text)
         };
         let found = detector().examine([table]).evidence.into_iter();
@@ -301,6 +330,7 @@ fn a_title_counts_wherever_it_stands_over_the_number() {
     let confidence = |is_table, text: &str| {
         let piece = Piece {
             is_table,
+            is_again: false,
             ..piece("attachment:2", text)
         };
         detector().examine([piece]).confidence.word()
@@ -350,6 +380,7 @@ fn the_heading_of_a_text_and_the_first_line_of_a_table_count() {
     let table = format!("name,nhs_number\n{rows}\nA,4505577104\n");
     let column = Piece {
         is_table: true,
+        is_again: false,
         ..piece("attachment:2", &table)
     };
     assert!(detector().examine([column]).found);

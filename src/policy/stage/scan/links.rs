@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::config::Located;
 use crate::content::links::Link;
 use crate::mail::splice::{Banner, NotEdited};
-use crate::mail::{Mailbox, ReversePath};
+use crate::mail::{Mailbox, ReversePath, redact};
 use crate::policy::author::authors;
 use crate::policy::case::Case;
 use crate::policy::finding::{LinkEdits, LinkFinding, LinkKind};
@@ -137,6 +137,8 @@ impl LinkScan {
         for (number, side) in sides.iter_mut().enumerate() {
             for link in &links.found {
                 let host = link.target.host.as_ref().map(ToString::to_string);
+                // Somebody may have named a host after a patient.
+                let host = host.map(|host| redact::numbers(&host).into_owned());
                 for odd in side.judge.odd(link) {
                     let (verdict, says) = verdicts.of(odd.kind);
                     side.worsen(verdict, odd.kind, says, &link.place);
@@ -149,7 +151,9 @@ impl LinkScan {
                                 kind: odd.kind,
                                 host: host.clone(),
                                 place: link.place.clone(),
-                                instead_of: odd.instead_of,
+                                instead_of: odd
+                                    .instead_of
+                                    .map(|name| redact::numbers(&name).into_owned()),
                                 count: 1,
                                 does: verdict.word(),
                                 rule: source(says),

@@ -50,6 +50,16 @@ fn said(stage: &LinkScan, world: &World) -> Opinions {
     world.ask(|case| stage.examine(case))
 }
 
+#[test]
+fn a_host_that_is_named_after_a_patient_is_not_shown() {
+    let page = "<a href=\"http://xn--80ak6aa92e.4505577104.example/\">x</a> <a href=\"https://4505577104.example/\">nhs.uk</a>";
+    let said = words(&said(&stage(""), &world(page))).join("\n");
+    assert!(
+        said.contains("**********.example") && !said.contains("4505577104"),
+        "{said}"
+    );
+}
+
 fn words(opinions: &Opinions) -> Vec<String> {
     let mut words = Vec::new();
     for finding in &opinions.findings {

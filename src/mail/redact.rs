@@ -1,12 +1,12 @@
 //! What others say of a message, without the numbers of patients in it.
 //!
 //! A next hop may repeat what it refuses ("contains NHS number 943 476 5919"), also of a message in which we found
-//! nothing, and a program may build its `Message-ID` from a patient's number. Both end in the audit trail, in lists
-//! and in reports.
+//! nothing, and a program may build its `Message-ID`, or the name of a host that a link leads to, from a patient's number.
+//! All of them end in the audit trail, in lists and in reports.
 
 use std::borrow::Cow;
 
-use crate::mail::Reply;
+use super::Reply;
 
 /// The text with every number that could be a patient's (ten digits in a range that is given out, which pass
 /// modulus 11, in one piece or grouped 3-3-4) replaced by `*`. Other numbers stay: people look for queue ids.
