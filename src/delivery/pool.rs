@@ -128,6 +128,9 @@ impl Pool {
                 Ok(held) => return Some(held),
                 Err(full) => full,
             };
+            if Instant::now() >= until {
+                return None;
+            }
             match self.take_oldest(|one| one.counts_for(&full.of)) {
                 Some(connection) => connection.quit().await,
                 None => timeout_at(until, freed).await.ok()?,

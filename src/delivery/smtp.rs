@@ -309,10 +309,14 @@ fn credentials(route: &Route) -> Option<&Credentials> {
 /// What a connection for a job counts for, and how many may be open for each.
 fn limits(job: &Job<'_>) -> Vec<Limit> {
     let first = job.envelope.recipients.first();
-    let own = first.map(|one| Limit {
-        // Whichever route it goes by: what is limited is the destination, as for the scheduler.
-        of: format!("to {}", job.destination),
-        connections: job.route.limits(&one.forward_path).connections,
+    let own = first.map(|one| {
+        let connections = job.route.limits(&one.forward_path).connections;
+        Limit {
+            // Whichever route it goes by: what is limited is the destination, as for the scheduler. Routes that differ in
+            // how many they allow count apart: one with few would never get a place beside one with many.
+            of: format!("to {} {connections}", job.destination),
+            connections,
+        }
     });
     let shared = job.route.shaping.shared().filter_map(|rule| {
         Some(Limit {

@@ -311,6 +311,45 @@ async fn two_routes_to_one_host_share_the_limit_of_that_destination() {
     assert_eq!((next_hop.connections(), last.as_deref()), (2, Some("QUIT")));
 }
 
+/// One that allows few would else never get a place beside one that allows many and is busy.
+#[tokio::test]
+async fn two_routes_to_one_host_that_allow_different_numbers_count_apart() {
+    let gate = Arc::new(Notify::new());
+    let slow = Script::offering(OFFERS).at("message", Act::WaitFor(Arc::clone(&gate)));
+    let next_hop = NextHop::start(slow).await;
+    let deliveries = Arc::new(deliveries(&settings()).await);
+    let mut under_way = Vec::new();
+    for (name, connections) in [("many", 5), ("few", 1)] {
+        let route = taken(Route {
+            name: name.to_owned(),
+            connections,
+            ..Route::clone(&smart_host(&next_hop, TlsLevel::None))
+        });
+        let deliveries = Arc::clone(&deliveries);
+        let known = next_hop.messages().len();
+        under_way.push(tokio::spawn(async move {
+            attempt(&deliveries, &route, &envelope(&["a@x.example"]), MESSAGE).await
+        }));
+        let there = async {
+            while next_hop.messages().len() == known {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), there)
+            .await
+            .unwrap_or_else(|_| panic!("{name} got no place"));
+    }
+    for mut attempt in under_way {
+        let said = loop {
+            tokio::select! {
+                said = &mut attempt => break said.unwrap(),
+                () = tokio::time::sleep(Duration::from_millis(5)) => gate.notify_waiters(),
+            }
+        };
+        assert_eq!(said, ["delivered 2.0.0: 250 2.0.0 queued"]);
+    }
+}
+
 /// One who waits for a place gets it as soon as a connection that works has done so.
 #[tokio::test]
 async fn who_waits_for_a_place_closes_the_connection_that_has_just_become_free() {

@@ -58,6 +58,11 @@ impl Damage {
         lock(&self.passed_over).insert(message);
     }
 
+    /// Leases look at it again.
+    pub(super) fn look_again(&self, message: MessageId) {
+        lock(&self.passed_over).remove(&message);
+    }
+
     /// Whether this error, of a lease, is the first sign that rows of deliveries are damaged: from now on they are looked at
     /// one by one. What the disk does not give once it may give the next time; a bad sector it never gives.
     pub(super) fn begins_with(&self, error: &QueueError) -> bool {
@@ -284,6 +289,8 @@ const UNREAD_MAX: u32 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Clock;
+    use crate::queue::sqlite::SqliteStore;
 
     fn failed(code: i32) -> QueueError {
         rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None).into()
@@ -308,5 +315,22 @@ mod tests {
         ] {
             assert!(Damage::default().begins_at_start(&failed(code)));
         }
+    }
+
+    /// Where the whole disk is away for a while, nobody can be told, and nothing is left out afterwards.
+    #[tokio::test]
+    async fn what_nobody_could_be_told_of_is_looked_at_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path(), Clock::system()).unwrap();
+        let unread = || failed(rusqlite::ffi::SQLITE_IOERR_READ);
+        let (told, untold) = (MessageId(1), MessageId(2));
+        store
+            .pass_over(told, Timestamp::now(), unread())
+            .await
+            .unwrap();
+        store.writer.close().await;
+        let gone = store.pass_over(untold, Timestamp::now(), unread()).await;
+        assert!(gone.is_err());
+        assert!(store.damage.is_passed_over(told) && !store.damage.is_passed_over(untold));
     }
 }

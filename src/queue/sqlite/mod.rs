@@ -401,11 +401,18 @@ impl SqliteStore {
         now: Timestamp,
         error: QueueError,
     ) -> Result<(), QueueError> {
+        let may_come_back = rows::is_unread(&error);
         self.damage.pass_over(message);
         let known = self.read(move |db| damaged::known_alone(db, message)).await;
         let (known, teller) = (known.unwrap_or_default(), self.damage.teller.clone());
-        self.step(move |batch| damaged::tell(batch, message, now, &error, &known, &teller))
-            .await
+        let told =
+            self.step(move |batch| damaged::tell(batch, message, now, &error, &known, &teller));
+        let told = told.await;
+        if may_come_back && told.is_err() {
+            // The whole disk was away: nobody has heard of it, and what it did not give may be there again.
+            self.damage.look_again(message);
+        }
+        told
     }
 
     /// Keeps what the queue of this gateway has, if its file is gone: with the process it would be lost.
